@@ -1,0 +1,325 @@
+//! What became of an attempt at a task.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ByteSize, Fuel, Millis};
+
+/// How an attempt ended. It succeeded only when the program said so, by exit code 0, within its limits.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The program ended with exit code 0 within its limits.
+    Done,
+    /// It did not.
+    Failed(Failure),
+}
+
+/// What an attempt used, as far as it is the same on every machine. Elapsed time is kept apart.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Usage {
+    /// Fuel burnt.
+    pub fuel: Fuel,
+    /// The most linear memory held.
+    pub memory: ByteSize,
+    /// Bytes read from inputs.
+    pub read: ByteSize,
+    /// Bytes of the output archive's files.
+    pub output: ByteSize,
+    /// Bytes written to standard error.
+    pub log: ByteSize,
+    /// Calls into the host.
+    pub host_calls: u64,
+}
+
+/// Whether a failure says something about the task or only about the machine that ran it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Weight {
+    /// The same on every honest machine: running the task again is of no use, and a provider that
+    /// reports otherwise is wrong.
+    Evidence,
+    /// It may end otherwise elsewhere: never held against anyone, worth another attempt.
+    Circumstance,
+}
+
+/// Why WebAssembly code trapped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum TrapKind {
+    /// `unreachable`: most often a panic or an abort of the program.
+    Unreachable,
+    /// An access outside of the linear memory.
+    MemoryOutOfBounds,
+    /// An access outside of a table.
+    TableOutOfBounds,
+    /// A call through an empty table slot.
+    NullFunction,
+    /// A call through a table slot that holds another type of function.
+    SignatureMismatch,
+    /// An integer division overflowed.
+    IntegerOverflow,
+    /// An integer was divided by zero.
+    DivisionByZero,
+    /// A float that has no integer value was converted to one.
+    BadConversion,
+    /// The program passed the host an address outside of its memory, or asked for what makes no sense.
+    BadHostCall,
+}
+
+/// Each way in which an attempt can fail. `Display` says what happened; [`Failure::hint`] what to do.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
+pub enum Failure {
+    /// The program is not a WebAssembly module at all.
+    #[error("the program is not a WebAssembly file: {found}")]
+    NotWasm {
+        /// What it begins with.
+        found: String,
+    },
+    /// It is a module that breaks WebAssembly's rules or uses a proposal that is off.
+    #[error("the program is not a valid module: {reason}")]
+    InvalidModule {
+        /// The validator's words.
+        reason: String,
+    },
+    /// It imports something that the sandbox does not have.
+    #[error("the program needs {}, which the sandbox does not offer", imports.join(", "))]
+    ImportNotOffered {
+        /// The imports as `module.name`, and why where there is more to say.
+        imports: Vec<String>,
+    },
+    /// It exports no `_start` function or no memory, so it is no command.
+    #[error("the program is not a WASI command: {reason}")]
+    NotCommand {
+        /// What is missing.
+        reason: String,
+    },
+    /// The module declares more than an instance may have from the start.
+    #[error("the program asks for more than an instance may have: {reason}")]
+    ModuleTooLarge {
+        /// What is too large.
+        reason: String,
+    },
+    /// Compiling took longer than allowed.
+    #[error("compiling the program took more than {limit} of processor time")]
+    CompileTime {
+        /// The limit.
+        limit: Millis,
+    },
+    /// Compiling took more memory than allowed.
+    #[error("compiling the program took more than {limit} of memory")]
+    CompileMemory {
+        /// The limit.
+        limit: ByteSize,
+    },
+    /// The code trapped.
+    #[error("the program trapped: {kind}{}", in_parentheses(detail))]
+    Trap {
+        /// The sort of trap.
+        kind: TrapKind,
+        /// More about it, or empty.
+        detail: String,
+        /// The functions on the stack, innermost first, by name where the module has names.
+        backtrace: Vec<String>,
+        /// The end of standard error, where a panic explains itself.
+        stderr: String,
+    },
+    /// All fuel was burnt.
+    #[error("the program used up its {limit} of fuel")]
+    Fuel {
+        /// The limit.
+        limit: Fuel,
+    },
+    /// More linear memory was asked for than allowed, or than the host had.
+    #[error("the program asked for {wanted} of memory; {limit} are allowed")]
+    Memory {
+        /// How much it would have had.
+        wanted: ByteSize,
+        /// The limit.
+        limit: ByteSize,
+    },
+    /// More table elements were asked for than allowed.
+    #[error("the program asked for {wanted} table elements; {limit} are allowed")]
+    Table {
+        /// How many it would have had.
+        wanted: u64,
+        /// The limit.
+        limit: u32,
+    },
+    /// The stack of compiled code was exhausted.
+    #[error("the program's calls went deeper than its stack of {limit}")]
+    Stack {
+        /// The limit.
+        limit: ByteSize,
+    },
+    /// Time ran out.
+    #[error("the program ran longer than {limit}")]
+    WallTime {
+        /// The limit.
+        limit: Millis,
+    },
+    /// More was written than allowed.
+    #[error("the program held more than {limit} in `/out` and `/tmp`")]
+    Output {
+        /// The limit.
+        limit: ByteSize,
+    },
+    /// More files, directories or links were made than allowed.
+    #[error("the program made more than {limit} files, directories and links")]
+    Files {
+        /// The limit.
+        limit: u32,
+    },
+    /// More was written to standard error than allowed.
+    #[error("the program wrote more than {limit} to standard error")]
+    Log {
+        /// The limit.
+        limit: ByteSize,
+    },
+    /// What was left in `/out` cannot be an output.
+    #[error("the output cannot be kept: {reason}")]
+    BadOutput {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The program ended with another exit code than 0.
+    #[error("the program ended with exit code {code}")]
+    Exit {
+        /// The code.
+        code: u32,
+        /// The end of standard error.
+        stderr: String,
+    },
+    /// An input was not what the task's specification says.
+    #[error("the input {path} changed or could not be read: {reason}")]
+    Input {
+        /// The input's path below `/in`.
+        path: String,
+        /// What was found.
+        reason: String,
+    },
+    /// The process that ran the task died.
+    #[error("the worker process ended unexpectedly: {reason}")]
+    WorkerDied {
+        /// What is known of its end.
+        reason: String,
+    },
+    /// The host could not do its part.
+    #[error("the host failed: {reason}")]
+    Host {
+        /// What failed.
+        reason: String,
+    },
+    /// Someone asked for the attempt to end.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl Failure {
+    /// Whether the failure would be the same on every honest machine.
+    ///
+    /// Stack, memory and wall clock differ between honest machines. So does what it takes to compile a
+    /// module, and so do the host's own troubles.
+    pub fn weight(&self) -> Weight {
+        match self {
+            Self::NotWasm { .. }
+            | Self::InvalidModule { .. }
+            | Self::ImportNotOffered { .. }
+            | Self::NotCommand { .. }
+            | Self::ModuleTooLarge { .. }
+            | Self::Trap { .. }
+            | Self::Fuel { .. }
+            | Self::Table { .. }
+            | Self::Output { .. }
+            | Self::Files { .. }
+            | Self::Log { .. }
+            | Self::BadOutput { .. }
+            | Self::Exit { .. } => Weight::Evidence,
+            Self::CompileTime { .. }
+            | Self::CompileMemory { .. }
+            | Self::Memory { .. }
+            | Self::Stack { .. }
+            | Self::WallTime { .. }
+            | Self::Input { .. }
+            | Self::WorkerDied { .. }
+            | Self::Host { .. }
+            | Self::Cancelled => Weight::Circumstance,
+        }
+    }
+
+    /// Whether another attempt on the same machine could end otherwise. Reaching a limit on this machine
+    /// would only reach it again, although it is no evidence about other machines.
+    pub fn worth_retrying_here(&self) -> bool {
+        matches!(self, Self::WorkerDied { .. } | Self::Host { .. } | Self::WallTime { .. })
+    }
+
+    /// What the person who wrote the program or the job file can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::NotWasm { .. } => {
+                "build the program for wasm32-wasip1, as in `cargo build --release --target wasm32-wasip1`"
+            }
+            Self::InvalidModule { .. } => {
+                "build for plain wasm32-wasip1; threads, 64-bit memories, garbage collection and exceptions are off"
+            }
+            Self::ImportNotOffered { .. } => {
+                "tasks have WASI preview 1 alone: no network, no threads, no host functions; build for wasm32-wasip1"
+            }
+            Self::NotCommand { .. } => "build a program with a `main` function, not a library",
+            Self::ModuleTooLarge { .. } => "make the module's own tables and memories smaller",
+            Self::CompileTime { .. } | Self::CompileMemory { .. } => {
+                "split very large functions, or build with `opt-level = \"s\"`"
+            }
+            Self::Trap { kind: TrapKind::Unreachable, .. } => {
+                "the program panicked or aborted: see the end of its log; build with names (`strip = false`) for a readable backtrace"
+            }
+            Self::Trap { .. } => {
+                "a bug in the program: build with names (`strip = false`) for a readable backtrace"
+            }
+            Self::Fuel { .. } => "raise `fuel` under `[limits]`, or give each task less to do",
+            Self::Memory { .. } => {
+                "raise `memory` under `[limits]` (at most 4 GiB), or give each task less to do"
+            }
+            Self::Table { .. } => "raise `table_elements` under `[limits]`",
+            Self::Stack { .. } => "look for endless recursion; otherwise raise `stack` under `[limits]`",
+            Self::WallTime { .. } => "raise `wall_time` under `[limits]`, or give each task less to do",
+            Self::Output { .. } => "raise `output` under `[limits]`; `/tmp` counts too",
+            Self::Files { .. } => "raise `files` under `[limits]`, or remove what is no longer needed",
+            Self::Log { .. } => "write less to standard error, or raise `log` under `[limits]`",
+            Self::BadOutput { .. } => "leave only regular files and directories with plain names in `/out`",
+            Self::Exit { .. } => "the program reported a failure of its own: see the end of its log",
+            Self::Input { .. } => "do not change input files while a job runs; run it again",
+            Self::WorkerDied { .. } => {
+                "run it again; if it happens each time, please report it: a program must not be able to do this"
+            }
+            Self::Host { .. } => "see to this machine's disk and memory, then run it again",
+            Self::Cancelled => "run it again when you want the result",
+        }
+    }
+
+    /// The end of the program's standard error, where the failure carries it.
+    pub fn stderr(&self) -> Option<&str> {
+        match self {
+            Self::Trap { stderr, .. } | Self::Exit { stderr, .. } if !stderr.is_empty() => Some(stderr),
+            _ => None,
+        }
+    }
+}
+
+fn in_parentheses(detail: &str) -> String {
+    if detail.is_empty() { String::new() } else { format!(" ({detail})") }
+}
+
+impl fmt::Display for TrapKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unreachable => "it reached `unreachable`",
+            Self::MemoryOutOfBounds => "an access outside of its memory",
+            Self::TableOutOfBounds => "an access outside of a table",
+            Self::NullFunction => "a call through a null function pointer",
+            Self::SignatureMismatch => "a call through a function pointer of another type",
+            Self::IntegerOverflow => "an integer overflow in a division",
+            Self::DivisionByZero => "a division by zero",
+            Self::BadConversion => "a conversion of a float that no integer can hold",
+            Self::BadHostCall => "a call to the host with a bad address",
+        })
+    }
+}

@@ -1,0 +1,170 @@
+//! The specification of a task: all that determines its result, and its hash.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{BlobId, GuestPath, Limits, SpecHash};
+
+/// The version of execution semantics: fuel costs, the file tree, the clock, the archive format. Two
+/// hosts may compare results only when this is equal; any change that an honest task could notice
+/// raises it.
+pub const EXEC_VERSION: u32 = 1;
+
+/// What sort of program a task runs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProgramKind {
+    /// A WebAssembly command for WASI preview 1.
+    Wasm,
+}
+
+/// How floating point is compiled, and so with whom results may be compared.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FloatClass {
+    /// A pinned feature set for each instruction set; results compare within that set.
+    #[default]
+    Native,
+    /// NaNs are made canonical; results compare anywhere. Float code runs 2 to 4 times slower.
+    Canonical,
+}
+
+/// One read-only input file of a task.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct InputSpec {
+    /// Where the task finds it, below `/in`.
+    pub path: GuestPath,
+    /// The hash of its content.
+    pub content: BlobId,
+    /// Its length in bytes.
+    pub len: u64,
+}
+
+/// All that determines a task's result. Equal specifications give equal bytes on every honest machine
+/// of the same float class.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct TaskSpec {
+    /// The sort of program.
+    pub kind: ProgramKind,
+    /// The program.
+    pub program: BlobId,
+    /// How floats are compiled.
+    pub floats: FloatClass,
+    /// The arguments, the program's own name first.
+    pub args: Vec<String>,
+    /// Environment variables, in the order in which the program sees them.
+    pub env: Vec<(String, String)>,
+    /// The files below `/in`, sorted by path.
+    pub inputs: Vec<InputSpec>,
+    /// What the task may use.
+    pub limits: Limits,
+    /// The job's seed, from which the program's randomness derives.
+    pub seed: u64,
+}
+
+/// The key of a task's random stream.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seed(pub [u8; 32]);
+
+impl TaskSpec {
+    /// The hash that names this specification: BLAKE3 in key-derivation mode over the execution version
+    /// and the specification's postcard encoding.
+    pub fn hash(&self) -> SpecHash {
+        SpecHash::from_bytes(derive("tidemill 2026 task specification", &(EXEC_VERSION, self)))
+    }
+
+    /// The key of the task's randomness. It leaves the limits and the float class out, so that giving a
+    /// program more memory does not change what it computes.
+    pub fn randomness(&self) -> Seed {
+        let identity = (self.seed, self.program, &self.args, &self.env, &self.inputs);
+        Seed(derive("tidemill 2026 task randomness", &identity))
+    }
+}
+
+fn derive(context: &'static str, value: &impl Serialize) -> [u8; 32] {
+    let bytes = postcard::to_stdvec(value).expect("plain data always has a postcard encoding");
+    blake3::derive_key(context, &bytes)
+}
+
+impl fmt::Debug for Seed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Seed({})", blake3::Hash::from_bytes(self.0).to_hex())
+    }
+}
+
+impl fmt::Display for ProgramKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Wasm => "wasm",
+        })
+    }
+}
+
+impl fmt::Display for FloatClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Native => "native",
+            Self::Canonical => "canonical",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ByteSize;
+
+    fn spec() -> TaskSpec {
+        TaskSpec {
+            kind: ProgramKind::Wasm,
+            program: BlobId::of(b"program"),
+            floats: FloatClass::Native,
+            args: vec!["p".into(), "7".into()],
+            env: vec![],
+            inputs: vec![InputSpec {
+                path: GuestPath::new("a").expect("a valid path"),
+                content: BlobId::of(b"a"),
+                len: 1,
+            }],
+            limits: Limits::default(),
+            seed: 0,
+        }
+    }
+
+    #[test]
+    fn everything_that_determines_the_result_changes_the_hash() {
+        let base = spec().hash();
+        let changes: [fn(&mut TaskSpec); 7] = [
+            |s| s.program = BlobId::of(b"other"),
+            |s| s.floats = FloatClass::Canonical,
+            |s| s.args[1] = "8".into(),
+            |s| s.env.push(("A".into(), "1".into())),
+            |s| s.inputs[0].content = BlobId::of(b"b"),
+            |s| s.limits.memory = ByteSize::mib(1),
+            |s| s.seed = 1,
+        ];
+        for change in changes {
+            let mut changed = spec();
+            change(&mut changed);
+            assert_ne!(changed.hash(), base, "{changed:?}");
+        }
+        assert_eq!(spec().hash(), base);
+    }
+
+    #[test]
+    fn arguments_do_not_run_into_one_another() {
+        let (mut a, mut b) = (spec(), spec());
+        a.args = vec!["ab".into(), "c".into()];
+        b.args = vec!["a".into(), "bc".into()];
+        assert_ne!(a.hash(), b.hash());
+        assert_ne!(a.randomness(), b.randomness());
+    }
+
+    #[test]
+    fn raising_a_limit_keeps_the_randomness() {
+        let mut roomier = spec();
+        roomier.limits.memory = ByteSize::mib(1024);
+        assert_eq!(roomier.randomness(), spec().randomness());
+    }
+}
