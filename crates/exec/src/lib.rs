@@ -1,1 +1,20 @@
-//! Placeholder.
+//! The sandbox: runs programs that nobody trusts, the same everywhere, within limits.
+//!
+//! [`Executor`] is what a kind of program needs from a host. [`WasmExecutor`] runs WebAssembly in the
+//! calling process; [`WorkerPool`] runs it in worker processes, with compiling under limits of its own
+//! and a cache of compiled code on disk, and is what strangers' programs run on. This crate schedules
+//! nothing, knows no network and no money.
+
+mod cache;
+mod executor;
+mod wasi;
+mod wasm;
+mod worker;
+
+pub use self::{
+    cache::{CacheError, CodeCache},
+    executor::{Capabilities, Executor, Output, OutputBody, Prepared, Program, Report, Task},
+    wasi::{Layout, meter::Cancel},
+    wasm::{Backend, MAX_PROGRAM_BYTES, WasmExecutor, hardware_class},
+    worker::{CompileLimits, PoolConfig, WorkerCommand, WorkerPool, worker_main},
+};

@@ -56,10 +56,10 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The least and the most of each limit that a task may ask for. Memory ends where 32-bit addresses
+    /// The least of each limit that a task may ask for. For [`Self::MOST`], memory ends where 32-bit addresses
     /// do; tables at what an instance's pool reserves; the stack at what a host can set aside for each
     /// running task; output and log at what is kept in the memory of the process that runs the task.
-    const LEAST: Self = Self {
+    pub const LEAST: Self = Self {
         fuel: Fuel(1),
         memory: ByteSize::kib(64),
         table_elements: 0,
@@ -69,7 +69,8 @@ impl Limits {
         log: ByteSize(0),
         wall_time: Millis(1),
     };
-    const MOST: Self = Self {
+    /// The most of each limit that a task may ask for.
+    pub const MOST: Self = Self {
         fuel: Fuel(1 << 60),
         memory: ByteSize::mib(4096),
         table_elements: 1_000_000,

@@ -61,8 +61,6 @@ pub enum TrapKind {
     DivisionByZero,
     /// A float that has no integer value was converted to one.
     BadConversion,
-    /// The program passed the host an address outside of its memory, or asked for what makes no sense.
-    BadHostCall,
 }
 
 /// Each way in which an attempt can fail. `Display` says what happened; [`Failure::hint`] what to do.
@@ -319,7 +317,6 @@ impl fmt::Display for TrapKind {
             Self::IntegerOverflow => "an integer overflow in a division",
             Self::DivisionByZero => "a division by zero",
             Self::BadConversion => "a conversion of a float that no integer can hold",
-            Self::BadHostCall => "a call to the host with a bad address",
         })
     }
 }

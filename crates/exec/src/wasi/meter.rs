@@ -1,0 +1,111 @@
+//! What host calls cost, and when they must stop.
+//!
+//! Compiled code pays fuel for its own operators; what it asks of the host is paid here, by call and by
+//! byte, before the work is done. One unit of fuel is about a nanosecond of compiled code, and the
+//! prices below keep host work at least as dear as that, so that no program gets more out of a unit of
+//! fuel by leaning on the host.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use tidemill_types::{Failure, Fuel, Limits};
+
+use super::Fault;
+
+/// Entering and leaving the host.
+pub(crate) const CALL: u64 = 200;
+/// Looking up one component of a path, or listing one directory entry.
+pub(crate) const ENTRY: u64 = 100;
+/// Making or removing a node.
+pub(crate) const NODE: u64 = 1_000;
+
+/// How many host calls pass between two looks at the wall clock.
+const CALLS_PER_LOOK: u64 = 1_024;
+
+/// Set by another thread to end an attempt.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Ends the attempts that were given this.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether someone asked for the end.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// When an attempt must stop whatever it is doing.
+#[derive(Clone, Debug)]
+pub(crate) struct Stop {
+    pub(crate) deadline: Instant,
+    pub(crate) cancel: Cancel,
+    pub(crate) limits: Limits,
+}
+
+impl Stop {
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        if self.cancel.is_cancelled() {
+            return Err(Failure::Cancelled);
+        }
+        if Instant::now() >= self.deadline {
+            return Err(Failure::WallTime { limit: self.limits.wall_time });
+        }
+        Ok(())
+    }
+}
+
+/// The fuel of a running task as host calls see it.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    limit: Fuel,
+    /// Fuel left; set from the store when a call begins and written back when it ends.
+    pub(crate) left: u64,
+    pub(crate) host_calls: u64,
+    pub(crate) read: u64,
+    stop: Stop,
+}
+
+impl Meter {
+    pub(crate) fn new(stop: Stop) -> Self {
+        let limit = stop.limits.fuel;
+        Self { limit, left: limit.0, host_calls: 0, read: 0, stop }
+    }
+
+    /// Counts a call, and now and then looks whether time is up: a guest that calls the host in a tight
+    /// loop refills its fuel at each call and would never yield.
+    pub(crate) fn enter(&mut self) -> Result<(), Fault> {
+        self.host_calls += 1;
+        if self.host_calls.is_multiple_of(CALLS_PER_LOOK) {
+            self.stop.check().map_err(Fault::Stop)?;
+        }
+        self.charge(CALL)
+    }
+
+    /// Takes fuel, or ends the task.
+    pub(crate) fn charge(&mut self, amount: u64) -> Result<(), Fault> {
+        match self.left.checked_sub(amount) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => {
+                self.left = 0;
+                Err(Fault::Stop(Failure::Fuel { limit: self.limit }))
+            }
+        }
+    }
+
+    /// Fuel burnt so far.
+    pub(crate) fn used(&self) -> u64 {
+        self.limit.0 - self.left
+    }
+}

@@ -1,0 +1,86 @@
+//! The wasm executor in the calling process.
+
+use std::time::Instant;
+
+use tidemill_types::{EXEC_VERSION, Failure, FloatClass, ProgramKind};
+
+use super::{
+    compile::Compiler,
+    engine::{Backend, CodeClass, hardware_class},
+    run::{Job, Loaded, Runtime},
+};
+use crate::{
+    executor::{Capabilities, Executor, Prepared, Program, Report, Task},
+    wasi::{Layout, meter::Cancel},
+};
+
+/// Compiles and runs in the calling process. Compiling is not limited here, so this is for programs that
+/// one trusts to compile: tests, measurements, one's own.
+pub struct WasmExecutor {
+    backend: Backend,
+    layout: Layout,
+    compiler: Compiler,
+    runtime: Runtime,
+}
+
+impl WasmExecutor {
+    /// An executor on the given backend, whose tasks see their files as `layout` says.
+    pub fn new(backend: Backend, layout: Layout) -> Self {
+        Self { backend, layout, compiler: Compiler::default(), runtime: Runtime::default() }
+    }
+
+    fn load(
+        &self,
+        program: &Program,
+        class: CodeClass,
+        stack: tidemill_types::ByteSize,
+    ) -> Result<(Loaded, bool), Failure> {
+        let code = self.compiler.code_id(class, &program.id)?;
+        if let Some(loaded) = self.runtime.loaded(code, stack) {
+            return Ok((loaded, true));
+        }
+        let bytes = self.compiler.compile(class, &program.bytes)?;
+        // SAFETY: the bytes come straight from the compiler of this process.
+        let loaded = unsafe { self.runtime.load(code, class, stack, &bytes) }?;
+        Ok((loaded, false))
+    }
+}
+
+impl Executor for WasmExecutor {
+    fn capabilities(&self) -> Capabilities {
+        capabilities()
+    }
+
+    fn prepare(&self, program: &Program, floats: FloatClass) -> Result<Prepared, Failure> {
+        let begun = Instant::now();
+        let class = CodeClass { floats, backend: self.backend };
+        let stack = tidemill_types::Limits::default().stack;
+        let (_, cached) = self.load(program, class, stack)?;
+        Ok(Prepared { cached, took: begun.elapsed() })
+    }
+
+    fn run(&self, task: &Task, cancel: &Cancel) -> Report {
+        let class = CodeClass { floats: task.spec.floats, backend: self.backend };
+        let (loaded, _) = match self.load(&task.program, class, task.spec.limits.stack) {
+            Ok(loaded) => loaded,
+            Err(failure) => return Report::not_run(failure),
+        };
+        let job = Job {
+            spec: task.spec.clone(),
+            contents: task.contents.clone(),
+            layout: self.layout.clone(),
+            cancel: cancel.clone(),
+        };
+        self.runtime.run(&loaded, class, job).into_report()
+    }
+}
+
+/// What the wasm executors can run on this host.
+pub(crate) fn capabilities() -> Capabilities {
+    let hardware_class = hardware_class().map(str::to_owned);
+    let mut floats = vec![FloatClass::Canonical];
+    if hardware_class.is_some() {
+        floats.insert(0, FloatClass::Native);
+    }
+    Capabilities { kinds: vec![ProgramKind::Wasm], floats, hardware_class, exec_version: EXEC_VERSION }
+}

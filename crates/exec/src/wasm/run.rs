@@ -1,0 +1,206 @@
+//! Runs code: one task, one store, one instance.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+use tidemill_types::{BlobId, ByteSize, Content, Failure, Outcome, TaskSpec, Usage};
+use wasmtime::{Engine, InstancePre, Linker, Module, Store};
+
+use super::{
+    engine::{Backend, CodeClass, running},
+    failure::{End, end_of},
+};
+use crate::{
+    executor::Raw,
+    wasi::{
+        Guest, Layout,
+        link::linker,
+        meter::{Cancel, Stop},
+    },
+};
+
+/// Fuel between two looks at the wall clock: some milliseconds.
+const YIELD_INTERVAL: u64 = 5_000_000;
+/// Modules kept ready. A worker sees a job's map and reduce programs again and again, and few others.
+const MAX_LOADED: usize = 16;
+/// Stacks come in powers of two, so that there are few engines.
+const LEAST_STACK: u64 = 256 << 10;
+
+/// Loaded code, ready to be instantiated.
+pub(crate) type Loaded = Arc<InstancePre<Guest>>;
+
+/// Engines and modules that are ready to run.
+#[derive(Default)]
+pub(crate) struct Runtime {
+    engines: Mutex<HashMap<(CodeClass, u64), (Engine, Arc<Linker<Guest>>)>>,
+    loaded: Mutex<Vec<((BlobId, u64), Loaded)>>,
+}
+
+/// What a run needs besides the code.
+pub(crate) struct Job {
+    pub(crate) spec: Arc<TaskSpec>,
+    pub(crate) contents: Vec<Content>,
+    pub(crate) layout: Layout,
+    pub(crate) cancel: Cancel,
+}
+
+impl Runtime {
+    /// Code that was loaded before under this name.
+    pub(crate) fn loaded(&self, code: BlobId, stack: ByteSize) -> Option<Loaded> {
+        let key = (code, stack_size(stack));
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = loaded.iter().position(|(known, _)| *known == key)?;
+        // The one used last is kept longest.
+        let entry = loaded.remove(place);
+        let module = entry.1.clone();
+        loaded.push(entry);
+        Some(module)
+    }
+
+    /// Loads code.
+    ///
+    /// # Safety
+    /// `bytes` must be what [`super::Compiler::compile`] returned for this class on this host, unchanged.
+    pub(crate) unsafe fn load(
+        &self,
+        code: BlobId,
+        class: CodeClass,
+        stack: ByteSize,
+        bytes: &[u8],
+    ) -> Result<Loaded, Failure> {
+        let (engine, linker) = self.engine(class, stack)?;
+        // SAFETY: the caller vouches that the bytes are unchanged compiler output.
+        let module = unsafe { Module::deserialize(&engine, bytes) }.map_err(|error| {
+            let reason = format!("{error:#}");
+            // The pool's bounds are checked here, and are the same on every host.
+            match ["exceeds", "limit", "too large"].iter().any(|word| reason.contains(word)) {
+                true => Failure::ModuleTooLarge { reason },
+                false => Failure::Host { reason },
+            }
+        })?;
+        check_start(&module)?;
+        let ready = linker.instantiate_pre(&module).map_err(|error| {
+            // The names are known to be offered by now; what is left is a function of another type.
+            Failure::ImportNotOffered { imports: vec![format!("{error:#}")] }
+        })?;
+        let ready = Arc::new(ready);
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if loaded.len() == MAX_LOADED {
+            loaded.remove(0);
+        }
+        loaded.push(((code, stack_size(stack)), ready.clone()));
+        Ok(ready)
+    }
+
+    fn engine(&self, class: CodeClass, stack: ByteSize) -> Result<(Engine, Arc<Linker<Guest>>), Failure> {
+        let size = stack_size(stack);
+        let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = engines.get(&(class, size)) {
+            return Ok(found.clone());
+        }
+        let host = |error: wasmtime::Error| Failure::Host { reason: format!("{error:#}") };
+        let engine = running(class, ByteSize(size)).map_err(host)?;
+        let linker = Arc::new(linker(&engine).map_err(host)?);
+        engines.insert((class, size), (engine.clone(), linker.clone()));
+        Ok((engine, linker))
+    }
+
+    /// Runs one task to its end.
+    pub(crate) fn run(&self, code: &Loaded, class: CodeClass, job: Job) -> Raw {
+        let begun = Instant::now();
+        let spec = job.spec;
+        let limits = spec.limits;
+        let stop = Stop { deadline: begun + limits.wall_time.duration(), cancel: job.cancel, limits };
+        let guest = match Guest::new(spec, job.contents, &job.layout, stop.clone()) {
+            Ok(guest) => guest,
+            Err(failure) => return Raw::failed(failure, begun.elapsed()),
+        };
+        let mut store = Store::new(code.module().engine(), guest);
+        store.limiter(|guest| &mut guest.limiter);
+        let end = execute(&mut store, code, class, &stop);
+        if class.backend != Backend::Plain {
+            // Host calls know the fuel as of the last of them; the code ran on after that.
+            let left = store.get_fuel().unwrap_or(0);
+            store.data_mut().meter.left = left;
+        }
+        let guest = store.data_mut();
+        let end = match end {
+            Ok(()) | Err(End::Exited(0)) => Ok(()),
+            Err(End::Exited(code)) => Err(Failure::Exit { code, stderr: guest.log_tail() }),
+            Err(End::Failed(failure)) => Err(failure),
+        };
+        let output = end.and_then(|()| guest.take_output());
+        let usage = guest.usage(output.as_ref().map_or(0, |output| output.output_bytes));
+        let (outcome, output) = match output {
+            Ok(leavings) => (Outcome::Done, leavings.archive),
+            Err(failure) => (Outcome::Failed(failure), Vec::new()),
+        };
+        Raw { outcome, usage, output, log: guest.take_log(), wall: begun.elapsed() }
+    }
+}
+
+impl Raw {
+    pub(crate) fn failed(failure: Failure, wall: std::time::Duration) -> Self {
+        Self {
+            outcome: Outcome::Failed(failure),
+            usage: Usage::default(),
+            output: Vec::new(),
+            log: Vec::new(),
+            wall,
+        }
+    }
+}
+
+/// What is called to run a program takes nothing and returns nothing.
+fn check_start(module: &Module) -> Result<(), Failure> {
+    let ty = module.get_export("_start").and_then(|export| export.func().cloned());
+    match ty {
+        Some(ty) if ty.params().len() == 0 && ty.results().len() == 0 => Ok(()),
+        _ => Err(Failure::NotCommand { reason: "its `_start` takes or returns values".to_owned() }),
+    }
+}
+
+fn stack_size(stack: ByteSize) -> u64 {
+    stack.0.max(LEAST_STACK).next_power_of_two()
+}
+
+fn execute(store: &mut Store<Guest>, code: &Loaded, class: CodeClass, stop: &Stop) -> Result<(), End> {
+    let host = |error: wasmtime::Error| End::Failed(Failure::Host { reason: format!("{error:#}") });
+    if class.backend != Backend::Plain {
+        store.set_fuel(stop.limits.fuel.0).map_err(host)?;
+        store.fuel_async_yield_interval(Some(YIELD_INTERVAL)).map_err(host)?;
+    }
+    let result = drive(
+        async {
+            let instance = code.instantiate_async(&mut *store).await?;
+            let memory = instance.get_memory(&mut *store, "memory");
+            store.data_mut().memory = memory;
+            instance.get_typed_func::<(), ()>(&mut *store, "_start")?.call_async(&mut *store, ()).await
+        },
+        stop,
+    );
+    match result {
+        Err(failure) => Err(End::Failed(failure)),
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(end_of(error, store.data(), &stop.limits)),
+    }
+}
+
+/// Polls a guest until it is done or must stop. A guest only ever waits because it yields after so much
+/// fuel, so polling again at once is right, and this loop is the whole of the runtime it needs.
+fn drive<F: Future>(future: F, stop: &Stop) -> Result<F::Output, Failure> {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return Ok(output),
+            Poll::Pending => stop.check()?,
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What parent and worker say to each other: frames of a little-endian `u32` length and a postcard
+//! message. The two are the same binary, so the messages need no versions.
+
+use std::{
+    io::{self, Read, Write},
+    path::PathBuf,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tidemill_types::{BlobId, ByteSize, Content, Failure, Millis, Outcome, TaskSpec, Usage};
+
+use crate::{cache::CodeCache, wasm::Backend};
+
+/// The longest frame: a program, its code, or an output that was not spooled.
+const MAX_FRAME_BYTES: usize = 1 << 30;
+
+/// Outputs up to this size travel in the reply; larger ones go through a file.
+pub(super) const INLINE_BYTES: u64 = 256 << 10;
+
+/// The first message to a worker: what it is for.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Role {
+    /// It compiles, with at most this much memory.
+    Compile { memory: ByteSize },
+    /// It runs tasks, takes code from this cache and puts large outputs into this directory.
+    Run { cache: CodeCache, spool: PathBuf },
+}
+
+/// A request to a compiling worker.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct CompileRequest {
+    pub(super) floats: tidemill_types::FloatClass,
+    pub(super) backend: Backend,
+    /// Processor time allowed.
+    pub(super) time: Millis,
+    pub(super) program: Vec<u8>,
+}
+
+/// Its answer: code, or why there is none.
+pub(super) type CompileReply = Result<Vec<u8>, Failure>;
+
+/// A request to a running worker.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct RunRequest {
+    pub(super) code: BlobId,
+    pub(super) backend: Backend,
+    pub(super) spec: TaskSpec,
+    pub(super) contents: Vec<Content>,
+}
+
+/// Its answer.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum RunReply {
+    /// The cache does not have the code, or not authentically.
+    NoCode,
+    /// The attempt came to an end.
+    Ran(Box<Ran>),
+}
+
+/// The report of an attempt, as it travels.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Ran {
+    pub(super) outcome: Outcome,
+    pub(super) usage: Usage,
+    pub(super) log: Vec<u8>,
+    pub(super) wall: Duration,
+    pub(super) output_id: BlobId,
+    pub(super) output_len: u64,
+    pub(super) output: Body,
+}
+
+/// The output archive, as it travels.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Body {
+    Inline(Vec<u8>),
+    Spooled(PathBuf),
+}
+
+pub(super) fn write_frame(writer: &mut impl Write, message: &impl Serialize) -> io::Result<()> {
+    let mut frame = postcard::to_extend(message, vec![0; 4]).map_err(io::Error::other)?;
+    let len = frame.len() - 4;
+    if len > MAX_FRAME_BYTES {
+        return Err(io::Error::other(format!("a message of {len} bytes is too long for a worker")));
+    }
+    let len = u32::try_from(len).map_err(io::Error::other)?;
+    frame[..4].copy_from_slice(&len.to_le_bytes());
+    writer.write_all(&frame)?;
+    writer.flush()
+}
+
+/// Reads one message. `UnexpectedEof` when the other side is gone.
+pub(super) fn read_frame<T: DeserializeOwned>(reader: &mut impl Read) -> io::Result<T> {
+    let mut len = [0; 4];
+    reader.read_exact(&mut len)?;
+    let len = u32::from_le_bytes(len) as usize;
+    if len > MAX_FRAME_BYTES {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a frame claims {len} bytes")));
+    }
+    // The buffer grows with what arrives, not with what a broken peer claims.
+    let mut frame = Vec::with_capacity(len.min(1 << 20));
+    if reader.take(len as u64).read_to_end(&mut frame)? < len {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    postcard::from_bytes(&frame).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_follow_one_another() {
+        let mut pipe = Vec::new();
+        write_frame(&mut pipe, &"one").expect("a write");
+        write_frame(&mut pipe, &vec![2u64; 100]).expect("a write");
+        let mut reader = &pipe[..];
+        assert_eq!(read_frame::<String>(&mut reader).expect("a frame"), "one");
+        assert_eq!(read_frame::<Vec<u64>>(&mut reader).expect("a frame"), vec![2; 100]);
+        let end = read_frame::<String>(&mut reader).expect_err("no more frames");
+        assert_eq!(end.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn broken_frames_are_refused() {
+        let too_long = [0xff; 8];
+        let cut_off = [9, 0, 0, 0, 1];
+        let no_message = [1, 0, 0, 0, 9];
+        for (bytes, kind) in [
+            (&too_long[..], io::ErrorKind::InvalidData),
+            (&cut_off[..], io::ErrorKind::UnexpectedEof),
+            (&no_message[..], io::ErrorKind::InvalidData),
+        ] {
+            let error = read_frame::<String>(&mut &bytes[..]).expect_err("no frame");
+            assert_eq!(error.kind(), kind);
+        }
+    }
+}
