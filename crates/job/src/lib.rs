@@ -1,1 +1,27 @@
-//! Placeholder.
+//! What a requester asks for, and what it comes to.
+//!
+//! This crate owns the job file ([`JobFile::parse`] with all its [`Mistakes`]), the cutting of large
+//! inputs into pieces ([`split`]), the expansion of a job into tasks ([`expand`] to a [`Plan`]), the tree
+//! of its reduce ([`ReduceTree`]) and the bookkeeping of what may run next ([`Frontier`]). Only
+//! [`expand`] touches the file system, and only to read. Running tasks, keeping their outputs and naming
+//! them by hash are for others.
+
+mod file;
+mod frontier;
+mod mistake;
+mod parse;
+mod plan;
+mod split;
+mod template;
+mod tree;
+
+pub use file::{
+    JobFile, JobName, MAX_FAN_IN, MAX_TASKS, Matrix, Parameter, Program, RangeTasks, Reduce, Resources,
+    SharedInput, SplitTasks, Tasks,
+};
+pub use frontier::Frontier;
+pub use mistake::{Mistake, Mistakes};
+pub use plan::{ExpandError, PartOutput, Plan, PlannedTask, ReducePlan, ReduceTaskError, expand};
+pub use split::{ByteRange, Pieces, SplitBy, SplitError, SplitRules, split};
+pub use template::{Placeholder, Template};
+pub use tree::{Node, ReduceTree};

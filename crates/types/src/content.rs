@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 
 /// The content of one input file: its segments one after another. Large inputs stay where they are and
 /// are read by offset, so a task's piece of a huge file costs no copy.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Content {
     /// The segments, in order. Empty ones are allowed.
     pub segments: Vec<Segment>,
 }
 
 /// A run of bytes.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Segment {
     /// The bytes themselves.
     Bytes(Vec<u8>),

@@ -68,7 +68,7 @@ fn parse_amount(text: &str, units: Units) -> Option<u64> {
     let scale = 10u128.pow(u32::try_from(fraction.len()).ok()?);
     let fraction: u128 = fraction.parse().ok()?;
     let part = fraction * u128::from(factor);
-    if part % scale != 0 {
+    if !part.is_multiple_of(scale) {
         return None;
     }
     u64::try_from(u128::from(whole) * u128::from(factor) + part / scale).ok()

@@ -1,0 +1,135 @@
+//! From the text of a job file to a [`JobFile`], gathering every mistake on the way.
+//!
+//! Each part of the file has a reader that returns [`None`] after it reported what is wrong; the others
+//! go on, so that one run shows all. A part that could not be read silences only what depends on it.
+
+mod inputs;
+mod limits;
+mod policy;
+mod program;
+mod section;
+mod suggest;
+mod tasks;
+mod value;
+
+use tidemill_types::{Limits, Millis};
+use toml::de::DeTable;
+
+use crate::{
+    JobFile, JobName, Mistakes,
+    mistake::{Report, quoted},
+    template::Scope,
+};
+use section::Section;
+
+/// The longest job file. Whoever needs more has data in it, which belongs into an input.
+const MAX_TEXT_BYTES: usize = 1 << 20;
+
+const KEYS: &[&str] = &[
+    "name",
+    "deadline",
+    "retries",
+    "seed",
+    "program",
+    "tasks",
+    "inputs",
+    "reduce",
+    "limits",
+    "resources",
+    "policy",
+];
+
+const DEFAULT_RETRIES: u32 = 2;
+const MAX_RETRIES: u32 = 100;
+
+/// A year: no job is meant to take longer, and a slip of the unit shows.
+const MAX_DEADLINE: Millis = Millis(365 * 86_400_000);
+
+impl JobFile {
+    /// Reads the text of a job file.
+    ///
+    /// # Errors
+    /// All that is wrong with it, in the order of the file.
+    pub fn parse(text: &str) -> Result<Self, Mistakes> {
+        let too_long = text.len() > MAX_TEXT_BYTES;
+        let mut report = Report::new(if too_long { "" } else { text });
+        let file = if too_long {
+            report.wrong(0..0, format!("the file has {} bytes", text.len()), "at most 1 MiB is allowed");
+            None
+        } else {
+            let (root, errors) = DeTable::parse_recoverable(text);
+            for error in errors {
+                let (found, allowed) =
+                    error.message().split_once(", expected ").unwrap_or((error.message(), ""));
+                let allowed = if allowed.is_empty() { String::new() } else { format!("expected {allowed}") };
+                report.syntax(error.span().unwrap_or(0..0), format!("not TOML: {found}"), allowed);
+            }
+            job(&Section::root(root.get_ref(), KEYS, &mut report), &mut report)
+        };
+        match report.into_mistakes() {
+            Some(mistakes) => Err(mistakes),
+            None => Ok(file.expect("a reader that gives nothing reported a mistake")),
+        }
+    }
+}
+
+fn job(root: &Section, report: &mut Report) -> Option<JobFile> {
+    let name = name(root, report);
+    let deadline = root.get("deadline").and_then(|value| deadline(value, report));
+    let retries = value::number(root, "retries", 0, MAX_RETRIES, report);
+    let seed = value::number(root, "seed", 0, u64::MAX, report);
+
+    let tasks = tasks::read(root, report);
+    let scope = tasks.as_ref().map(tasks::scope);
+    let program = program::read(root, scope.as_ref(), report);
+    let inputs = inputs::read(root, report);
+    let limits = limits::read(root, Limits::default(), report);
+    let resources = limits::resources(root, &limits, report);
+
+    let reduce = match root.section("reduce", program::REDUCE_KEYS, report) {
+        Some(section) => {
+            let shared = program::ForReduce {
+                program: program.as_ref(),
+                inputs: inputs.as_deref(),
+                limits,
+                resources,
+            };
+            program::reduce(&section, shared, &Scope::reduce(), report).map(Some)
+        }
+        None => Some(None),
+    };
+    policy::refuse(root, report);
+    Some(JobFile {
+        name: name?,
+        deadline,
+        retries: retries.unwrap_or(DEFAULT_RETRIES),
+        seed: seed.unwrap_or(0),
+        program: program?,
+        tasks: tasks?,
+        inputs: inputs?,
+        limits,
+        reduce: reduce?,
+        resources,
+    })
+}
+
+fn name(root: &Section, report: &mut Report) -> Option<JobName> {
+    const EXPECTED: &str =
+        "expected 1 to 64 lower-case letters, digits and hyphens, a letter first, like \"my-job\"";
+    let value = root.need("name", EXPECTED, report)?;
+    let text = value::text("name", value, EXPECTED, report)?;
+    let name = JobName::new(text);
+    if name.is_none() {
+        report.wrong(value.span(), format!("{} cannot be a job's name", quoted(text)), EXPECTED);
+    }
+    name
+}
+
+fn deadline(value: &section::Value, report: &mut Report) -> Option<Millis> {
+    let deadline: Millis = value::amount("deadline", value, report)?;
+    if deadline.0 == 0 || deadline > MAX_DEADLINE {
+        report.wrong(value.span(), format!("`deadline` is {deadline}"), "from 1ms to 365d is allowed");
+        return None;
+    }
+    Some(deadline)
+}

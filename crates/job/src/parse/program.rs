@@ -1,0 +1,210 @@
+//! `[program]` and `[reduce]`: what is run, with which arguments and environment.
+
+use std::path::PathBuf;
+
+use tidemill_types::{FloatClass, Limits, ProgramKind};
+
+use super::{
+    inputs, limits,
+    section::{Section, Value},
+    value::{host_path, list, number, one_of, plain_text, text},
+};
+use crate::{
+    MAX_FAN_IN, Program, Reduce, Resources, SharedInput,
+    mistake::{Report, key_name, quoted, shortened},
+    template::{Scope, Template},
+};
+
+const KEYS: &[&str] = &["path", "kind", "args", "floats", "env"];
+
+/// The keys of `[reduce]`.
+pub(super) const REDUCE_KEYS: &[&str] = &["path", "args", "floats", "env", "fan_in", "inputs", "limits"];
+
+const FLOATS: &[(&str, FloatClass)] = &[("native", FloatClass::Native), ("canonical", FloatClass::Canonical)];
+
+const MAX_ARGS: usize = 1024;
+const MAX_ENV: usize = 1024;
+
+/// The longest argument or value of a variable, and with it the longest name of one.
+const MAX_TEXT_BYTES: usize = 32 << 10;
+
+/// The most placeholders of one program's arguments and environment together. What each of them stands
+/// for is at most a few KiB, so this bounds what one task's arguments can grow to.
+const MAX_PLACEHOLDERS: usize = 1024;
+
+/// What a reduce takes from the rest of the file where it says nothing itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ForReduce<'a> {
+    pub(super) program: Option<&'a Program>,
+    pub(super) inputs: Option<&'a [SharedInput]>,
+    pub(super) limits: Limits,
+    pub(super) resources: Resources,
+}
+
+/// `[program]`. Without a scope, which a mistake in `[tasks]` leaves unknown, templates go unchecked.
+pub(super) fn read(root: &Section, scope: Option<&Scope>, report: &mut Report) -> Option<Program> {
+    const EXPECTED: &str = "expected a section [program] with the `path` of a WebAssembly program";
+    root.need("program", EXPECTED, report)?;
+    let section = root.section("program", KEYS, report)?;
+    let path = section.need("path", "expected the path of a WebAssembly program", report);
+    let path = path.and_then(|value| host_path("path", value, report));
+    let kind = section.get("kind").map(|value| kind(value, report));
+    let floats = section.get("floats").map(|value| one_of("floats", value, FLOATS, report));
+    let args = args(&section, scope, report);
+    let env = section.get("env").map(|value| env(value, scope, report));
+    let (args, env) = (args?, env.unwrap_or(Some(Vec::new()))?);
+    bound_placeholders(&section, &args, &env, report)?;
+    Some(Program {
+        path: PathBuf::from(path?),
+        kind: kind.map_or(Some(None), |kind| kind.map(Some))?,
+        args,
+        floats: floats.unwrap_or(Some(FloatClass::default()))?,
+        env,
+    })
+}
+
+/// `[reduce]`.
+pub(super) fn reduce(
+    section: &Section,
+    shared: ForReduce,
+    scope: &Scope,
+    report: &mut Report,
+) -> Option<Reduce> {
+    let path = section.get("path").map(|value| host_path("path", value, report).map(PathBuf::from));
+    let floats = section.get("floats").map(|value| one_of("floats", value, FLOATS, report));
+    let args = args(section, Some(scope), report);
+    let own_env = section.get("env").map(|value| env(value, Some(scope), report));
+    let fan_in = number(section, "fan_in", 2, MAX_FAN_IN, report);
+    let inputs = inputs::of_reduce(section, shared.inputs, report);
+    let limits = limits::read(section, shared.limits, report);
+
+    let env = match own_env {
+        Some(env) => env,
+        None => inherited_env(section, shared.program, scope, report),
+    };
+    let (args, env) = (args?, env?);
+    bound_placeholders(section, &args, &env, report)?;
+    Some(Reduce {
+        program: Program {
+            path: path.unwrap_or_else(|| Some(shared.program?.path.clone()))?,
+            kind: None,
+            args,
+            floats: floats.unwrap_or_else(|| Some(shared.program?.floats))?,
+            env,
+        },
+        fan_in,
+        inputs: inputs?,
+        limits,
+        memory: shared.resources.memory.max(limits.memory),
+    })
+}
+
+fn inherited_env(
+    section: &Section,
+    program: Option<&Program>,
+    scope: &Scope,
+    report: &mut Report,
+) -> Option<Vec<(String, Template)>> {
+    let env = &program?.env;
+    if let Some((name, _)) = env.iter().find(|(_, value)| !value.uses_only(scope)) {
+        let found = format!(
+            "the reduce takes `env` from [program], where {} uses a placeholder of the map",
+            key_name(name)
+        );
+        report.wrong(section.span.clone(), found, "set `env` in [reduce]");
+        return None;
+    }
+    Some(env.clone())
+}
+
+fn kind(value: &Value, report: &mut Report) -> Option<ProgramKind> {
+    let name = text("kind", value, "allowed: \"wasm\"", report)?;
+    let found = match name {
+        "wasm" => return Some(ProgramKind::Wasm),
+        "wgsl" | "infer" | "native" => format!("programs of the kind {} are not supported yet", quoted(name)),
+        _ => format!("`kind` is {}", quoted(name)),
+    };
+    report.wrong(value.span(), found, "allowed: \"wasm\"");
+    None
+}
+
+fn args(section: &Section, scope: Option<&Scope>, report: &mut Report) -> Option<Vec<Template>> {
+    const EXPECTED: &str = "expected a list of strings, like [\"--size\", \"10\"]";
+    let Some(value) = section.get("args") else { return Some(Vec::new()) };
+    let list = list("args", value, EXPECTED, MAX_ARGS, report)?;
+    // All are read before any is missed, so that the mistakes of each are seen.
+    let arg = |(i, value)| template(&format!("args[{i}]"), value, "expected a string", scope, report);
+    let args: Vec<_> = list.iter().enumerate().map(arg).collect();
+    args.into_iter().collect()
+}
+
+fn env(value: &Value, scope: Option<&Scope>, report: &mut Report) -> Option<Vec<(String, Template)>> {
+    let section = Section::open("`env`", value, report)?;
+    if section.table.len() > MAX_ENV {
+        let found = format!("`env` has {} variables", section.table.len());
+        report.wrong(value.span(), found, format!("at most {MAX_ENV} are allowed"));
+        return None;
+    }
+    let variable = |(key, value): (&toml::Spanned<toml::de::DeString>, _)| {
+        let name: &str = key.get_ref();
+        let good = !name.is_empty() && name.len() <= MAX_TEXT_BYTES && !name.contains(['=', '\0']);
+        if !good {
+            let found = format!("{} cannot be a variable's name", key_name(name));
+            report.wrong(key.span(), found, "expected a name without `=` and NUL");
+        }
+        let template = template(&shortened(name), value, "expected a string", scope, report);
+        template.filter(|_| good).map(|template| (name.to_owned(), template))
+    };
+    let all: Vec<_> = section.table.iter().map(variable).collect();
+    all.into_iter().collect()
+}
+
+fn template(
+    name: &str,
+    value: &Value,
+    expected: &str,
+    scope: Option<&Scope>,
+    report: &mut Report,
+) -> Option<Template> {
+    let text = plain_text(name, value, expected, MAX_TEXT_BYTES, report)?;
+    let Some(scope) = scope else { return Some(Template::default()) };
+    let mistakes = match Template::parse(text, scope) {
+        Ok(template) => return Some(template),
+        Err(mistakes) => mistakes,
+    };
+    let span = value.span();
+    // In a string without escapes, each byte of the text has its place in the file.
+    let inner = (span.start + 1, span.end.saturating_sub(1));
+    let exact = report.text().get(inner.0..inner.1) == Some(text);
+    for mistake in mistakes {
+        let at = if exact { inner.0 + mistake.span.start..inner.0 + mistake.span.end } else { span.clone() };
+        report.wrong(at, mistake.found, mistake.allowed);
+    }
+    None
+}
+
+fn bound_placeholders(
+    section: &Section,
+    args: &[Template],
+    env: &[(String, Template)],
+    report: &mut Report,
+) -> Option<()> {
+    let count: usize =
+        args.iter().chain(env.iter().map(|(_, value)| value)).map(Template::placeholders).sum();
+    if count > MAX_PLACEHOLDERS {
+        let found = format!("{} has {count} placeholders in `args` and `env`", section.title);
+        report.wrong(section.span.clone(), found, format!("at most {MAX_PLACEHOLDERS} are allowed"));
+        return None;
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keys_of_a_reduce_are_those_of_a_program_and_its_own() {
+        assert!(KEYS.iter().filter(|key| **key != "kind").all(|key| REDUCE_KEYS.contains(key)));
+    }
+}

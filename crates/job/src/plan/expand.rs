@@ -1,0 +1,291 @@
+//! From a job file to a plan: all that the file system has to say.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use tidemill_types::{Content, GuestPath, PathError};
+
+use super::{
+    Command, Plan, ReducePlan,
+    source::{CutFile, InputFile, Source},
+};
+use crate::{
+    JobFile, MAX_FAN_IN, MAX_TASKS, Program, Reduce, ReduceTree, SharedInput, SplitError, SplitTasks, Tasks,
+    split,
+};
+
+/// Why a job file that is right in itself cannot be run here.
+#[derive(Debug, thiserror::Error)]
+pub enum ExpandError {
+    /// The directory of the job file cannot be found.
+    #[error("the directory {} cannot be found", dir.display())]
+    Directory {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A file that the job names is not there or cannot be read.
+    #[error("`{key}`: {} cannot be read", path.display())]
+    Unreadable {
+        /// The key of the job file.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// What the job names is a directory or something stranger.
+    #[error("`{key}`: {} is not a file", path.display())]
+    NotFile {
+        /// The key of the job file.
+        key: &'static str,
+        /// What is no file.
+        path: PathBuf,
+    },
+    /// A pattern matches no file.
+    #[error("`{key}`: no file matches {pattern:?} in {}", dir.display())]
+    NoMatch {
+        /// The key of the job file.
+        key: &'static str,
+        /// The pattern.
+        pattern: String,
+        /// The directory of the job file.
+        dir: PathBuf,
+    },
+    /// A path is not UTF-8 text, which patterns and a task's paths are.
+    #[error("`{key}`: the path {} is not UTF-8; rename it", path.display())]
+    NotText {
+        /// The key of the job file.
+        key: &'static str,
+        /// The path.
+        path: PathBuf,
+    },
+    /// A file's name is not one that a task can see.
+    #[error("`{key}`: a task cannot see {} under its name; rename it", path.display())]
+    Name {
+        /// The key of the job file.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with the name.
+        #[source]
+        source: PathError,
+    },
+    /// A task's own input and one that all tasks share have the same path.
+    #[error("`{key}`: a task sees {} as `/in/{guest}`, where [inputs] puts something else", path.display())]
+    Clash {
+        /// The key of the job file.
+        key: &'static str,
+        /// The task's own input.
+        path: PathBuf,
+        /// The path that both have.
+        guest: GuestPath,
+    },
+    /// A file cannot be cut.
+    #[error("`tasks.split`: {} cannot be cut", path.display())]
+    Split {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: SplitError,
+    },
+    /// There is nothing in the files to cut.
+    #[error("`tasks.split.input`: the files are empty, so there is no task")]
+    NothingToSplit,
+    /// There would be more tasks than allowed.
+    #[error("`{key}` gives more than {MAX_TASKS} tasks")]
+    TooManyTasks {
+        /// The key of the job file.
+        key: &'static str,
+    },
+    /// One reduce task would take more parts than allowed.
+    #[error(
+        "one reduce task would take {parts} parts, and {MAX_FAN_IN} is the most; set `fan_in` in [reduce]"
+    )]
+    TooManyParts {
+        /// The number of map tasks.
+        parts: u64,
+    },
+}
+
+const FILES: &str = "tasks.files";
+const SPLIT: &str = "tasks.split.input";
+
+/// Finds and measures a job's files and cuts those that are to be cut. `dir` is the job file's directory;
+/// the plan's paths are absolute.
+///
+/// # Errors
+/// [`ExpandError`] names the key and the file that keep the job from running.
+pub fn expand(file: &JobFile, dir: &Path) -> Result<Plan, ExpandError> {
+    let dir =
+        std::path::absolute(dir).map_err(|source| ExpandError::Directory { dir: dir.to_owned(), source })?;
+    let command = command(&file.program, &file.inputs, &dir, ["program.path", "inputs"])?;
+    let source = match &file.tasks {
+        Tasks::One => Source::One,
+        Tasks::Range(range) => Source::Range(*range),
+        Tasks::Matrix(matrix) => Source::Matrix(matrix.clone()),
+        Tasks::Files(patterns) => Source::Files(input_files(patterns, &dir, &file.inputs)?),
+        Tasks::Split(split) => Source::Pieces(cut_files(split, &dir, &file.inputs)?),
+    };
+    let reduce = file.reduce.as_ref().map(|reduce| reduce_plan(reduce, source.count(), &dir)).transpose()?;
+    Ok(Plan { command, source, reduce })
+}
+
+fn reduce_plan(reduce: &Reduce, parts: u64, dir: &Path) -> Result<ReducePlan, ExpandError> {
+    let fan_in = match reduce.fan_in {
+        Some(fan_in) => u64::from(fan_in),
+        None if parts > u64::from(MAX_FAN_IN) => return Err(ExpandError::TooManyParts { parts }),
+        None => parts,
+    };
+    Ok(ReducePlan {
+        command: command(&reduce.program, &reduce.inputs, dir, ["reduce.path", "reduce.inputs"])?,
+        tree: ReduceTree::new(parts, fan_in),
+        limits: reduce.limits,
+        memory: reduce.memory,
+    })
+}
+
+fn command(
+    program: &Program,
+    shared: &[SharedInput],
+    dir: &Path,
+    [program_key, inputs_key]: [&'static str; 2],
+) -> Result<Command, ExpandError> {
+    let path = dir.join(&program.path);
+    file_len(program_key, &path)?;
+    let input = |input: &SharedInput| {
+        let path = dir.join(&input.file);
+        let len = file_len(inputs_key, &path)?;
+        Ok((input.path.clone(), Content::file(path, len)))
+    };
+    let inputs = shared.iter().map(input).collect::<Result<_, ExpandError>>()?;
+    Ok(Command { program: path, args: program.args.clone(), env: program.env.clone(), inputs })
+}
+
+fn input_files(
+    patterns: &[String],
+    dir: &Path,
+    shared: &[SharedInput],
+) -> Result<Vec<InputFile>, ExpandError> {
+    let taken = top_names(shared);
+    let file = |path: PathBuf| {
+        let name = name_of(FILES, &path)?;
+        if taken.contains(name.as_str()) {
+            return Err(ExpandError::Clash { key: FILES, path, guest: name });
+        }
+        Ok(InputFile { len: file_len(FILES, &path)?, name, path })
+    };
+    matches(FILES, patterns, dir)?.into_iter().map(file).collect()
+}
+
+fn cut_files(split: &SplitTasks, dir: &Path, shared: &[SharedInput]) -> Result<Vec<CutFile>, ExpandError> {
+    let taken = top_names(shared);
+    let mut files = Vec::new();
+    let mut first = 0;
+    for path in matches(SPLIT, &split.input, dir)? {
+        let name = name_of(SPLIT, &path)?;
+        let part = part_name(&path);
+        if taken.contains(part.as_str()) {
+            return Err(ExpandError::Clash { key: SPLIT, path, guest: part });
+        }
+        file_len(SPLIT, &path)?;
+        let input = match File::open(&path) {
+            Ok(input) => input,
+            Err(source) => return Err(ExpandError::Unreadable { key: SPLIT, path, source }),
+        };
+        let pieces = match split::split(input, &split.rules, MAX_TASKS - first) {
+            Ok(pieces) => pieces,
+            Err(SplitError::TooManyPieces { .. }) => {
+                return Err(ExpandError::TooManyTasks { key: "tasks.split" });
+            }
+            Err(source) => return Err(ExpandError::Split { path, source }),
+        };
+        let count = pieces.len() as u64;
+        if count > 0 {
+            files.push(CutFile { path, name, part, pieces, first });
+        }
+        first += count;
+    }
+    if files.is_empty() { Err(ExpandError::NothingToSplit) } else { Ok(files) }
+}
+
+/// The files that match any of the patterns, each once, sorted.
+fn matches(key: &'static str, patterns: &[String], dir: &Path) -> Result<Vec<PathBuf>, ExpandError> {
+    let mut all = BTreeSet::new();
+    for pattern in patterns {
+        if !pattern.contains(['*', '?', '[']) {
+            all.insert(dir.join(pattern));
+            continue;
+        }
+        let Some(dir_text) = dir.to_str() else {
+            return Err(ExpandError::NotText { key, path: dir.to_owned() });
+        };
+        // An absolute pattern replaces the directory, as an absolute path does.
+        let whole = Path::new(&glob::Pattern::escape(dir_text)).join(pattern);
+        let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
+        let whole = whole.to_str().expect("a join of two texts is text");
+        let found = glob::glob_with(whole, options).map_err(|_| no_match(key, pattern, dir))?;
+        let mut any = false;
+        for path in found {
+            let path = path.map_err(|error| ExpandError::Unreadable {
+                key,
+                path: error.path().to_owned(),
+                source: error.into(),
+            })?;
+            // Directories that match are not meant: `data/*` is its files.
+            if path.is_file() {
+                any = true;
+                all.insert(path);
+            }
+            if all.len() as u64 > MAX_TASKS {
+                return Err(ExpandError::TooManyTasks { key });
+            }
+        }
+        if !any {
+            return Err(no_match(key, pattern, dir));
+        }
+    }
+    Ok(all.into_iter().collect())
+}
+
+fn no_match(key: &'static str, pattern: &str, dir: &Path) -> ExpandError {
+    ExpandError::NoMatch { key, pattern: pattern.to_owned(), dir: dir.to_owned() }
+}
+
+fn file_len(key: &'static str, path: &Path) -> Result<u64, ExpandError> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => Ok(metadata.len()),
+        Ok(_) => Err(ExpandError::NotFile { key, path: path.to_owned() }),
+        Err(source) => Err(ExpandError::Unreadable { key, path: path.to_owned(), source }),
+    }
+}
+
+/// The names directly below `/in` that the shared inputs take.
+fn top_names(shared: &[SharedInput]) -> BTreeSet<&str> {
+    shared.iter().filter_map(|input| input.path.components().next()).collect()
+}
+
+fn name_of(key: &'static str, path: &Path) -> Result<GuestPath, ExpandError> {
+    let Some(name) = path.file_name().unwrap_or_default().to_str() else {
+        return Err(ExpandError::NotText { key, path: path.to_owned() });
+    };
+    GuestPath::new(name).map_err(|source| ExpandError::Name { key, path: path.to_owned(), source })
+}
+
+/// Where a task finds its piece of a file: programs often go by the extension.
+fn part_name(path: &Path) -> GuestPath {
+    let plain = |ext: &&str| ext.len() <= 16 && ext.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let name = match path.extension().and_then(|ext| ext.to_str()).filter(plain) {
+        Some(ext) => format!("part.{ext}"),
+        None => "part".to_owned(),
+    };
+    GuestPath::new(name).expect("a plain name is a path")
+}

@@ -1,0 +1,282 @@
+//! Job files over real directories.
+
+use std::{error::Error, fs, path::Path};
+
+use tempfile::TempDir;
+use tidemill_job::{ExpandError, JobFile, PartOutput, Plan, PlannedTask, ReduceTaskError, expand};
+use tidemill_types::{Content, GuestPath, Segment};
+
+/// A directory with a program and these files.
+fn directory(files: &[(&str, &str)]) -> TempDir {
+    let dir = TempDir::new().expect("a temporary directory can be made");
+    for (name, content) in [("a.wasm", "program")].iter().chain(files) {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().expect("the path is below the directory")).expect("it can be made");
+        fs::write(path, content).expect("a file can be written");
+    }
+    dir
+}
+
+fn try_plan(dir: &TempDir, more: &str) -> Result<Plan, ExpandError> {
+    let text = format!("name = \"a\"\n[program]\npath = \"a.wasm\"\n{more}");
+    let file = JobFile::parse(&text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    expand(&file, dir.path())
+}
+
+fn plan(dir: &TempDir, more: &str) -> Plan {
+    try_plan(dir, more).expect("the job can be expanded")
+}
+
+/// The error with its causes, without the directory's own path.
+fn error(dir: &TempDir, more: &str) -> String {
+    let error = try_plan(dir, more).expect_err("the job cannot be expanded");
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text += &format!(": {next}");
+        cause = next.source();
+    }
+    text.replace(dir.path().to_str().expect("temporary paths are text"), "DIR")
+}
+
+fn tasks(plan: &Plan) -> Vec<PlannedTask> {
+    (0..plan.map_count()).map(|index| plan.map_task(index)).collect()
+}
+
+fn labels(plan: &Plan) -> Vec<String> {
+    tasks(plan).into_iter().map(|task| task.label).collect()
+}
+
+fn args(plan: &Plan) -> Vec<String> {
+    tasks(plan).into_iter().map(|task| task.args.join(" ")).collect()
+}
+
+fn read(content: &Content) -> String {
+    let segment = |segment: &Segment| match segment {
+        Segment::Bytes(bytes) => bytes.clone(),
+        Segment::File { path, offset, len } => {
+            assert!(path.is_absolute(), "{}", path.display());
+            fs::read(path).expect("inputs can be read")[*offset as usize..][..*len as usize].to_vec()
+        }
+    };
+    let bytes = content.segments.iter().flat_map(segment).collect();
+    String::from_utf8(bytes).expect("the inputs are text")
+}
+
+fn inputs(task: &PlannedTask) -> Vec<(String, String)> {
+    task.inputs.iter().map(|(path, content)| (path.to_string(), read(content))).collect()
+}
+
+fn own(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
+}
+
+#[test]
+fn without_tasks_there_is_one() {
+    let dir = directory(&[("s.txt", "shared")]);
+    let plan = plan(
+        &dir,
+        "args = [\"{index}/{count}\", \"{{}}\"]\nenv = { K = \"{index}\" }\n[inputs]\n\"d/s\" = \"s.txt\"",
+    );
+    assert_eq!((plan.map_count(), plan.total_input_bytes(), plan.reduce().is_some()), (1, 0, false));
+    let task = plan.map_task(0);
+    assert_eq!((task.args.join(" "), inputs(&task)), ("0/1 {}".to_owned(), own(&[("d/s", "shared")])));
+    assert_eq!(task.env, own(&[("K", "0")]));
+    assert_eq!(plan.map_program(), dir.path().join("a.wasm"));
+}
+
+#[test]
+fn a_range_of_millions_is_computed_on_demand() {
+    let dir = directory(&[]);
+    let plan = plan(&dir, "args = [\"{value}\"]\n[tasks]\nrange = { from = 5, to = -9999995, step = -1 }");
+    assert_eq!(plan.map_count(), 10_000_000);
+    let last = plan.map_task(9_999_999);
+    assert_eq!((last.label.as_str(), last.args[0].as_str()), ("value -9999994", "-9999994"));
+}
+
+#[test]
+fn a_matrix_has_all_combinations() {
+    let dir = directory(&[]);
+    let plan = plan(
+        &dir,
+        "args = [\"{strike}\", \"{vol}\"]\n[tasks]\nmatrix = { vol = [0.10, 0.2], strike = [90, 100] }",
+    );
+    assert_eq!(args(&plan), ["90 0.10", "90 0.2", "100 0.10", "100 0.2"]);
+    assert_eq!(labels(&plan)[0], "strike=90 vol=0.10");
+}
+
+#[test]
+fn labels_are_short_and_safe() {
+    let dir = directory(&[]);
+    let plan = plan(&dir, &format!("[tasks]\nmatrix = {{ a = [\"\\u001b[31m{}\"] }}", "ü".repeat(200)));
+    let label = plan.map_task(0).label;
+    assert!(label.chars().count() == 81 && !label.contains('\u{1b}'), "{label}");
+}
+
+#[test]
+fn each_file_is_a_task() {
+    let dir = directory(&[
+        ("d/b.fa", "bb"),
+        ("d/a.fa", "a"),
+        ("d/.hidden.fa", ""),
+        ("d/c.fa/x", ""),
+        ("d/e/f.fa", "f"),
+        ("s", ""),
+    ]);
+    let files =
+        "args = [\"{input}\", \"{input.name}\", \"{input.stem}\"]\n[inputs]\ns = \"s\"\n[tasks]\nfiles = ";
+    let plan = plan(&dir, &format!("{files} [\"d/*.fa\", \"d/a.fa\", \"**/e/?.fa\"]"));
+    assert_eq!(args(&plan), ["/in/a.fa a.fa a", "/in/b.fa b.fa b", "/in/f.fa f.fa f"]);
+    assert_eq!(labels(&plan), ["a.fa", "b.fa", "f.fa"]);
+    assert_eq!(inputs(&plan.map_task(1)), own(&[("b.fa", "bb"), ("s", "")]));
+    assert_eq!(plan.total_input_bytes(), 4);
+}
+
+#[test]
+fn a_directory_may_have_a_name_like_a_pattern() {
+    let dir = directory(&[("[x]*/job/data/a.fa", "a"), ("[x]*/job/a.wasm", ""), ("x/job/data/b.fa", "b")]);
+    let text = "name = \"a\"\nprogram.path = \"a.wasm\"\ntasks.files = \"data/*.fa\"";
+    let file = JobFile::parse(text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let plan = expand(&file, &dir.path().join("[x]*/job")).expect("the job can be expanded");
+    assert_eq!(labels(&plan), ["a.fa"]);
+    let absolute = format!("[tasks]\nfiles = \"{}/x/job/data/*\"", dir.path().display());
+    assert_eq!(labels(&self::plan(&dir, &absolute)), ["b.fa"]);
+}
+
+#[test]
+fn each_piece_is_a_task() {
+    let dir = directory(&[("x.fa", ">a\nACGT\n>b\nAC\n"), ("y.fa", ">c\nA\n"), ("z.fa", "")]);
+    let split = "[tasks]\nsplit = { input = \"?.fa\", by = \"fastx\", size = \"2 B\", overlap = 1 }";
+    let plan =
+        plan(&dir, &format!("args = [\"{{input}}\", \"{{input.name}}\", \"{{input.stem}}\"]\n{split}"));
+    let pieces: Vec<_> = tasks(&plan).iter().map(|task| inputs(task)[0].1.clone()).collect();
+    assert_eq!(pieces, [">a\nAC", ">a\nCGT\n", ">b\nAC\n", ">c\nA\n"]);
+    assert_eq!(labels(&plan), ["part 1 of x.fa", "part 2 of x.fa", "part 3 of x.fa", "part 1 of y.fa"]);
+    assert_eq!(args(&plan)[3], "/in/part.fa y.fa y");
+    assert_eq!(plan.total_input_bytes(), pieces.concat().len() as u64);
+}
+
+#[test]
+fn a_piece_keeps_a_plain_extension() {
+    let dir = directory(&[("x", "a"), ("y.a b", "a")]);
+    for name in ["x", "y.a b"] {
+        let plan =
+            plan(&dir, &format!("[tasks]\nsplit = {{ input = \"{name}\", by = \"lines\", size = \"1 B\" }}"));
+        assert_eq!(inputs(&plan.map_task(0)), own(&[("part", "a")]));
+    }
+}
+
+fn output(files: &[(&str, &str)]) -> PartOutput {
+    let file = |(path, text): &(&str, &str)| {
+        (GuestPath::new(*path).expect("the path is right"), Content::bytes(*text))
+    };
+    PartOutput { files: files.iter().map(file).collect() }
+}
+
+#[test]
+fn a_reduce_takes_all_parts_at_once() {
+    let dir = directory(&[("s", "shared")]);
+    let reduce = "[reduce]\nargs = [\"{parts}\", \"{index}\", \"{level}\", \"{last}\", \"{count}\"]\ninputs = { s = \"s\" }";
+    let plan = plan(&dir, &format!("[tasks]\nrange = {{ to = 2 }}\n{reduce}"));
+    let reduce = plan.reduce().expect("there is a reduce");
+    let parts = [output(&[("stdout", "0"), ("d/e", "1")]), output(&[])];
+    let task = reduce.task(0, 0, &parts).expect("the tree has the task");
+    assert_eq!((task.args.join(" "), task.label.as_str()), ("/in/parts 0 0 true 2".to_owned(), "reduce"));
+    assert_eq!(
+        inputs(&task),
+        own(&[("parts/000000/d/e", "1"), ("parts/000000/stdout", "0"), ("s", "shared")])
+    );
+
+    assert_eq!(reduce.task(1, 0, &parts), Err(ReduceTaskError::NoSuchTask { level: 1, index: 0 }));
+    assert_eq!(reduce.task(0, 0, &[]), Err(ReduceTaskError::PartCount { expected: 2, found: 0 }));
+    let deep = output(&[
+        (&"a/".repeat(2040).trim_end_matches('/').to_owned()[..], ""),
+        (&("a/".repeat(2045) + "aaaaaa"), ""),
+    ]);
+    assert!(matches!(reduce.task(0, 0, &[output(&[]), deep]), Err(ReduceTaskError::Path { part: 1, .. })));
+}
+
+#[test]
+fn a_reduce_in_a_tree() {
+    let dir = directory(&[]);
+    let plan = plan(
+        &dir,
+        "[tasks]\nrange = { to = 5 }\n[reduce]\nfan_in = 2\nargs = [\"{level}.{index}\", \"{last}\", \"{count}\"]",
+    );
+    let reduce = plan.reduce().expect("there is a reduce");
+    let task = |level, index, parts: usize| {
+        let task =
+            reduce.task(level, index, &vec![PartOutput::default(); parts]).expect("the tree has the task");
+        format!("{} | {}", task.args.join(" "), task.label)
+    };
+    assert_eq!(reduce.tree().task_count(), 6);
+    assert_eq!(task(0, 2, 1), "0.2 false 1 | reduce 3 of 3, level 0");
+    assert_eq!(task(2, 0, 2), "2.0 true 2 | last reduce");
+    assert_eq!(plan.frontier().total(), 11);
+}
+
+#[test]
+fn the_parts_of_one_reduce_task_are_bounded() {
+    let dir = directory(&[]);
+    let more = "[tasks]\nrange = { to = 10_001 }\n[reduce]\n";
+    assert_eq!(
+        error(&dir, more),
+        "one reduce task would take 10001 parts, and 10000 is the most; set `fan_in` in [reduce]"
+    );
+    let plan = plan(&dir, &format!("{more}fan_in = 10_000"));
+    assert_eq!(plan.reduce().map(|reduce| reduce.tree().levels()), Some(2));
+}
+
+#[test]
+fn what_is_not_there_is_named() {
+    let dir = directory(&[("d/x", "1"), ("e.fa", ""), ("bad.fa", "AC"), ("part.fa", ">a\n")]);
+    let missing = "No such file or directory (os error 2)";
+    for (more, expected) in [
+        ("[inputs]\na = \"nope\"", &format!("`inputs`: DIR/nope cannot be read: {missing}")[..]),
+        ("[inputs]\na = \"d\"", "`inputs`: DIR/d is not a file"),
+        ("[reduce]\npath = \"b.wasm\"", &format!("`reduce.path`: DIR/b.wasm cannot be read: {missing}")),
+        ("[reduce]\ninputs = { a = \"d\" }", "`reduce.inputs`: DIR/d is not a file"),
+        ("[tasks]\nfiles = [\"d/*\", \"*.fq\"]", "`tasks.files`: no file matches \"*.fq\" in DIR"),
+        ("[tasks]\nfiles = \"x.fq\"", &format!("`tasks.files`: DIR/x.fq cannot be read: {missing}")),
+        ("[tasks]\nfiles = \"d\"", "`tasks.files`: DIR/d is not a file"),
+        (
+            "[inputs]\n\"x/y\" = \"e.fa\"\n[tasks]\nfiles = \"d/*\"",
+            "`tasks.files`: a task sees DIR/d/x as `/in/x`, where [inputs] puts something else",
+        ),
+        (
+            "[tasks]\nsplit = { input = \"e.fa\", by = \"fasta\", size = \"1 B\" }",
+            "`tasks.split.input`: the files are empty, so there is no task",
+        ),
+        (
+            "[tasks]\nsplit = { input = \"bad.fa\", by = \"fasta\", size = \"1 B\" }",
+            "`tasks.split`: DIR/bad.fa cannot be cut: line 1: text before the first record, which begins with 'A'; \
+            expected `>` and the record's name",
+        ),
+        (
+            "[inputs]\n\"part.fa\" = \"d/x\"\n[tasks]\nsplit = { input = \"part.fa\", by = \"fasta\", size = \"1 B\" }",
+            "`tasks.split.input`: a task sees DIR/part.fa as `/in/part.fa`, where [inputs] puts something else",
+        ),
+    ] {
+        assert_eq!(error(&dir, more), expected, "{more}");
+    }
+    fs::remove_file(dir.path().join("a.wasm")).expect("the program can be removed");
+    assert_eq!(error(&dir, ""), format!("`program.path`: DIR/a.wasm cannot be read: {missing}"));
+}
+
+#[test]
+fn a_name_that_no_task_can_see_is_refused() {
+    let dir = directory(&[("d/a\\b", "")]);
+    assert_eq!(
+        error(&dir, "[tasks]\nfiles = \"d/*\""),
+        "`tasks.files`: a task cannot see DIR/d/a\\b under its name; rename it: \"a\\\\b\" holds a control character \
+        or a backslash"
+    );
+}
+
+#[test]
+fn a_relative_directory_gives_absolute_paths() {
+    let text = "name = \"a\"\nprogram.path = \"Cargo.toml\"";
+    let file = JobFile::parse(text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let plan = expand(&file, Path::new(".")).expect("tests run where the manifest is");
+    assert!(plan.map_program().is_absolute());
+}

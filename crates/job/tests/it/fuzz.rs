@@ -1,0 +1,242 @@
+//! Texts and files that nobody would write. Each target takes any bytes and must neither panic nor take
+//! long; a small mutator drives it from a corpus for `TIDEMILL_FUZZ_SECONDS`, 20 without it.
+
+use std::{
+    env, fs,
+    io::Cursor,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use tidemill_job::{JobFile, SplitBy, SplitError, SplitRules, Tasks, split};
+use tidemill_types::ByteSize;
+
+/// A job file of any bytes: it is read, or its mistakes can be shown.
+fn fuzz_job_file(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    match JobFile::parse(&text) {
+        Ok(file) => {
+            let count = match &file.tasks {
+                Tasks::Range(range) => range.count(),
+                Tasks::Matrix(matrix) => matrix.count(),
+                _ => 1,
+            };
+            assert!((1..=tidemill_job::MAX_TASKS).contains(&count));
+            if let Tasks::Matrix(matrix) = &file.tasks {
+                assert_eq!(matrix.combination(count - 1).len(), matrix.parameters.len());
+            }
+        }
+        Err(mistakes) => {
+            let shown = mistakes.in_file("job.toml").to_string();
+            assert!(mistakes.iter().len() >= 1 && shown.len() < 2_000_000);
+            assert!(mistakes.iter().all(|mistake| mistake.line >= 1 && mistake.column >= 1));
+            assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
+        }
+    }
+}
+
+/// A file of any bytes, cut in a way that its first bytes choose: what comes out adds up.
+fn fuzz_split(data: &[u8]) {
+    let [mode, size, more, text @ ..] = data else { return };
+    let size = u64::from(*size % 64) + 1;
+    let overlap = (mode & 0x80 == 0).then(|| u64::from(*more) % size);
+    let by = match mode & 0x7f {
+        0..26 => SplitBy::Lines,
+        26..52 => SplitBy::Separator(text.get(..usize::from(more % 5) + 1).unwrap_or(b"\n\n").to_vec()),
+        52..78 => SplitBy::Fasta { overlap },
+        78..104 => SplitBy::Fastq,
+        _ => SplitBy::Fastx { overlap },
+    };
+    let may_cut_inside =
+        matches!(by, SplitBy::Fasta { overlap: Some(_) } | SplitBy::Fastx { overlap: Some(_) });
+    let rules = SplitRules { by, size: ByteSize(size) };
+    let pieces = match split(Cursor::new(text), &rules, 10_000) {
+        Ok(pieces) => pieces,
+        Err(SplitError::Format { .. } | SplitError::TooManyPieces { .. }) => return,
+        Err(error) => panic!("memory can be read: {error}"),
+    };
+    for ranges in pieces.iter() {
+        assert!(!ranges.is_empty() && ranges.iter().all(|range| range.len > 0));
+        assert!(ranges.iter().all(|range| range.offset + range.len <= text.len() as u64));
+    }
+    if !may_cut_inside {
+        let mut end = 0;
+        for range in pieces.iter().flatten() {
+            assert_eq!(range.offset, end);
+            end += range.len;
+        }
+        let blank = text.iter().all(|byte| matches!(byte, b'\n' | b'\r'));
+        assert!(end == text.len() as u64 || (pieces.is_empty() && blank));
+    }
+}
+
+/// Numbers that look random and are the same in every run of a seed.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        // The 64-bit SplitMix step.
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound.max(1) as u64) as usize
+    }
+}
+
+/// Changes a text a little, as slips and malice do.
+fn mutate(data: &mut Vec<u8>, corpus: &[Vec<u8>], tokens: &[&[u8]], random: &mut Random) {
+    /// Longer texts find no more and take longer.
+    const MAX_BYTES: usize = 16 << 10;
+    for _ in 0..=random.below(6) {
+        let at = random.below(data.len() + 1);
+        match random.below(7) {
+            0 if at < data.len() => data[at] ^= 1 << random.below(8),
+            1 if at < data.len() => data[at] = random.next() as u8,
+            2 => {
+                let end = (at + random.below(16)).min(data.len());
+                data.drain(at..end);
+            }
+            3 => {
+                let other = &corpus[random.below(corpus.len())];
+                let start = random.below(other.len());
+                let end = (start + random.below(80)).min(other.len());
+                data.splice(at..at, other[start..end].iter().copied());
+            }
+            4 => {
+                let end = (at + random.below(200)).min(data.len());
+                let copy = data[at..end].to_vec();
+                for _ in 0..=random.below(8) {
+                    data.splice(at..at, copy.iter().copied());
+                }
+            }
+            _ => {
+                let token = tokens[random.below(tokens.len())];
+                data.splice(at..at, token.iter().copied());
+            }
+        }
+        data.truncate(MAX_BYTES);
+    }
+}
+
+/// Feeds a target with mutations of a corpus until the time is over. What it panics on is in the message.
+fn drive(target: fn(&[u8]), mut corpus: Vec<Vec<u8>>, tokens: &[&[u8]], share: f64) {
+    let seconds = env::var("TIDEMILL_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(20.0);
+    let until = Instant::now() + Duration::from_secs_f64(seconds * share);
+    for entry in &corpus {
+        target(entry);
+    }
+    let (mut random, fixed) = (Random(0), corpus.len());
+    let mut runs = 0u64;
+    while Instant::now() < until {
+        let mut data = corpus[random.below(corpus.len())].clone();
+        mutate(&mut data, &corpus, tokens, &mut random);
+        let begun = Instant::now();
+        if std::panic::catch_unwind(|| target(&data)).is_err() {
+            panic!("after {runs} runs, a panic on {:?}", String::from_utf8_lossy(&data));
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "slow on {:?}", String::from_utf8_lossy(&data));
+        // Some mutants are kept, so that changes add up; which does not depend on time.
+        if random.below(50) == 0 {
+            if corpus.len() < fixed + 500 {
+                corpus.push(data);
+            } else {
+                let place = fixed + random.below(500);
+                corpus[place] = data;
+            }
+        }
+        runs += 1;
+    }
+    println!("{runs} runs");
+}
+
+fn corpus(folder: &str, ext: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(folder);
+    let entries = fs::read_dir(folder).expect("the corpus is there");
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("a directory can be read").path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|found| found == ext));
+    paths.sort();
+    assert!(!paths.is_empty());
+    paths.iter().map(|path| fs::read(path).expect("a corpus file can be read")).collect()
+}
+
+#[test]
+fn no_job_file_makes_the_parser_panic() {
+    let tokens: &[&[u8]] = &[
+        b"[",
+        b"]",
+        b"[[",
+        b"]]",
+        b"{",
+        b"}",
+        b"{{",
+        b"=",
+        b".",
+        b",",
+        b"\n",
+        b"\"",
+        b"\"\"\"",
+        b"'",
+        b"#",
+        b"\\u0000",
+        b"{index}",
+        b"{parts}",
+        b"0",
+        b"-1",
+        b"9223372036854775807",
+        b"-9223372036854775808",
+        b"1e999",
+        b"nan",
+        b"0x",
+        b"18446744073709551616",
+        b"1979-05-27",
+        b"true",
+        b"\"1 KiB\"",
+        b"\"99999999999 TiB\"",
+        b"\"10m\"",
+        b"range = ",
+        b"files = ",
+        b"split = ",
+        b"matrix = ",
+        b"overlap = ",
+        b"separator = ",
+        b"from = ",
+        b"to = ",
+        b"step = ",
+        b"[program]\n",
+        b"[tasks]\n",
+        b"[inputs]\n",
+        b"[reduce]\n",
+        b"[limits]\n",
+        b"[reduce.limits]\n",
+        b"[policy]\n",
+        b"fan_in = ",
+        b"\r\n",
+        b"\xff",
+        b"\xe2\x80\xa8",
+        b"\x1b[0m",
+        b"a.b.c",
+        b"\"parts/x\" = \"x\"\n",
+    ];
+    drive(fuzz_job_file, corpus("job-file", "toml"), tokens, 0.6);
+}
+
+#[test]
+fn no_file_makes_the_splitters_panic() {
+    let tokens: &[&[u8]] =
+        &[b"\n", b"\r\n", b">", b"@", b"+", b"\n>", b"\n@", b"\n+\n", b"ACGT", b"N", b" ", b"\n\n", b"\0"];
+    let texts: [&[u8]; 5] = [
+        b"one\ntwo\r\nthree",
+        b">a b\nACGTNNACGT\nAC\n>c\n\n>d\nA\n",
+        b"@a\nACGT\n+\nIIII\n@b\nAC\nGT\n+b\n@+\n>I\n",
+        b"a\n\nb\n\n\n\nc",
+        b"",
+    ];
+    let modes = [0u8, 30, 60, 90, 110, 0xbc, 0xff];
+    let entry = |text: &&[u8]| modes.map(|mode| [&[mode, mode / 7, 3][..], text].concat());
+    drive(fuzz_split, texts.iter().flat_map(entry).collect(), tokens, 0.4);
+}

@@ -1,0 +1,94 @@
+//! Right job files, and what is read from them.
+
+use tidemill_job::{JobFile, SplitBy, Tasks};
+use tidemill_types::{ByteSize, FloatClass, Fuel, Limits, Millis};
+
+/// A right file with more after its program's path.
+fn with(more: &str) -> JobFile {
+    let text = format!("name = \"a\"\n[program]\npath = \"a.wasm\"\n{more}");
+    JobFile::parse(&text).unwrap_or_else(|mistakes| panic!("{mistakes}"))
+}
+
+#[test]
+fn little_is_needed() {
+    let file = with("");
+    assert_eq!((file.name.as_str(), file.retries, file.seed, file.deadline), ("a", 2, 0, None));
+    assert_eq!((file.limits, file.resources.memory), (Limits::default(), Limits::default().memory));
+    assert_eq!((file.tasks, file.reduce, file.program.floats), (Tasks::One, None, FloatClass::Native));
+}
+
+#[test]
+fn all_of_the_top() {
+    let text = "name = \"a-1\"\ndeadline = \"10m\"\nretries = 0\nseed = 18446744073709551615\n\
+        program = { path = \"/abs/a.wasm\", kind = \"wasm\", floats = \"canonical\" }";
+    let file = JobFile::parse(text).expect("the file is right");
+    assert_eq!((file.deadline, file.retries, file.seed), (Some(Millis(600_000)), 0, u64::MAX));
+    assert_eq!(file.program.floats, FloatClass::Canonical);
+    assert!(file.program.path.is_absolute());
+}
+
+#[test]
+fn limits_inherit_field_by_field() {
+    let file = with(
+        "[limits]\nfuel = \"20G\"\nmemory = \"1 GiB\"\nfiles = 3\n[reduce.limits]\nfuel = 7\nmemory = \"4 GiB\"\n\
+        [resources]\nmemory = \"2 GiB\"\nparallel = 4",
+    );
+    let reduce = file.reduce.expect("there is a reduce");
+    assert_eq!((file.limits.fuel, reduce.limits.fuel), (Fuel(20_000_000_000), Fuel(7)));
+    assert_eq!((file.limits.files, reduce.limits.files), (3, 3));
+    assert_eq!(file.resources.parallel, Some(4));
+    assert_eq!((file.resources.memory, reduce.memory), (ByteSize::mib(2048), ByteSize::mib(4096)));
+}
+
+#[test]
+fn a_reduce_takes_what_it_does_not_say_from_the_map() {
+    let map = "floats = \"canonical\"\nenv = { B = \"1\", A = \"{index}\" }\n[inputs]\ns = \"scene\"\n";
+    let file = with(&format!("{map}[reduce]"));
+    let reduce = file.reduce.expect("there is a reduce");
+    assert_eq!((&reduce.program.path, reduce.program.floats), (&file.program.path, FloatClass::Canonical));
+    assert_eq!((&reduce.program.env, &reduce.inputs), (&file.program.env, &file.inputs));
+    assert_eq!(reduce.program.env[0].0, "A");
+
+    let own = "[reduce]\npath = \"b.wasm\"\nfloats = \"native\"\nenv = {}\ninputs = {}\nfan_in = 16";
+    let reduce = with(&format!("{map}{own}")).reduce.expect("there is a reduce");
+    assert_eq!((reduce.program.floats, reduce.fan_in), (FloatClass::Native, Some(16)));
+    assert!(reduce.program.env.is_empty() && reduce.inputs.is_empty());
+    assert!(reduce.program.path.ends_with("b.wasm"));
+}
+
+#[test]
+fn matrix_values_are_the_texts_of_the_file() {
+    let file = with("[tasks.matrix]\nz = [0.10, 1e3, +2.5, 1_0.5]\na = [0x10, -3, true, \"x y\"]");
+    let Tasks::Matrix(matrix) = &file.tasks else { panic!("{:?}", file.tasks) };
+    assert_eq!(matrix.count(), 16);
+    assert_eq!(matrix.parameters[0].values, ["16", "-3", "true", "x y"]);
+    assert_eq!(matrix.parameters[1].values, ["0.10", "1e3", "+2.5", "10.5"]);
+}
+
+#[test]
+fn splits_of_every_sort() {
+    let by = |more: &str| {
+        let file =
+            with(&format!("[tasks]\nsplit = {{ input = [\"a\", \"b/*\"], size = \"64 KiB\", {more} }}"));
+        let Tasks::Split(split) = file.tasks else { panic!("{:?}", file.tasks) };
+        assert_eq!((split.input.len(), split.rules.size), (2, ByteSize::kib(64)));
+        split.rules.by
+    };
+    assert_eq!(by("by = \"lines\""), SplitBy::Lines);
+    assert_eq!(by("by = \"separator\", separator = \"\\n\\n\""), SplitBy::Separator(b"\n\n".to_vec()));
+    assert_eq!(by("by = \"fasta\", overlap = 20"), SplitBy::Fasta { overlap: Some(20) });
+    assert_eq!(by("by = \"fastx\""), SplitBy::Fastx { overlap: None });
+    assert_eq!(by("by = \"fastq\""), SplitBy::Fastq);
+}
+
+#[test]
+fn inputs_are_sorted_by_guest_path() {
+    let file = with("[inputs]\n\"b/c\" = \"x\"\nb-c = \"y\"\n\"a.txt\" = \"../z\"");
+    let paths: Vec<_> = file.inputs.iter().map(|input| input.path.as_str()).collect();
+    assert_eq!(paths, ["a.txt", "b-c", "b/c"]);
+}
+
+#[test]
+fn other_line_ends_and_a_byte_order_mark_are_fine() {
+    assert!(JobFile::parse("\u{feff}name = \"a\"\r\n[program]\r\npath = \"a.wasm\"\r\n").is_ok());
+}
