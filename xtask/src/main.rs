@@ -1,2 +1,37 @@
-//! Placeholder.
-fn main(){}
+//! The project's own commands, run as `cargo xtask <command>`: what is checked before a commit, and what
+//! is built once and committed. One file per command; nothing here is part of what users install.
+
+mod guests;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's own commands")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run every check and every test, and count them
+    Test(test::Args),
+    /// Check what the compiler does not: layering, licences, file sizes, links, forbidden calls
+    Tidy(tidy::Args),
+    /// Build the guest programs of the examples, or check that the built ones are current
+    Guests(guests::Args),
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let workspace = workspace::Workspace::find()?;
+    match Cli::parse().command {
+        Command::Test(args) => test::run(&workspace, &args),
+        Command::Tidy(args) => tidy::run(&workspace, &args),
+        Command::Guests(args) => guests::run(&workspace, &args),
+    }
+}
