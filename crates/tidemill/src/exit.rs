@@ -1,0 +1,80 @@
+//! Exit codes, and how an error reaches the person.
+
+use std::process::ExitCode;
+
+/// What scripts can tell apart. `tidemill run --help` lists the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Code {
+    /// The job or task itself failed.
+    Failed = 1,
+    /// Wrong usage, or a mistake in a job file or an input.
+    Usage = 2,
+    /// The deadline passed.
+    Deadline = 3,
+    /// This machine could not do its part: disk, memory, permissions.
+    Host = 4,
+    /// Stopped by Ctrl-C.
+    Interrupted = 130,
+}
+
+/// The codes, for `--help`.
+pub const HELP: &str = "Exit codes:
+  0    done
+  1    the program or the job failed
+  2    wrong usage, or a mistake in the job file or its inputs
+  3    the deadline passed
+  4    this machine could not do its part (disk, memory, permissions)
+  130  stopped by Ctrl-C";
+
+/// An error that ends the program with a code of its own, and a hint where there is one.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Exit {
+    code: Code,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Exit {
+    /// An error with a code.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: None }
+    }
+
+    /// Says what the person can do about it.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// Gives an error of any kind a code.
+pub trait WithCode<T> {
+    /// The same result, whose error ends the program with `code`.
+    fn code(self, code: Code) -> anyhow::Result<T>;
+}
+
+impl<T, E: Into<anyhow::Error>> WithCode<T> for Result<T, E> {
+    fn code(self, code: Code) -> anyhow::Result<T> {
+        self.map_err(|error| {
+            let error = error.into();
+            if error.downcast_ref::<Exit>().is_some() {
+                return error;
+            }
+            let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+            Exit::new(code, causes.join(": ")).into()
+        })
+    }
+}
+
+/// Prints an error with its causes and its hint to standard error, and gives its code.
+pub fn report(error: &anyhow::Error) -> ExitCode {
+    let exit = error.downcast_ref::<Exit>();
+    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+    eprintln!("error: {}", causes.join(": "));
+    if let Some(hint) = exit.and_then(|exit| exit.hint.as_ref()) {
+        eprintln!("hint: {hint}");
+    }
+    ExitCode::from(exit.map_or(Code::Host, |exit| exit.code) as u8)
+}

@@ -1,0 +1,111 @@
+//! The outputs of finished tasks, on disk until the job is done.
+//!
+//! Each is a file named by the hash of the task's specification and the hash of its content, so a run that
+//! takes up another's work knows what it has and can check it. The directory is locked while a run uses
+//! it.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Mutex,
+};
+
+use anyhow::Context;
+use tidemill_exec::{Output, OutputBody};
+use tidemill_types::{BlobId, Content, SpecHash};
+
+use super::inputs::hash_content;
+use crate::exit::{Code, Exit};
+
+/// The directory within the work directory that workers put large outputs into.
+pub const SPOOL: &str = "spool";
+
+/// A finished task's output.
+#[derive(Clone, Copy, Debug)]
+pub struct Stored {
+    spec: SpecHash,
+    /// The hash of its archive.
+    pub output: BlobId,
+}
+
+/// The store.
+pub struct Results {
+    directory: PathBuf,
+    /// What an earlier run left, by the name of its specification.
+    left: Mutex<HashMap<String, BlobId>>,
+    _lock: File,
+}
+
+impl Results {
+    /// Opens the store in a directory, and makes it if it is not there.
+    ///
+    /// # Errors
+    /// When the directory cannot be made, or another run has it.
+    pub fn open(directory: &Path) -> anyhow::Result<Self> {
+        let context = || format!("cannot use the work directory {}", directory.display());
+        fs::create_dir_all(directory).with_context(context)?;
+        let lock = File::create(directory.join("lock")).with_context(context)?;
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+            Exit::new(Code::Usage, format!("another run is using {}", directory.display()))
+                .hint("wait for it, or give this run another `--out`")
+        })?;
+        let mut left = HashMap::new();
+        for entry in fs::read_dir(directory).with_context(context)? {
+            let entry = entry.with_context(context)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            match name.split_once('.').map(|(spec, output)| (spec.to_owned(), BlobId::from_str(output))) {
+                Some((spec, Ok(output))) => {
+                    left.insert(spec, output);
+                }
+                _ if name == "lock" || name == SPOOL => {}
+                // Half-written outputs of a run that was killed.
+                _ => fs::remove_file(entry.path()).with_context(context)?,
+            }
+        }
+        Ok(Self { directory: directory.to_owned(), left: Mutex::new(left), _lock: lock })
+    }
+
+    /// The output that an earlier run left for this specification, if its content is what it was.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read.
+    pub fn find(&self, spec: &SpecHash) -> anyhow::Result<Option<Stored>> {
+        let found = {
+            let left = self.left.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            left.get(&spec.to_string()).copied()
+        };
+        let Some(output) = found else { return Ok(None) };
+        let stored = Stored { spec: *spec, output };
+        let path = self.path(&stored);
+        let len = fs::metadata(&path)?.len();
+        Ok((hash_content(&Content::file(path, len))? == output).then_some(stored))
+    }
+
+    /// Keeps an output.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub fn keep(&self, spec: SpecHash, output: Output) -> anyhow::Result<Stored> {
+        let stored = Stored { spec, output: output.id };
+        let path = self.path(&stored);
+        let keep = || -> std::io::Result<()> {
+            match output.body {
+                OutputBody::File(file) => fs::rename(file, &path),
+                OutputBody::Bytes(bytes) => {
+                    let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
+                    std::io::Write::write_all(&mut file, &bytes)?;
+                    file.persist(&path).map(|_| ()).map_err(|error| error.error)
+                }
+            }
+        };
+        keep().with_context(|| format!("cannot keep a task's output in {}", self.directory.display()))?;
+        Ok(stored)
+    }
+
+    /// Where an output's archive is.
+    pub fn path(&self, stored: &Stored) -> PathBuf {
+        self.directory.join(format!("{}.{}", stored.spec, stored.output))
+    }
+}

@@ -1,0 +1,51 @@
+//! Where Tidemill keeps what is its own on this machine, and the pool of workers that lives there.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use tidemill_exec::{CodeCache, CompileLimits, PoolConfig, WorkerCommand, WorkerPool};
+
+/// The first argument of a worker process.
+pub const WORKER_ARGUMENT: &str = "worker";
+
+/// The directory for what can be made again: `TIDEMILL_HOME`, or `tidemill` in the user's cache.
+///
+/// # Errors
+/// When the environment names no place.
+pub fn cache_directory() -> anyhow::Result<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    variable("TIDEMILL_HOME")
+        .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("tidemill")))
+        .or_else(|| Some(variable("HOME")?.join(".cache/tidemill")))
+        .context("neither TIDEMILL_HOME nor HOME is set: set TIDEMILL_HOME to a directory for compiled code")
+}
+
+/// The executor for programs from anyone: worker processes for up to `slots` tasks at a time, whose large
+/// outputs go to the existing directory `spool`.
+///
+/// # Errors
+/// When the cache of compiled code cannot be opened.
+pub fn worker_pool(slots: usize, spool: &Path) -> anyhow::Result<WorkerPool> {
+    let cache = CodeCache::open(&cache_directory()?.join("code"))?;
+    let command =
+        WorkerCommand::this_program([WORKER_ARGUMENT]).context("cannot find this program's own file")?;
+    Ok(WorkerPool::new(PoolConfig {
+        command,
+        cache,
+        spool: std::path::absolute(spool)?,
+        idle_workers: slots,
+        compile: CompileLimits::default(),
+    }))
+}
+
+/// Memory that tasks could have now, in bytes: what the system calls available, within the limits of the
+/// control group that this process is in. `None` where the system does not say.
+pub fn available_memory() -> Option<u64> {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    let free_in_group = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
+        .iter()
+        .find_map(|path| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok());
+    Some((kib * 1024).min(free_in_group.unwrap_or(u64::MAX)))
+}

@@ -1,0 +1,50 @@
+//! The progress bar of a job: tasks, data, time left.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tidemill_types::ByteSize;
+
+/// A bar on standard error; nothing where that is no terminal.
+pub struct Progress {
+    bar: ProgressBar,
+    input: ByteSize,
+}
+
+impl Progress {
+    /// A bar for so many tasks with so much input.
+    pub fn start(name: &str, tasks: u64, input: ByteSize) -> Self {
+        let bar = ProgressBar::new(tasks);
+        let style = ProgressStyle::with_template(
+            "{prefix:.bold} [{bar:32}] {pos}/{len} tasks  {msg}  {elapsed} gone, {eta} left",
+        )
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("=> ");
+        bar.set_style(style);
+        bar.set_prefix(name.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self { bar, input }
+    }
+
+    /// Shows how many tasks are done and how much of the input they have read.
+    pub fn update(&self, done: u64, read: ByteSize) {
+        if self.input.0 > 0 {
+            self.bar.set_message(format!("{read} of {} read", self.input));
+        }
+        self.bar.set_position(done);
+    }
+
+    /// Prints a line above the bar, or plainly where there is none.
+    pub fn note(&self, line: &str) {
+        if self.bar.is_hidden() {
+            eprintln!("{line}");
+        } else {
+            self.bar.println(line);
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
