@@ -1,6 +1,6 @@
 //! A bounding volume hierarchy: which shape does a ray meet first?
 
-use crate::math::{Ray, Vec3, vec3};
+use crate::math::{Ray, Vec3, least, most, vec3};
 use crate::shape::Placed;
 
 /// Either an inner node (`count` 0, children at `first` and `first + 1`) or a leaf.
@@ -172,9 +172,9 @@ impl Bvh {
         let enter = |node: &Node, limit: f64| {
             let a = (node.low - ray.origin) * inverse;
             let b = (node.high - ray.origin) * inverse;
-            let near = a.min(b).largest().max(0.0);
+            let near = most(a.min(b).largest(), 0.0);
             let far = a.max(b);
-            let far = far.x.min(far.y).min(far.z);
+            let far = least(least(far.x, far.y), far.z);
             if near <= far * (1.0 + 1e-12) && near < limit { near } else { f64::INFINITY }
         };
         let mut limit = high;

@@ -50,10 +50,17 @@ fn box_sum(source: &[f32], width: usize, height: usize, r: usize, scratch: &mut 
     }
 }
 
+/// The number, or zero if it is below. One comparison, which vectorises in WebAssembly too, as `f32::max`
+/// with its care for NaNs does not.
+#[inline]
+fn positive(x: f32) -> f32 {
+    if x > 0.0 { x } else { 0.0 }
+}
+
 /// exp(-x) for x ≥ 0, to about 3 %: enough for a weight, and it vectorises.
 #[inline]
 fn weight(x: f32) -> f32 {
-    let y = (1.0 - x * (1.0 / 16.0)).max(0.0);
+    let y = positive(1.0 - x * (1.0 / 16.0));
     let y = y * y;
     let y = y * y;
     let y = y * y;
@@ -125,7 +132,7 @@ pub fn denoise(picture: &Picture) -> Vec<[f32; 3]> {
                 let b = there + shifted(columns.start, dx)..there + shifted(columns.end, dx);
                 let weights = &mut scratch[a.clone()];
                 for ((w, d), f) in weights.iter_mut().zip(&patch[a.clone()]).zip(&feature[a.clone()]) {
-                    *w = weight((d * patch_scale).max(0.0) + f);
+                    *w = weight(positive(d * patch_scale) + f);
                 }
                 for (t, w) in total[a.clone()].iter_mut().zip(weights.iter()) {
                     *t += w;
@@ -163,7 +170,7 @@ fn distances(p: &Planes, a: std::ops::Range<usize>, b: std::ops::Range<usize>, o
     let (va, vb) = (&p.variance[a], &p.variance[b]);
     for i in 0..out.len() {
         let d = la[i] - lb[i];
-        let noise = va[i] + va[i].min(vb[i]);
+        let noise = va[i] + if va[i] < vb[i] { va[i] } else { vb[i] };
         // A relative floor: differences nobody sees are no reason to keep noise.
         let floor = 2e-4 * (la[i] * la[i] + lb[i] * lb[i]) + 1e-6;
         out[i] = (d * d - noise) / (0.45 * (va[i] + vb[i]) + floor);

@@ -19,6 +19,19 @@ pub const fn vec3(x: f64, y: f64, z: f64) -> Vec3 {
     Vec3 { x, y, z }
 }
 
+/// The smaller of two numbers. WebAssembly has no instruction for `f64::min`, which must pass over NaNs,
+/// so that is a call there; this is one comparison everywhere.
+#[inline]
+pub fn least(a: f64, b: f64) -> f64 {
+    if a < b { a } else { b }
+}
+
+/// The larger of two numbers; see [`least`].
+#[inline]
+pub fn most(a: f64, b: f64) -> f64 {
+    if a > b { a } else { b }
+}
+
 impl Vec3 {
     /// No length, or black.
     pub const ZERO: Vec3 = vec3(0.0, 0.0, 0.0);
@@ -55,19 +68,19 @@ impl Vec3 {
     /// The smaller of each component.
     #[inline]
     pub fn min(self, o: Vec3) -> Vec3 {
-        vec3(self.x.min(o.x), self.y.min(o.y), self.z.min(o.z))
+        vec3(least(self.x, o.x), least(self.y, o.y), least(self.z, o.z))
     }
 
     /// The larger of each component.
     #[inline]
     pub fn max(self, o: Vec3) -> Vec3 {
-        vec3(self.x.max(o.x), self.y.max(o.y), self.z.max(o.z))
+        vec3(most(self.x, o.x), most(self.y, o.y), most(self.z, o.z))
     }
 
     /// The largest component.
     #[inline]
     pub fn largest(self) -> f64 {
-        self.x.max(self.y).max(self.z)
+        most(most(self.x, self.y), self.z)
     }
 
     /// How bright a colour looks (Rec. 709 weights).

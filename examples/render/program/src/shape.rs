@@ -1,6 +1,6 @@
 //! The primitives: unit shapes, placed by an affine map.
 
-use crate::math::{Affine, Ray, Vec3, vec3};
+use crate::math::{Affine, Ray, Vec3, least, most, vec3};
 
 /// A shape in its own coordinates.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,7 +57,7 @@ fn roots(a: f64, b: f64, c: f64) -> Option<(f64, f64)> {
     // The stable form: no cancellation when the ray starts far away.
     let q = -(b + d.sqrt().copysign(b));
     let (s, t) = (q / a, if q == 0.0 { 0.0 } else { c / q });
-    Some((s.min(t), s.max(t)))
+    Some((least(s, t), most(s, t)))
 }
 
 fn sphere(ray: &Ray, low: f64) -> Option<Local> {
@@ -73,7 +73,7 @@ fn cube(ray: &Ray, low: f64) -> Option<Local> {
     let a = vec3((-1.0 - o.x) * inverse.x, (-1.0 - o.y) * inverse.y, (-1.0 - o.z) * inverse.z);
     let b = vec3((1.0 - o.x) * inverse.x, (1.0 - o.y) * inverse.y, (1.0 - o.z) * inverse.z);
     let (enter, leave) = (a.min(b), a.max(b));
-    let (near, far) = (enter.largest(), leave.x.min(leave.y).min(leave.z));
+    let (near, far) = (enter.largest(), least(least(leave.x, leave.y), leave.z));
     if near > far || far <= low {
         return None;
     }
