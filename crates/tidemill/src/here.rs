@@ -20,11 +20,11 @@ use tidemill_exec::{Cancel, Executor, Program, Report};
 use tidemill_job::{Frontier, JobFile, Node, Plan};
 use tidemill_types::{BlobId, ByteSize, Failure, Fuel, Outcome, Usage, Weight};
 
-pub use self::{inputs::hash_content, results::SPOOL};
 use self::{
     inputs::Hashes,
     results::{Results, Stored},
 };
+pub use self::{inputs::hash_content, results::SPOOL};
 use crate::progress::Progress;
 
 /// A job that is ready to run.
