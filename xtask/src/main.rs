@@ -4,6 +4,7 @@
 mod guests;
 mod test;
 mod tidy;
+mod wasi_testsuite;
 mod workspace;
 
 use std::process::ExitCode;
@@ -25,6 +26,8 @@ enum Command {
     Tidy(tidy::Args),
     /// Build the guest programs of the examples, or check that the built ones are current
     Guests(guests::Args),
+    /// Run the public WASI test suite's preview 1 programs in the sandbox
+    WasiTestsuite(wasi_testsuite::Args),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -33,5 +36,6 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Test(args) => test::run(&workspace, &args),
         Command::Tidy(args) => tidy::run(&workspace, &args),
         Command::Guests(args) => guests::run(&workspace, &args),
+        Command::WasiTestsuite(args) => wasi_testsuite::run(&workspace, &args),
     }
 }

@@ -21,7 +21,7 @@ pub fn cache_directory() -> anyhow::Result<PathBuf> {
 }
 
 /// The executor for programs from anyone: worker processes for up to `slots` tasks at a time, whose large
-/// outputs go to the existing directory `spool`.
+/// outputs go to the directory `spool`, which must be there when the first task runs.
 ///
 /// # Errors
 /// When the cache of compiled code cannot be opened.

@@ -70,8 +70,8 @@ impl FailureSummary {
         if let Some(log) = &self.log_end {
             text += "  the end of its log:\n";
             for line in log.lines() {
-                text.push_str("    ");
-                text.extend(line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }));
+                text += "    ";
+                text += line;
                 text.push('\n');
             }
         }

@@ -303,3 +303,28 @@ fn link_paths(l: &mut Linker<Guest>) -> wasmtime::Result<()> {
     })?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_name_that_is_offered_is_linked() {
+        let engine = wasmtime::Engine::default();
+        let linker = linker(&engine).expect("no name is taken twice");
+        let names = OFFERED.iter().map(|name| name.to_string()).collect::<BTreeSet<_>>();
+        assert_eq!(names.len(), OFFERED.len());
+        let imports: String =
+            OFFERED.iter().map(|name| format!("(import \"{MODULE}\" \"{name}\" (func))")).collect();
+        // Imports of the wrong type fail by their type, not by their absence.
+        for import in imports.split_inclusive("(func))") {
+            let module =
+                wasmtime::Module::new(&engine, wat::parse_str(format!("(module {import})")).expect("text"));
+            let error = linker.instantiate_pre(&module.expect("a valid module")).err();
+            let known = error.is_none_or(|error| format!("{error:#}").contains("incompatible import type"));
+            assert!(known, "{import}");
+        }
+    }
+}

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::{
-    Call, Guest,
+    Call, Guest, MAX_DESCRIPTORS,
     abi::{Errno, FileType},
     memory::Memory,
     meter,
@@ -24,10 +24,6 @@ struct Entry {
     inode: u64,
     file_type: FileType,
 }
-
-/// Entries that all listings of a task may hold: what descriptors that list the same large directory
-/// again and again could otherwise make the host keep.
-const MAX_LISTED: usize = 4_000_000;
 
 const HEAD_BYTES: usize = 24;
 
@@ -50,7 +46,7 @@ impl Guest {
                 self.descriptor_mut(fd)?.listing = None;
                 let count = self.tree.entries(directory)?.len() + 2;
                 self.meter.charge(count as u64 * meter::ENTRY)?;
-                if self.listed + count > MAX_LISTED {
+                if self.listed + count > self.most_listed() {
                     return Err(Errno::Nomem.into());
                 }
                 let listing = Arc::new(self.list(directory));
@@ -88,6 +84,14 @@ impl Guest {
         if let Some(listing) = listing {
             self.listed -= listing.entries.len();
         }
+    }
+
+    /// Entries that all listings of a task may hold: twice what its tree can hold, which is enough for
+    /// any walk over it, and bounds what descriptors that list one directory again and again make the
+    /// host keep.
+    fn most_listed(&self) -> usize {
+        let entries = self.spec.inputs.len() + self.spec.limits.files as usize;
+        2 * entries + 4 * MAX_DESCRIPTORS
     }
 
     fn list(&self, directory: super::tree::NodeId) -> Listing {

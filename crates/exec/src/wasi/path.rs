@@ -185,7 +185,9 @@ impl Guest {
                 _ => {}
             }
         }
-        self.meter.charge(meter::NODE)?;
+        // A directory must not move into itself, and finding out takes a step for each directory above.
+        let steps = if is_directory { self.tree.depth(to.parent) } else { 0 };
+        self.meter.charge(meter::NODE + steps * meter::ENTRY)?;
         let now = self.now();
         self.tree.rename((from.parent, &from.name), (to.parent, &to.name), now)
     }

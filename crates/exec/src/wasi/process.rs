@@ -29,6 +29,10 @@ impl Clock {
     }
 }
 
+/// Events that one call may wait for: more than there can be descriptors, and a bound on what the host
+/// keeps for the call.
+const MAX_SUBSCRIPTIONS: u32 = 4096;
+
 /// The task's random stream: BLAKE3 keyed by the task's seed, in its extendable-output mode.
 pub(crate) struct Random(Box<blake3::OutputReader>);
 
@@ -132,7 +136,7 @@ impl Guest {
         count: u32,
         out: u32,
     ) -> Call {
-        if count == 0 {
+        if count == 0 || count > MAX_SUBSCRIPTIONS {
             return Err(Errno::Inval.into());
         }
         let table = count.checked_mul(SUBSCRIPTION_BYTES).ok_or(Errno::Fault)?;

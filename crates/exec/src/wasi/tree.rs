@@ -379,6 +379,16 @@ impl Tree {
         self.release(id);
     }
 
+    /// Directories from `id` up to the root.
+    pub(crate) fn depth(&self, id: NodeId) -> u64 {
+        let (mut at, mut depth) = (id, 0);
+        while at != ROOT {
+            at = self.parent(at);
+            depth += 1;
+        }
+        depth
+    }
+
     /// Whether `id` is `ancestor` or lies below it.
     fn is_within(&self, id: NodeId, ancestor: NodeId) -> bool {
         let mut at = id;

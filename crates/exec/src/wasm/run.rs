@@ -38,8 +38,15 @@ pub(crate) type Loaded = Arc<InstancePre<Guest>>;
 /// Engines and modules that are ready to run.
 #[derive(Default)]
 pub(crate) struct Runtime {
-    engines: Mutex<HashMap<(CodeClass, u64), (Engine, Arc<Linker<Guest>>)>>,
+    hosts: Mutex<HashMap<(CodeClass, u64), Host>>,
     loaded: Mutex<Vec<((BlobId, u64), Loaded)>>,
+}
+
+/// An engine with the calls that it offers.
+#[derive(Clone)]
+struct Host {
+    engine: Engine,
+    linker: Arc<Linker<Guest>>,
 }
 
 /// What a run needs besides the code.
@@ -74,7 +81,7 @@ impl Runtime {
         stack: ByteSize,
         bytes: &[u8],
     ) -> Result<Loaded, Failure> {
-        let (engine, linker) = self.engine(class, stack)?;
+        let Host { engine, linker } = self.host(class, stack)?;
         // SAFETY: the caller vouches that the bytes are unchanged compiler output.
         let module = unsafe { Module::deserialize(&engine, bytes) }.map_err(|error| {
             let reason = format!("{error:#}");
@@ -98,17 +105,18 @@ impl Runtime {
         Ok(ready)
     }
 
-    fn engine(&self, class: CodeClass, stack: ByteSize) -> Result<(Engine, Arc<Linker<Guest>>), Failure> {
+    fn host(&self, class: CodeClass, stack: ByteSize) -> Result<Host, Failure> {
         let size = stack_size(stack);
-        let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = engines.get(&(class, size)) {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = hosts.get(&(class, size)) {
             return Ok(found.clone());
         }
-        let host = |error: wasmtime::Error| Failure::Host { reason: format!("{error:#}") };
-        let engine = running(class, ByteSize(size)).map_err(host)?;
-        let linker = Arc::new(linker(&engine).map_err(host)?);
-        engines.insert((class, size), (engine.clone(), linker.clone()));
-        Ok((engine, linker))
+        let failed = |error: wasmtime::Error| Failure::Host { reason: format!("{error:#}") };
+        let engine = running(class, ByteSize(size)).map_err(failed)?;
+        let linker = Arc::new(linker(&engine).map_err(failed)?);
+        let host = Host { engine, linker };
+        hosts.insert((class, size), host.clone());
+        Ok(host)
     }
 
     /// Runs one task to its end.

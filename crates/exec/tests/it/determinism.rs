@@ -129,6 +129,35 @@ fn generated_modules_agree() {
     assert!(ended > modules / 50, "only {ended} of {modules} came to their own end");
 }
 
+/// An example's program with arguments that make it a task of a moment.
+fn example(name: &str, args: &[&str]) -> Attempt {
+    let mut attempt = binary(example_file(&format!("{name}/{name}.wasm")));
+    attempt.spec.args.extend(args.iter().map(ToString::to_string));
+    attempt
+}
+
+fn example_file(path: &str) -> Vec<u8> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(path);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn the_examples_agree() {
+    let tile = ["tile", "--scene", "/in/scene.txt", "--tile", "700", "--of", "1800", "--samples", "1"];
+    let member = ["member", "--member", "1", "--nx", "64", "--ny", "32", "--steps", "20"];
+    let attempts = [
+        example("render", &tile).input("scene.txt", &example_file("render/scene.txt")),
+        example("kmer", &["count", "--input", "/in/sample.fa", "--k", "21"])
+            .input("sample.fa", &example_file("kmer/sample.fa")),
+        example("montecarlo", &["simulate", "--batch", "3", "--paths", "20000"]),
+        example("weather", &member),
+    ];
+    for attempt in attempts {
+        assert!(check(&attempt), "{:?}", attempt.spec.args);
+        assert!(check(&attempt.clone().canonical()), "{:?}", attempt.spec.args);
+    }
+}
+
 /// Makes NaNs in every way there is, from zeros that the compiler cannot know, and prints their bits.
 fn nan_maker() -> Attempt {
     let mut body = String::new();

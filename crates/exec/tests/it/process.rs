@@ -114,7 +114,7 @@ fn addresses_outside_of_memory_are_refused() {
         "(call $fd_write (i32.const 1) (i32.const -8) (i32.const 2) (i32.const 0))",
         "(call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const -1))",
         "(call $poll_oneoff (i32.const -1) (i32.const 0) (i32.const 1) (i32.const 0))",
-        "(call $poll_oneoff (i32.const 0) (i32.const 0) (i32.const 200000000) (i32.const 0))",
+        "(call $poll_oneoff (i32.const 0) (i32.const 0) (i32.const 4000) (i32.const 0))",
         "(call $path_open (i32.const 3) (i32.const 0) (i32.const -1) (i32.const 9) (i32.const 0) (i64.const 0)
             (i64.const 0) (i32.const 0) (i32.const 0))",
     ] {

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{IsTerminal, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -146,8 +146,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         failure: None,
     };
     if !args.json {
-        // The log as the program wrote it: this is its author's own terminal and program.
-        std::io::stderr().write_all(&report.log).code(Code::Host)?;
+        show_log(&report.log).code(Code::Host)?;
     }
     let mut error = None;
     if let Outcome::Failed(failure) = &report.outcome {
@@ -181,6 +180,16 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         }
     }
     error.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Shows a program's log: as it is where something else reads it, without control characters on a
+/// terminal.
+fn show_log(log: &[u8]) -> std::io::Result<()> {
+    let mut stderr = std::io::stderr().lock();
+    if stderr.is_terminal() {
+        return stderr.write_all(exit::printable(&String::from_utf8_lossy(log)).as_bytes());
+    }
+    stderr.write_all(log)
 }
 
 fn failed(program: &Path, failure: &Failure) -> Exit {

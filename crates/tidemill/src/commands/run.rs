@@ -109,18 +109,17 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     let out = args.out.clone().unwrap_or_else(|| Path::new("out").join(job.file.name.as_str()));
     let out = OutDir::claim(&out)?;
-    let logs = args.logs.as_ref().map(|logs| std::path::absolute(logs)).transpose().code(Code::Usage)?;
+    let logs = args.logs.as_ref().map(std::path::absolute).transpose().code(Code::Usage)?;
     if let Some(logs) = &logs {
         fs::create_dir_all(logs)
             .with_context(|| format!("cannot make {}", logs.display()))
             .code(Code::Host)?;
     }
     let work = out.work_path();
-    let spool = work.join(here::SPOOL);
     let interrupted = on_interrupt()?;
     let config = Config { slots, work: work.clone(), logs };
     let (end, totals) = {
-        let pool = open_pool(slots, &spool)?;
+        let pool = worker_pool(slots, &work.join(here::SPOOL)).code(Code::Host)?;
         prepare(&job, &pool)?;
         let tasks = job.plan.frontier().total();
         let input = ByteSize(job.plan.total_input_bytes());
@@ -167,13 +166,6 @@ fn slots(job: &Job, asked: Option<u16>) -> usize {
         return fitting.max(1);
     }
     wanted.min(allowed)
-}
-
-fn open_pool(slots: usize, spool: &Path) -> anyhow::Result<tidemill_exec::WorkerPool> {
-    // What is in it belongs to a run that is over.
-    let _ = fs::remove_dir_all(spool);
-    fs::create_dir_all(spool).with_context(|| format!("cannot make {}", spool.display())).code(Code::Host)?;
-    worker_pool(slots, spool).code(Code::Host)
 }
 
 /// Compiles the programs before the first task, so that what is wrong with one is said once.

@@ -7,6 +7,7 @@
 use std::{
     collections::HashMap,
     fs::{self, File},
+    io,
     path::{Path, PathBuf},
     str::FromStr,
     sync::Mutex,
@@ -51,6 +52,13 @@ impl Results {
             Exit::new(Code::Usage, format!("another run is using {}", directory.display()))
                 .hint("wait for it, or give this run another `--out`")
         })?;
+        // Whatever is left there is of no one's: whoever wrote it is gone, and so is who would fetch it.
+        let spool = directory.join(SPOOL);
+        match fs::remove_dir_all(&spool) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => fs::create_dir(&spool),
+        }
+        .with_context(context)?;
         let mut left = HashMap::new();
         for entry in fs::read_dir(directory).with_context(context)? {
             let entry = entry.with_context(context)?;
@@ -90,12 +98,12 @@ impl Results {
     pub fn keep(&self, spec: SpecHash, output: Output) -> anyhow::Result<Stored> {
         let stored = Stored { spec, output: output.id };
         let path = self.path(&stored);
-        let keep = || -> std::io::Result<()> {
+        let keep = || -> io::Result<()> {
             match output.body {
                 OutputBody::File(file) => fs::rename(file, &path),
                 OutputBody::Bytes(bytes) => {
                     let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
-                    std::io::Write::write_all(&mut file, &bytes)?;
+                    io::Write::write_all(&mut file, &bytes)?;
                     file.persist(&path).map(|_| ()).map_err(|error| error.error)
                 }
             }
