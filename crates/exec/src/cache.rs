@@ -6,7 +6,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -31,6 +31,9 @@ pub enum CacheError {
     /// The host key has another length, so it is no key of ours.
     #[error("{0} is not a host key: it should have 32 bytes; remove it and a new one is made")]
     KeyLength(PathBuf),
+    /// Others may read the host key, and so could make entries that authenticate.
+    #[error("{0} may be read by others; remove it and a new one is made")]
+    KeyExposed(PathBuf),
     /// An entry could not be written.
     #[error("could not write compiled code to {0}")]
     Write(PathBuf, #[source] io::Error),
@@ -59,6 +62,10 @@ impl CodeCache {
         fs::create_dir_all(directory).map_err(|error| CacheError::Directory(directory.to_owned(), error))?;
         let path = directory.join("host.key");
         let key = read_or_make_key(&path).map_err(|error| CacheError::Key(path.clone(), error))?;
+        let mode = fs::metadata(&path).map_err(|error| CacheError::Key(path.clone(), error))?.mode();
+        if mode & 0o077 != 0 {
+            return Err(CacheError::KeyExposed(path));
+        }
         let key = key.try_into().map_err(|_| CacheError::KeyLength(path))?;
         Ok(Self { directory: directory.to_owned(), key })
     }
@@ -198,7 +205,10 @@ mod tests {
         CodeCache::open(directory.path()).expect("a cache");
         let metadata = fs::metadata(directory.path().join("host.key")).expect("the key");
         assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
-        fs::write(directory.path().join("host.key"), b"short").expect("a write");
+        let key = directory.path().join("host.key");
+        fs::write(&key, b"short").expect("a write");
         assert!(matches!(CodeCache::open(directory.path()), Err(CacheError::KeyLength(_))));
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("the owner may");
+        assert!(matches!(CodeCache::open(directory.path()), Err(CacheError::KeyExposed(_))));
     }
 }

@@ -95,8 +95,8 @@ pub trait Executor: Send + Sync {
     /// Makes a program ready to run (checks, compiles, loads, caches), so that running it starts at once.
     ///
     /// # Errors
-    /// The [`Failure`] that every attempt at this program would end with.
-    fn prepare(&self, program: &Program, floats: FloatClass) -> Result<Prepared, Failure>;
+    /// The [`Failure`] that an attempt at this program would end with.
+    fn prepare(&self, program: &Program, floats: FloatClass, cancel: &Cancel) -> Result<Prepared, Failure>;
 
     /// Runs a task to its end, under the limits of its specification.
     fn run(&self, task: &Task, cancel: &Cancel) -> Report;

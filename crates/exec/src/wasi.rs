@@ -112,6 +112,8 @@ pub(crate) struct Guest {
     listed: usize,
     clock: Clock,
     random: Random,
+    /// `NAME=value`, as the program reads it.
+    environment: Vec<String>,
     stdout: Vec<u8>,
     log: Vec<u8>,
     out: Option<NodeId>,
@@ -160,6 +162,7 @@ impl Guest {
             Layout::Bare => None,
         };
         let random = Random::new(spec.randomness());
+        let environment = spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let mut guest = Self {
             meter: Meter::new(stop),
             memory: None,
@@ -171,6 +174,7 @@ impl Guest {
             listed: 0,
             clock,
             random,
+            environment,
             stdout: Vec::new(),
             log: Vec::new(),
             out,
@@ -237,6 +241,12 @@ impl Guest {
         let mut files = Vec::new();
         if let Some(out) = self.out {
             self.collect_files(out, String::new(), &mut files)?;
+        }
+        // A file with several names is kept once while the task runs, and once for each name in the output.
+        let sizes = files.iter().map(|(_, node)| self.tree.size(*node));
+        let limit = self.spec.limits.output;
+        if sizes.sum::<u64>() + self.stdout.len() as u64 > limit.0 {
+            return Err(Failure::Output { limit });
         }
         let mut bodies: std::collections::HashMap<GuestPath, Vec<u8>> =
             files.into_iter().map(|(path, node)| (path, self.file_bytes(node))).collect();

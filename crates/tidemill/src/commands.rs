@@ -28,7 +28,7 @@ fn read_program(path: &Path) -> anyhow::Result<Program> {
     Ok(Program::wasm(bytes))
 }
 
-/// The most tasks that run at a time: what was asked for, or one for each core.
+/// The cores that this process may use.
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }

@@ -106,6 +106,13 @@ impl OutDir {
         let mut unpack = || -> anyhow::Result<()> {
             let (mut file, index) = open_archive(archive)?;
             for (entry, start) in index.files() {
+                if prefix.is_empty() && entry.path.components().next() == Some(MANIFEST) {
+                    return Err(Exit::new(Code::Failed, format!("the output holds a file named {MANIFEST}"))
+                        .hint(
+                            "Tidemill marks its outputs by a file of this name; let the program use another",
+                        )
+                        .into());
+                }
                 let path = if prefix.is_empty() {
                     entry.path.to_string()
                 } else {
@@ -123,7 +130,7 @@ impl OutDir {
             }
             Ok(())
         };
-        unpack().context("cannot write the output").code(Code::Host)?;
+        unpack().code(Code::Host)?;
         Ok(files)
     }
 
@@ -144,7 +151,11 @@ impl OutDir {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
                 _ => {}
             }
-            fs::rename(&self.fresh, &self.path)?;
+            if let Err(error) = fs::rename(&self.fresh, &self.path) {
+                // Back to where it was, if the disk still takes that.
+                let _ = fs::rename(&old, &self.path);
+                return Err(error.into());
+            }
             match fs::remove_dir_all(&old) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
                 _ => Ok(()),

@@ -8,12 +8,11 @@ use tidemill_types::ByteSize;
 /// A bar on standard error; nothing where that is no terminal.
 pub struct Progress {
     bar: ProgressBar,
-    input: ByteSize,
 }
 
 impl Progress {
-    /// A bar for so many tasks with so much input.
-    pub fn start(name: &str, tasks: u64, input: ByteSize) -> Self {
+    /// A bar for so many tasks.
+    pub fn start(name: &str, tasks: u64) -> Self {
         let bar = ProgressBar::new(tasks);
         let style = ProgressStyle::with_template(
             "{prefix:.bold} [{bar:32}] {pos}/{len} tasks  {msg}  {elapsed} gone, {eta} left",
@@ -23,13 +22,13 @@ impl Progress {
         bar.set_style(style);
         bar.set_prefix(name.to_owned());
         bar.enable_steady_tick(Duration::from_millis(200));
-        Self { bar, input }
+        Self { bar }
     }
 
-    /// Shows how many tasks are done and how much of the input they have read.
+    /// Shows how many tasks are done and how much they have read.
     pub fn update(&self, done: u64, read: ByteSize) {
-        if self.input.0 > 0 {
-            self.bar.set_message(format!("{read} of {} read", self.input));
+        if read.0 > 0 {
+            self.bar.set_message(format!("{read} read"));
         }
         self.bar.set_position(done);
     }

@@ -18,9 +18,10 @@ pub struct Limits {
     pub table_elements: u32,
     /// The stack of compiled code. (Programs usually keep a second one in their linear memory.)
     pub stack: ByteSize,
-    /// Bytes held in the writable tree, `/out` and `/tmp` together, at any moment.
+    /// Bytes held in the writable tree at any moment: files in `/out` and `/tmp`, names, targets of links,
+    /// and all that was written to standard output.
     pub output: ByteSize,
-    /// Files, directories and links in the writable tree at any moment.
+    /// Names of files, directories and links in the writable tree at any moment.
     pub files: u32,
     /// Bytes written to standard error.
     pub log: ByteSize,

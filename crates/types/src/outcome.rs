@@ -108,6 +108,12 @@ pub enum Failure {
         /// The limit.
         limit: ByteSize,
     },
+    /// The module is valid, and yet this host's compiler could not compile it.
+    #[error("the program could not be compiled on this machine: {reason}")]
+    Compile {
+        /// The compiler's words.
+        reason: String,
+    },
     /// The code trapped.
     #[error("the program trapped: {kind}{}", in_parentheses(detail))]
     Trap {
@@ -126,7 +132,7 @@ pub enum Failure {
         /// The limit.
         limit: Fuel,
     },
-    /// More linear memory was asked for than allowed, or than the host had.
+    /// More linear memory was asked for than allowed.
     #[error("the program asked for {wanted} of memory; {limit} are allowed")]
     Memory {
         /// How much it would have had.
@@ -233,6 +239,7 @@ impl Failure {
             | Self::Exit { .. } => Weight::Evidence,
             Self::CompileTime { .. }
             | Self::CompileMemory { .. }
+            | Self::Compile { .. }
             | Self::Memory { .. }
             | Self::Stack { .. }
             | Self::WallTime { .. }
@@ -243,8 +250,9 @@ impl Failure {
         }
     }
 
-    /// Whether another attempt on the same machine could end otherwise. Reaching a limit on this machine
-    /// would only reach it again, although it is no evidence about other machines.
+    /// Whether another attempt on the same machine could end otherwise: after trouble of the machine's
+    /// own, and after wall time, which passes faster on a busy machine. The limits of memory and stack
+    /// would only be reached again, although they are no evidence about other machines.
     pub fn worth_retrying_here(&self) -> bool {
         matches!(self, Self::WorkerDied { .. } | Self::Host { .. } | Self::WallTime { .. })
     }
@@ -263,7 +271,7 @@ impl Failure {
             }
             Self::NotCommand { .. } => "build a program with a `main` function, not a library",
             Self::ModuleTooLarge { .. } => "make the module's own tables and memories smaller",
-            Self::CompileTime { .. } | Self::CompileMemory { .. } => {
+            Self::CompileTime { .. } | Self::CompileMemory { .. } | Self::Compile { .. } => {
                 "split very large functions, or build with `opt-level = \"s\"`"
             }
             Self::Trap { kind: TrapKind::Unreachable, .. } => {

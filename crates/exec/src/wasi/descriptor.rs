@@ -25,6 +25,7 @@ impl Guest {
         }
         let end = offset.checked_add(len).ok_or(Errno::Fbig)?;
         let growth = self.tree.growth(node, offset, len);
+        self.tree.check_room(growth)?;
         self.meter.charge(growth)?;
         if growth > 0 {
             let now = self.now();
@@ -98,7 +99,9 @@ impl Guest {
 
     pub(super) fn fd_filestat_set_size(&mut self, fd: u32, size: u64) -> Call {
         let node = self.writable_file(fd)?;
-        self.meter.charge(self.tree.growth(node, size, 0))?;
+        let growth = self.tree.growth(node, size, 0);
+        self.tree.check_room(growth)?;
+        self.meter.charge(growth)?;
         let now = self.now();
         self.tree.resize(node, size, now)
     }
@@ -355,7 +358,9 @@ impl Guest {
             }
             let at = offset.checked_add(done).ok_or(Errno::Fbig)?;
             // What lies between the old end and this write is filled with zeros, and paid for.
-            self.meter.charge(len.max(self.tree.growth(node, at, len)))?;
+            let growth = self.tree.growth(node, at, len);
+            self.tree.check_room(growth)?;
+            self.meter.charge(len.max(growth))?;
             let data = memory.slice(buffer.start, u32::try_from(len).map_err(|_| Errno::Inval)?)?;
             self.tree.write(node, at, data, now)?;
             done += len;

@@ -24,8 +24,8 @@ pub(crate) const ENTRY: u64 = 100;
 /// Making or removing a node.
 pub(crate) const NODE: u64 = 1_000;
 
-/// How many host calls pass between two looks at the wall clock.
-const CALLS_PER_LOOK: u64 = 1_024;
+/// How much fuel host calls take between two looks at the wall clock: about a millisecond's worth.
+const FUEL_PER_LOOK: u64 = 1_000_000;
 
 /// Set by another thread to end an attempt.
 #[derive(Clone, Debug, Default)]
@@ -71,31 +71,35 @@ pub(crate) struct Meter {
     pub(crate) left: u64,
     pub(crate) host_calls: u64,
     pub(crate) read: u64,
+    /// Fuel taken here since the last look at the wall clock.
+    since_look: u64,
     stop: Stop,
 }
 
 impl Meter {
     pub(crate) fn new(stop: Stop) -> Self {
         let limit = stop.limits.fuel;
-        Self { limit, left: limit.0, host_calls: 0, read: 0, stop }
+        Self { limit, left: limit.0, host_calls: 0, read: 0, since_look: 0, stop }
     }
 
-    /// Counts a call, and now and then looks whether time is up: a guest that calls the host in a tight
-    /// loop refills its fuel at each call and would never yield.
+    /// Counts a call and takes its price.
     pub(crate) fn enter(&mut self) -> Result<(), Fault> {
         self.host_calls += 1;
-        if self.host_calls.is_multiple_of(CALLS_PER_LOOK) {
-            self.stop.check().map_err(Fault::Stop)?;
-        }
         self.charge(CALL)
     }
 
-    /// Takes fuel, or ends the task.
+    /// Takes fuel, or ends the task. Now and then looks whether time is up: a guest that calls the host in
+    /// a tight loop has its fuel written back at each call, and would never yield.
     pub(crate) fn charge(&mut self, amount: u64) -> Result<(), Fault> {
         match self.left.checked_sub(amount) {
             Some(left) => {
                 self.left = left;
-                Ok(())
+                self.since_look += amount;
+                if self.since_look < FUEL_PER_LOOK {
+                    return Ok(());
+                }
+                self.since_look = 0;
+                self.stop.check().map_err(Fault::Stop)
             }
             None => {
                 self.left = 0;

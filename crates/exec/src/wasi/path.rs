@@ -1,5 +1,7 @@
 //! The calls on paths: opening, making, linking, renaming, removing.
 
+use tidemill_types::GuestPath;
+
 use super::{
     Call, Descriptor, Fault, Guest, Target,
     abi::{Errno, FileType, Rights, SYMLINK_FOLLOW, fdflags, oflags},
@@ -76,6 +78,7 @@ impl Guest {
         if to.must_be_directory {
             return Err(Errno::Noent.into());
         }
+        check_name(&to.name)?;
         self.meter.charge(meter::NODE)?;
         let now = self.now();
         self.tree.link(node, to.parent, &to.name, now)
@@ -185,6 +188,7 @@ impl Guest {
                 _ => {}
             }
         }
+        check_name(&to.name)?;
         // A directory must not move into itself, and finding out takes a step for each directory above.
         let steps = if is_directory { self.tree.depth(to.parent) } else { 0 };
         self.meter.charge(meter::NODE + steps * meter::ENTRY)?;
@@ -193,13 +197,9 @@ impl Guest {
     }
 
     pub(super) fn path_symlink(&mut self, memory: &Memory, target: (u32, u32), path: PathArg) -> Call {
-        self.meter.charge(u64::from(target.1))?;
-        let target = memory.read_text(target.0, target.1)?;
+        let target = self.read_path(memory, target.0, target.1)?;
         if target.is_empty() {
             return Err(Errno::Noent.into());
-        }
-        if target.len() > tidemill_types::GuestPath::MAX_BYTES {
-            return Err(Errno::Nametoolong.into());
         }
         if target.starts_with('/') {
             return Err(Errno::Perm.into());
@@ -215,10 +215,7 @@ impl Guest {
     }
 
     fn create(&mut self, found: &Found, body: Body) -> Call<NodeId> {
-        // Names that an archive could not carry are refused when they are made, not at the end.
-        if found.name.chars().any(|c| c.is_control() || c == '\\') {
-            return Err(Errno::Inval.into());
-        }
+        check_name(&found.name)?;
         self.meter.charge(meter::NODE)?;
         let now = self.now();
         self.tree.create(found.parent, &found.name, body, now)
@@ -233,13 +230,22 @@ impl Guest {
         self.tree.remove(found.parent, &found.name, now)
     }
 
+    /// A path's text. Its length is looked at first: the text is copied.
+    fn read_path(&mut self, memory: &Memory, start: u32, len: u32) -> Call<String> {
+        if len as usize > GuestPath::MAX_BYTES {
+            return Err(Errno::Nametoolong.into());
+        }
+        self.meter.charge(u64::from(len))?;
+        Ok(memory.read_text(start, len)?)
+    }
+
     fn find(&mut self, memory: &Memory, path: PathArg, follow: bool) -> Call<Found> {
         let base = self.directory(path.fd)?;
-        self.meter.charge(u64::from(path.len))?;
-        let text = memory.read_text(path.start, path.len)?;
-        let found = walk(&self.tree, base, &text, follow)?;
-        self.meter.charge(found.steps * meter::ENTRY)?;
-        Ok(found)
+        let text = self.read_path(memory, path.start, path.len)?;
+        let mut steps = 0;
+        let found = walk(&self.tree, base, &text, follow, &mut steps);
+        self.meter.charge(steps * meter::ENTRY)?;
+        Ok(found?)
     }
 
     fn find_existing(&mut self, memory: &Memory, path: PathArg, follow: bool) -> Call<NodeId> {
@@ -250,4 +256,9 @@ impl Guest {
         }
         Ok(node)
     }
+}
+
+/// Names that an archive could not carry are refused when they are made, not at the end.
+fn check_name(name: &str) -> Call {
+    if name.chars().any(|c| c.is_control() || c == '\\') { Err(Errno::Inval.into()) } else { Ok(()) }
 }

@@ -70,16 +70,14 @@ impl Guest {
     }
 
     pub(super) fn environ_get(&mut self, memory: &mut Memory, pointers: u32, buffer: u32) -> Call {
-        let strings = self.environment();
-        self.write_strings(memory, &strings, pointers, buffer)
+        let strings = std::mem::take(&mut self.environment);
+        let result = self.write_strings(memory, &strings, pointers, buffer);
+        self.environment = strings;
+        result
     }
 
     pub(super) fn environ_sizes_get(&mut self, memory: &mut Memory, count: u32, bytes: u32) -> Call {
-        write_sizes(memory, &self.environment(), count, bytes)
-    }
-
-    fn environment(&self) -> Vec<String> {
-        self.spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect()
+        write_sizes(memory, &self.environment, count, bytes)
     }
 
     fn write_strings(

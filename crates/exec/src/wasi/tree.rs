@@ -255,6 +255,9 @@ impl Tree {
         if self.is_directory(node) {
             return Err(Errno::Perm.into());
         }
+        if self.node(directory).links == 0 {
+            return Err(Errno::Noent.into());
+        }
         if self.node(node).links >= MAX_LINKS {
             return Err(Errno::Mlink.into());
         }
@@ -403,12 +406,20 @@ impl Tree {
 
     /// Takes bytes out of the quota, or ends the task.
     pub(crate) fn reserve_bytes(&mut self, more: u64) -> Result<()> {
-        let bytes = self.bytes.saturating_add(more);
-        if bytes > self.bytes_limit.0 {
-            return Err(Fault::Stop(Failure::Output { limit: self.bytes_limit }));
-        }
-        self.bytes = bytes;
+        self.bytes = self.with_bytes(more)?;
         Ok(())
+    }
+
+    /// Ends the task if the quota has no room for so many more bytes. Asked before fuel is taken for
+    /// them, so that a task that asks for too much room is not told that it ran out of fuel.
+    pub(crate) fn check_room(&self, more: u64) -> Result<()> {
+        self.with_bytes(more).map(|_| ())
+    }
+
+    fn with_bytes(&self, more: u64) -> Result<u64> {
+        let bytes = self.bytes.saturating_add(more);
+        let limit = self.bytes_limit;
+        if bytes > limit.0 { Err(Fault::Stop(Failure::Output { limit })) } else { Ok(bytes) }
     }
 
     fn insert(&mut self, body: Body, now: u64) -> NodeId {

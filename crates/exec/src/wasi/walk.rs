@@ -24,12 +24,17 @@ pub(crate) struct Found {
     pub(crate) node: Option<NodeId>,
     /// Whether the path ends in `/`, and so must be a directory.
     pub(crate) must_be_directory: bool,
-    /// Components looked up on the way, for the meter.
-    pub(crate) steps: u64,
 }
 
-/// Follows `path` from the directory `base`; through a link in the last place only if `follow`.
-pub(crate) fn walk(tree: &Tree, base: NodeId, path: &str, follow: bool) -> Result<Found, Errno> {
+/// Follows `path` from the directory `base`; through a link in the last place only if `follow`. Adds the
+/// components looked up to `steps`, also when the walk leads nowhere.
+pub(crate) fn walk(
+    tree: &Tree,
+    base: NodeId,
+    path: &str,
+    follow: bool,
+    steps: &mut u64,
+) -> Result<Found, Errno> {
     if path.is_empty() {
         return Err(Errno::Noent);
     }
@@ -47,9 +52,9 @@ pub(crate) fn walk(tree: &Tree, base: NodeId, path: &str, follow: bool) -> Resul
     let mut todo: VecDeque<String> = components(path).collect();
     // The directories from `base` down to where the walk stands, so that `..` needs no parent pointers.
     let mut trail = vec![base];
-    let (mut links, mut steps) = (0, 0);
+    let mut links = 0;
     while let Some(name) = todo.pop_front() {
-        steps += 1;
+        *steps += 1;
         let here = *trail.last().expect("the walk's first directory is never popped");
         let last = todo.is_empty();
         match name.as_str() {
@@ -67,7 +72,7 @@ pub(crate) fn walk(tree: &Tree, base: NodeId, path: &str, follow: bool) -> Resul
         let node = match tree.lookup(here, &name) {
             Ok(node) => node,
             Err(Errno::Noent) if last => {
-                return Ok(Found { parent: here, name, node: None, must_be_directory, steps });
+                return Ok(Found { parent: here, name, node: None, must_be_directory });
             }
             Err(errno) => return Err(errno),
         };
@@ -86,14 +91,14 @@ pub(crate) fn walk(tree: &Tree, base: NodeId, path: &str, follow: bool) -> Resul
                 }
             }
             _ if last => {
-                return Ok(Found { parent: here, name, node: Some(node), must_be_directory, steps });
+                return Ok(Found { parent: here, name, node: Some(node), must_be_directory });
             }
             Body::Directory { .. } => trail.push(node),
             _ => return Err(Errno::Notdir),
         }
     }
     let here = *trail.last().expect("the walk's first directory is never popped");
-    Ok(Found { parent: here, name: String::new(), node: Some(here), must_be_directory: true, steps })
+    Ok(Found { parent: here, name: String::new(), node: Some(here), must_be_directory: true })
 }
 
 fn components(path: &str) -> impl Iterator<Item = String> {
@@ -122,7 +127,7 @@ mod tests {
     #[test]
     fn paths_lead_where_they_say() {
         let (tree, directory) = tree().expect("within quota");
-        let node = |path, follow| walk(&tree, ROOT, path, follow).map(|found| found.node);
+        let node = |path, follow| walk(&tree, ROOT, path, follow, &mut 0).map(|found| found.node);
         assert_eq!(node("d", true), Ok(Some(directory)));
         assert_eq!(node("./d//../d/.", true), Ok(Some(directory)));
         assert_eq!(node("d/up", true), Ok(Some(ROOT)));
@@ -135,15 +140,24 @@ mod tests {
     #[test]
     fn no_walk_leaves_its_directory() {
         let (tree, directory) = tree().expect("within quota");
+        let refusal = |base, path: &str| walk(&tree, base, path, true, &mut 0).err();
         for path in ["..", "d/../..", "/d", "/", "d/far", "abs", "abs/f", "d/up/.."] {
-            assert!(matches!(walk(&tree, ROOT, path, true), Err(Errno::Perm)), "{path}");
+            assert_eq!(refusal(ROOT, path), Some(Errno::Perm), "{path}");
         }
         for path in ["..", "up", "up/d"] {
-            assert!(matches!(walk(&tree, directory, path, true), Err(Errno::Perm)), "{path}");
+            assert_eq!(refusal(directory, path), Some(Errno::Perm), "{path}");
         }
-        assert!(matches!(walk(&tree, ROOT, "loop", true), Err(Errno::Loop)));
-        assert!(matches!(walk(&tree, ROOT, "", true), Err(Errno::Noent)));
-        assert!(matches!(walk(&tree, ROOT, &"x".repeat(5000), true), Err(Errno::Nametoolong)));
-        assert!(matches!(walk(&tree, ROOT, "a\0b", true), Err(Errno::Ilseq)));
+        assert_eq!(refusal(ROOT, "loop"), Some(Errno::Loop));
+        assert_eq!(refusal(ROOT, ""), Some(Errno::Noent));
+        assert_eq!(refusal(ROOT, &"x".repeat(5000)), Some(Errno::Nametoolong));
+        assert_eq!(refusal(ROOT, "a\0b"), Some(Errno::Ilseq));
+    }
+
+    #[test]
+    fn a_walk_that_fails_counts_its_steps() {
+        let (tree, _) = tree().expect("within quota");
+        let mut steps = 0;
+        assert!(walk(&tree, ROOT, "d/up/d/up/nothing/here", true, &mut steps).is_err());
+        assert!(steps >= 5, "{steps}");
     }
 }

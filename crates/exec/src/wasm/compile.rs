@@ -7,7 +7,7 @@ use std::{
 };
 
 use tidemill_types::{BlobId, EXEC_VERSION, Failure};
-use wasmtime::Engine;
+use wasmtime::{Engine, Module};
 
 use super::{
     check::check,
@@ -36,9 +36,10 @@ impl Compiler {
         }
         check(bytes)?;
         let engine = self.engine(class)?;
-        engine
-            .precompile_module(bytes)
-            .map_err(|error| Failure::InvalidModule { reason: format!("{error:#}") })
+        // Validity is the same everywhere; what the code generator cannot do may be this machine's alone.
+        Module::validate(&engine, bytes)
+            .map_err(|error| Failure::InvalidModule { reason: format!("{error:#}") })?;
+        engine.precompile_module(bytes).map_err(|error| Failure::Compile { reason: format!("{error:#}") })
     }
 
     /// The name of a program's code: equal names mean interchangeable code. It covers the program, the

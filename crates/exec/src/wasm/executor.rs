@@ -51,7 +51,8 @@ impl Executor for WasmExecutor {
         capabilities()
     }
 
-    fn prepare(&self, program: &Program, floats: FloatClass) -> Result<Prepared, Failure> {
+    /// Compiling in the calling process cannot be cancelled.
+    fn prepare(&self, program: &Program, floats: FloatClass, _cancel: &Cancel) -> Result<Prepared, Failure> {
         let begun = Instant::now();
         let class = CodeClass { floats, backend: self.backend };
         let stack = tidemill_types::Limits::default().stack;

@@ -93,7 +93,13 @@ impl WorkerPool {
     }
 
     /// Compiles a program and stores its code. `again` when the stored code proved to be no good.
-    fn compile(&self, program: &Program, floats: FloatClass, again: bool) -> Result<Prepared, Failure> {
+    fn compile(
+        &self,
+        program: &Program,
+        floats: FloatClass,
+        cancel: &Cancel,
+        again: bool,
+    ) -> Result<Prepared, Failure> {
         let begun = Instant::now();
         let code = self.code_id(&program.id, floats)?;
         let cached = |cached| Prepared { cached, took: begun.elapsed() };
@@ -125,9 +131,8 @@ impl WorkerPool {
         };
         // Processor time is what is limited; on a busy machine it may take many times as long.
         let deadline = Instant::now() + limits.time.duration() * 10 + GRACE;
-        let reply: CompileReply = worker
-            .ask(&request, deadline, &Cancel::default())
-            .map_err(|silence| compile_failure(silence, &limits))?;
+        let reply: CompileReply =
+            worker.ask(&request, deadline, cancel).map_err(|silence| compile_failure(silence, &limits))?;
         *compiling = Some((worker, compiled + 1));
         let bytes = reply?;
         self.config.cache.put(&code, &bytes).map_err(|error| host("could not keep compiled code", &error))?;
@@ -168,7 +173,7 @@ impl WorkerPool {
                             return Err(Failure::Host { reason });
                         }
                         RunReply::NoCode => {
-                            self.compile(&task.program, floats, true)?;
+                            self.compile(&task.program, floats, cancel, true)?;
                             again = true;
                         }
                     }
@@ -193,8 +198,8 @@ impl Executor for WorkerPool {
         capabilities()
     }
 
-    fn prepare(&self, program: &Program, floats: FloatClass) -> Result<Prepared, Failure> {
-        self.compile(program, floats, false)
+    fn prepare(&self, program: &Program, floats: FloatClass, cancel: &Cancel) -> Result<Prepared, Failure> {
+        self.compile(program, floats, cancel, false)
     }
 
     fn run(&self, task: &Task, cancel: &Cancel) -> Report {

@@ -149,18 +149,22 @@ fn links_and_clashes_in_out_are_refused() {
 #[test]
 fn removed_directories_stay_usable_through_their_descriptors() {
     // Opens out/a/b, removes b and a, and goes on using the descriptor: no crash, ENOENT or EPERM.
-    let data = r#"(data (i32.const 0) "out/a/b") (data (i32.const 10) "..") (data (i32.const 20) "c")"#;
+    let data = r#"(data (i32.const 0) "out/a/b") (data (i32.const 10) "..") (data (i32.const 20) "c") (data (i32.const 40) "out/f")"#;
     let remove = |len| {
         format!("(call $check (call $path_remove_directory (i32.const 3) (i32.const 0) (i32.const {len})))")
     };
     let make = |len| {
         format!("(call $check (call $path_create_directory (i32.const 3) (i32.const 0) (i32.const {len})))")
     };
+    let file =
+        format!("(call $check (call $open (i32.const 40) (i32.const 5) (i32.const 1) (i64.const {WRITE})))");
     let body = format!(
-        "{} {} (call $check (call $open (i32.const 0) (i32.const 7) (i32.const 2) (i64.const 0x4000))) {} {} {}
+        "{file} {} {} (call $check (call $open (i32.const 0) (i32.const 7) (i32.const 2) (i64.const 0x4000))) {} {} {}
         (call $expect (call $path_open (call $fd) (i32.const 0) (i32.const 10) (i32.const 2) (i32.const 0)
             (i64.const 0) (i64.const 0) (i32.const 0) (i32.const 200)) (i32.const 63))
         (call $expect (call $path_create_directory (call $fd) (i32.const 20) (i32.const 1)) (i32.const 44))
+        (call $expect (call $path_link (i32.const 3) (i32.const 0) (i32.const 40) (i32.const 5) (call $fd) (i32.const 20)
+            (i32.const 1)) (i32.const 44))
         (call $check (call $fd_readdir (call $fd) (i32.const 300) (i32.const 100) (i64.const 0) (i32.const 200)))",
         make(5),
         make(7),
@@ -168,5 +172,29 @@ fn removed_directories_stay_usable_through_their_descriptors() {
         remove(5),
         make(5),
     );
-    assert_eq!(command_with(data, &body).files(), []);
+    assert_eq!(command_with(data, &body).files(), [("f".to_owned(), Vec::new())]);
+}
+
+#[test]
+fn names_that_no_archive_can_hold_are_refused_when_they_are_made() {
+    const EINVAL: u32 = 28;
+    let data =
+        r#"(data (i32.const 0) "out/f") (data (i32.const 20) "out/\0a") (data (i32.const 40) "out/\5c")"#;
+    for at in [20, 40] {
+        for call in [
+            format!("(call $path_create_directory (i32.const 3) (i32.const {at}) (i32.const 5))"),
+            format!(
+                "(call $path_rename (i32.const 3) (i32.const 0) (i32.const 5) (i32.const 3) (i32.const {at}) (i32.const 5))"
+            ),
+            format!(
+                "(call $path_link (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 5) (i32.const 3) (i32.const {at}) (i32.const 5))"
+            ),
+        ] {
+            let body = format!(
+                "(call $check (call $open (i32.const 0) (i32.const 5) (i32.const 1) (i64.const {WRITE})))
+                (call $expect {call} (i32.const {EINVAL}))"
+            );
+            assert_eq!(command_with(data, &body).files(), [("f".to_owned(), Vec::new())], "{call}");
+        }
+    }
 }

@@ -161,12 +161,45 @@ fn output_over_its_quota_ends_the_task() {
 }
 
 #[test]
+fn a_file_with_many_names_counts_once_for_each_in_the_output() {
+    let data = r#"(data (i32.const 0) "out/") (data (i32.const 20) "out/f")"#;
+    let open = "(call $check (call $open (i32.const 20) (i32.const 5) (i32.const 1) (i64.const 0x1ffff)))
+        (call $check (call $fd_allocate (call $fd) (i64.const 0) (i64.const 10000)))";
+    let link =
+        "(call $check (call $path_link (i32.const 3) (i32.const 0) (i32.const 20) (i32.const 5) (i32.const 3)
+        (i32.const 0) (i32.const 8)))";
+    let body = many_names(link).replace("60000", "99").replacen(
+        "(local $n i32)",
+        &format!("(local $n i32) {open}"),
+        1,
+    );
+    let attempt = command_with(data, &body);
+    assert_eq!(attempt.files().len(), 100);
+    let failure = attempt.limits(|l| l.output = ByteSize(500_000)).failure();
+    assert_eq!(failure, Failure::Output { limit: ByteSize(500_000) });
+}
+
+#[test]
+fn a_path_that_leads_nowhere_is_paid_for() {
+    // A link of a thousand `./`, followed to a name that is not there.
+    let data = format!(
+        r#"(data (i32.const 0) "out/l") (data (i32.const 10) "out/l/x") (data (i32.const 100) "{}")"#,
+        "./".repeat(1_000)
+    );
+    let body = "(call $check (call $path_symlink (i32.const 100) (i32.const 2000) (i32.const 3) (i32.const 0) (i32.const 5)))
+        (loop $l (drop (call $open (i32.const 10) (i32.const 7) (i32.const 0) (i64.const 2))) (br $l))";
+    let report = command_with(&data, body).limits(|l| l.fuel = Fuel(100_000_000)).run();
+    assert!(report.usage.host_calls < 1_100, "{:?}", report.usage);
+}
+
+#[test]
 fn a_sparse_terabyte_is_refused_before_it_is_made() {
     let body = format!(
         "{OPEN_F} (call $check (call $fd_allocate (call $fd) (i64.const 0) (i64.const 1000000000000)))"
     );
     let begun = Instant::now();
-    let failure = command_with(F, &body).limits(|l| l.fuel = Fuel(1 << 60)).failure();
+    // Room is looked at before fuel, of which there is not enough for so many bytes.
+    let failure = command_with(F, &body).failure();
     assert!(matches!(failure, Failure::Output { .. }), "{failure:?}");
     assert!(begun.elapsed() < Duration::from_secs(5));
 }

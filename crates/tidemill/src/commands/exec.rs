@@ -55,6 +55,9 @@ pub struct Args {
     /// Linear memory, like "1 GiB" [default: 512 MiB]
     #[arg(long, value_name = "SIZE")]
     memory: Option<ByteSize>,
+    /// Elements of all tables [default: 100000]
+    #[arg(long, value_name = "N")]
+    table_elements: Option<u32>,
     /// The stack of compiled code [default: 1 MiB]
     #[arg(long, value_name = "SIZE")]
     stack: Option<ByteSize>,
@@ -115,6 +118,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         add_input(input, &mut inputs)?;
     }
     inputs.sort_by(|(a, _): &(InputSpec, Content), (b, _)| a.path.cmp(&b.path));
+    if let Some(pair) = inputs.windows(2).find(|pair| pair[0].0.path == pair[1].0.path) {
+        let message = format!("two inputs have the name {}", pair[0].0.path);
+        return Err(Exit::new(Code::Usage, message).hint("give one another name, as in NAME=FILE").into());
+    }
     let (inputs, contents) = inputs.into_iter().unzip();
     let spec = TaskSpec {
         kind: program.kind,
@@ -131,9 +138,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let spool = tempfile::tempdir().context("cannot make a temporary directory").code(Code::Host)?;
     let task = Task { spec: Arc::new(spec), program, contents };
     let pool = worker_pool(1, spool.path()).code(Code::Host)?;
-    let prepared = pool.prepare(&task.program, task.spec.floats);
+    let interrupted = on_interrupt()?;
+    let prepared = pool.prepare(&task.program, task.spec.floats, &interrupted);
     let prepared = prepared.map_err(|failure| failed(&args.program, &failure))?;
-    let report = pool.run(&task, &on_interrupt()?);
+    let report = pool.run(&task, &interrupted);
 
     let spec = task.spec.hash().to_string();
     let mut summary = Summary {
@@ -219,12 +227,12 @@ fn limits(args: &Args) -> anyhow::Result<Limits> {
     let limits = Limits {
         fuel: args.fuel.unwrap_or(default.fuel),
         memory: args.memory.unwrap_or(default.memory),
+        table_elements: args.table_elements.unwrap_or(default.table_elements),
         stack: args.stack.unwrap_or(default.stack),
         output: args.output.unwrap_or(default.output),
         files: args.files.unwrap_or(default.files),
         log: args.log.unwrap_or(default.log),
         wall_time: args.wall_time.unwrap_or(default.wall_time),
-        ..default
     };
     let mistakes: Vec<String> = limits.check().iter().map(ToString::to_string).collect();
     if mistakes.is_empty() { Ok(limits) } else { Err(Exit::new(Code::Usage, mistakes.join("; ")).into()) }

@@ -8,14 +8,14 @@ use std::{
 
 use anyhow::Context;
 use serde::Serialize;
-use tidemill_exec::Executor;
+use tidemill_exec::{Cancel, Executor};
 use tidemill_job::{JobFile, Node, Plan, expand};
-use tidemill_types::{BlobId, ByteSize, EXEC_VERSION, FloatClass};
+use tidemill_types::{BlobId, ByteSize, EXEC_VERSION, Failure, FloatClass};
 
 use super::{cores, read_program};
 use crate::{
     exit::{self, Code, Exit, WithCode},
-    here::{self, Config, End, Finished, Job, Totals},
+    here::{self, Config, End, Finished, Job, TaskFailure, Totals},
     home::{available_memory, worker_pool},
     interrupt::on_interrupt,
     outdir::{OutDir, OutFile},
@@ -120,13 +120,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let config = Config { slots, work: work.clone(), logs };
     let (end, totals) = {
         let pool = worker_pool(slots, &work.join(here::SPOOL)).code(Code::Host)?;
-        prepare(&job, &pool)?;
-        let tasks = job.plan.frontier().total();
-        let input = ByteSize(job.plan.total_input_bytes());
-        let progress = Progress::start(job.file.name.as_str(), tasks, input);
-        let result = here::run(&job, &config, &pool, &interrupted, &progress);
-        progress.finish();
-        result.code(Code::Host)?
+        match prepare(&job, &pool, &interrupted)? {
+            Some(end) => (end, Totals::default()),
+            None => {
+                let progress = Progress::start(job.file.name.as_str(), job.plan.frontier().total());
+                let result = here::run(&job, &config, &pool, &interrupted, &progress);
+                progress.finish();
+                result.code(Code::Host)?
+            }
+        }
     };
     finish(args, &job, &out, &config, end, totals, begun.elapsed())
 }
@@ -146,30 +148,32 @@ fn read_job(path: &Path) -> anyhow::Result<(JobFile, PathBuf)> {
         )
         .hint("docs/job-file.md has a complete example of each key")
     })?;
-    Ok((file, path.parent().map(Path::to_owned).unwrap_or_default()))
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    Ok((file, directory.unwrap_or(Path::new(".")).to_owned()))
 }
 
 /// How many tasks run at a time: as asked, as the job allows, and as memory goes.
 fn slots(job: &Job, asked: Option<u16>) -> usize {
     let wanted = asked.map_or_else(cores, usize::from);
     let allowed = job.file.resources.parallel.map_or(usize::MAX, |most| most as usize);
-    let each = job.file.resources.memory.0.max(1);
-    let fitting =
-        available_memory().map_or(usize::MAX, |free| usize::try_from(free / each).unwrap_or(usize::MAX));
+    let reduce = job.plan.reduce().map_or(ByteSize(0), |reduce| reduce.memory());
+    let each = job.file.resources.memory.max(reduce);
+    let fitting = available_memory()
+        .map_or(usize::MAX, |free| usize::try_from(free / each.0.max(1)).unwrap_or(usize::MAX));
     if asked.is_none() && fitting < wanted.min(allowed) {
         eprintln!(
-            "note: {} tasks at a time instead of {}: each may take {} of memory",
+            "note: {} tasks at a time instead of {}: each may take {each} of memory",
             fitting.max(1),
             wanted.min(allowed),
-            job.file.resources.memory
         );
         return fitting.max(1);
     }
     wanted.min(allowed)
 }
 
-/// Compiles the programs before the first task, so that what is wrong with one is said once.
-fn prepare(job: &Job, pool: &dyn Executor) -> anyhow::Result<()> {
+/// Compiles the programs before the first task, so that what is wrong with one is said once. Gives the
+/// end of the run if there is something wrong.
+fn prepare(job: &Job, pool: &dyn Executor, interrupted: &Cancel) -> anyhow::Result<Option<End>> {
     let floats = job.file.program.floats;
     let reduce_floats = job.file.reduce.as_ref().map_or(floats, |reduce| reduce.program.floats);
     let map = (&job.map_program, job.plan.map_program(), floats);
@@ -177,11 +181,16 @@ fn prepare(job: &Job, pool: &dyn Executor) -> anyhow::Result<()> {
     let reduce = reduce.map(|(program, reduce)| (program, reduce.program(), reduce_floats));
     for (program, path, floats) in [Some(map), reduce].into_iter().flatten() {
         check_floats(pool, floats)?;
-        pool.prepare(program, floats).map_err(|failure| {
-            Exit::new(Code::Failed, format!("{}: {failure}", path.display())).hint(failure.hint())
-        })?;
+        match pool.prepare(program, floats, interrupted) {
+            Ok(_) => {}
+            Err(Failure::Cancelled) => return Ok(Some(End::Interrupted)),
+            Err(failure) => {
+                let label = path.display().to_string();
+                return Ok(Some(End::Failed(TaskFailure { label, failure, attempts: 1 })));
+            }
+        }
     }
-    Ok(())
+    Ok(None)
 }
 
 fn check_floats(pool: &dyn Executor, floats: FloatClass) -> anyhow::Result<()> {
@@ -268,7 +277,8 @@ fn finish(
             let message = format!("{} failed{attempts}: {}\n{details}", failed.label, failed.failure);
             summary.failure =
                 Some(TaskFailureSummary { task: failed.label, attempts: failed.attempts, failure });
-            Some(Exit::new(Code::Failed, message.trim_end()).hint(failed.failure.hint()))
+            let code = if matches!(failed.failure, Failure::Host { .. }) { Code::Host } else { Code::Failed };
+            Some(Exit::new(code, message.trim_end()).hint(failed.failure.hint()))
         }
         End::Deadline => {
             summary.outcome = "deadline";

@@ -23,6 +23,9 @@ use crate::exit::{Code, Exit};
 /// The directory within the work directory that workers put large outputs into.
 pub const SPOOL: &str = "spool";
 
+/// What the name of a file that is being written begins with.
+const TEMPORARY: &str = ".part-";
+
 /// A finished task's output.
 #[derive(Clone, Copy, Debug)]
 pub struct Stored {
@@ -67,9 +70,9 @@ impl Results {
                 Some((spec, Ok(output))) => {
                     left.insert(spec, output);
                 }
-                _ if name == "lock" || name == SPOOL => {}
-                // Half-written outputs of a run that was killed.
-                _ => fs::remove_file(entry.path()).with_context(context)?,
+                // A half-written output of a run that was killed.
+                _ if name.starts_with(TEMPORARY) => fs::remove_file(entry.path()).with_context(context)?,
+                _ => {}
             }
         }
         Ok(Self { directory: directory.to_owned(), left: Mutex::new(left), _lock: lock })
@@ -102,7 +105,7 @@ impl Results {
             match output.body {
                 OutputBody::File(file) => fs::rename(file, &path),
                 OutputBody::Bytes(bytes) => {
-                    let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
+                    let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(&self.directory)?;
                     io::Write::write_all(&mut file, &bytes)?;
                     file.persist(&path).map(|_| ()).map_err(|error| error.error)
                 }

@@ -77,8 +77,11 @@ impl Roller {
 
     /// Slides over `letters` and appends the canonical k-mer of every full window.
     pub fn slide(&mut self, letters: &[u8], found: &mut Vec<u64>) {
-        // Kept in local variables, so that the loop works on registers.
+        // Kept in local variables, so that the loop works on registers; and room for every letter at once,
+        // so that no turn of it has to ask.
         let Roller { k, mask, top, mut forward, mut backward, mut filled } = *self;
+        let mut end = found.len();
+        found.resize(end + letters.len(), 0);
         for &letter in letters {
             let code = CODES[letter as usize];
             if code < BREAK {
@@ -88,12 +91,14 @@ impl Roller {
                 if filled >= k {
                     // Held at k: the count of a long sequence would overflow.
                     filled = k;
-                    found.push(forward.min(backward));
+                    found[end] = forward.min(backward);
+                    end += 1;
                 }
             } else if code == BREAK {
                 filled = 0;
             }
         }
+        found.truncate(end);
         (self.forward, self.backward, self.filled) = (forward, backward, filled);
     }
 }

@@ -129,7 +129,7 @@ impl Bench {
                 (&bench.sandbox, FloatClass::Canonical),
             ] {
                 executor
-                    .prepare(program, floats)
+                    .prepare(program, floats, &Cancel::default())
                     .with_context(|| format!("cannot prepare {}", kernel.name))?;
             }
         }

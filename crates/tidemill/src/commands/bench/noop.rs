@@ -35,7 +35,8 @@ pub fn through_worker(count: u32) -> anyhow::Result<Latency> {
 
 fn measure(executor: &dyn Executor, count: u32) -> anyhow::Result<Latency> {
     let program = Program::wasm(NOOP);
-    executor.prepare(&program, FloatClass::Native)?;
+    let cancel = Cancel::default();
+    executor.prepare(&program, FloatClass::Native, &cancel)?;
     let spec = TaskSpec {
         kind: program.kind,
         program: program.id,
@@ -47,7 +48,6 @@ fn measure(executor: &dyn Executor, count: u32) -> anyhow::Result<Latency> {
         seed: 0,
     };
     let task = Task { spec: Arc::new(spec), program, contents: Vec::new() };
-    let cancel = Cancel::default();
     let run = || -> anyhow::Result<f64> {
         let begun = Instant::now();
         let report = executor.run(&task, &cancel);
