@@ -6,7 +6,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -147,13 +147,13 @@ fn read_or_make_key(path: &Path) -> io::Result<Vec<u8>> {
     }
     let mut key = [0; KEY_BYTES];
     getrandom::fill(&mut key).map_err(io::Error::other)?;
-    let fresh = path.with_extension(format!("new-{}", std::process::id()));
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-    io::Write::write_all(&mut file, &key)?;
-    let linked = fs::hard_link(&fresh, path);
-    fs::remove_file(&fresh)?;
-    match linked {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+    let directory = path.parent().unwrap_or(Path::new("."));
+    // Temporary files are made for their owner alone, mode 0600.
+    let mut fresh = tempfile::NamedTempFile::new_in(directory)?;
+    io::Write::write_all(&mut fresh, &key)?;
+    fresh.as_file().sync_all()?;
+    match fresh.persist_noclobber(path) {
+        Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => Err(error.error),
         _ => fs::read(path),
     }
 }

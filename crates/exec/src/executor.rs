@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tidemill_types::{BlobId, Content, Failure, FloatClass, Outcome, ProgramKind, TaskSpec, Usage};
 
-use crate::wasi::meter::Cancel;
+use crate::cancel::Cancel;
 
 /// A program's bytes with their name.
 #[derive(Clone, Debug)]
@@ -144,7 +144,7 @@ impl Program {
 
 impl Report {
     /// A report of an attempt that never began.
-    pub(crate) fn not_run(failure: Failure) -> Self {
+    pub fn not_run(failure: Failure) -> Self {
         Self {
             outcome: Outcome::Failed(failure),
             usage: Usage::default(),

@@ -6,6 +6,7 @@
 //! nothing, knows no network and no money.
 
 mod cache;
+mod cancel;
 mod executor;
 mod wasi;
 mod wasm;
@@ -13,8 +14,9 @@ mod worker;
 
 pub use self::{
     cache::{CacheError, CodeCache},
+    cancel::Cancel,
     executor::{Capabilities, Executor, Output, OutputBody, Prepared, Program, Report, Task},
-    wasi::{Layout, meter::Cancel},
+    wasi::Layout,
     wasm::{Backend, MAX_PROGRAM_BYTES, WasmExecutor, hardware_class},
     worker::{CompileLimits, PoolConfig, WorkerCommand, WorkerPool, worker_main},
 };

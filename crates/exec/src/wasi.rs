@@ -23,7 +23,8 @@ mod walk;
 use std::sync::Arc;
 
 use tidemill_types::{
-    Archive, ArchiveBuilder, ArchiveError, Content, Failure, Fuel, GuestPath, TaskSpec, Usage,
+    ArchiveBuilder, ArchiveError, ByteSize, Content, Failure, Fuel, GuestPath, MAX_INDEX_BYTES, TaskSpec,
+    Usage,
 };
 
 use self::{
@@ -140,7 +141,7 @@ impl Guest {
         let mut tree = Tree::new(&spec.limits, now);
         let out = match layout {
             Layout::Task => {
-                let directory = tree.lay_directories(ROOT, ["in"].into_iter(), now);
+                let directory = tree.lay_directory(ROOT, "in", now);
                 for (index, input) in spec.inputs.iter().enumerate() {
                     tree.lay_input(directory, &input.path, index, input.len, now).map_err(|_| {
                         let reason = "another input has this path or a part of it".to_owned();
@@ -148,8 +149,8 @@ impl Guest {
                     })?;
                 }
                 tree.protect(directory);
-                let out = tree.lay_directories(ROOT, ["out"].into_iter(), now);
-                tree.lay_directories(ROOT, ["tmp"].into_iter(), now);
+                let out = tree.lay_directory(ROOT, "out", now);
+                tree.lay_directory(ROOT, "tmp", now);
                 tree.protect_entries(ROOT);
                 Some(out)
             }
@@ -210,7 +211,6 @@ impl Guest {
 
     /// What was used so far, given the output's size.
     pub(crate) fn usage(&self, output_bytes: u64) -> Usage {
-        use tidemill_types::ByteSize;
         Usage {
             fuel: Fuel(self.meter.used()),
             memory: self.limiter.peak(),
@@ -240,7 +240,9 @@ impl Guest {
     pub(crate) fn take_output(&mut self) -> Result<Leavings, Failure> {
         let mut files = Vec::new();
         if let Some(out) = self.out {
-            self.collect_files(out, String::new(), &mut files)?;
+            // The index is bounded while it is gathered: long paths of many files are more than names.
+            let mut index_bytes = 0;
+            self.collect_files(out, String::new(), &mut files, &mut index_bytes)?;
         }
         // A file with several names is kept once while the task runs, and once for each name in the output.
         let sizes = files.iter().map(|(_, node)| self.tree.size(*node));
@@ -264,7 +266,6 @@ impl Guest {
         let bad = |error: ArchiveError| Failure::BadOutput { reason: error.to_string() };
         let (head, order) = builder.finish().map_err(bad)?;
         let output_bytes = order.iter().map(|entry| entry.len).sum();
-        debug_assert!(head.len() >= Archive::HEADER_BYTES);
         let mut archive = vec![head];
         archive.extend(order.iter().filter_map(|entry| bodies.remove(&entry.path)));
         Ok(Leavings { archive, output_bytes })
@@ -288,7 +289,10 @@ impl Guest {
         directory: NodeId,
         prefix: String,
         files: &mut Vec<(GuestPath, NodeId)>,
+        index_bytes: &mut usize,
     ) -> Result<(), Failure> {
+        /// A path's length and a file's length, as postcard writes them at most.
+        const ENTRY_BYTES: usize = 13;
         let bad = |reason: String| Failure::BadOutput { reason };
         let entries = self.tree.entries(directory).map_err(|_| bad("`/out` is no directory".to_owned()))?;
         for (name, node) in entries {
@@ -297,8 +301,14 @@ impl Guest {
                 return Err(bad(format!("a path in `/out` is longer than {} bytes", GuestPath::MAX_BYTES)));
             }
             match self.tree.body(*node) {
-                Body::Directory { .. } => self.collect_files(*node, path, files)?,
+                Body::Directory { .. } => self.collect_files(*node, path, files, index_bytes)?,
                 Body::File(_) => {
+                    *index_bytes += path.len() + ENTRY_BYTES;
+                    if *index_bytes > MAX_INDEX_BYTES {
+                        let reason =
+                            format!("the paths in `/out` are longer than {MAX_INDEX_BYTES} bytes together");
+                        return Err(bad(reason));
+                    }
                     let path = GuestPath::new(path).map_err(|error| bad(error.to_string()))?;
                     files.push((path, *node));
                 }

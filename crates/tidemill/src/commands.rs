@@ -7,7 +7,8 @@ pub mod run;
 use std::{fs, path::Path};
 
 use anyhow::Context;
-use tidemill_exec::{MAX_PROGRAM_BYTES, Program};
+use tidemill_exec::{Executor, MAX_PROGRAM_BYTES, Program};
+use tidemill_types::FloatClass;
 
 use crate::exit::{Code, Exit, WithCode};
 
@@ -31,4 +32,15 @@ fn read_program(path: &Path) -> anyhow::Result<Program> {
 /// The cores that this process may use.
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Refuses a float class that this processor cannot run.
+fn check_floats(pool: &dyn Executor, floats: FloatClass) -> anyhow::Result<()> {
+    if pool.capabilities().floats.contains(&floats) {
+        return Ok(());
+    }
+    let message = format!("this processor cannot run the float class `{floats}`");
+    Err(Exit::new(Code::Host, message)
+        .hint("ask for canonical floats: `floats = \"canonical\"` under [program], or `--floats canonical`")
+        .into())
 }

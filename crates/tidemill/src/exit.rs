@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use tidemill_types::Failure;
+
 /// What scripts can tell apart. `tidemill run --help` lists the same.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -16,6 +18,18 @@ pub enum Code {
     Host = 4,
     /// Stopped by Ctrl-C.
     Interrupted = 130,
+}
+
+impl Code {
+    /// The code of a task's failure.
+    pub fn of(failure: &Failure) -> Self {
+        match failure {
+            Failure::Host { .. } | Failure::WorkerDied { .. } => Self::Host,
+            Failure::Input { .. } => Self::Usage,
+            Failure::Cancelled => Self::Interrupted,
+            _ => Self::Failed,
+        }
+    }
 }
 
 /// The codes, for `--help`.

@@ -11,6 +11,7 @@ mod task;
 
 use std::{
     collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -47,6 +48,8 @@ pub struct Config {
     pub work: PathBuf,
     /// Where to write what tasks log, if anywhere.
     pub logs: Option<PathBuf>,
+    /// When the job must be done.
+    pub deadline: Option<Instant>,
 }
 
 /// How a run ended.
@@ -92,7 +95,7 @@ pub struct Totals {
     pub retries: u64,
     /// What all attempts of this run used.
     pub usage: Usage,
-    /// Seconds of work on this machine's cores.
+    /// How long all attempts together ran.
     pub busy: Duration,
 }
 
@@ -145,7 +148,7 @@ pub fn run(
         config,
         executor,
         results: Results::open(&config.work)?,
-        hashes: Hashes::default(),
+        hashes: Hashes::new(&config.work),
         progress,
         cancel: Cancel::default(),
         state: Mutex::new(State {
@@ -157,12 +160,18 @@ pub fn run(
         }),
         changed: Condvar::new(),
     };
-    let deadline = job.file.deadline.map(|deadline| Instant::now() + deadline.duration());
+    // No more threads than there are tasks.
+    let slots = config.slots.min(usize::try_from(job.plan.frontier().total()).unwrap_or(usize::MAX));
     std::thread::scope(|scope| {
-        for _ in 0..config.slots {
-            scope.spawn(|| run.slot());
+        for place in 0..slots {
+            let slot = std::thread::Builder::new().name(format!("slot-{place}"));
+            if let Err(error) = slot.spawn_scoped(scope, || run.slot()) {
+                let error = anyhow::Error::from(error).context("cannot start a thread");
+                run.state().end.get_or_insert(Stop::Host(error));
+                break;
+            }
         }
-        run.watch(deadline, interrupted);
+        run.watch(config.deadline, interrupted);
     });
     let state = run.state.into_inner().unwrap_or_else(PoisonError::into_inner);
     let end = match state.end {
@@ -211,9 +220,14 @@ impl Run<'_> {
     /// One slot: takes tasks until there are no more.
     fn slot(&self) {
         while let Some(node) = self.next() {
-            let stop = match self.attempt(node) {
-                Ok(stop) => stop,
-                Err(error) => Some(Stop::Host(error)),
+            // A thread that panicked would leave the others waiting for its task.
+            let attempt = catch_unwind(AssertUnwindSafe(|| self.attempt(node)));
+            let stop = match attempt {
+                Ok(Ok(stop)) => stop,
+                // What was interrupted because the run ends is no trouble of its own.
+                Ok(Err(_)) if self.cancel.is_cancelled() => None,
+                Ok(Err(error)) => Some(Stop::Host(error)),
+                Err(_) => Some(Stop::Host(anyhow::anyhow!("a thread panicked: please report it"))),
             };
             if let Some(stop) = stop {
                 self.state().end.get_or_insert(stop);
@@ -241,24 +255,29 @@ impl Run<'_> {
     fn attempt(&self, node: Node) -> anyhow::Result<Option<Stop>> {
         let (label, task) = self.task(node)?;
         let spec = task.spec.hash();
-        if let Some(stored) = self.results.find(&spec)? {
+        if let Some(stored) = self.results.find(&spec, &self.cancel)? {
             let mut state = self.state();
             state.totals.reused += 1;
             finish(&mut state, node, stored);
             return Ok(None);
         }
         let report = self.executor.run(&task, &self.cancel);
-        self.keep_log(node, &report)?;
-        let failure = match (report.outcome, report.output) {
-            (Outcome::Done, Some(output)) => {
+        self.keep_log(node, &report);
+        let changed = self.hashes.changed(&task.contents).map(|path| Failure::Input {
+            path: path.display().to_string(),
+            reason: "it was written to while the job ran".to_owned(),
+        });
+        let failure = match (report.outcome, report.output, changed) {
+            (_, _, Some(changed)) => changed,
+            (Outcome::Done, Some(output), None) => {
                 let stored = self.results.keep(spec, output)?;
                 let mut state = self.state();
                 add(&mut state.totals, &report.usage, report.wall);
                 finish(&mut state, node, stored);
                 return Ok(None);
             }
-            (Outcome::Failed(failure), _) => failure,
-            (Outcome::Done, None) => Failure::Host { reason: "the output is missing".to_owned() },
+            (Outcome::Failed(failure), _, None) => failure,
+            (Outcome::Done, None, None) => Failure::Host { reason: "the output is missing".to_owned() },
         };
         let mut state = self.state();
         add(&mut state.totals, &report.usage, report.wall);
@@ -282,16 +301,19 @@ impl Run<'_> {
         Ok(Some(Stop::Failed(TaskFailure { label, failure, attempts })))
     }
 
-    fn keep_log(&self, node: Node, report: &Report) -> anyhow::Result<()> {
-        let Some(directory) = &self.config.logs else { return Ok(()) };
+    /// Writes a task's log where the person wants it. A log that is lost is not worth a result.
+    fn keep_log(&self, node: Node, report: &Report) {
+        let Some(directory) = &self.config.logs else { return };
         if report.log.is_empty() {
-            return Ok(());
+            return;
         }
-        let name = match node {
+        let path = directory.join(match node {
             Node::Map(index) => format!("map-{index:06}.log"),
             Node::Reduce { level, index } => format!("reduce-{level}-{index:06}.log"),
-        };
-        Ok(std::fs::write(directory.join(name), &report.log)?)
+        });
+        if let Err(error) = std::fs::write(&path, &report.log) {
+            self.progress.note(&format!("warning: cannot write the log {}: {error}", path.display()));
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! The directory that a job's output is put into: whole or not at all.
 //!
-//! Files are laid beside it and take its name in one step when all are there. A directory that Tidemill
-//! did not make is never replaced: ours hold the file [`MANIFEST`].
+//! Files are laid beside it and take its name when all are there and on disk. A directory that Tidemill
+//! did not make is never replaced: ours hold the file [`MANIFEST`]. While a command has claimed a
+//! directory, no other can: its lock is a file beside it, which goes with the claim.
 
 use std::{
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -18,10 +20,19 @@ use crate::exit::{Code, Exit, WithCode};
 /// The file that marks a directory as an output of Tidemill.
 pub const MANIFEST: &str = "tidemill.json";
 
-/// A directory for an output.
+/// A claimed directory for an output.
 pub struct OutDir {
     path: PathBuf,
+    /// Where the new output is laid out.
     fresh: PathBuf,
+    /// Where an earlier output waits until the new one has its place.
+    old: PathBuf,
+    /// For what is needed while the output is made.
+    work: PathBuf,
+    lock: PathBuf,
+    _locked: File,
+    /// The directory above, if it was made for this claim.
+    made_parent: Option<PathBuf>,
 }
 
 /// One file of an output.
@@ -37,40 +48,39 @@ impl OutDir {
     /// Claims a directory. It must not exist, be empty, or be an earlier output.
     ///
     /// # Errors
-    /// With [`Code::Usage`] when it holds something else, with [`Code::Host`] when it cannot be looked at.
+    /// With [`Code::Usage`] when it holds something else or another command has claimed it, with
+    /// [`Code::Host`] when it cannot be looked at.
     pub fn claim(path: &Path) -> anyhow::Result<Self> {
         let path = std::path::absolute(path).code(Code::Usage)?;
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let (Some(name), Some(parent)) = (name, path.parent()) else {
-            return Err(
-                Exit::new(Code::Usage, format!("{} is no directory for an output", path.display())).into()
-            );
+            let message = format!("{} is no directory for an output", path.display());
+            return Err(Exit::new(Code::Usage, message).into());
         };
-        match fs::read_dir(&path) {
-            Ok(mut listing) => {
-                if listing.next().is_some() && !path.join(MANIFEST).is_file() {
-                    return Err(Exit::new(
-                        Code::Usage,
-                        format!("{} has files in it that are no output of Tidemill", path.display()),
-                    )
-                    .hint("name another directory with `--out`; only earlier outputs are replaced")
-                    .into());
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-                return Err(Exit::new(Code::Usage, format!("{} is a file", path.display()))
-                    .hint("name a directory with `--out`")
-                    .into());
-            }
-            Err(error) => {
-                return Err(error)
-                    .with_context(|| format!("cannot look into {}", path.display()))
-                    .code(Code::Host);
-            }
+        // First a look, so that a wrong `--out` leaves no traces.
+        check_ours(&path)?;
+        let made_parent = (!parent.exists()).then(|| parent.to_owned());
+        fs::create_dir_all(parent)
+            .with_context(|| format!("cannot make {}", parent.display()))
+            .code(Code::Host)?;
+        let beside = |what: &str| parent.join(format!(".{name}.{what}"));
+        let lock = beside("lock");
+        let locked = lock_file(&lock, &path)?;
+        let claimed = Self {
+            fresh: beside("new"),
+            old: beside("old"),
+            work: beside("work"),
+            path,
+            lock,
+            _locked: locked,
+            made_parent,
+        };
+        // A command that ended between taking the earlier output away and putting the new one in its place.
+        if !claimed.path.exists() && claimed.old.exists() {
+            fs::rename(&claimed.old, &claimed.path).code(Code::Host)?;
         }
-        let fresh = parent.join(format!(".{name}.new"));
-        Ok(Self { path, fresh })
+        check_ours(&claimed.path)?;
+        Ok(claimed)
     }
 
     /// The directory's path.
@@ -79,9 +89,8 @@ impl OutDir {
     }
 
     /// A directory beside this one, for what is needed while the output is made.
-    pub fn work_path(&self) -> PathBuf {
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-        self.path.with_file_name(format!(".{name}.work"))
+    pub fn work(&self) -> &Path {
+        &self.work
     }
 
     /// Begins to lay out the new output.
@@ -89,12 +98,10 @@ impl OutDir {
     /// # Errors
     /// With [`Code::Host`] when the disk does not take it.
     pub fn begin(&self) -> anyhow::Result<()> {
-        match fs::remove_dir_all(&self.fresh) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => fs::create_dir_all(&self.fresh),
-        }
-        .with_context(|| format!("cannot make {}", self.fresh.display()))
-        .code(Code::Host)
+        remove_tree(&self.fresh)
+            .and_then(|()| fs::create_dir_all(&self.fresh))
+            .with_context(|| format!("cannot make {}", self.fresh.display()))
+            .code(Code::Host)
     }
 
     /// Lays out an archive's files below `prefix` (empty for the directory itself).
@@ -137,33 +144,102 @@ impl OutDir {
     /// Gives the new output its name, in place of an earlier one.
     ///
     /// # Errors
-    /// With [`Code::Host`] when the disk does not take it; the earlier output then stays.
+    /// With [`Code::Host`] when the disk does not take it, with [`Code::Usage`] when something that is not
+    /// ours has appeared in its place. What was there then stays.
     pub fn finish(&self, manifest: &impl Serialize) -> anyhow::Result<()> {
-        let finish = || -> anyhow::Result<()> {
-            let text = serde_json::to_string_pretty(manifest)?;
-            fs::write(self.fresh.join(MANIFEST), text + "\n")?;
-            let old = self.fresh.with_extension("old");
-            match fs::remove_dir_all(&old) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-                _ => {}
+        let context = || format!("cannot put the output into {}", self.path.display());
+        let text = serde_json::to_string_pretty(manifest)? + "\n";
+        fs::write(self.fresh.join(MANIFEST), text).with_context(context).code(Code::Host)?;
+        sync(&self.fresh).with_context(context).code(Code::Host)?;
+        remove_tree(&self.old).with_context(context).code(Code::Host)?;
+        match fs::rename(&self.path, &self.old) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(error).with_context(context).code(Code::Host);
             }
-            match fs::rename(&self.path, &old) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-                _ => {}
+            _ => {}
+        }
+        // Hours may have passed since the directory was claimed.
+        let placed = check_ours(&self.old)
+            .and_then(|()| fs::rename(&self.fresh, &self.path).with_context(context).code(Code::Host));
+        if let Err(error) = placed {
+            // Back to where it was, if the disk still takes that.
+            let _ = fs::rename(&self.old, &self.path);
+            return Err(error);
+        }
+        remove_tree(&self.old).with_context(context).code(Code::Host)
+    }
+}
+
+impl Drop for OutDir {
+    fn drop(&mut self) {
+        // Still under the lock, so nobody can be waiting for this very file and get it.
+        let _ = fs::remove_file(&self.lock);
+        if let Some(parent) = &self.made_parent {
+            // Only if nothing came of it: a directory with something in it is not removed.
+            let _ = fs::remove_dir(parent);
+        }
+    }
+}
+
+/// Opens and locks a file. Whoever had the lock before may have removed the file since it was opened here,
+/// and then the lock is worth nothing: so its place is looked at once more.
+fn lock_file(lock: &Path, out: &Path) -> anyhow::Result<File> {
+    let context = || format!("cannot lock {}", lock.display());
+    loop {
+        let file = File::create(lock).with_context(context).code(Code::Host)?;
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let message = format!("another run is using {}", out.display());
+                return Err(Exit::new(Code::Usage, message)
+                    .hint("wait for it, or give this run another `--out`")
+                    .into());
             }
-            if let Err(error) = fs::rename(&self.fresh, &self.path) {
-                // Back to where it was, if the disk still takes that.
-                let _ = fs::rename(&old, &self.path);
-                return Err(error.into());
+            Err(error) => return Err(error).with_context(context).code(Code::Host),
+        }
+        let here = file.metadata().with_context(context).code(Code::Host)?.ino();
+        if fs::metadata(lock).is_ok_and(|there| there.ino() == here) {
+            return Ok(file);
+        }
+    }
+}
+
+/// Whether a directory may be replaced: it is not there, empty, or an earlier output.
+fn check_ours(path: &Path) -> anyhow::Result<()> {
+    match fs::read_dir(path) {
+        Ok(mut listing) => {
+            if listing.next().is_none() || path.join(MANIFEST).is_file() {
+                return Ok(());
             }
-            match fs::remove_dir_all(&old) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
-                _ => Ok(()),
-            }
-        };
-        finish()
-            .with_context(|| format!("cannot put the output into {}", self.path.display()))
-            .code(Code::Host)
+            let message = format!("{} has files in it that are no output of Tidemill", path.display());
+            let hint = "name another directory with `--out`; only earlier outputs are replaced";
+            Err(Exit::new(Code::Usage, message).hint(hint).into())
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            let message = format!("{} is a file", path.display());
+            Err(Exit::new(Code::Usage, message).hint("name a directory with `--out`").into())
+        }
+        Err(error) => {
+            Err(error).with_context(|| format!("cannot look into {}", path.display())).code(Code::Host)
+        }
+    }
+}
+
+/// Waits until a directory with all that is in it is on disk: one call for the whole file system, where
+/// one for each file would take many times as long.
+fn sync(directory: &Path) -> io::Result<()> {
+    let handle = File::open(directory)?;
+    #[cfg(target_os = "linux")]
+    rustix::fs::syncfs(&handle)?;
+    handle.sync_all()
+}
+
+/// Removes a directory with all that is in it, if it is there.
+fn remove_tree(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use tidemill_types::ByteSize;
 
+use crate::exit::printable;
+
 /// A bar on standard error; nothing where that is no terminal.
 pub struct Progress {
     bar: ProgressBar,
@@ -35,6 +37,7 @@ impl Progress {
 
     /// Prints a line above the bar, or plainly where there is none.
     pub fn note(&self, line: &str) {
+        let line = printable(line);
         if self.bar.is_hidden() {
             eprintln!("{line}");
         } else {

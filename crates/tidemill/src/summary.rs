@@ -1,6 +1,10 @@
 //! What a run came to, for people and for scripts.
 
-use std::{fmt, path::Path, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::Serialize;
 use tidemill_types::{Failure, Usage, Weight};
@@ -31,6 +35,17 @@ impl From<&Usage> for UsageSummary {
     }
 }
 
+/// An output that has its place.
+#[derive(Clone, Debug, Serialize)]
+pub struct OutputSummary {
+    /// The output's hash.
+    pub id: String,
+    /// Where it is.
+    pub directory: PathBuf,
+    /// Its files.
+    pub files: Vec<OutFile>,
+}
+
 /// A failure under plain names.
 #[derive(Clone, Debug, Serialize)]
 pub struct FailureSummary {
@@ -59,14 +74,17 @@ impl From<&Failure> for FailureSummary {
 }
 
 impl FailureSummary {
-    /// The backtrace and the end of the log, indented, for people.
+    /// The functions on the stack, a line each, for people.
+    pub fn functions(&self) -> String {
+        let line = |(place, name): (usize, &String)| {
+            format!("  {} {name}\n", if place == 0 { "in" } else { "called from" })
+        };
+        self.backtrace.iter().enumerate().map(line).collect()
+    }
+
+    /// The functions and the end of the log, indented, for people.
     pub fn details(&self) -> String {
-        let mut text = String::new();
-        for (place, name) in self.backtrace.iter().enumerate() {
-            text += if place == 0 { "  in " } else { "  called from " };
-            text += name;
-            text.push('\n');
-        }
+        let mut text = self.functions();
         if let Some(log) = &self.log_end {
             text += "  the end of its log:\n";
             for line in log.lines() {

@@ -33,11 +33,6 @@ impl BlobId {
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
-
-    /// The first eight hexadecimal digits, for people.
-    pub fn short(&self) -> String {
-        self.to_string()[..8].to_owned()
-    }
 }
 
 impl SpecHash {
@@ -95,7 +90,6 @@ mod tests {
         let text = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
         assert_eq!(id.to_string(), text);
         assert_eq!(text.parse(), Ok(id));
-        assert_eq!(id.short(), "af1349b9");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Paths inside a task's file tree.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -79,6 +79,24 @@ impl GuestPath {
         self.0.split('/')
     }
 
+    /// The first of these paths that cannot be there because one before it is the same, or one of the two
+    /// is a directory on the way to the other.
+    pub fn first_clash<'a>(paths: impl IntoIterator<Item = &'a Self>) -> Option<&'a Self> {
+        let (mut files, mut directories) = (BTreeSet::new(), BTreeSet::new());
+        for path in paths {
+            let above = path.0.match_indices('/').map(|(end, _)| &path.0[..end]);
+            if directories.contains(path.as_str()) || above.clone().any(|directory| files.contains(directory))
+            {
+                return Some(path);
+            }
+            directories.extend(above);
+            if !files.insert(path.as_str()) {
+                return Some(path);
+            }
+        }
+        None
+    }
+
     /// This path inside the directory `directory`.
     ///
     /// # Errors
@@ -125,6 +143,18 @@ mod tests {
         for text in ["a", "a/b.txt", "tile 3/ünï.png", "..a", "a..", "..."] {
             assert_eq!(GuestPath::new(text).map(|p| p.to_string()), Ok(text.to_owned()));
         }
+    }
+
+    #[test]
+    fn paths_that_cannot_be_together_are_found() {
+        let clash = |names: &[&str]| {
+            let paths: Vec<_> = names.iter().map(|name| GuestPath::new(*name).expect("a path")).collect();
+            GuestPath::first_clash(&paths).map(ToString::to_string)
+        };
+        assert_eq!(clash(&["a", "b/a", "a!", "b/c"]), None);
+        assert_eq!(clash(&["a", "b", "a"]).as_deref(), Some("a"));
+        assert_eq!(clash(&["a", "a!", "a/b/c"]).as_deref(), Some("a/b/c"));
+        assert_eq!(clash(&["a/b/c", "a"]).as_deref(), Some("a"));
     }
 
     #[test]

@@ -89,7 +89,7 @@ fn call(
     })?;
     let (bytes, guest) = handle.data_and_store_mut(&mut *caller);
     if let Some(fuel) = metered {
-        guest.meter.left = fuel;
+        guest.meter.resume(fuel);
     }
     let result = guest.meter.enter().and_then(|()| body(guest, &mut Memory(bytes)));
     let left = guest.meter.left;

@@ -5,17 +5,12 @@
 //! prices below keep host work at least as dear as that, so that no program gets more out of a unit of
 //! fuel by leaning on the host.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Instant,
-};
+use std::time::Instant;
 
 use tidemill_types::{Failure, Fuel, Limits};
 
 use super::Fault;
+use crate::cancel::Cancel;
 
 /// Entering and leaving the host.
 pub(crate) const CALL: u64 = 200;
@@ -24,24 +19,8 @@ pub(crate) const ENTRY: u64 = 100;
 /// Making or removing a node.
 pub(crate) const NODE: u64 = 1_000;
 
-/// How much fuel host calls take between two looks at the wall clock: about a millisecond's worth.
+/// Fuel between two looks at the wall clock during host calls: about a millisecond's worth.
 const FUEL_PER_LOOK: u64 = 1_000_000;
-
-/// Set by another thread to end an attempt.
-#[derive(Clone, Debug, Default)]
-pub struct Cancel(Arc<AtomicBool>);
-
-impl Cancel {
-    /// Ends the attempts that were given this.
-    pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether someone asked for the end.
-    pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// When an attempt must stop whatever it is doing.
 #[derive(Clone, Debug)]
@@ -71,7 +50,7 @@ pub(crate) struct Meter {
     pub(crate) left: u64,
     pub(crate) host_calls: u64,
     pub(crate) read: u64,
-    /// Fuel taken here since the last look at the wall clock.
+    /// Fuel burnt since the last look at the wall clock.
     since_look: u64,
     stop: Stop,
 }
@@ -82,14 +61,21 @@ impl Meter {
         Self { limit, left: limit.0, host_calls: 0, read: 0, since_look: 0, stop }
     }
 
+    /// Takes over from compiled code, which burnt fuel until only `left` was left. What it burnt counts
+    /// towards the next look at the wall clock: giving fuel back to the store at the end of each call
+    /// begins the store's own interval anew, so a guest that calls the host often would never yield.
+    pub(crate) fn resume(&mut self, left: u64) {
+        self.since_look += self.left.saturating_sub(left);
+        self.left = left;
+    }
+
     /// Counts a call and takes its price.
     pub(crate) fn enter(&mut self) -> Result<(), Fault> {
         self.host_calls += 1;
         self.charge(CALL)
     }
 
-    /// Takes fuel, or ends the task. Now and then looks whether time is up: a guest that calls the host in
-    /// a tight loop has its fuel written back at each call, and would never yield.
+    /// Takes fuel, or ends the task. Now and then looks whether time is up.
     pub(crate) fn charge(&mut self, amount: u64) -> Result<(), Fault> {
         match self.left.checked_sub(amount) {
             Some(left) => {

@@ -91,26 +91,11 @@ impl Tree {
         tree
     }
 
-    /// Makes directories that no quota counts, as the host lays out a task's tree, and returns the last.
-    /// A component that exists as a directory is kept.
-    pub(crate) fn lay_directories<'a>(
-        &mut self,
-        from: NodeId,
-        components: impl Iterator<Item = &'a str>,
-        now: u64,
-    ) -> NodeId {
-        let mut at = from;
-        for name in components {
-            at = match self.lookup(at, name) {
-                Ok(found) => found,
-                Err(_) => {
-                    let made = self.insert(Body::directory(), now);
-                    self.attach(at, name, made);
-                    made
-                }
-            };
-        }
-        at
+    /// Makes a directory that no quota counts, as the host lays out a task's tree.
+    pub(crate) fn lay_directory(&mut self, parent: NodeId, name: &str, now: u64) -> NodeId {
+        let made = self.insert(Body::directory(), now);
+        self.attach(parent, name, made);
+        made
     }
 
     /// Puts an input at a path below `directory`. `Err` when something else is there already.
@@ -124,9 +109,18 @@ impl Tree {
     ) -> Result<()> {
         let mut components: Vec<&str> = path.components().collect();
         let Some(name) = components.pop() else { return Err(Errno::Inval.into()) };
-        let parent = self.lay_directories(directory, components.into_iter(), now);
-        if !matches!(self.body(parent), Body::Directory { .. }) || self.lookup(parent, name).is_ok() {
-            return Err(Errno::Exist.into());
+        let mut parent = directory;
+        for component in components {
+            parent = match self.lookup(parent, component) {
+                Ok(found) => found,
+                Err(Errno::Noent) => self.lay_directory(parent, component, now),
+                Err(errno) => return Err(errno.into()),
+            };
+        }
+        match self.lookup(parent, name) {
+            Err(Errno::Noent) => {}
+            Err(errno) => return Err(errno.into()),
+            Ok(_) => return Err(Errno::Exist.into()),
         }
         let node = self.insert(Body::Input { index, len }, now);
         self.attach(parent, name, node);
@@ -305,9 +299,9 @@ impl Tree {
             }
             self.remove(to.0, to.1, now)?;
         }
+        self.bytes -= from.1.len() as u64;
         self.reserve_bytes(to.1.len() as u64)?;
         self.detach(from.0, from.1, id);
-        self.bytes -= from.1.len() as u64;
         self.attach(to.0, to.1, id);
         self.touch(from.0, now);
         self.touch(to.0, now);

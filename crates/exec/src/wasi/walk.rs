@@ -115,7 +115,7 @@ mod tests {
     /// `/d/f`, `/d/up -> ..`, `/loop -> loop`, `/abs -> /d`, `/d/far -> ../../d`.
     fn tree() -> Result<(Tree, NodeId), Fault> {
         let mut tree = Tree::new(&Limits::default(), 0);
-        let directory = tree.lay_directories(ROOT, ["d"].into_iter(), 0);
+        let directory = tree.lay_directory(ROOT, "d", 0);
         tree.create(directory, "f", Body::File(Vec::new()), 0)?;
         tree.create(directory, "up", Body::Link("..".into()), 0)?;
         tree.create(directory, "far", Body::Link("../../d".into()), 0)?;

@@ -1,7 +1,9 @@
 //! Refuses a module that cannot run, before it is compiled: cheap, and with words that say what to do.
 
-use tidemill_types::Failure;
+use tidemill_types::{Failure, Limits};
 use wasmparser::{Encoding, ExternalKind, Parser, Payload, TypeRef};
+
+use super::engine::MAX_TABLES;
 
 use crate::wasi::link::{MODULE, OFFERED};
 
@@ -18,7 +20,7 @@ pub(crate) fn check(bytes: &[u8]) -> Result<(), Failure> {
         return Err(Failure::NotWasm { found: describe(bytes) });
     }
     let invalid = |error: wasmparser::BinaryReaderError| Failure::InvalidModule { reason: error.to_string() };
-    let mut missing = Vec::new();
+    let (mut missing, mut more) = (Vec::new(), 0);
     let (mut start, mut memory) = (false, false);
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(invalid)? {
@@ -32,8 +34,23 @@ pub(crate) fn check(bytes: &[u8]) -> Result<(), Failure> {
                     let offered = import.module == MODULE
                         && OFFERED.contains(&import.name)
                         && matches!(import.ty, TypeRef::Func(_));
-                    if !offered {
+                    if !offered && missing.len() < MAX_NAMED {
                         missing.push(name_import(import.module, import.name, &import.ty));
+                    } else if !offered {
+                        more += 1;
+                    }
+                }
+            }
+            Payload::TableSection(section) => {
+                if section.count() > MAX_TABLES {
+                    let reason = format!("it has {} tables; {MAX_TABLES} are allowed", section.count());
+                    return Err(Failure::ModuleTooLarge { reason });
+                }
+                for table in section {
+                    let elements = table.map_err(invalid)?.ty.initial;
+                    if elements > u64::from(Limits::MOST.table_elements) {
+                        let reason = format!("it begins with a table of {elements} elements");
+                        return Err(Failure::ModuleTooLarge { reason });
                     }
                 }
             }
@@ -48,9 +65,7 @@ pub(crate) fn check(bytes: &[u8]) -> Result<(), Failure> {
         }
     }
     if !missing.is_empty() {
-        if missing.len() > MAX_NAMED {
-            let more = missing.len() - MAX_NAMED;
-            missing.truncate(MAX_NAMED);
+        if more > 0 {
             missing.push(format!("{more} more"));
         }
         return Err(Failure::ImportNotOffered { imports: missing });

@@ -74,7 +74,7 @@ const POOL_INSTANCES: u32 = 32;
 /// Linear memory and stack kept from one task to the next: larger remains go back to the system.
 const KEEP_RESIDENT_BYTES: usize = 256 << 10;
 /// Tables of one module.
-const MAX_TABLES: u32 = 16;
+pub(super) const MAX_TABLES: u32 = 16;
 /// An instance's own state; globals and function references count.
 const MAX_INSTANCE_BYTES: usize = 16 << 20;
 /// Room on a task's stack for the host calls it makes.
@@ -167,15 +167,11 @@ pub(crate) fn running(class: CodeClass, stack: ByteSize) -> wasmtime::Result<Eng
         .max_memories_per_module(1)
         .max_tables_per_module(MAX_TABLES)
         .max_core_instance_size(MAX_INSTANCE_BYTES)
-        .table_elements(max_table_elements())
+        .table_elements(Limits::MOST.table_elements as usize)
         .max_memory_size(4 << 30)
         .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
         .table_keep_resident(KEEP_RESIDENT_BYTES)
         .async_stack_keep_resident(KEEP_RESIDENT_BYTES);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Engine::new(&config)
-}
-
-fn max_table_elements() -> usize {
-    Limits::MOST.table_elements as usize
 }

@@ -10,8 +10,9 @@ use super::{
     run::{Job, Loaded, Runtime},
 };
 use crate::{
+    cancel::Cancel,
     executor::{Capabilities, Executor, Prepared, Program, Report, Task},
-    wasi::{Layout, meter::Cancel},
+    wasi::Layout,
 };
 
 /// Compiles and runs in the calling process. Compiling is not limited here, so this is for programs that

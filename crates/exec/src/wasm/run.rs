@@ -17,12 +17,9 @@ use super::{
     failure::{End, end_of},
 };
 use crate::{
+    cancel::Cancel,
     executor::Raw,
-    wasi::{
-        Guest, Layout,
-        link::linker,
-        meter::{Cancel, Stop},
-    },
+    wasi::{Guest, Layout, link::linker, meter::Stop},
 };
 
 /// Fuel between two looks at the wall clock: some milliseconds.
@@ -84,12 +81,8 @@ impl Runtime {
         let Host { engine, linker } = self.host(class, stack)?;
         // SAFETY: the caller vouches that the bytes are unchanged compiler output.
         let module = unsafe { Module::deserialize(&engine, bytes) }.map_err(|error| {
-            let reason = format!("{error:#}");
-            // The pool's bounds are checked here, and are the same on every host.
-            match ["exceeds", "limit", "too large"].iter().any(|word| reason.contains(word)) {
-                true => Failure::ModuleTooLarge { reason },
-                false => Failure::Host { reason },
-            }
+            // What is wrong with the module itself was found before it was compiled.
+            Failure::Host { reason: format!("could not load compiled code: {error:#}") }
         })?;
         check_start(&module)?;
         let ready = linker.instantiate_pre(&module).map_err(|error| {

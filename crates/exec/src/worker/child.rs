@@ -22,8 +22,9 @@ use super::protocol::{
 };
 use crate::{
     cache::CodeCache,
+    cancel::Cancel,
     executor::Raw,
-    wasi::{Layout, meter::Cancel},
+    wasi::Layout,
     wasm::{CodeClass, Compiler, Job, Runtime},
 };
 
@@ -60,7 +61,8 @@ fn serve_compiling(requests: &mut impl io::Read) -> io::Result<()> {
         let request: CompileRequest = read_frame(requests)?;
         // The limit counts the whole life of the process, so it moves ahead of what was used so far.
         let used = clock_gettime(ClockId::ProcessCPUTime).tv_sec.cast_unsigned();
-        limit(Resource::Cpu, used + request.time.0.div_ceil(1000).max(1))?;
+        // A second more, since `used` was rounded down.
+        limit(Resource::Cpu, used + request.time.0.div_ceil(1000) + 1)?;
         let class = CodeClass { floats: request.floats, backend: request.backend };
         let reply: CompileReply = compiler.compile(class, &request.program);
         write_frame(&mut stdout().lock(), &reply)?;

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     cache::CodeCache,
+    cancel::Cancel,
     executor::{Capabilities, Executor, Output, OutputBody, Prepared, Program, Report, Task},
-    wasi::meter::Cancel,
     wasm::{Backend, CodeClass, Compiler, capabilities},
 };
 
@@ -113,9 +113,15 @@ impl WorkerPool {
         }
         let host =
             |what: &str, error: &dyn std::error::Error| Failure::Host { reason: format!("{what}: {error}") };
-        let (mut worker, compiled) = match compiling.take() {
-            Some((worker, compiled)) if compiled < COMPILES_PER_WORKER => (worker, compiled),
-            _ => {
+        let mut kept = compiling.take();
+        if let Some((worker, compiled)) = &mut kept
+            && (*compiled >= COMPILES_PER_WORKER || !worker.is_alive())
+        {
+            kept = None;
+        }
+        let (mut worker, compiled) = match kept {
+            Some(kept) => kept,
+            None => {
                 let role = Role::Compile { memory: self.config.compile.memory };
                 let worker = Worker::start(&self.config.command, &role)
                     .map_err(|error| host("could not start a worker", &error))?;
@@ -178,6 +184,9 @@ impl WorkerPool {
                         }
                     }
                 }
+                // It died while it waited, and nothing was asked of it: the next one will do.
+                Err(Silence::Gone) => {}
+                Err(Silence::TooLong(reason)) => return Err(Failure::Host { reason }),
                 Err(Silence::Cancelled) => return Err(Failure::Cancelled),
                 Err(Silence::TimedOut) => return Err(Failure::WallTime { limit: wall_time }),
                 Err(Silence::Died { reason, .. }) => return Err(Failure::WorkerDied { reason }),
@@ -222,12 +231,13 @@ fn report(ran: Ran) -> Report {
 
 /// What the end of the compiling worker means for the program that it was given.
 fn compile_failure(silence: Silence, limits: &CompileLimits) -> Failure {
-    const SIGXCPU: i32 = 24;
+    let out_of_time = Some(rustix::process::Signal::XCPU.as_raw());
     match silence {
         Silence::Cancelled => Failure::Cancelled,
-        Silence::TimedOut | Silence::Died { signal: Some(SIGXCPU), .. } => {
-            Failure::CompileTime { limit: limits.time }
-        }
+        Silence::TooLong(reason) => Failure::Host { reason },
+        Silence::Gone => Failure::WorkerDied { reason: "it ended before it was asked".to_owned() },
+        Silence::TimedOut => Failure::CompileTime { limit: limits.time },
+        Silence::Died { signal, .. } if signal == out_of_time => Failure::CompileTime { limit: limits.time },
         // Rust's allocator says so and aborts; a thread or a mapping that did not fit says it otherwise.
         Silence::Died { reason, .. }
             if ["memory allocation of", "Cannot allocate memory", "Resource temporarily unavailable"]

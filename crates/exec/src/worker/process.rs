@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     fs::File,
-    io::{self, BufReader, Read, Seek, SeekFrom},
+    io::{self, BufReader, Read, Seek, SeekFrom, Write},
     os::{
         fd::AsFd,
         unix::process::{CommandExt, ExitStatusExt},
@@ -19,8 +19,8 @@ use rustix::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::protocol::{Role, read_frame, write_frame};
-use crate::wasi::meter::Cancel;
+use super::protocol::{Role, encode, read_frame};
+use crate::cancel::Cancel;
 
 /// How to start a worker: a program that calls [`super::worker_main`].
 #[derive(Clone, Debug)]
@@ -58,6 +58,10 @@ pub(super) struct Worker {
 pub(super) enum Silence {
     Cancelled,
     TimedOut,
+    /// Nothing was sent: the request is too long for a message.
+    TooLong(String),
+    /// It was dead before it was asked.
+    Gone,
     /// It died: the signal that ended it, if one did, and what is known.
     Died {
         signal: Option<i32>,
@@ -87,13 +91,19 @@ impl Worker {
         let requests = child.stdin.take().ok_or_else(missing)?;
         let replies = BufReader::with_capacity(64 << 10, child.stdout.take().ok_or_else(missing)?);
         let mut worker = Self { child, requests: Some(requests), replies, stderr };
-        worker.send(role)?;
+        worker.send(&encode(role)?)?;
         Ok(worker)
     }
 
-    fn send(&mut self, message: &impl Serialize) -> io::Result<()> {
+    fn send(&mut self, frame: &[u8]) -> io::Result<()> {
         let requests = self.requests.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
-        write_frame(requests, message)
+        requests.write_all(frame)?;
+        requests.flush()
+    }
+
+    /// Whether the process has not ended yet.
+    pub(super) fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Sends a request and waits for its reply. After any [`Silence`] the worker is of no more use.
@@ -103,7 +113,11 @@ impl Worker {
         deadline: Instant,
         cancel: &Cancel,
     ) -> Result<T, Silence> {
-        if let Err(error) = self.send(request) {
+        let frame = encode(request).map_err(|error| Silence::TooLong(error.to_string()))?;
+        if !self.is_alive() {
+            return Err(Silence::Gone);
+        }
+        if let Err(error) = self.send(&frame) {
             return Err(self.died(&error));
         }
         loop {
@@ -144,9 +158,13 @@ impl Worker {
         // It may hang with its pipe closed; then this ends it.
         let _ = self.child.kill();
         let status = self.child.wait();
-        let mut text = String::new();
-        let _ = self.stderr.seek(SeekFrom::Start(0));
-        let _ = (&self.stderr).take(4096).read_to_string(&mut text);
+        // The end of what it said: earlier tasks may have left words too.
+        const WORDS: u64 = 4096;
+        let mut text = Vec::new();
+        let len = self.stderr.metadata().map_or(0, |metadata| metadata.len());
+        let _ = self.stderr.seek(SeekFrom::Start(len.saturating_sub(WORDS)));
+        let _ = (&self.stderr).take(WORDS).read_to_end(&mut text);
+        let text = String::from_utf8_lossy(&text);
         let signal = status.as_ref().ok().and_then(ExitStatusExt::signal);
         let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
         let words = text.trim().replace('\n', "; ");

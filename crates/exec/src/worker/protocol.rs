@@ -77,15 +77,21 @@ pub(super) enum Body {
     Spooled(PathBuf),
 }
 
-pub(super) fn write_frame(writer: &mut impl Write, message: &impl Serialize) -> io::Result<()> {
+/// A message as a frame. `InvalidInput` when it is too long.
+pub(super) fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut frame = postcard::to_extend(message, vec![0; 4]).map_err(io::Error::other)?;
     let len = frame.len() - 4;
     if len > MAX_FRAME_BYTES {
-        return Err(io::Error::other(format!("a message of {len} bytes is too long for a worker")));
+        let words = format!("a message of {len} bytes is too long for a worker");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
     }
     let len = u32::try_from(len).map_err(io::Error::other)?;
     frame[..4].copy_from_slice(&len.to_le_bytes());
-    writer.write_all(&frame)?;
+    Ok(frame)
+}
+
+pub(super) fn write_frame(writer: &mut impl Write, message: &impl Serialize) -> io::Result<()> {
+    writer.write_all(&encode(message)?)?;
     writer.flush()
 }
 

@@ -114,8 +114,10 @@ fn an_input_that_changed_is_no_evidence() {
 
 #[test]
 fn inputs_that_clash_are_reported() {
-    let attempt = command("").input("a", b"").input("a/b", b"");
-    assert!(matches!(attempt.failure(), Failure::Input { .. }));
+    for (first, second) in [("a", "a/b"), ("a/b", "a"), ("a", "a/b/c"), ("a", "a")] {
+        let attempt = command("").input(first, b"").input(second, b"");
+        assert!(matches!(attempt.failure(), Failure::Input { .. }), "{first} and {second}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A byte-slice fuzz target for modules: whatever the bytes, the sandbox ends within its limits and with a
 //! failure of its own. The corpus is made of small modules and of generated ones; the driver cuts,
-//! splices and flips them for `TIDEMILL_FUZZ_SECONDS` (20 when it is not set).
+//! splices and flips them for `TIDEMILL_FUZZ_SECONDS` (30 when it is not set).
 
 use std::time::{Duration, Instant};
 
@@ -90,7 +90,7 @@ fn mutate(corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
 #[test]
 fn mutated_modules_end_within_their_limits() {
     let seconds =
-        std::env::var("TIDEMILL_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
+        std::env::var("TIDEMILL_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(30);
     let corpus = corpus();
     for module in &corpus {
         fuzz_module(module);

@@ -42,6 +42,26 @@ fn wall_time_ends_loops_that_have_fuel_left() {
 }
 
 #[test]
+fn host_calls_do_not_put_off_the_look_at_the_clock() {
+    // Four million units of fuel, then a call, again and again: the store's own interval never ends.
+    let body = "(local $n i32)
+        (loop $l
+            (local.set $n (i32.const 500000))
+            (loop $m (br_if $m (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+            (drop (call $sched_yield))
+            (br $l))";
+    let begun = Instant::now();
+    let failure = command(body)
+        .limits(|l| {
+            l.wall_time = Millis(100);
+            l.fuel = Fuel(1 << 60);
+        })
+        .failure();
+    assert_eq!(failure, Failure::WallTime { limit: Millis(100) });
+    assert!(begun.elapsed() < Duration::from_secs(3), "it took {:?}", begun.elapsed());
+}
+
+#[test]
 fn cancelling_ends_a_running_task() {
     let cancel = Cancel::default();
     let mut endless = command("(loop $l (br $l))").limits(|l| l.fuel = Fuel(1 << 60));

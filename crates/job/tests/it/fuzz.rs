@@ -1,5 +1,5 @@
 //! Texts and files that nobody would write. Each target takes any bytes and must neither panic nor take
-//! long; a small mutator drives it from a corpus for `TIDEMILL_FUZZ_SECONDS`, 20 without it.
+//! long; a small mutator drives it from a corpus for `TIDEMILL_FUZZ_SECONDS`, 30 without it.
 
 use std::{
     env, fs,
@@ -125,7 +125,7 @@ fn mutate(data: &mut Vec<u8>, corpus: &[Vec<u8>], tokens: &[&[u8]], random: &mut
 
 /// Feeds a target with mutations of a corpus until the time is over. What it panics on is in the message.
 fn drive(target: fn(&[u8]), mut corpus: Vec<Vec<u8>>, tokens: &[&[u8]], share: f64) {
-    let seconds = env::var("TIDEMILL_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(20.0);
+    let seconds = env::var("TIDEMILL_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(30.0);
     let until = Instant::now() + Duration::from_secs_f64(seconds * share);
     for entry in &corpus {
         target(entry);

@@ -5,24 +5,25 @@ use std::{
     io::{IsTerminal, Write},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context;
 use serde::Serialize;
-use tidemill_exec::{Executor, Output, OutputBody, Task};
+use tidemill_exec::{Cancel, Executor, Output, OutputBody, Prepared, Report, Task};
 use tidemill_types::{
     ByteSize, Content, EXEC_VERSION, Failure, FloatClass, Fuel, GuestPath, InputSpec, Limits, Millis,
-    Outcome, TaskSpec,
+    Outcome, TaskSpec, Usage,
 };
 
-use super::read_program;
+use super::{check_floats, read_program};
 use crate::{
     exit::{self, Code, Exit, WithCode},
     here::hash_content,
     home::worker_pool,
     interrupt::on_interrupt,
-    outdir::{OutDir, OutFile},
-    summary::{FailureSummary, FileList, UsageSummary, seconds},
+    outdir::OutDir,
+    summary::{FailureSummary, FileList, OutputSummary, UsageSummary, seconds},
 };
 
 /// Run one program once in the sandbox and print what it used.
@@ -95,13 +96,6 @@ struct Summary {
     failure: Option<FailureSummary>,
 }
 
-#[derive(Serialize)]
-struct OutputSummary {
-    id: String,
-    directory: PathBuf,
-    files: Vec<OutFile>,
-}
-
 /// Marks the output directory.
 #[derive(Serialize)]
 struct Manifest {
@@ -113,13 +107,14 @@ struct Manifest {
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let program = read_program(&args.program)?;
+    let interrupted = on_interrupt()?;
     let mut inputs = Vec::new();
     for input in &args.input {
-        add_input(input, &mut inputs)?;
+        add_input(input, &interrupted, &mut inputs)?;
     }
     inputs.sort_by(|(a, _): &(InputSpec, Content), (b, _)| a.path.cmp(&b.path));
-    if let Some(pair) = inputs.windows(2).find(|pair| pair[0].0.path == pair[1].0.path) {
-        let message = format!("two inputs have the name {}", pair[0].0.path);
+    if let Some(path) = GuestPath::first_clash(inputs.iter().map(|(input, _)| &input.path)) {
+        let message = format!("two inputs cannot both be there because of the name {path}");
         return Err(Exit::new(Code::Usage, message).hint("give one another name, as in NAME=FILE").into());
     }
     let (inputs, contents) = inputs.into_iter().unzip();
@@ -138,56 +133,57 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let spool = tempfile::tempdir().context("cannot make a temporary directory").code(Code::Host)?;
     let task = Task { spec: Arc::new(spec), program, contents };
     let pool = worker_pool(1, spool.path()).code(Code::Host)?;
-    let interrupted = on_interrupt()?;
-    let prepared = pool.prepare(&task.program, task.spec.floats, &interrupted);
-    let prepared = prepared.map_err(|failure| failed(&args.program, &failure))?;
-    let report = pool.run(&task, &interrupted);
-
+    check_floats(&pool, args.floats)?;
+    let (prepared, report) = match pool.prepare(&task.program, args.floats, &interrupted) {
+        Ok(prepared) => (Some(prepared), pool.run(&task, &interrupted)),
+        Err(failure) => (None, Report::not_run(failure)),
+    };
     let spec = task.spec.hash().to_string();
+    let failure = match &report.outcome {
+        Outcome::Done => None,
+        Outcome::Failed(failure) => Some(failure.clone()),
+    };
     let mut summary = Summary {
-        outcome: "done",
+        outcome: match &failure {
+            None => "done",
+            Some(Failure::Cancelled) => "interrupted",
+            Some(_) => "failed",
+        },
         spec: spec.clone(),
         wall_s: seconds(report.wall),
         usage: UsageSummary::from(&report.usage),
         log: String::from_utf8_lossy(&report.log).into_owned(),
         output: None,
-        failure: None,
+        failure: failure.as_ref().map(FailureSummary::from),
     };
-    if !args.json {
-        show_log(&report.log).code(Code::Host)?;
-    }
-    let mut error = None;
-    if let Outcome::Failed(failure) = &report.outcome {
-        summary.outcome = "failed";
-        summary.failure = Some(FailureSummary::from(failure));
-        error = Some(failed(&args.program, failure));
-    }
     if let Some(output) = report.output {
         summary.output = Some(place(&out, output, &spec, spool.path())?);
     }
     if args.json {
         println!("{}", serde_json::to_string_pretty(&summary)?);
     } else {
-        let how = if prepared.cached { "compiled before" } else { "compiled" };
-        println!(
-            "used {} fuel in {:.3} s ({how} in {:.3} s)",
-            report.usage.fuel,
-            report.wall.as_secs_f64(),
-            prepared.took.as_secs_f64()
-        );
-        println!(
-            "memory {}, read {}, output {}, log {}, {} host calls",
-            report.usage.memory,
-            report.usage.read,
-            report.usage.output,
-            report.usage.log,
-            report.usage.host_calls
-        );
+        show_log(&report.log).code(Code::Host)?;
+        if let Some(prepared) = prepared {
+            print_usage(&report.usage, report.wall, prepared);
+        }
         if let Some(output) = &summary.output {
             println!("wrote {}", FileList { directory: &output.directory, files: &output.files });
         }
     }
-    error.map_or(Ok(()), |error| Err(error.into()))
+    match (failure, &summary.failure) {
+        (Some(failure), Some(words)) => Err(failed(&args.program, &failure, words).into()),
+        _ => Ok(()),
+    }
+}
+
+fn print_usage(usage: &Usage, wall: Duration, prepared: Prepared) {
+    let how = if prepared.cached { "compiled before" } else { "compiled" };
+    let (wall, took) = (wall.as_secs_f64(), prepared.took.as_secs_f64());
+    println!("used {} fuel in {wall:.3} s ({how} in {took:.3} s)", usage.fuel);
+    println!(
+        "memory {}, read {}, output {}, log {}, {} host calls",
+        usage.memory, usage.read, usage.output, usage.log, usage.host_calls
+    );
 }
 
 /// Shows a program's log: as it is where something else reads it, without control characters on a
@@ -200,18 +196,13 @@ fn show_log(log: &[u8]) -> std::io::Result<()> {
     stderr.write_all(log)
 }
 
-fn failed(program: &Path, failure: &Failure) -> Exit {
+fn failed(program: &Path, failure: &Failure, words: &FailureSummary) -> Exit {
     if *failure == Failure::Cancelled {
         return Exit::new(Code::Interrupted, "stopped");
     }
-    let mut message = format!("{}: {failure}", program.display());
-    if let Failure::Trap { backtrace, .. } = failure {
-        for (place, name) in backtrace.iter().enumerate() {
-            message += if place == 0 { "\n  in " } else { "\n  called from " };
-            message += name;
-        }
-    }
-    Exit::new(Code::Failed, message).hint(failure.hint())
+    // The log has been shown already.
+    let message = format!("{}: {failure}\n{}", program.display(), words.functions());
+    Exit::new(Code::of(failure), message.trim_end()).hint(failure.hint())
 }
 
 fn parse_floats(text: &str) -> Result<FloatClass, String> {
@@ -247,32 +238,51 @@ fn environment(variables: &[String]) -> anyhow::Result<Vec<(String, String)>> {
 }
 
 /// Adds what one `--input` names.
-fn add_input(text: &str, inputs: &mut Vec<(InputSpec, Content)>) -> anyhow::Result<()> {
+fn add_input(text: &str, cancel: &Cancel, inputs: &mut Vec<(InputSpec, Content)>) -> anyhow::Result<()> {
     let (name, path) = match text.split_once('=') {
-        Some((name, path)) if !Path::new(text).exists() => (name.to_owned(), Path::new(path)),
+        Some((name, path)) if !Path::new(text).exists() => (name, Path::new(path)),
         _ => {
-            let name = Path::new(text).file_name().unwrap_or_default();
-            (name.to_string_lossy().into_owned(), Path::new(text))
+            (Path::new(text).file_name().and_then(|name| name.to_str()).unwrap_or_default(), Path::new(text))
         }
     };
-    add_path(&name, path, inputs).with_context(|| format!("--input {text}")).code(Code::Usage)
+    add_path(name, path, cancel, inputs).with_context(|| format!("--input {text}")).code(Code::Usage)
 }
 
-fn add_path(name: &str, path: &Path, inputs: &mut Vec<(InputSpec, Content)>) -> anyhow::Result<()> {
-    if path.is_dir() {
-        let mut entries = fs::read_dir(path)?.collect::<Result<Vec<_>, _>>()?;
-        entries.sort_by_key(fs::DirEntry::file_name);
-        for entry in entries {
-            let inner = entry.file_name().to_string_lossy().into_owned();
-            let inner = if name.is_empty() { inner } else { format!("{name}/{inner}") };
-            add_path(&inner, &entry.path(), inputs)?;
-        }
-        return Ok(());
-    }
+fn add_path(
+    name: &str,
+    path: &Path,
+    cancel: &Cancel,
+    inputs: &mut Vec<(InputSpec, Content)>,
+) -> anyhow::Result<()> {
     let path = std::path::absolute(path)?;
-    let len = fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?.len();
-    let content = Content::file(path, len);
-    inputs.push((InputSpec { path: GuestPath::new(name)?, content: hash_content(&content)?, len }, content));
+    let metadata = fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    if metadata.is_dir() {
+        return add_directory(name, &path, cancel, inputs);
+    }
+    // A pipe or a device has no length to be measured by, and no second reading.
+    anyhow::ensure!(metadata.is_file(), "{} is not a file", path.display());
+    let content = Content::file(path, metadata.len());
+    let path = GuestPath::new(name)?;
+    inputs.push((InputSpec { path, content: hash_content(&content, cancel)?, len: metadata.len() }, content));
+    Ok(())
+}
+
+fn add_directory(
+    name: &str,
+    directory: &Path,
+    cancel: &Cancel,
+    inputs: &mut Vec<(InputSpec, Content)>,
+) -> anyhow::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let path = entry.path();
+        // A link to a directory above would have no end.
+        let is_link = entry.file_type()?.is_symlink();
+        anyhow::ensure!(!(is_link && path.is_dir()), "{} is a link to a directory", path.display());
+        let inner = entry.file_name();
+        let inner = inner.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?;
+        add_path(&format!("{name}/{inner}"), &path, cancel, inputs)?;
+    }
     Ok(())
 }
 

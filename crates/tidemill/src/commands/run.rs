@@ -10,17 +10,17 @@ use anyhow::Context;
 use serde::Serialize;
 use tidemill_exec::{Cancel, Executor};
 use tidemill_job::{JobFile, Node, Plan, expand};
-use tidemill_types::{BlobId, ByteSize, EXEC_VERSION, Failure, FloatClass};
+use tidemill_types::{BlobId, ByteSize, EXEC_VERSION, Failure};
 
-use super::{cores, read_program};
+use super::{check_floats, cores, read_program};
 use crate::{
     exit::{self, Code, Exit, WithCode},
     here::{self, Config, End, Finished, Job, TaskFailure, Totals},
     home::{available_memory, worker_pool},
     interrupt::on_interrupt,
-    outdir::{OutDir, OutFile},
+    outdir::OutDir,
     progress::Progress,
-    summary::{FailureSummary, FileList, UsageSummary, seconds},
+    summary::{FailureSummary, FileList, OutputSummary, UsageSummary, seconds},
 };
 
 /// Run a job file and put its output into a directory.
@@ -73,13 +73,6 @@ struct Summary {
 }
 
 #[derive(Serialize)]
-struct OutputSummary {
-    id: String,
-    directory: PathBuf,
-    files: Vec<OutFile>,
-}
-
-#[derive(Serialize)]
 struct TaskFailureSummary {
     task: String,
     attempts: u32,
@@ -115,11 +108,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             .with_context(|| format!("cannot make {}", logs.display()))
             .code(Code::Host)?;
     }
-    let work = out.work_path();
     let interrupted = on_interrupt()?;
-    let config = Config { slots, work: work.clone(), logs };
+    let deadline = job.file.deadline.map(|deadline| begun + deadline.duration());
+    let config = Config { slots, work: out.work().to_owned(), logs, deadline };
     let (end, totals) = {
-        let pool = worker_pool(slots, &work.join(here::SPOOL)).code(Code::Host)?;
+        let pool = worker_pool(slots, &config.work.join(here::SPOOL)).code(Code::Host)?;
         match prepare(&job, &pool, &interrupted)? {
             Some(end) => (end, Totals::default()),
             None => {
@@ -193,21 +186,13 @@ fn prepare(job: &Job, pool: &dyn Executor, interrupted: &Cancel) -> anyhow::Resu
     Ok(None)
 }
 
-fn check_floats(pool: &dyn Executor, floats: FloatClass) -> anyhow::Result<()> {
-    if pool.capabilities().floats.contains(&floats) {
-        return Ok(());
-    }
-    let message = format!("this processor cannot run the float class `{floats}`");
-    Err(Exit::new(Code::Host, message).hint("set `floats = \"canonical\"` under [program]").into())
-}
-
 fn describe(job: &Job, slots: usize, json: bool) -> anyhow::Result<()> {
     let first = job.plan.map_task(0);
     let total = job.plan.frontier().total();
     if json {
         let text = serde_json::json!({
             "job": job.file.name.as_str(),
-            "outcome": "dry run",
+            "outcome": "dry_run",
             "tasks": total,
             "map_tasks": job.plan.map_count(),
             "parallel": slots,
@@ -224,7 +209,9 @@ fn describe(job: &Job, slots: usize, json: bool) -> anyhow::Result<()> {
         total - job.plan.map_count()
     );
     println!("  input: {}", ByteSize(job.plan.total_input_bytes()));
-    println!("  first task ({}): {} {}", first.label, job.plan.map_program().display(), first.args.join(" "));
+    let program = job.plan.map_program().display();
+    let task = format!("  first task ({}): {program} {}", first.label, first.args.join(" "));
+    println!("{}", exit::printable(&task));
     Ok(())
 }
 
@@ -277,8 +264,7 @@ fn finish(
             let message = format!("{} failed{attempts}: {}\n{details}", failed.label, failed.failure);
             summary.failure =
                 Some(TaskFailureSummary { task: failed.label, attempts: failed.attempts, failure });
-            let code = if matches!(failed.failure, Failure::Host { .. }) { Code::Host } else { Code::Failed };
-            Some(Exit::new(code, message.trim_end()).hint(failed.failure.hint()))
+            Some(Exit::new(Code::of(&failed.failure), message.trim_end()).hint(failed.failure.hint()))
         }
         End::Deadline => {
             summary.outcome = "deadline";
@@ -339,7 +325,7 @@ fn print_done(job: &Job, totals: &Totals, slots: usize, wall: Duration, output: 
     println!("{}: {tasks} in {:.1} s, {slots} at a time", job.file.name, wall.as_secs_f64());
     let usage = &totals.usage;
     println!(
-        "  used {} fuel in {:.1} s of processor time; read {}; at most {} of memory a task",
+        "  used {} fuel in {:.1} s of running; read {}; at most {} of memory a task",
         usage.fuel,
         totals.busy.as_secs_f64(),
         usage.read,

@@ -1,24 +1,22 @@
 //! The outputs of finished tasks, on disk until the job is done.
 //!
 //! Each is a file named by the hash of the task's specification and the hash of its content, so a run that
-//! takes up another's work knows what it has and can check it. The directory is locked while a run uses
-//! it.
+//! takes up another's work knows what it has and can check it. The
+//! directory is this run's alone: who runs a job has claimed its output directory.
 
 use std::{
     collections::HashMap,
-    fs::{self, File},
-    io,
+    fs, io,
     path::{Path, PathBuf},
     str::FromStr,
     sync::Mutex,
 };
 
 use anyhow::Context;
-use tidemill_exec::{Output, OutputBody};
+use tidemill_exec::{Cancel, Output, OutputBody};
 use tidemill_types::{BlobId, Content, SpecHash};
 
 use super::inputs::hash_content;
-use crate::exit::{Code, Exit};
 
 /// The directory within the work directory that workers put large outputs into.
 pub const SPOOL: &str = "spool";
@@ -39,22 +37,16 @@ pub struct Results {
     directory: PathBuf,
     /// What an earlier run left, by the name of its specification.
     left: Mutex<HashMap<String, BlobId>>,
-    _lock: File,
 }
 
 impl Results {
     /// Opens the store in a directory, and makes it if it is not there.
     ///
     /// # Errors
-    /// When the directory cannot be made, or another run has it.
+    /// When the directory cannot be made or read.
     pub fn open(directory: &Path) -> anyhow::Result<Self> {
         let context = || format!("cannot use the work directory {}", directory.display());
         fs::create_dir_all(directory).with_context(context)?;
-        let lock = File::create(directory.join("lock")).with_context(context)?;
-        rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-            Exit::new(Code::Usage, format!("another run is using {}", directory.display()))
-                .hint("wait for it, or give this run another `--out`")
-        })?;
         // Whatever is left there is of no one's: whoever wrote it is gone, and so is who would fetch it.
         let spool = directory.join(SPOOL);
         match fs::remove_dir_all(&spool) {
@@ -75,14 +67,14 @@ impl Results {
                 _ => {}
             }
         }
-        Ok(Self { directory: directory.to_owned(), left: Mutex::new(left), _lock: lock })
+        Ok(Self { directory: directory.to_owned(), left: Mutex::new(left) })
     }
 
     /// The output that an earlier run left for this specification, if its content is what it was.
     ///
     /// # Errors
     /// When it is there and cannot be read.
-    pub fn find(&self, spec: &SpecHash) -> anyhow::Result<Option<Stored>> {
+    pub fn find(&self, spec: &SpecHash, cancel: &Cancel) -> anyhow::Result<Option<Stored>> {
         let found = {
             let left = self.left.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             left.get(&spec.to_string()).copied()
@@ -90,8 +82,9 @@ impl Results {
         let Some(output) = found else { return Ok(None) };
         let stored = Stored { spec: *spec, output };
         let path = self.path(&stored);
-        let len = fs::metadata(&path)?.len();
-        Ok((hash_content(&Content::file(path, len))? == output).then_some(stored))
+        let len = fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?.len();
+        let found = hash_content(&Content::file(path, len), cancel)?;
+        Ok((found == output).then_some(stored))
     }
 
     /// Keeps an output.

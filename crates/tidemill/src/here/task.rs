@@ -56,7 +56,11 @@ impl Run<'_> {
         let mut inputs = Vec::with_capacity(planned.inputs.len());
         let mut contents = Vec::with_capacity(planned.inputs.len());
         for (path, content) in planned.inputs {
-            inputs.push(InputSpec { path, content: self.hashes.of(&content)?, len: content.len() });
+            inputs.push(InputSpec {
+                path,
+                content: self.hashes.of(&content, &self.cancel)?,
+                len: content.len(),
+            });
             contents.push(content);
         }
         let mut args = vec!["program".to_owned()];

@@ -1,0 +1,13 @@
+//! The binary from outside: each test in a directory of its own, with the programs that it needs.
+
+// The helpers are tests too, though the lint does not see that.
+#![allow(clippy::unwrap_used)]
+
+mod examples;
+mod exec;
+mod heavy;
+mod processes;
+mod puppet;
+mod run;
+mod support;
+mod workers;

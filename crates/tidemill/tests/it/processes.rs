@@ -1,0 +1,76 @@
+//! The processes of this machine, as `/proc` shows them.
+
+use std::fs;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// The first word of a worker's command line.
+const WORKER: &[u8] = b"tidemill-worker";
+
+/// A worker process, by its id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Worker(pub u32);
+
+impl Worker {
+    /// The workers of a process.
+    pub fn of(parent: u32) -> Vec<Self> {
+        all().filter(|worker| worker.parent() == Some(parent)).collect()
+    }
+
+    /// The workers with this word among their arguments.
+    pub fn tagged(tag: &str) -> Vec<Self> {
+        all().filter(|worker| worker.words().iter().any(|word| word == tag.as_bytes())).collect()
+    }
+
+    /// Whether it runs. One that has ended and that nobody has asked about has no command line left.
+    pub fn is_alive(self) -> bool {
+        self.words().first().is_some_and(|word| word == WORKER)
+    }
+
+    /// The most memory that it has had at once, in bytes.
+    pub fn memory_peak(self) -> Option<u64> {
+        memory_peak(self.0)
+    }
+
+    /// The processor time that it has had, in the system's ticks.
+    pub fn ticks(self) -> u64 {
+        let times = || -> Option<u64> {
+            let fields = self.fields()?;
+            Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
+        };
+        times().unwrap_or(0)
+    }
+
+    fn words(self) -> Vec<Vec<u8>> {
+        let line = fs::read(format!("/proc/{}/cmdline", self.0)).unwrap_or_default();
+        line.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()
+    }
+
+    fn parent(self) -> Option<u32> {
+        self.fields()?.get(1)?.parse().ok()
+    }
+
+    /// The fields of its state after its name, which is in parentheses and may hold anything.
+    fn fields(self) -> Option<Vec<String>> {
+        let text = fs::read_to_string(format!("/proc/{}/stat", self.0)).ok()?;
+        Some(text.rsplit_once(") ")?.1.split(' ').map(str::to_owned).collect())
+    }
+}
+
+/// The most memory that a process has had at once, in bytes.
+pub fn memory_peak(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+/// Sends a signal to a process that this test has started, itself or through the binary.
+pub fn signal(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("the id of a process");
+    kill_process(pid, signal).expect("a process of ours");
+}
+
+fn all() -> impl Iterator<Item = Worker> {
+    let names = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.file_name());
+    names.filter_map(|name| name.to_str()?.parse().ok().map(Worker)).filter(|worker| worker.is_alive())
+}

@@ -1,0 +1,123 @@
+//! Where the output goes: whole or not at all, and never over what is not ours.
+
+use std::fs;
+
+use super::{job, json_of, names, place, slow_job};
+use crate::{puppet::echo, support::Place};
+
+#[test]
+fn each_task_of_a_job_without_a_reduce_has_a_directory() {
+    let place = place(&job(&["quick", "mumble"]));
+    place.run_job(&["--out", "out"]).code(0);
+    let tree = place.tree("out");
+    assert_eq!(tree.keys().collect::<Vec<_>>(), ["tasks/0/stdout", "tasks/1/stdout", "tidemill.json"]);
+    assert_eq!(tree["tasks/0/stdout"], echo(&["quick"]));
+    assert_eq!(tree["tasks/1/stdout"], echo(&["mumble"]));
+    assert_eq!(json_of(&tree["tidemill.json"])["job"], "puppets");
+    assert_eq!(names(&place), ["job.toml", "out", "puppet.wasm"], "nothing is left beside it");
+}
+
+#[test]
+fn task_directories_sort_by_name() {
+    let place = place(&slow_job(11).replace("slow", "quick"));
+    place.run_job(&["--out", "out"]).code(0);
+    let tree = place.tree("out");
+    let stdout: Vec<_> = tree.iter().filter(|(name, _)| name.ends_with("stdout")).collect();
+    assert_eq!(stdout.len(), 11);
+    for (index, (name, bytes)) in stdout.into_iter().enumerate() {
+        assert_eq!(*name, format!("tasks/{index:02}/stdout"));
+        assert_eq!(*bytes, echo(&["quick", &index.to_string()]));
+    }
+}
+
+#[test]
+fn the_output_of_a_reduce_is_the_output() {
+    let text = slow_job(5).replace("slow", "quick")
+        + "[reduce]\nargs = [\"quick\", \"{level}\", \"{index}\", \"{count}\", \"{last}\"]\nfan_in = 2\n";
+    let place = place(&text);
+    let ran = place.run_job(&["--out", "out", "--json"]).code(0);
+    let tree = place.tree("out");
+    assert_eq!(tree.keys().collect::<Vec<_>>(), ["stdout", "tidemill.json"]);
+    assert_eq!(tree["stdout"], echo(&["quick", "2", "0", "2", "true"]));
+    // Five tasks, then three, two and one reduce tasks.
+    assert_eq!(ran.json()["tasks"], 11);
+}
+
+#[test]
+fn without_a_directory_the_output_is_named_after_the_job() {
+    let place = place(&job(&["quick"]));
+    let ran = place.run_job(&[]).code(0);
+    assert_eq!(place.tree("out/puppets")["tasks/0/stdout"], echo(&["quick"]));
+    assert!(ran.stdout.contains("out/puppets/tasks/0/stdout"), "{}", ran.stdout);
+}
+
+#[test]
+fn paths_are_relative_to_the_job_file() {
+    let place = Place::new();
+    place.job(&job(&["quick"]));
+    fs::create_dir(place.path("jobs")).unwrap();
+    for name in ["job.toml", "puppet.wasm"] {
+        fs::rename(place.path(name), place.path(&format!("jobs/{name}"))).unwrap();
+    }
+    place.tidemill(&["run", "jobs/job.toml", "--here", "--out", "a/b/out"]).code(0);
+    assert_eq!(place.tree("a/b/out")["tasks/0/stdout"], echo(&["quick"]));
+}
+
+#[test]
+fn a_directory_that_is_not_ours_is_never_replaced() {
+    let place = place(&job(&["quick"]));
+    place.write("out/precious.txt", "mine");
+    place.run_job(&["--out", "out"]).code(2).says(&["no output of Tidemill", "hint: "]);
+    assert_eq!(place.tree("out")["precious.txt"], b"mine");
+    place.run_job(&["--out", "job.toml"]).code(2).says(&["is a file"]);
+    place.run_job(&["--out", "out/precious.txt/out"]).code(2);
+    assert_eq!(names(&place), ["job.toml", "out", "puppet.wasm"]);
+}
+
+#[test]
+fn an_empty_directory_is_taken() {
+    let place = place(&job(&["quick"]));
+    fs::create_dir(place.path("out")).unwrap();
+    place.run_job(&["--out", "out"]).code(0);
+    assert_eq!(place.tree("out")["tasks/0/stdout"], echo(&["quick"]));
+}
+
+#[test]
+fn an_earlier_output_is_replaced_as_a_whole() {
+    let place = place(&job(&["quick", "mumble", "large"]));
+    place.run_job(&["--out", "out"]).code(0);
+    place.job(&job(&["mumble"]));
+    place.run_job(&["--out", "out"]).code(0);
+    let tree = place.tree("out");
+    assert_eq!(tree.keys().collect::<Vec<_>>(), ["tasks/0/stdout", "tidemill.json"]);
+    assert_eq!(tree["tasks/0/stdout"], echo(&["mumble"]));
+}
+
+#[test]
+fn a_job_that_fails_leaves_the_earlier_output() {
+    let place = place(&job(&["quick", "mumble"]));
+    place.run_job(&["--out", "out"]).code(0);
+    let before = place.tree("out");
+    place.job(&job(&["quick", "exit"]));
+    place.run_job(&["--out", "out"]).code(1);
+    assert_eq!(place.tree("out"), before);
+}
+
+#[test]
+fn an_earlier_output_that_a_killed_run_had_set_aside_comes_back() {
+    let place = place(&job(&["quick"]));
+    place.run_job(&["--out", "out"]).code(0);
+    let before = place.tree("out");
+    fs::rename(place.path("out"), place.path(".out.old")).unwrap();
+    place.job(&job(&["exit"]));
+    place.run_job(&["--out", "out"]).code(1);
+    assert_eq!(place.tree("out"), before);
+}
+
+#[test]
+fn a_file_named_like_the_manifest_is_not_lost_in_silence() {
+    let reduce = "[reduce]\nargs = [\"save\", \"out/tidemill.json\"]\n";
+    let place = place(&(job(&["quick"]) + reduce));
+    place.run_job(&["--out", "out"]).code(1).says(&["a file named tidemill.json", "hint: "]);
+    assert!(!place.path("out").exists());
+}
