@@ -51,7 +51,7 @@ pub struct JobName(String);
 pub struct Program {
     /// The program's file.
     pub path: PathBuf,
-    /// The sort of program, where the file says; otherwise its content decides.
+    /// The sort of program, where the file says.
     pub kind: Option<ProgramKind>,
     /// The arguments, without the program's own name.
     pub args: Vec<Template>,

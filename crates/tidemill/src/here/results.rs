@@ -1,8 +1,8 @@
 //! The outputs of finished tasks, on disk until the job is done.
 //!
 //! Each is a file named by the hash of the task's specification and the hash of its content, so a run that
-//! takes up another's work knows what it has and can check it. The
-//! directory is this run's alone: who runs a job has claimed its output directory.
+//! takes up another's work knows what it has and can check it. The directory is this run's alone: who runs
+//! a job has claimed its output directory.
 
 use std::{
     collections::HashMap,
