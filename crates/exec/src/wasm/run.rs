@@ -24,8 +24,10 @@ use crate::{
 
 /// Fuel between two looks at the wall clock: some milliseconds.
 const YIELD_INTERVAL: u64 = 5_000_000;
-/// Modules kept ready. A worker sees a job's map and reduce programs again and again, and few others.
+/// Modules kept ready, by number and by the bytes of their code. A worker sees a job's map and reduce
+/// programs again and again, and few others.
 const MAX_LOADED: usize = 16;
+const MAX_LOADED_BYTES: usize = 256 << 20;
 /// Stacks come in powers of two, so that there are few engines.
 const LEAST_STACK: u64 = 256 << 10;
 
@@ -36,7 +38,16 @@ pub(crate) type Loaded = Arc<InstancePre<Guest>>;
 #[derive(Default)]
 pub(crate) struct Runtime {
     hosts: Mutex<HashMap<(CodeClass, u64), Host>>,
-    loaded: Mutex<Vec<((BlobId, u64), Loaded)>>,
+    /// The one used last stands last.
+    loaded: Mutex<Vec<Kept>>,
+}
+
+/// A module that is kept ready.
+struct Kept {
+    /// The code's name and the stack that it runs on.
+    key: (BlobId, u64),
+    code_bytes: usize,
+    loaded: Loaded,
 }
 
 /// An engine with the calls that it offers.
@@ -59,11 +70,10 @@ impl Runtime {
     pub(crate) fn loaded(&self, code: BlobId, stack: ByteSize) -> Option<Loaded> {
         let key = (code, stack_size(stack));
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = loaded.iter().position(|(known, _)| *known == key)?;
-        // The one used last is kept longest.
-        let entry = loaded.remove(place);
-        let module = entry.1.clone();
-        loaded.push(entry);
+        let place = loaded.iter().position(|kept| kept.key == key)?;
+        let kept = loaded.remove(place);
+        let module = kept.loaded.clone();
+        loaded.push(kept);
         Some(module)
     }
 
@@ -90,12 +100,19 @@ impl Runtime {
             Failure::ImportNotOffered { imports: vec![format!("{error:#}")] }
         })?;
         let ready = Arc::new(ready);
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if loaded.len() == MAX_LOADED {
-            loaded.remove(0);
-        }
-        loaded.push(((code, stack_size(stack)), ready.clone()));
+        self.keep(Kept { key: (code, stack_size(stack)), code_bytes: bytes.len(), loaded: ready.clone() });
         Ok(ready)
+    }
+
+    /// Keeps a module, and lets those go that were not used for longest where there are too many. What
+    /// still runs keeps its code.
+    fn keep(&self, kept: Kept) {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.push(kept);
+        let mut code_bytes: usize = loaded.iter().map(|kept| kept.code_bytes).sum();
+        while loaded.len() > MAX_LOADED || (code_bytes > MAX_LOADED_BYTES && loaded.len() > 1) {
+            code_bytes -= loaded.remove(0).code_bytes;
+        }
     }
 
     fn host(&self, class: CodeClass, stack: ByteSize) -> Result<Host, Failure> {

@@ -1,10 +1,9 @@
 //! The inside of a worker process.
 
 use std::{
-    fs::File,
     io::{self, BufReader, Write, stdin, stdout},
     os::fd::AsFd,
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
 };
@@ -71,16 +70,11 @@ fn serve_compiling(requests: &mut impl io::Read) -> io::Result<()> {
 
 fn serve_running(requests: &mut impl io::Read, cache: &CodeCache, spool: &Path) -> io::Result<()> {
     let runtime = Runtime::default();
-    let mut outputs = 0u64;
     loop {
         let request: RunRequest = read_frame(requests)?;
         let reply = match attempt(&runtime, cache, request) {
             None => RunReply::NoCode,
-            Some(raw) => {
-                outputs += 1;
-                let path = spool.join(format!("output-{}-{outputs}", std::process::id()));
-                RunReply::Ran(Box::new(ran(raw, path)))
-            }
+            Some(raw) => RunReply::Ran(Box::new(ran(raw, spool))),
         };
         write_frame(&mut stdout().lock(), &reply)?;
     }
@@ -113,18 +107,16 @@ fn attempt(runtime: &Runtime, cache: &CodeCache, request: RunRequest) -> Option<
 }
 
 /// Puts a large output into a file, and everything else into the reply.
-fn ran(mut raw: Raw, path: std::path::PathBuf) -> Ran {
+fn ran(mut raw: Raw, directory: &Path) -> Ran {
     let (output_id, output_len) = raw.output_id();
     let mut output = Body::Inline(Vec::new());
     if output_len <= INLINE_BYTES {
         output = Body::Inline(raw.output.concat());
     } else {
-        match spool(&raw.output, &path) {
-            Ok(()) => output = Body::Spooled(path),
+        match spool(&raw.output, directory) {
+            Ok(path) => output = Body::Spooled(path),
             Err(error) => {
-                let reason = format!("could not write an output to {}: {error}", path.display());
-                // The file may be there in part; the disk may be full because of it.
-                let _ = std::fs::remove_file(&path);
+                let reason = format!("could not write an output into {}: {error}", directory.display());
                 raw.outcome = Outcome::Failed(Failure::Host { reason });
             }
         }
@@ -140,9 +132,13 @@ fn ran(mut raw: Raw, path: std::path::PathBuf) -> Ran {
     }
 }
 
-fn spool(parts: &[Vec<u8>], path: &Path) -> io::Result<()> {
-    let mut file = File::create_new(path)?;
-    parts.iter().try_for_each(|part| file.write_all(part))
+/// Writes an archive into a new file. What could not be written whole is removed: the disk may be full
+/// because of it.
+fn spool(parts: &[Vec<u8>], directory: &Path) -> io::Result<PathBuf> {
+    let mut file = tempfile::Builder::new().prefix("output-").tempfile_in(directory)?;
+    parts.iter().try_for_each(|part| file.write_all(part))?;
+    let (_, path) = file.keep().map_err(|error| error.error)?;
+    Ok(path)
 }
 
 /// A worker needs no new privileges and leaves no core dumps, which could hold a task's data.

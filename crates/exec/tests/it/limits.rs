@@ -200,6 +200,30 @@ fn a_file_with_many_names_counts_once_for_each_in_the_output() {
 }
 
 #[test]
+fn an_output_of_endless_paths_is_refused() {
+    // Fifteen directories deep, each with a name of 250 letters, then sixty thousand files.
+    let name = "d".repeat(250);
+    let data = format!(r#"(data (i32.const 0) "out/") (data (i32.const 1000) "{name}")"#);
+    let descend = "(local $d i32) (local $i i32)
+        (call $check (call $path_open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 3) (i32.const 2)
+            (i64.const 0) (i64.const -1) (i32.const 0) (i32.const 65548)))
+        (loop $down
+            (local.set $d (call $fd))
+            (call $check (call $path_create_directory (local.get $d) (i32.const 1000) (i32.const 250)))
+            (call $check (call $path_open (local.get $d) (i32.const 0) (i32.const 1000) (i32.const 250) (i32.const 2)
+                (i64.const 0) (i64.const -1) (i32.const 0) (i32.const 65548)))
+            (br_if $down (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 15))))
+        (local.set $d (call $fd))";
+    let file =
+        "(call $check (call $path_open (local.get $d) (i32.const 0) (i32.const 4) (i32.const 4) (i32.const 1)
+            (i64.const 0) (i64.const 0) (i32.const 0) (i32.const 65548)))
+        (call $check (call $fd_close (call $fd)))";
+    let body = many_names(file).replacen("(local $n i32)", &format!("(local $n i32) {descend}"), 1);
+    let failure = command_with(&data, &body).limits(|l| l.files = 100_000).failure();
+    assert!(matches!(failure, Failure::BadOutput { .. }), "{failure:?}");
+}
+
+#[test]
 fn a_path_that_leads_nowhere_is_paid_for() {
     // A link of a thousand `./`, followed to a name that is not there.
     let data = format!(
