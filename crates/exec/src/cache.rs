@@ -5,8 +5,9 @@
 //! is compiled again. An entry is one file named by its code id: the MAC, then the code.
 
 use std::{
-    fs, io,
-    os::unix::fs::MetadataExt,
+    fs,
+    io::{self, Read},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -72,7 +73,7 @@ impl CodeCache {
 
     /// The code stored under this name, if it is there and authentic.
     pub(crate) fn get(&self, code: &BlobId) -> Option<Vec<u8>> {
-        let mut bytes = fs::read(self.path(code)).ok()?;
+        let mut bytes = read_regular(&self.path(code), MAX_BYTES).ok()?;
         let mac: [u8; MAC_BYTES] = *bytes.first_chunk()?;
         // `blake3::Hash` compares in constant time.
         if self.mac(code, &bytes[MAC_BYTES..]) != blake3::Hash::from_bytes(mac) {
@@ -138,10 +139,27 @@ impl CodeCache {
     }
 }
 
+/// Reads a regular file of at most so many bytes. A link, a pipe or a device in its place, put there by
+/// whoever can write to the directory, is neither followed nor waited for.
+fn read_regular(path: &Path, most_bytes: u64) -> io::Result<Vec<u8>> {
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW;
+    let flags = flags.bits().cast_signed();
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.len() > most_bytes {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a file of ours"));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
+    file.take(most_bytes).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// The key file is made whole before it gets its name, and a process that comes second takes the key of
 /// the first.
 fn read_or_make_key(path: &Path) -> io::Result<Vec<u8>> {
-    match fs::read(path) {
+    /// Longer than any key of ours.
+    const MOST: u64 = 1024;
+    match read_regular(path, MOST) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         result => return result,
     }
@@ -154,7 +172,7 @@ fn read_or_make_key(path: &Path) -> io::Result<Vec<u8>> {
     fresh.as_file().sync_all()?;
     match fresh.persist_noclobber(path) {
         Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => Err(error.error),
-        _ => fs::read(path),
+        _ => read_regular(path, MOST),
     }
 }
 
@@ -196,6 +214,18 @@ mod tests {
             bytes[place] ^= 1;
         }
         fs::write(cache.path(&code), b"short").expect("a write");
+        assert_eq!(cache.get(&code), None);
+    }
+
+    #[test]
+    fn what_is_no_file_is_neither_followed_nor_waited_for() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        std::os::unix::fs::symlink("/dev/zero", directory.path().join("host.key")).expect("a link");
+        assert!(matches!(CodeCache::open(directory.path()), Err(CacheError::Key(..))));
+        fs::remove_file(directory.path().join("host.key")).expect("the link");
+        let cache = CodeCache::open(directory.path()).expect("a cache");
+        let code = BlobId::of(b"one");
+        std::os::unix::fs::symlink("/dev/zero", cache.path(&code)).expect("a link");
         assert_eq!(cache.get(&code), None);
     }
 

@@ -4,29 +4,34 @@ pub mod bench;
 pub mod exec;
 pub mod run;
 
-use std::{fs, path::Path};
+use std::{fs, io::Read, os::unix::fs::OpenOptionsExt, path::Path};
 
 use anyhow::Context;
 use tidemill_exec::{Executor, MAX_PROGRAM_BYTES, Program};
-use tidemill_types::FloatClass;
+use tidemill_types::{ByteSize, FloatClass};
 
 use crate::exit::{Code, Exit, WithCode};
 
+/// Reading does not wait for what is not there.
+const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+
 /// Reads a program.
 fn read_program(path: &Path) -> anyhow::Result<Program> {
-    let len = fs::metadata(path)
-        .with_context(|| format!("cannot read the program {}", path.display()))
-        .code(Code::Usage)?
-        .len();
-    if len > MAX_PROGRAM_BYTES as u64 {
-        let message =
-            format!("{} has {len} bytes; a program has at most {MAX_PROGRAM_BYTES}", path.display());
-        return Err(Exit::new(Code::Usage, message).into());
-    }
-    let bytes = fs::read(path)
-        .with_context(|| format!("cannot read the program {}", path.display()))
-        .code(Code::Usage)?;
-    Ok(Program::wasm(bytes))
+    let bytes = read_file(path, MAX_PROGRAM_BYTES as u64).map_err(|error| error.context("the program"));
+    Ok(Program::wasm(bytes.code(Code::Usage)?))
+}
+
+/// Reads a file of at most so many bytes. Pipes and devices, which may block or have no end, are refused.
+fn read_file(path: &Path, most_bytes: u64) -> anyhow::Result<Vec<u8>> {
+    let context = || format!("cannot read {}", path.display());
+    let metadata = fs::metadata(path).with_context(context)?;
+    anyhow::ensure!(metadata.is_file(), "{} is not a file", path.display());
+    let mut bytes = Vec::new();
+    // Some files of the system claim no length, and a file may grow while it is read.
+    let file = fs::OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path).with_context(context)?;
+    let read = file.take(most_bytes + 1).read_to_end(&mut bytes).with_context(context)?;
+    anyhow::ensure!(read as u64 <= most_bytes, "{} has more than {}", path.display(), ByteSize(most_bytes));
+    Ok(bytes)
 }
 
 /// The cores that this process may use.

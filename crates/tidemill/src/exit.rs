@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use tidemill_types::Failure;
+use tidemill_types::{Failure, lines};
 
 /// What scripts can tell apart. `tidemill run --help` lists the same.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,14 +86,9 @@ impl<T, E: Into<anyhow::Error>> WithCode<T> for Result<T, E> {
 pub fn report(error: &anyhow::Error) -> ExitCode {
     let exit = error.downcast_ref::<Exit>();
     let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
-    eprintln!("error: {}", printable(&causes.join(": ")));
+    eprintln!("error: {}", lines(&causes.join(": ")));
     if let Some(hint) = exit.and_then(|exit| exit.hint.as_ref()) {
-        eprintln!("hint: {}", printable(hint));
+        eprintln!("hint: {}", lines(hint));
     }
     ExitCode::from(exit.map_or(Code::Host, |exit| exit.code) as u8)
-}
-
-/// The text without what would steer a terminal: programs and job files choose names and messages.
-pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
 }

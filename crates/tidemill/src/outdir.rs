@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::Context;
 use serde::Serialize;
-use tidemill_types::Archive;
+use tidemill_types::{Archive, BlobId};
 
 use crate::exit::{Code, Exit, WithCode};
 
@@ -51,7 +51,13 @@ impl OutDir {
     /// With [`Code::Usage`] when it holds something else or another command has claimed it, with
     /// [`Code::Host`] when it cannot be looked at.
     pub fn claim(path: &Path) -> anyhow::Result<Self> {
-        let path = std::path::absolute(path).code(Code::Usage)?;
+        let mut path = std::path::absolute(path).code(Code::Usage)?;
+        if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_symlink()) {
+            // What the link leads to is replaced, not the link.
+            path = fs::canonicalize(&path)
+                .with_context(|| format!("the link {} leads nowhere", path.display()))
+                .code(Code::Usage)?;
+        }
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let (Some(name), Some(parent)) = (name, path.parent()) else {
             let message = format!("{} is no directory for an output", path.display());
@@ -208,7 +214,7 @@ fn lock_file(lock: &Path, out: &Path) -> anyhow::Result<File> {
 fn check_ours(path: &Path) -> anyhow::Result<()> {
     match fs::read_dir(path) {
         Ok(mut listing) => {
-            if listing.next().is_none() || path.join(MANIFEST).is_file() {
+            if listing.next().is_none() || has_manifest(path) {
                 return Ok(());
             }
             let message = format!("{} has files in it that are no output of Tidemill", path.display());
@@ -224,6 +230,14 @@ fn check_ours(path: &Path) -> anyhow::Result<()> {
             Err(error).with_context(|| format!("cannot look into {}", path.display())).code(Code::Host)
         }
     }
+}
+
+/// Whether a directory has our mark: a manifest that names an output.
+fn has_manifest(directory: &Path) -> bool {
+    let text = fs::read(directory.join(MANIFEST)).ok();
+    let manifest = text.and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok());
+    let output = manifest.as_ref().and_then(|manifest| manifest["output"].as_str());
+    output.is_some_and(|output| output.parse::<BlobId>().is_ok())
 }
 
 /// Waits until a directory with all that is in it is on disk: one call for the whole file system, where

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tidemill_types::ByteSize;
-
-use crate::exit::printable;
+use tidemill_types::{ByteSize, lines};
 
 /// A bar on standard error; nothing where that is no terminal.
 pub struct Progress {
@@ -37,7 +35,7 @@ impl Progress {
 
     /// Prints a line above the bar, or plainly where there is none.
     pub fn note(&self, line: &str) {
-        let line = printable(line);
+        let line = lines(line);
         if self.bar.is_hidden() {
             eprintln!("{line}");
         } else {

@@ -11,6 +11,7 @@ mod limits;
 mod outcome;
 mod path;
 mod task;
+mod text;
 mod units;
 
 pub use archive::{Archive, ArchiveBuilder, ArchiveEntry, ArchiveError, MAX_INDEX_BYTES};
@@ -20,4 +21,5 @@ pub use limits::{LimitError, Limits};
 pub use outcome::{Failure, Outcome, TrapKind, Usage, Weight};
 pub use path::{GuestPath, PathError};
 pub use task::{EXEC_VERSION, FloatClass, InputSpec, ProgramKind, Seed, TaskSpec};
+pub use text::{is_steering, lines, one_line};
 pub use units::{ByteSize, Fuel, Millis, UnitError};

@@ -280,16 +280,26 @@ impl Failure {
             Self::Trap { .. } => {
                 "a bug in the program: build with names (`strip = false`) for a readable backtrace"
             }
-            Self::Fuel { .. } => "raise `fuel` under `[limits]`, or give each task less to do",
-            Self::Memory { .. } => {
-                "raise `memory` under `[limits]` (at most 4 GiB), or give each task less to do"
+            Self::Fuel { .. } => {
+                "raise `fuel` under `[limits]` (`exec`: `--fuel`), or give each task less to do"
             }
-            Self::Table { .. } => "raise `table_elements` under `[limits]`",
-            Self::Stack { .. } => "look for endless recursion; otherwise raise `stack` under `[limits]`",
-            Self::WallTime { .. } => "raise `wall_time` under `[limits]`, or give each task less to do",
-            Self::Output { .. } => "raise `output` under `[limits]`; `/tmp` counts too",
-            Self::Files { .. } => "raise `files` under `[limits]`, or remove what is no longer needed",
-            Self::Log { .. } => "write less to standard error, or raise `log` under `[limits]`",
+            Self::Memory { .. } => {
+                "raise `memory` under `[limits]` (`exec`: `--memory`) (at most 4 GiB), or give each task less to do"
+            }
+            Self::Table { .. } => "raise `table_elements` under `[limits]` (`exec`: `--table-elements`)",
+            Self::Stack { .. } => {
+                "look for endless recursion; otherwise raise `stack` under `[limits]` (`exec`: `--stack`)"
+            }
+            Self::WallTime { .. } => {
+                "raise `wall_time` under `[limits]` (`exec`: `--wall-time`), or give each task less to do"
+            }
+            Self::Output { .. } => "raise `output` under `[limits]` (`exec`: `--output`); `/tmp` counts too",
+            Self::Files { .. } => {
+                "raise `files` under `[limits]` (`exec`: `--files`), or remove what is no longer needed"
+            }
+            Self::Log { .. } => {
+                "write less to standard error, or raise `log` under `[limits]` (`exec`: `--log`)"
+            }
             Self::BadOutput { .. } => "leave only regular files and directories with plain names in `/out`",
             Self::Exit { .. } => "the program reported a failure of its own: see the end of its log",
             Self::Input { .. } => "do not change input files while a job runs; run it again",

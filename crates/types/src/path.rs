@@ -4,6 +4,8 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::is_steering;
+
 /// A relative path of a file inside a task's tree: components joined by `/`, none of them empty, `.` or
 /// `..`, without control characters or backslashes. Such a path cannot leave the directory that it is
 /// joined to, on any system.
@@ -30,8 +32,8 @@ pub enum PathError {
         /// The component that is not allowed.
         component: String,
     },
-    /// The path holds a control character or a backslash.
-    #[error("{0:?} holds a control character or a backslash")]
+    /// The path holds a character that names must not have.
+    #[error("{0:?} holds a control character, one that changes the direction of text, or a backslash")]
     Character(String),
     /// The path is longer than 4,096 bytes.
     #[error("a path of {0} bytes is too long: at most 4096 are allowed")]
@@ -59,7 +61,7 @@ impl GuestPath {
         if text.starts_with('/') {
             return Err(PathError::Absolute(text));
         }
-        if text.chars().any(|c| c.is_control() || c == '\\') {
+        if text.chars().any(|c| !Self::allows(c)) {
             return Err(PathError::Character(text));
         }
         let bad = |c: &&str| matches!(*c, "" | "." | "..") || c.len() > Self::MAX_COMPONENT_BYTES;
@@ -67,6 +69,12 @@ impl GuestPath {
             return Err(PathError::Component { component: component.to_owned(), path: text });
         }
         Ok(Self(text))
+    }
+
+    /// Whether a name may hold this character: any but those that steer a terminal, and the backslash,
+    /// which other systems take for a separator.
+    pub fn allows(c: char) -> bool {
+        !is_steering(c) && c != '\\'
     }
 
     /// The path as text.
@@ -159,7 +167,20 @@ mod tests {
 
     #[test]
     fn no_path_leaves_its_directory() {
-        for text in ["", "/", "/etc/passwd", "..", "a/../b", "a//b", "a/", "./a", "a\\b", "a\0b", "a\nb"] {
+        for text in [
+            "",
+            "/",
+            "/etc/passwd",
+            "..",
+            "a/../b",
+            "a//b",
+            "a/",
+            "./a",
+            "a\\b",
+            "a\u{202e}b",
+            "a\0b",
+            "a\nb",
+        ] {
             assert!(GuestPath::new(text).is_err(), "{text:?}");
         }
         assert!(GuestPath::new("x".repeat(256)).is_err());

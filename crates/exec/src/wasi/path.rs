@@ -260,5 +260,5 @@ impl Guest {
 
 /// Names that an archive could not carry are refused when they are made, not at the end.
 fn check_name(name: &str) -> Call {
-    if name.chars().any(|c| c.is_control() || c == '\\') { Err(Errno::Inval.into()) } else { Ok(()) }
+    if !name.chars().all(GuestPath::allows) { Err(Errno::Inval.into()) } else { Ok(()) }
 }

@@ -1,6 +1,6 @@
 //! Refuses a module that cannot run, before it is compiled: cheap, and with words that say what to do.
 
-use tidemill_types::{Failure, Limits};
+use tidemill_types::{Failure, Limits, one_line};
 use wasmparser::{Encoding, ExternalKind, Parser, Payload, TypeRef};
 
 use super::engine::MAX_TABLES;
@@ -86,8 +86,8 @@ fn name_import(module: &str, name: &str, ty: &TypeRef) -> String {
         TypeRef::Global(_) => " (a global)",
         TypeRef::Tag(_) => " (a tag)",
     };
-    let clip = |text: &str| text.chars().take(64).collect::<String>();
-    format!("{}.{}{kind}", clip(module), clip(name))
+    const NAME_CHARS: usize = 64;
+    format!("{}.{}{kind}", one_line(module, NAME_CHARS), one_line(name, NAME_CHARS))
 }
 
 fn describe(bytes: &[u8]) -> String {

@@ -1,6 +1,6 @@
 //! From wasmtime's errors to ours.
 
-use tidemill_types::{Failure, Limits, TrapKind};
+use tidemill_types::{Failure, Limits, TrapKind, one_line};
 use wasmtime::{Trap, WasmBacktrace};
 
 use crate::wasi::{Guest, link::Ended};
@@ -53,7 +53,8 @@ fn backtrace(error: &wasmtime::Error) -> Vec<String> {
         .iter()
         .take(MAX_FRAMES)
         .map(|frame| match frame.func_name() {
-            Some(name) => clean(name),
+            // A name from a module may hold anything, and ends up on people's terminals.
+            Some(name) => one_line(name, MAX_NAME_CHARS),
             None => format!("function {}", frame.func_index()),
         })
         .collect();
@@ -61,9 +62,4 @@ fn backtrace(error: &wasmtime::Error) -> Vec<String> {
         names.push(format!("{} more", frames.len() - MAX_FRAMES));
     }
     names
-}
-
-/// A name from a module may hold anything, and ends up on people's terminals.
-fn clean(name: &str) -> String {
-    name.chars().take(MAX_NAME_CHARS).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -22,8 +22,9 @@ use crate::{
     wasi::{Guest, Layout, link::linker, meter::Stop},
 };
 
-/// Fuel between two looks at the wall clock: some milliseconds.
-const YIELD_INTERVAL: u64 = 5_000_000;
+/// Fuel between two looks at the wall clock: about a millisecond, and half a second of the dearest code
+/// for its fuel that is known (docs/threat-model.md).
+const YIELD_INTERVAL: u64 = 1_000_000;
 /// Modules kept ready, by number and by the bytes of their code. A worker sees a job's map and reduce
 /// programs again and again, and few others.
 const MAX_LOADED: usize = 16;

@@ -268,8 +268,8 @@ fn a_name_that_no_task_can_see_is_refused() {
     let dir = directory(&[("d/a\\b", "")]);
     assert_eq!(
         error(&dir, "[tasks]\nfiles = \"d/*\""),
-        "`tasks.files`: a task cannot see DIR/d/a\\b under its name; rename it: \"a\\\\b\" holds a control character \
-        or a backslash"
+        "`tasks.files`: a task cannot see DIR/d/a\\b under its name; rename it: \"a\\\\b\" holds a control character, \
+        one that changes the direction of text, or a backslash"
     );
 }
 

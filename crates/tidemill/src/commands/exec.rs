@@ -13,7 +13,7 @@ use serde::Serialize;
 use tidemill_exec::{Cancel, Executor, Output, OutputBody, Prepared, Report, Task};
 use tidemill_types::{
     ByteSize, Content, EXEC_VERSION, Failure, FloatClass, Fuel, GuestPath, InputSpec, Limits, Millis,
-    Outcome, TaskSpec, Usage,
+    Outcome, TaskSpec, Usage, lines,
 };
 
 use super::{check_floats, read_program};
@@ -74,7 +74,7 @@ pub struct Args {
     /// Elapsed time, like 90s [default: 1h]
     #[arg(long, value_name = "TIME")]
     wall_time: Option<Millis>,
-    /// Print one JSON object to standard output instead of text
+    /// Print one JSON object to standard output instead of text (none when the usage is wrong)
     #[arg(long)]
     json: bool,
     /// The program's arguments, after `--`
@@ -191,7 +191,7 @@ fn print_usage(usage: &Usage, wall: Duration, prepared: Prepared) {
 fn show_log(log: &[u8]) -> std::io::Result<()> {
     let mut stderr = std::io::stderr().lock();
     if stderr.is_terminal() {
-        return stderr.write_all(exit::printable(&String::from_utf8_lossy(log)).as_bytes());
+        return stderr.write_all(lines(&String::from_utf8_lossy(log)).as_bytes());
     }
     stderr.write_all(log)
 }

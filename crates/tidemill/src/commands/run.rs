@@ -10,9 +10,9 @@ use anyhow::Context;
 use serde::Serialize;
 use tidemill_exec::{Cancel, Executor};
 use tidemill_job::{JobFile, Node, Plan, expand};
-use tidemill_types::{BlobId, ByteSize, EXEC_VERSION, Failure};
+use tidemill_types::{BlobId, ByteSize, EXEC_VERSION, Failure, lines};
 
-use super::{check_floats, cores, read_program};
+use super::{check_floats, cores, read_file, read_program};
 use crate::{
     exit::{self, Code, Exit, WithCode},
     here::{self, Config, End, Finished, Job, TaskFailure, Totals},
@@ -48,10 +48,13 @@ pub struct Args {
     /// Check the job file and its inputs, say what would run, and stop
     #[arg(long)]
     dry_run: bool,
-    /// Print one JSON object to standard output instead of text
+    /// Print one JSON object to standard output instead of text (none when the usage or job file is wrong)
     #[arg(long)]
     json: bool,
 }
+
+/// The longest job file that is read; a longer one is no job file.
+const MAX_JOB_FILE_BYTES: u64 = 16 << 20;
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -128,8 +131,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 
 /// Reads and checks a job file. Gives the directory that its paths are relative to.
 fn read_job(path: &Path) -> anyhow::Result<(JobFile, PathBuf)> {
-    let text = fs::read_to_string(path)
-        .with_context(|| format!("cannot read the job file {}", path.display()))
+    let bytes = read_file(path, MAX_JOB_FILE_BYTES)
+        .map_err(|error| error.context("the job file"))
+        .code(Code::Usage)?;
+    if bytes.starts_with(b"\0asm") {
+        let message = format!("{} is a program, not a job file", path.display());
+        return Err(Exit::new(Code::Usage, message).hint("run one program with `tidemill exec`").into());
+    }
+    let text = String::from_utf8(bytes)
+        .with_context(|| format!("the job file {} is not UTF-8 text", path.display()))
         .code(Code::Usage)?;
     let file = JobFile::parse(&text).map_err(|mistakes| {
         let name = path.display().to_string();
@@ -211,7 +221,7 @@ fn describe(job: &Job, slots: usize, json: bool) -> anyhow::Result<()> {
     println!("  input: {}", ByteSize(job.plan.total_input_bytes()));
     let program = job.plan.map_program().display();
     let task = format!("  first task ({}): {program} {}", first.label, first.args.join(" "));
-    println!("{}", exit::printable(&task));
+    println!("{}", lines(&task));
     Ok(())
 }
 

@@ -46,6 +46,9 @@ impl Results {
     /// When the directory cannot be made or read.
     pub fn open(directory: &Path) -> anyhow::Result<Self> {
         let context = || format!("cannot use the work directory {}", directory.display());
+        // A link in its place would have the results written elsewhere.
+        let is_link = fs::symlink_metadata(directory).is_ok_and(|metadata| metadata.is_symlink());
+        anyhow::ensure!(!is_link, "{} is a link; remove it", directory.display());
         fs::create_dir_all(directory).with_context(context)?;
         // Whatever is left there is of no one's: whoever wrote it is gone, and so is who would fetch it.
         let spool = directory.join(SPOOL);
