@@ -105,6 +105,11 @@ impl Plan {
         self.source.count()
     }
 
+    /// The number of all tasks, map and reduce.
+    pub fn task_count(&self) -> u64 {
+        self.map_count() + self.reduce.as_ref().map_or(0, |reduce| reduce.tree.task_count())
+    }
+
     /// The map's program, as an absolute path.
     pub fn map_program(&self) -> &Path {
         &self.command.program

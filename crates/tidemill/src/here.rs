@@ -161,7 +161,7 @@ pub fn run(
         changed: Condvar::new(),
     };
     // No more threads than there are tasks.
-    let slots = config.slots.min(usize::try_from(job.plan.frontier().total()).unwrap_or(usize::MAX));
+    let slots = config.slots.min(usize::try_from(job.plan.task_count()).unwrap_or(usize::MAX));
     std::thread::scope(|scope| {
         for place in 0..slots {
             let slot = std::thread::Builder::new().name(format!("slot-{place}"));

@@ -250,7 +250,10 @@ fn sync(directory: &Path) -> io::Result<()> {
 }
 
 /// Removes a directory with all that is in it, if it is there.
-fn remove_tree(path: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// When the system does not let it go.
+pub fn remove_tree(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

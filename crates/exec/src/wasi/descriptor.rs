@@ -1,7 +1,7 @@
 //! The calls on open descriptors: reading, writing, seeking, attributes.
 
 use super::{
-    Call, Fault, Guest, MAX_DESCRIPTORS, Target,
+    Call, Descriptor, Fault, Guest, MAX_DESCRIPTORS, Target,
     abi::{Errno, FdStat, FileStat, FileType, Rights, Times, fdflags, fstflags},
     memory::{Buffer, Memory},
     tree::Body,
@@ -143,10 +143,7 @@ impl Guest {
 
     pub(super) fn fd_read(&mut self, memory: &mut Memory, fd: u32, list: u32, count: u32, out: u32) -> Call {
         let buffers = self.buffers(memory, list, count)?;
-        let descriptor = self.descriptor(fd)?;
-        if !descriptor.base.contains(Rights::READ) {
-            return Err(Errno::Notcapable.into());
-        }
+        let descriptor = self.permitted(fd, Rights::READ)?;
         let (target, offset) = (descriptor.target, descriptor.offset);
         let read = match target {
             Target::Stdin => 0,
@@ -168,24 +165,16 @@ impl Guest {
         out: u32,
     ) -> Call {
         let buffers = self.buffers(memory, list, count)?;
-        if !self.descriptor(fd)?.base.contains(Rights::READ) {
-            return Err(Errno::Notcapable.into());
-        }
+        self.permitted(fd, Rights::READ)?;
         let read = self.read_at(memory, fd, &buffers, offset)?;
         Ok(memory.write_u32(out, read)?)
     }
 
     pub(super) fn fd_write(&mut self, memory: &mut Memory, fd: u32, list: u32, count: u32, out: u32) -> Call {
         let buffers = self.buffers(memory, list, count)?;
-        let descriptor = self.descriptor(fd)?;
-        if !descriptor.base.contains(Rights::WRITE) {
-            return Err(Errno::Notcapable.into());
-        }
-        let (target, append) = (descriptor.target, descriptor.flags & fdflags::APPEND != 0);
-        let offset = match target {
-            Target::Node(node) if append => self.tree.size(node),
-            _ => descriptor.offset,
-        };
+        let descriptor = self.permitted(fd, Rights::WRITE)?;
+        let target = descriptor.target;
+        let offset = self.write_offset(descriptor, descriptor.offset);
         let written = match target {
             Target::Stdin => return Err(Errno::Badf.into()),
             Target::Stdout | Target::Stderr => self.write_stream(memory, target, &buffers)?,
@@ -206,15 +195,7 @@ impl Guest {
         out: u32,
     ) -> Call {
         let buffers = self.buffers(memory, list, count)?;
-        let descriptor = self.descriptor(fd)?;
-        if !descriptor.base.contains(Rights::WRITE) {
-            return Err(Errno::Notcapable.into());
-        }
-        // As Linux does: a positioned write to a file open for appending appends.
-        let offset = match descriptor.target {
-            Target::Node(node) if descriptor.flags & fdflags::APPEND != 0 => self.tree.size(node),
-            _ => offset,
-        };
+        let offset = self.write_offset(self.permitted(fd, Rights::WRITE)?, offset);
         let written = self.write_at(memory, fd, &buffers, offset)?;
         Ok(memory.write_u32(out, written)?)
     }
@@ -279,7 +260,7 @@ impl Guest {
     }
 
     /// Puts a descriptor into the lowest free number.
-    pub(super) fn open(&mut self, descriptor: super::Descriptor) -> Call<u32> {
+    pub(super) fn open(&mut self, descriptor: Descriptor) -> Call<u32> {
         let free = self.descriptors.iter().position(Option::is_none);
         let fd = free.unwrap_or(self.descriptors.len());
         if fd >= MAX_DESCRIPTORS {
@@ -300,15 +281,28 @@ impl Guest {
         Ok(memory.read_buffers(list, count)?)
     }
 
+    /// The descriptor, if it has this right.
+    fn permitted(&self, fd: u32, right: Rights) -> Call<&Descriptor> {
+        let descriptor = self.descriptor(fd)?;
+        if descriptor.base.contains(right) { Ok(descriptor) } else { Err(Errno::Notcapable.into()) }
+    }
+
+    /// Where a write goes that was asked for at `asked`: a file open for appending appends, also when the
+    /// write is a positioned one, as in Linux.
+    fn write_offset(&self, descriptor: &Descriptor, asked: u64) -> u64 {
+        match descriptor.target {
+            Target::Node(node) if descriptor.flags & fdflags::APPEND != 0 => self.tree.size(node),
+            _ => asked,
+        }
+    }
+
     /// A regular file that this descriptor may change.
     fn writable_file(&self, fd: u32) -> Call<super::tree::NodeId> {
         let node = self.node(fd)?;
         if self.tree.is_directory(node) {
             return Err(Errno::Badf.into());
         }
-        if !self.descriptor(fd)?.base.contains(Rights::WRITE) {
-            return Err(Errno::Notcapable.into());
-        }
+        self.permitted(fd, Rights::WRITE)?;
         self.tree.check_writable(node)?;
         Ok(node)
     }

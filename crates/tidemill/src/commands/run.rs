@@ -119,7 +119,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         match prepare(&job, &pool, &interrupted)? {
             Some(end) => (end, Totals::default()),
             None => {
-                let progress = Progress::start(job.file.name.as_str(), job.plan.frontier().total());
+                let progress = Progress::start(job.file.name.as_str(), job.plan.task_count());
                 let result = here::run(&job, &config, &pool, &interrupted, &progress);
                 progress.finish();
                 result.code(Code::Host)?
@@ -198,7 +198,7 @@ fn prepare(job: &Job, pool: &dyn Executor, interrupted: &Cancel) -> anyhow::Resu
 
 fn describe(job: &Job, slots: usize, json: bool) -> anyhow::Result<()> {
     let first = job.plan.map_task(0);
-    let total = job.plan.frontier().total();
+    let total = job.plan.task_count();
     if json {
         let text = serde_json::json!({
             "job": job.file.name.as_str(),
@@ -237,7 +237,7 @@ fn finish(
     let mut summary = Summary {
         job: job.file.name.to_string(),
         outcome: "done",
-        tasks: job.plan.frontier().total(),
+        tasks: job.plan.task_count(),
         done: totals.done,
         reused: totals.reused,
         retries: totals.retries,
@@ -325,7 +325,7 @@ fn task_directory(plan: &Plan, index: u64) -> String {
 
 fn print_done(job: &Job, totals: &Totals, slots: usize, wall: Duration, output: &OutputSummary) {
     let map = job.plan.map_count();
-    let reduces = job.plan.frontier().total() - map;
+    let reduces = job.plan.task_count() - map;
     let plural =
         |count: u64, word: &str| if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") };
     let tasks = match reduces {

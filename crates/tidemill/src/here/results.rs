@@ -17,6 +17,7 @@ use tidemill_exec::{Cancel, Output, OutputBody};
 use tidemill_types::{BlobId, Content, SpecHash};
 
 use super::inputs::hash_content;
+use crate::outdir::remove_tree;
 
 /// The directory within the work directory that workers put large outputs into.
 pub const SPOOL: &str = "spool";
@@ -52,11 +53,7 @@ impl Results {
         fs::create_dir_all(directory).with_context(context)?;
         // Whatever is left there is of no one's: whoever wrote it is gone, and so is who would fetch it.
         let spool = directory.join(SPOOL);
-        match fs::remove_dir_all(&spool) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => fs::create_dir(&spool),
-        }
-        .with_context(context)?;
+        remove_tree(&spool).and_then(|()| fs::create_dir(&spool)).with_context(context)?;
         let mut left = HashMap::new();
         for entry in fs::read_dir(directory).with_context(context)? {
             let entry = entry.with_context(context)?;
