@@ -5,17 +5,16 @@
 
 use std::{cmp::Reverse, collections::BTreeSet};
 
-use crate::{Node, ReduceTree};
+use crate::{Node, ReduceTree, numbering::Numbering};
 
 /// The state of each task of a job: waiting for its parts, ready, running or done.
 #[derive(Clone, Debug)]
 pub struct Frontier {
-    map_count: u64,
-    tree: Option<ReduceTree>,
-    /// The number of the first reduce task of each level: nodes are numbered from the map upwards.
-    level_starts: Vec<u64>,
-    /// The first map task that was never handed out. All before it were.
+    numbering: Numbering,
+    /// All map tasks before it were handed out or restored; itself and those after it were not handed out.
     next_map: u64,
+    /// How many map tasks from there on were restored as running or done, and so are not to be handed out.
+    restored: u64,
     /// Map tasks that were handed out and came back.
     returned: BTreeSet<u64>,
     /// Reduce tasks that may run, those nearest to the root first: they free the most parts.
@@ -26,29 +25,28 @@ pub struct Frontier {
     done: Bits,
     running_count: u64,
     done_count: u64,
+    /// Of these, tasks of the map.
+    map_done: u64,
 }
 
 impl Frontier {
     /// Nothing ran yet: every map task is ready.
     pub fn new(map_count: u64, tree: Option<ReduceTree>) -> Self {
-        let mut level_starts = Vec::new();
         let mut waiting_for = Vec::new();
-        let mut total = map_count;
         for level in 0..tree.as_ref().map_or(0, ReduceTree::levels) {
             let tree = tree.as_ref().expect("levels were counted in a tree");
-            level_starts.push(total);
             for index in 0..tree.width(level) {
                 let children = tree.children(Node::Reduce { level, index }).len();
                 waiting_for
                     .push(u32::try_from(children).expect("a list of so many parts fits into no memory"));
             }
-            total += tree.width(level);
         }
+        let numbering = Numbering::new(map_count, tree);
+        let total = numbering.total();
         Self {
-            map_count,
-            tree,
-            level_starts,
+            numbering,
             next_map: 0,
+            restored: 0,
             returned: BTreeSet::new(),
             ready_reduces: BTreeSet::new(),
             waiting_for,
@@ -56,26 +54,71 @@ impl Frontier {
             done: Bits::new(total),
             running_count: 0,
             done_count: 0,
+            map_done: 0,
         }
     }
 
     /// Hands out a task that is ready, which then is running: a reduce task if there is one, otherwise
     /// the map task with the lowest index.
     pub fn take_ready(&mut self) -> Option<Node> {
-        let node = if let Some((Reverse(level), index)) = self.ready_reduces.pop_first() {
-            Node::Reduce { level, index }
-        } else if let Some(index) = self.returned.pop_first() {
-            Node::Map(index)
-        } else if self.next_map < self.map_count {
-            self.next_map += 1;
-            Node::Map(self.next_map - 1)
-        } else {
-            return None;
+        if let Some(reduce) = self.take_ready_reduce() {
+            return Some(reduce);
+        }
+        let index = match self.returned.pop_first() {
+            Some(index) => index,
+            None => self.next_map()?,
         };
-        let number = self.number(node).expect("only this job's tasks become ready");
+        self.start(index);
+        Some(Node::Map(index))
+    }
+
+    /// Hands out a reduce task that is ready, if there is one; see [`Self::take_ready`].
+    pub fn take_ready_reduce(&mut self) -> Option<Node> {
+        let (Reverse(level), index) = self.ready_reduces.pop_first()?;
+        let node = Node::Reduce { level, index };
+        self.start(self.numbering.number(node).expect("only this job's tasks become ready"));
+        Some(node)
+    }
+
+    /// The first map task that was neither handed out nor restored.
+    fn next_map(&mut self) -> Option<u64> {
+        while self.next_map < self.numbering.map_count() {
+            let index = self.next_map;
+            self.next_map += 1;
+            // The number of a map task is its index.
+            if !self.running.get(index) && !self.done.get(index) {
+                return Some(index);
+            }
+            self.restored -= 1;
+        }
+        None
+    }
+
+    fn start(&mut self, number: u64) {
         self.running.set(number, true);
         self.running_count += 1;
-        Some(node)
+    }
+
+    /// Takes up that a task was done before. Tasks are restored before any is handed out; of those that are
+    /// done, the parts of a reduce task come before it.
+    pub fn restore_done(&mut self, node: Node) {
+        self.restore_running(node);
+        self.finish(node);
+    }
+
+    /// Takes up that a task was handed out before, and so is running. Nothing happens when it is, or is done.
+    pub fn restore_running(&mut self, node: Node) {
+        let Some(number) = self.numbering.number(node) else { return };
+        if self.running.get(number) || self.done.get(number) {
+            return;
+        }
+        match node {
+            Node::Map(index) => self.restored += u64::from(index >= self.next_map),
+            Node::Reduce { level, index } => {
+                self.ready_reduces.remove(&(Reverse(level), index));
+            }
+        }
+        self.start(number);
     }
 
     /// A running task is done. Gives the reduce task that became ready by it. What is not running stays
@@ -84,10 +127,11 @@ impl Frontier {
         let number = self.stop(node)?;
         self.done.set(number, true);
         self.done_count += 1;
+        self.map_done += u64::from(matches!(node, Node::Map(_)));
 
-        let parent = self.tree.as_ref()?.parent(node)?;
+        let parent = self.numbering.tree()?.parent(node)?;
         let Node::Reduce { level, index } = parent else { return None };
-        let place = usize::try_from(self.number(parent)? - self.map_count).ok()?;
+        let place = usize::try_from(self.numbering.number(parent)? - self.numbering.map_count()).ok()?;
         self.waiting_for[place] -= 1;
         if self.waiting_for[place] > 0 {
             return None;
@@ -102,6 +146,11 @@ impl Frontier {
             return;
         }
         match node {
+            Node::Map(index) if index >= self.next_map => {
+                // It was restored, and is as if it had never been handed out.
+                self.restored -= 1;
+                true
+            }
             Node::Map(index) => self.returned.insert(index),
             Node::Reduce { level, index } => self.ready_reduces.insert((Reverse(level), index)),
         };
@@ -112,14 +161,19 @@ impl Frontier {
         self.done_count == self.total()
     }
 
+    /// Whether every task of the map is done.
+    pub fn is_map_done(&self) -> bool {
+        self.map_done == self.numbering.map_count()
+    }
+
     /// Whether a task is done.
     pub fn is_node_done(&self, node: Node) -> bool {
-        self.number(node).is_some_and(|number| self.done.get(number))
+        self.numbering.number(node).is_some_and(|number| self.done.get(number))
     }
 
     /// The number of tasks, map and reduce.
     pub fn total(&self) -> u64 {
-        self.map_count + self.waiting_for.len() as u64
+        self.numbering.total()
     }
 
     /// The number of tasks that are done.
@@ -134,26 +188,16 @@ impl Frontier {
 
     /// The number of tasks that [`Self::take_ready`] would give one after another.
     pub fn ready_count(&self) -> u64 {
-        (self.map_count - self.next_map) + (self.returned.len() + self.ready_reduces.len()) as u64
+        let untouched = self.numbering.map_count() - self.next_map - self.restored;
+        untouched + (self.returned.len() + self.ready_reduces.len()) as u64
     }
 
     /// Takes a task out of the running ones; its number, if it was one.
     fn stop(&mut self, node: Node) -> Option<u64> {
-        let number = self.number(node).filter(|number| self.running.get(*number))?;
+        let number = self.numbering.number(node).filter(|number| self.running.get(*number))?;
         self.running.set(number, false);
         self.running_count -= 1;
         Some(number)
-    }
-
-    /// A task's number among all of them; none where the job has no such task.
-    fn number(&self, node: Node) -> Option<u64> {
-        match node {
-            Node::Map(index) => (index < self.map_count).then_some(index),
-            Node::Reduce { level, index } => {
-                self.tree.as_ref().filter(|tree| tree.contains(node))?;
-                Some(self.level_starts[level as usize] + index)
-            }
-        }
     }
 }
 
@@ -252,6 +296,14 @@ mod tests {
                         let node = running.swap_remove(which.index(running.len()));
                         *given_back.entry(node).or_default() += 1;
                         frontier.give_back(node);
+                    }
+                    // The owner forgets it all, and takes it up again.
+                    5 if which.index(4) == 0 => {
+                        frontier = Frontier::new(maps, tree.clone());
+                        done.iter().for_each(|node| frontier.restore_done(*node));
+                        running.iter().for_each(|node| frontier.restore_running(*node));
+                        let open = maps + tree.as_ref().map_or(0, |tree| tree.task_count());
+                        prop_assert!(frontier.ready_count() + (running.len() + done.len()) as u64 <= open);
                     }
                     _ => {
                         if running.is_empty() {

@@ -1,17 +1,22 @@
 //! What a requester asks for, and what it comes to.
 //!
 //! This crate owns the job file ([`JobFile::parse`] with all its [`Mistakes`]), the cutting of large
-//! inputs into pieces ([`split`]), the expansion of a job into tasks ([`expand`] to a [`Plan`]), the tree
-//! of its reduce ([`ReduceTree`]) and the bookkeeping of what may run next ([`Frontier`]). Only
-//! [`expand`] touches the file system, and only to read. Running tasks, keeping their outputs and naming
-//! them by hash are for others.
+//! inputs into pieces ([`split`]), the expansion of a job into tasks ([`expand`] to a [`Plan`]), the same job
+//! with blobs for files, so that it can travel ([`seal`] to a [`JobSpec`]), the tree of its reduce
+//! ([`ReduceTree`]) and the bookkeeping of what may run next ([`Frontier`]). Only [`expand`] touches the
+//! file system, and only to read. Running tasks, keeping their outputs and naming them by hash are for
+//! others.
 
+mod bounds;
 mod file;
 mod frontier;
 mod mistake;
+mod numbering;
 mod parse;
 mod plan;
+mod spec;
 mod split;
+mod tasks;
 mod template;
 mod tree;
 
@@ -21,7 +26,10 @@ pub use file::{
 };
 pub use frontier::Frontier;
 pub use mistake::{Mistake, Mistakes};
-pub use plan::{ExpandError, PartOutput, Plan, PlannedTask, ReducePlan, ReduceTaskError, expand};
+pub use plan::{ExpandError, Plan, ReducePlan, expand};
+pub use spec::{BoundTask, JobSpec, JobSpecError, PartBlob, PartFile, SealError, seal};
 pub use split::{ByteRange, Pieces, SplitBy, SplitError, SplitRules, split};
+pub use tasks::{PartOutput, PlannedTask, ReduceTaskError};
 pub use template::{Placeholder, Template};
+pub use tidemill_types::{BlobRef, BlobSource, Stage};
 pub use tree::{Node, ReduceTree};

@@ -17,6 +17,7 @@ use toml::de::DeTable;
 
 use crate::{
     JobFile, JobName, Mistakes,
+    bounds::{MAX_DEADLINE, MAX_RETRIES},
     mistake::{Report, quoted},
     template::Scope,
 };
@@ -40,10 +41,6 @@ const KEYS: &[&str] = &[
 ];
 
 const DEFAULT_RETRIES: u32 = 2;
-const MAX_RETRIES: u32 = 100;
-
-/// A year: no job is meant to take longer, and a slip of the unit shows.
-const MAX_DEADLINE: Millis = Millis(365 * 86_400_000);
 
 impl JobFile {
     /// Reads the text of a job file.
@@ -80,7 +77,7 @@ fn job(root: &Section, report: &mut Report) -> Option<JobFile> {
     let seed = value::number(root, "seed", 0, u64::MAX, report);
 
     let tasks = tasks::read(root, report);
-    let scope = tasks.as_ref().map(tasks::scope);
+    let scope = tasks.as_ref().map(Scope::of);
     let program = program::read(root, scope.as_ref(), report);
     let inputs = inputs::read(root, report);
     let limits = limits::read(root, Limits::default(), report);

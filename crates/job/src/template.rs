@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use crate::mistake::key_name;
+use crate::{Matrix, Tasks, mistake::key_name};
 
 /// A text in which placeholders stand for what differs between tasks.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -117,10 +117,33 @@ impl Template {
         text
     }
 
+    /// The text that [`Self::parse`] reads as this template; none where `scope` does not have all of its
+    /// placeholders.
+    pub(crate) fn source(&self, scope: &Scope) -> Option<String> {
+        let mut text = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(literal) => text.push_str(&literal.replace('{', "{{").replace('}', "}}")),
+                Part::Placeholder(placeholder) => {
+                    text.extend(["{", scope.name(*placeholder)?, "}"]);
+                }
+            }
+        }
+        Some(text)
+    }
+
+    /// How long [`Self::render`]'s text is when `len` gives the length of what stands for a placeholder.
+    pub(crate) fn rendered_len(&self, len: impl Fn(Placeholder) -> u64) -> u64 {
+        let part = |part: &Part| match part {
+            Part::Text(literal) => literal.len() as u64,
+            Part::Placeholder(placeholder) => len(*placeholder),
+        };
+        self.parts.iter().map(part).fold(0, u64::saturating_add)
+    }
+
     /// Whether `scope` has all of its placeholders.
     pub(crate) fn uses_only(&self, scope: &Scope) -> bool {
-        let known = |placeholder| scope.0.iter().any(|(_, allowed)| allowed == placeholder);
-        self.parts.iter().all(|part| !matches!(part, Part::Placeholder(p) if !known(p)))
+        self.parts.iter().all(|part| !matches!(part, Part::Placeholder(p) if scope.name(*p).is_none()))
     }
 
     /// How many placeholders there are.
@@ -130,8 +153,44 @@ impl Template {
 }
 
 impl Scope {
+    /// What a map task has.
+    pub(crate) fn of(tasks: &Tasks) -> Self {
+        match tasks {
+            Tasks::One => Self::one(),
+            Tasks::Range(_) => Self::range(),
+            Tasks::Files(_) | Tasks::Split(_) => Self::input(),
+            Tasks::Matrix(matrix) => Self::matrix(matrix),
+        }
+    }
+
+    /// What the only task of a map has.
+    pub(crate) fn one() -> Self {
+        Self::map([])
+    }
+
+    /// What a task for a number has.
+    pub(crate) fn range() -> Self {
+        Self::map([("value".to_owned(), Placeholder::Value)])
+    }
+
+    /// What a task for a file or a piece of one has.
+    pub(crate) fn input() -> Self {
+        let own = [
+            ("input", Placeholder::Input),
+            ("input.name", Placeholder::InputName),
+            ("input.stem", Placeholder::InputStem),
+        ];
+        Self::map(own.map(|(name, p)| (name.to_owned(), p)))
+    }
+
+    /// What a task for a combination of parameters has.
+    pub(crate) fn matrix(matrix: &Matrix) -> Self {
+        let parameters = matrix.parameters.iter().enumerate();
+        Self::map(parameters.map(|(i, parameter)| (parameter.name.clone(), Placeholder::Parameter(i))))
+    }
+
     /// What every map task has, and what its source adds.
-    pub(crate) fn map(of_source: impl IntoIterator<Item = (String, Placeholder)>) -> Self {
+    fn map(of_source: impl IntoIterator<Item = (String, Placeholder)>) -> Self {
         let own = [("index", Placeholder::Index), ("count", Placeholder::Count)];
         Self(own.map(|(name, p)| (name.to_owned(), p)).into_iter().chain(of_source).collect())
     }
@@ -150,6 +209,10 @@ impl Scope {
 
     fn get(&self, name: &str) -> Option<Placeholder> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, placeholder)| *placeholder)
+    }
+
+    fn name(&self, placeholder: Placeholder) -> Option<&str> {
+        self.0.iter().find(|(_, known)| *known == placeholder).map(|(name, _)| name.as_str())
     }
 
     fn allowed(&self) -> String {
@@ -207,6 +270,15 @@ mod tests {
         fn any_text_with_its_braces_doubled_is_itself(text in ".{0,40}") {
             let doubled = text.replace('{', "{{").replace('}', "}}");
             prop_assert_eq!(render(&doubled), Ok(text));
+        }
+
+        #[test]
+        fn what_was_read_can_be_written_again(text in "([a{}]|\\{\\{|\\}\\}|\\{index\\}|\\{x\\}){0,8}") {
+            if let Ok(template) = Template::parse(&text, &scope()) {
+                prop_assert_eq!(template.source(&scope()), Some(text));
+                let len = template.rendered_len(|p| format!("{p:?}").len() as u64);
+                prop_assert_eq!(len, template.render(|p| format!("{p:?}").into()).len() as u64);
+            }
         }
 
         #[test]

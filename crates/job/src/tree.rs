@@ -6,8 +6,11 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+use tidemill_types::Stage;
+
 /// A task of a job.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Node {
     /// A task of the map, by its index.
     Map(u64),
@@ -18,6 +21,16 @@ pub enum Node {
         /// Its place within the level, from 0.
         index: u64,
     },
+}
+
+impl Node {
+    /// The half of the job that it is in.
+    pub fn stage(&self) -> Stage {
+        match self {
+            Self::Map(_) => Stage::Map,
+            Self::Reduce { .. } => Stage::Reduce,
+        }
+    }
 }
 
 /// The tree over a number of map tasks. It holds one number a level.
@@ -44,6 +57,11 @@ impl ReduceTree {
     /// The number of map tasks.
     pub fn leaves(&self) -> u64 {
         self.leaves
+    }
+
+    /// The most parts of one task, at least 2.
+    pub(crate) fn fan_in(&self) -> u64 {
+        self.fan_in
     }
 
     /// The number of levels, at least 1.

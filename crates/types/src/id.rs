@@ -9,6 +9,26 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct BlobId([u8; 32]);
 
+/// A blob with its length, which whoever names it must know.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct BlobRef {
+    /// The hash of its bytes.
+    pub id: BlobId,
+    /// Its length in bytes.
+    pub len: u64,
+}
+
+/// Where the bytes of an input are: in a blob, from an offset on. How many they are is
+/// [`crate::InputSpec::len`]. They are the whole blob for what a requester sends, and a range of an
+/// output's archive for a file of a reduce's part.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct BlobSource {
+    /// The blob.
+    pub blob: BlobRef,
+    /// Where in it the input begins, in bytes.
+    pub offset: u64,
+}
+
 /// The hash of everything that determines a task's result; see [`crate::TaskSpec::hash`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SpecHash([u8; 32]);
@@ -32,6 +52,18 @@ impl BlobId {
     /// The 32 bytes of the hash.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+}
+
+impl BlobSource {
+    /// The whole of a blob.
+    pub fn whole(blob: BlobRef) -> Self {
+        Self { blob, offset: 0 }
+    }
+
+    /// Whether so many bytes from the offset on lie within the blob.
+    pub fn holds(&self, len: u64) -> bool {
+        self.offset.checked_add(len).is_some_and(|end| end <= self.blob.len)
     }
 }
 

@@ -8,18 +8,30 @@ mod archive;
 mod content;
 mod id;
 mod limits;
+pub mod merkle;
+mod node;
+mod offer;
 mod outcome;
 mod path;
+mod result;
+mod signing;
 mod task;
 mod text;
 mod units;
 
 pub use archive::{Archive, ArchiveBuilder, ArchiveEntry, ArchiveError, MAX_INDEX_BYTES};
 pub use content::{Content, Segment};
-pub use id::{BlobId, IdError, SpecHash};
+pub use id::{BlobId, BlobRef, BlobSource, IdError, SpecHash};
 pub use limits::{LimitError, Limits};
+pub use node::{Address, JobId, LeaseId, NameError, NodeId, Stage, TaskId, TaskNumber};
+pub use offer::{Capacity, Needs, Offer};
 pub use outcome::{Failure, Outcome, TrapKind, Usage, Weight};
 pub use path::{GuestPath, PathError};
+pub use result::{Chain, Claim, ClaimError, ClaimedOutput, Leaf, Terms, WorkTerms};
+pub use signing::{
+    BatchTerms, KeyBinding, LeafError, ResultKey, ResultKeyError, Signature65, SignatureError, SignedLeaf,
+    binding_message, verify_batch, verify_result_side,
+};
 pub use task::{EXEC_VERSION, FloatClass, InputSpec, ProgramKind, Seed, TaskSpec};
 pub use text::{is_steering, lines, one_line};
 pub use units::{ByteSize, Fuel, Millis, UnitError};

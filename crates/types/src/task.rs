@@ -82,7 +82,8 @@ impl TaskSpec {
     }
 }
 
-fn derive(context: &'static str, value: &impl Serialize) -> [u8; 32] {
+/// BLAKE3 in key-derivation mode over a value's postcard encoding.
+pub(crate) fn derive(context: &'static str, value: &impl Serialize) -> [u8; 32] {
     let bytes = postcard::to_stdvec(value).expect("plain data always has a postcard encoding");
     blake3::derive_key(context, &bytes)
 }

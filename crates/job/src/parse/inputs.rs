@@ -1,6 +1,6 @@
 //! `[inputs]`: the files that all tasks see, by where they see them.
 
-use std::{collections::BTreeSet, ops::Bound, path::PathBuf};
+use std::{collections::BTreeSet, path::PathBuf};
 
 use tidemill_types::GuestPath;
 use toml::de::DeValue;
@@ -11,11 +11,9 @@ use super::{
 };
 use crate::{
     SharedInput,
+    bounds::{PARTS, first_below},
     mistake::{Report, key_name, shortened},
 };
-
-/// The directory below `/in` in which a reduce finds its parts.
-const RESERVED: &str = "parts";
 
 /// The inputs of `[inputs]`, or none when it is not there.
 pub(super) fn read(root: &Section, report: &mut Report) -> Option<Vec<SharedInput>> {
@@ -36,7 +34,7 @@ pub(super) fn of_reduce(
         Some((inputs, value)) => (inputs.as_deref()?, value.span()),
         None => (of_map?, reduce.span.clone()),
     };
-    let reserved = |input: &&SharedInput| input.path.components().next() == Some(RESERVED);
+    let reserved = |input: &&SharedInput| input.path.components().next() == Some(PARTS);
     if let Some(input) = inputs.iter().find(reserved) {
         let found =
             format!("the input {} stands where a reduce finds its parts", key_name(input.path.as_str()));
@@ -93,11 +91,4 @@ fn input(key: &str, at: std::ops::Range<usize>, value: &Value, report: &mut Repo
     }
     let file = host_path(&shortened(key), value, report)?;
     Some(SharedInput { path: path?, file: PathBuf::from(file) })
-}
-
-/// The first of `paths` that is inside of the directory `path`.
-fn first_below<'p>(paths: &BTreeSet<&'p str>, path: &str) -> Option<&'p str> {
-    let directory = format!("{path}/");
-    let from = (Bound::Included(directory.as_str()), Bound::Unbounded);
-    paths.range::<str, _>(from).next().filter(|next| next.starts_with(&directory)).copied()
 }

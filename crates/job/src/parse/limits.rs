@@ -6,7 +6,7 @@ use super::{
     section::Section,
     value::{amount, number, whole},
 };
-use crate::{Resources, mistake::Report};
+use crate::{Resources, bounds::MAX_PARALLEL, mistake::Report};
 
 const KEYS: &[&str] = &["fuel", "memory", "table_elements", "stack", "output", "files", "log", "wall_time"];
 
@@ -57,7 +57,7 @@ pub(super) fn resources(root: &Section, limits: &Limits, report: &mut Report) ->
         }
         Some(memory)
     });
-    let parallel = number(&section, "parallel", 1, 1_000_000, report);
+    let parallel = number(&section, "parallel", 1, MAX_PARALLEL, report);
     Resources { memory: memory.unwrap_or(limits.memory), parallel }
 }
 

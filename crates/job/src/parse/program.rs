@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     MAX_FAN_IN, Program, Reduce, Resources, SharedInput,
+    bounds::{MAX_ARGS, MAX_ENV, MAX_PLACEHOLDERS, MAX_TEXT_BYTES, is_variable_name},
     mistake::{Report, key_name, quoted, shortened},
     template::{Scope, Template},
 };
@@ -21,16 +22,6 @@ const KEYS: &[&str] = &["path", "kind", "args", "floats", "env"];
 pub(super) const REDUCE_KEYS: &[&str] = &["path", "args", "floats", "env", "fan_in", "inputs", "limits"];
 
 const FLOATS: &[(&str, FloatClass)] = &[("native", FloatClass::Native), ("canonical", FloatClass::Canonical)];
-
-const MAX_ARGS: usize = 1024;
-const MAX_ENV: usize = 1024;
-
-/// The longest argument or value of a variable, and with it the longest name of one.
-const MAX_TEXT_BYTES: usize = 32 << 10;
-
-/// The most placeholders of one program's arguments and environment together. What each of them stands
-/// for is at most a few KiB, so this bounds what one task's arguments can grow to.
-const MAX_PLACEHOLDERS: usize = 1024;
 
 /// What a reduce takes from the rest of the file where it says nothing itself.
 #[derive(Clone, Copy, Debug)]
@@ -147,7 +138,7 @@ fn env(value: &Value, scope: Option<&Scope>, report: &mut Report) -> Option<Vec<
     }
     let variable = |(key, value): (&toml::Spanned<toml::de::DeString>, _)| {
         let name: &str = key.get_ref();
-        let good = !name.is_empty() && name.len() <= MAX_TEXT_BYTES && !name.contains(['=', '\0']);
+        let good = is_variable_name(name);
         if !good {
             let found = format!("{} cannot be a variable's name", key_name(name));
             report.wrong(key.span(), found, "expected a name without `=` and NUL");

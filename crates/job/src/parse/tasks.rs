@@ -8,18 +8,14 @@ use super::{
 };
 use crate::{
     MAX_TASKS, Matrix, Parameter, RangeTasks, SplitBy, SplitRules, SplitTasks, Tasks,
+    bounds::{MAX_PARAMETERS, MAX_VALUE_BYTES, is_parameter_name},
     mistake::{Report, key_name, quoted, shortened},
-    template::{Placeholder, Scope},
 };
 use tidemill_types::ByteSize;
 
 const SOURCES: &[&str] = &["range", "files", "split", "matrix"];
 const MAX_PATTERNS: usize = 1000;
-const MAX_PARAMETERS: usize = 64;
 const MAX_SEPARATOR_BYTES: usize = 1024;
-
-/// The longest text of one value of a matrix: it is an argument, not data.
-const MAX_VALUE_BYTES: usize = 1024;
 
 /// What `[tasks]` says; one task when it is not there.
 pub(super) fn read(root: &Section, report: &mut Report) -> Option<Tasks> {
@@ -46,25 +42,6 @@ pub(super) fn read(root: &Section, report: &mut Report) -> Option<Tasks> {
         return None;
     }
     range.or(files).or(split).or(matrix)?
-}
-
-/// The placeholders that the arguments of such tasks may hold.
-pub(super) fn scope(tasks: &Tasks) -> Scope {
-    let own = match tasks {
-        Tasks::One => vec![],
-        Tasks::Range(_) => vec![("value".to_owned(), Placeholder::Value)],
-        Tasks::Files(_) | Tasks::Split(_) => vec![
-            ("input".to_owned(), Placeholder::Input),
-            ("input.name".to_owned(), Placeholder::InputName),
-            ("input.stem".to_owned(), Placeholder::InputStem),
-        ],
-        Tasks::Matrix(matrix) => {
-            let named =
-                |(i, parameter): (usize, &Parameter)| (parameter.name.clone(), Placeholder::Parameter(i));
-            matrix.parameters.iter().enumerate().map(named).collect()
-        }
-    };
-    Scope::map(own)
 }
 
 fn range(value: &Value, report: &mut Report) -> Option<RangeTasks> {
@@ -239,11 +216,7 @@ fn parameter(
         "expected a letter, then letters, digits, `_` or `-`, at most 64; not `index` or `count`";
     const VALUES: &str = "expected a list of values, like [1, 2, 3]";
     let name: &str = key.get_ref();
-    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    let good = name.starts_with(|c: char| c.is_ascii_alphabetic())
-        && name.len() <= 64
-        && name.chars().all(allowed)
-        && !matches!(name, "index" | "count");
+    let good = is_parameter_name(name);
     if !good {
         report.wrong(key.span(), format!("{} cannot be a parameter's name", key_name(name)), NAME);
     }

@@ -9,13 +9,14 @@ use std::{
 
 use tidemill_types::{Content, GuestPath, PathError};
 
-use super::{
-    Command, Plan, ReducePlan,
-    source::{CutFile, InputFile, Source},
-};
+use super::{HostPieces, Plan, ProgramFile, ReducePlan};
 use crate::{
     JobFile, MAX_FAN_IN, MAX_TASKS, Program, Reduce, ReduceTree, SharedInput, SplitError, SplitTasks, Tasks,
     split,
+    tasks::{
+        Command, MapTasks, ReduceTasks,
+        source::{CutFile, InputFile, Source, part_name},
+    },
 };
 
 /// Why a job file that is right in itself cannot be run here.
@@ -127,7 +128,7 @@ const SPLIT: &str = "tasks.split.input";
 pub fn expand(file: &JobFile, dir: &Path) -> Result<Plan, ExpandError> {
     let dir =
         std::path::absolute(dir).map_err(|source| ExpandError::Directory { dir: dir.to_owned(), source })?;
-    let command = command(&file.program, &file.inputs, &dir, ["program.path", "inputs"])?;
+    let (program, command) = command(&file.program, &file.inputs, &dir, ["program.path", "inputs"])?;
     let source = match &file.tasks {
         Tasks::One => Source::One,
         Tasks::Range(range) => Source::Range(*range),
@@ -136,7 +137,7 @@ pub fn expand(file: &JobFile, dir: &Path) -> Result<Plan, ExpandError> {
         Tasks::Split(split) => Source::Pieces(cut_files(split, &dir, &file.inputs)?),
     };
     let reduce = file.reduce.as_ref().map(|reduce| reduce_plan(reduce, source.count(), &dir)).transpose()?;
-    Ok(Plan { command, source, reduce })
+    Ok(Plan { program, map: MapTasks { command, source }, reduce })
 }
 
 fn reduce_plan(reduce: &Reduce, parts: u64, dir: &Path) -> Result<ReducePlan, ExpandError> {
@@ -145,9 +146,10 @@ fn reduce_plan(reduce: &Reduce, parts: u64, dir: &Path) -> Result<ReducePlan, Ex
         None if parts > u64::from(MAX_FAN_IN) => return Err(ExpandError::TooManyParts { parts }),
         None => parts,
     };
+    let (program, command) = command(&reduce.program, &reduce.inputs, dir, ["reduce.path", "reduce.inputs"])?;
     Ok(ReducePlan {
-        command: command(&reduce.program, &reduce.inputs, dir, ["reduce.path", "reduce.inputs"])?,
-        tree: ReduceTree::new(parts, fan_in),
+        program,
+        tasks: ReduceTasks { command, tree: ReduceTree::new(parts, fan_in) },
         limits: reduce.limits,
         memory: reduce.memory,
     })
@@ -158,41 +160,46 @@ fn command(
     shared: &[SharedInput],
     dir: &Path,
     [program_key, inputs_key]: [&'static str; 2],
-) -> Result<Command, ExpandError> {
+) -> Result<(ProgramFile, Command<Content>), ExpandError> {
     let path = dir.join(&program.path);
-    file_len(program_key, &path)?;
+    let file = ProgramFile { len: file_len(program_key, &path)?, path };
     let input = |input: &SharedInput| {
         let path = dir.join(&input.file);
         let len = file_len(inputs_key, &path)?;
         Ok((input.path.clone(), Content::file(path, len)))
     };
     let inputs = shared.iter().map(input).collect::<Result<_, ExpandError>>()?;
-    Ok(Command { program: path, args: program.args.clone(), env: program.env.clone(), inputs })
+    Ok((file, Command { args: program.args.clone(), env: program.env.clone(), inputs }))
 }
 
 fn input_files(
     patterns: &[String],
     dir: &Path,
     shared: &[SharedInput],
-) -> Result<Vec<InputFile>, ExpandError> {
+) -> Result<Vec<InputFile<Content>>, ExpandError> {
     let taken = top_names(shared);
     let file = |path: PathBuf| {
         let name = name_of(FILES, &path)?;
         if taken.contains(name.as_str()) {
             return Err(ExpandError::Clash { key: FILES, path, guest: name });
         }
-        Ok(InputFile { len: file_len(FILES, &path)?, name, path })
+        let len = file_len(FILES, &path)?;
+        Ok(InputFile { name, content: Content::file(path, len) })
     };
     matches(FILES, patterns, dir)?.into_iter().map(file).collect()
 }
 
-fn cut_files(split: &SplitTasks, dir: &Path, shared: &[SharedInput]) -> Result<Vec<CutFile>, ExpandError> {
+fn cut_files(
+    split: &SplitTasks,
+    dir: &Path,
+    shared: &[SharedInput],
+) -> Result<Vec<CutFile<HostPieces>>, ExpandError> {
     let taken = top_names(shared);
-    let mut files = Vec::new();
+    let mut files: Vec<CutFile<HostPieces>> = Vec::new();
     let mut first = 0;
     for path in matches(SPLIT, &split.input, dir)? {
         let name = name_of(SPLIT, &path)?;
-        let part = part_name(&path);
+        let part = part_name(&name);
         if taken.contains(part.as_str()) {
             return Err(ExpandError::Clash { key: SPLIT, path, guest: part });
         }
@@ -210,7 +217,7 @@ fn cut_files(split: &SplitTasks, dir: &Path, shared: &[SharedInput]) -> Result<V
         };
         let count = pieces.len() as u64;
         if count > 0 {
-            files.push(CutFile { path, name, part, pieces, first });
+            files.push(CutFile { name, part, pieces: HostPieces { path, pieces }, first });
         }
         first += count;
     }
@@ -278,14 +285,4 @@ fn name_of(key: &'static str, path: &Path) -> Result<GuestPath, ExpandError> {
         return Err(ExpandError::NotText { key, path: path.to_owned() });
     };
     GuestPath::new(name).map_err(|source| ExpandError::Name { key, path: path.to_owned(), source })
-}
-
-/// Where a task finds its piece of a file: programs often go by the extension.
-fn part_name(path: &Path) -> GuestPath {
-    let plain = |ext: &&str| ext.len() <= 16 && ext.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    let name = match path.extension().and_then(|ext| ext.to_str()).filter(plain) {
-        Some(ext) => format!("part.{ext}"),
-        None => "part".to_owned(),
-    };
-    GuestPath::new(name).expect("a plain name is a path")
 }

@@ -8,8 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidemill_job::{JobFile, SplitBy, SplitError, SplitRules, Tasks, split};
-use tidemill_types::ByteSize;
+use tidemill_job::{
+    BlobRef, JobFile, JobSpec, Node, PartBlob, PartFile, ReduceTaskError, SplitBy, SplitError, SplitRules,
+    Stage, Tasks, split,
+};
+use tidemill_types::{BlobId, ByteSize, GuestPath, TaskNumber, TaskSpec};
 
 /// A job file of any bytes: it is read, or its mistakes can be shown.
 fn fuzz_job_file(data: &[u8]) {
@@ -67,6 +70,56 @@ fn fuzz_split(data: &[u8]) {
         }
         let blank = text.iter().all(|byte| matches!(byte, b'\n' | b'\r'));
         assert!(end == text.len() as u64 || (pieces.is_empty() && blank));
+    }
+}
+
+/// A job of any bytes: it is refused, or each of its tasks can be made and is no larger than it may be.
+fn fuzz_job_spec(data: &[u8]) {
+    let Ok(job) = JobSpec::decode(data) else { return };
+    assert_eq!(job.encode(), data);
+    assert!((1..=tidemill_job::MAX_TASKS).contains(&job.map_count()));
+    let check = |spec: &TaskSpec| {
+        let variables = spec.env.iter().flat_map(|(name, value)| [name, value]);
+        let text: usize = spec.args[1..].iter().chain(variables).map(String::len).sum();
+        assert!(text as u64 <= JobSpec::MAX_TASK_TEXT_BYTES);
+        assert!(spec.limits.check().is_empty());
+        assert!(spec.inputs.is_sorted_by(|a, b| a.path < b.path));
+        assert_eq!(GuestPath::first_clash(spec.inputs.iter().map(|input| &input.path)), None);
+    };
+    let (maps, all) = (job.map_count(), job.task_count());
+    for number in [0, 1, maps / 2, maps - 1, maps, maps + 1, (maps + all) / 2, all - 1, all, u64::MAX] {
+        let Some(node) = job.node(TaskNumber(number)) else {
+            assert!(number >= all);
+            continue;
+        };
+        assert_eq!(job.number(node), Some(TaskNumber(number)));
+        assert!(job.label(node).is_some_and(|label| label.chars().count() <= 81));
+        if let Node::Map(index) = node {
+            let task = job.map_task(index);
+            assert!(
+                task.spec.inputs.iter().zip(&task.sources).all(|(input, source)| source.holds(input.len))
+            );
+            check(&task.spec);
+            continue;
+        }
+        let file = |name: &str, offset: u64| PartFile {
+            path: GuestPath::new(name).expect("the path is right"),
+            content: BlobRef { id: BlobId::of(b""), len: 3 },
+            offset,
+        };
+        let archive = BlobRef { id: BlobId::of(b"archive"), len: 9 };
+        let part = PartBlob { archive, files: vec![file("d/a", 0), file("stdout", 6)] };
+        let count = job.tree().map_or(0, |tree| tree.children(node).len());
+        match job.reduce_task(node, &vec![part; count]) {
+            Ok(task) => check(&task.spec),
+            Err(error) => assert!(matches!(error, ReduceTaskError::TooLarge { .. }), "{error}"),
+        }
+    }
+    let blobs = job.blobs();
+    assert!(blobs.is_sorted_by(|a, b| a.id < b.id));
+    for stage in [Stage::Map, Stage::Reduce] {
+        assert!(job.shared(stage).iter().all(|blob| blobs.binary_search(blob).is_ok()));
+        assert_eq!(job.needs(stage).is_some(), stage == Stage::Map || job.tree().is_some());
     }
 }
 
@@ -222,7 +275,7 @@ fn no_job_file_makes_the_parser_panic() {
         b"a.b.c",
         b"\"parts/x\" = \"x\"\n",
     ];
-    drive(fuzz_job_file, corpus("job-file", "toml"), tokens, 0.6);
+    drive(fuzz_job_file, corpus("job-file", "toml"), tokens, 0.4);
 }
 
 #[test]
@@ -238,5 +291,30 @@ fn no_file_makes_the_splitters_panic() {
     ];
     let modes = [0u8, 30, 60, 90, 110, 0xbc, 0xff];
     let entry = |text: &&[u8]| modes.map(|mode| [&[mode, mode / 7, 3][..], text].concat());
-    drive(fuzz_split, texts.iter().flat_map(entry).collect(), tokens, 0.4);
+    drive(fuzz_split, texts.iter().flat_map(entry).collect(), tokens, 0.3);
+}
+
+#[test]
+fn no_bytes_make_a_job_panic() {
+    let tokens: &[&[u8]] = &[
+        b"{index}",
+        b"{count}",
+        b"{value}",
+        b"{input}",
+        b"{input.name}",
+        b"{a}",
+        b"{{",
+        b"\x00",
+        b"\x01",
+        b"\x02",
+        b"\x7f",
+        b"\x80\x01",
+        b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+        b"\xff\xff\xff\xff\x0f",
+        b"\x05parts",
+        b"\x07parts/x",
+        b"\x04part",
+        b"\x01a",
+    ];
+    drive(fuzz_job_spec, super::spec::corpus(), tokens, 0.3);
 }

@@ -5,3 +5,4 @@ mod expand;
 mod fuzz;
 mod mistakes;
 mod parse;
+mod spec;

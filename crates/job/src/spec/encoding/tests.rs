@@ -1,0 +1,366 @@
+//! Jobs that no parser would make.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use tidemill_types::{BlobId, Fuel};
+
+use super::*;
+
+type Change = fn(&mut Encoded);
+
+fn path(text: &str) -> GuestPath {
+    GuestPath::new(text).expect("the path is right")
+}
+
+fn blob(text: &str) -> BlobRef {
+    BlobRef { id: BlobId::of(text.as_bytes()), len: text.len() as u64 }
+}
+
+fn stage(arg: &str) -> EncodedStage {
+    EncodedStage {
+        kind: ProgramKind::Wasm,
+        program: blob("program"),
+        floats: FloatClass::Native,
+        limits: Limits::default(),
+        args: vec![arg.to_owned()],
+        env: vec![("A".to_owned(), "{count}".to_owned()), ("B".to_owned(), String::new())],
+        inputs: vec![(path("d/a"), blob("a")), (path("e"), blob("e"))],
+    }
+}
+
+fn job(tasks: EncodedTasks) -> Encoded {
+    Encoded {
+        name: "a".to_owned(),
+        deadline: Some(Millis(1)),
+        retries: 2,
+        seed: 7,
+        memory: Limits::default().memory,
+        parallel: None,
+        tasks,
+        map: stage("{index}"),
+        reduce: Some(EncodedReduce { fan_in: 2, stage: stage("{level}") }),
+    }
+}
+
+fn matrix(parameters: &[(&str, u32)], values: &[&str]) -> EncodedTasks {
+    EncodedTasks::Matrix(EncodedMatrix {
+        parameters: parameters.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
+        values: values.iter().map(|value| (*value).to_owned()).collect(),
+    })
+}
+
+fn files(names: &[&str]) -> EncodedTasks {
+    EncodedTasks::Files(names.iter().map(|name| (path(name), blob(name))).collect())
+}
+
+fn bytes(job: &Encoded) -> Vec<u8> {
+    postcard::to_extend(job, vec![FORMAT]).expect("plain data has an encoding")
+}
+
+/// What decoding says of a job.
+fn said(job: &Encoded) -> String {
+    match JobSpec::decode(&bytes(job)) {
+        Ok(_) => "right".to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn a_right_job_is_taken() {
+    for tasks in [
+        EncodedTasks::One,
+        EncodedTasks::Range { from: -5, to: i64::MAX, step: i64::MAX / 7 },
+        matrix(&[("a", 1), ("b", 2)], &["x", "", "y"]),
+        files(&["x.fa", "y"]),
+        EncodedTasks::Pieces(vec![
+            EncodedCut(path("x.fa"), blob("1"), vec![blob("2")]),
+            EncodedCut(path("y"), blob("3"), vec![]),
+        ]),
+    ] {
+        assert_eq!(said(&job(tasks)), "right");
+    }
+}
+
+#[test]
+fn what_tasks_there_are_is_checked() {
+    let pieces = |name: &str| EncodedTasks::Pieces(vec![EncodedCut(path(name), blob("1"), vec![])]);
+    let range = |from, to, step| EncodedTasks::Range { from, to, step };
+    let of_map = "the tasks of the map";
+    let of_matrix = "the combinations of a matrix";
+    for (tasks, expected) in [
+        (range(0, 0, 1), format!("{of_map}: 0, and from 1 to 10000000 is allowed")),
+        (range(0, 5, 0), format!("{of_map}: 0, and from 1 to 10000000 is allowed")),
+        (range(i64::MIN, i64::MAX, 1), format!("{of_map}: {}, and from 1 to 10000000 is allowed", u64::MAX)),
+        (files(&[]), format!("{of_map}: 0, and from 1 to 10000000 is allowed")),
+        (EncodedTasks::Pieces(vec![]), format!("{of_map}: 0, and from 1 to 10000000 is allowed")),
+        (matrix(&[], &[]), "the parameters of a matrix: 0, and from 1 to 64 is allowed".to_owned()),
+        (matrix(&[("a", 0)], &[]), format!("{of_matrix}: 0, and from 1 to 10000000 is allowed")),
+        (
+            matrix(&[("b", 1), ("a", 1)], &["", ""]),
+            "the names of the parameters of a matrix are out of order at \"a\"".to_owned(),
+        ),
+        (
+            matrix(&[("a", 1), ("a", 1)], &["", ""]),
+            "the names of the parameters of a matrix are out of order at \"a\"".to_owned(),
+        ),
+        (
+            matrix(&[("count", 1)], &["x"]),
+            "\"count\" cannot be the name of a parameter of a matrix".to_owned(),
+        ),
+        (matrix(&[("a{", 1)], &["x"]), "\"a{\" cannot be the name of a parameter of a matrix".to_owned()),
+        (
+            matrix(&[("a", 1)], &["\0"]),
+            "a matrix's value is not a text with the placeholders that the map has: \"\\0\"".to_owned(),
+        ),
+        (
+            matrix(&[("a", 1)], &[&"x".repeat(1025)]),
+            "the bytes of a matrix's value: 1025, and from 0 to 1024 is allowed".to_owned(),
+        ),
+        (matrix(&[("a", 2)], &["x"]), "the encoding of the job is malformed".to_owned()),
+        (matrix(&[("a", 1)], &["x", "left over"]), "the encoding of the job is malformed".to_owned()),
+        (matrix(&[("a", u32::MAX), ("b", 1)], &["x"]), "the encoding of the job is malformed".to_owned()),
+        (
+            files(&["d/x"]),
+            "an input of the map cannot be at d/x: the file of a task has a name and no directory".to_owned(),
+        ),
+        (
+            files(&["e"]),
+            "an input of the map cannot be at e: something else that all tasks see is there".to_owned(),
+        ),
+        (
+            files(&["x/y"]),
+            "an input of the map cannot be at x/y: the file of a task has a name and no directory".to_owned(),
+        ),
+        (
+            pieces("part/x"),
+            "an input of the map cannot be at part/x: the file of a task has a name and no directory"
+                .to_owned(),
+        ),
+    ] {
+        assert_eq!(said(&job(tasks)), expected);
+    }
+    let many: Vec<_> = (0..24).map(|i| format!("p{i:02}")).collect();
+    let parameters: Vec<_> = many.iter().map(|name| (name.as_str(), 2)).collect();
+    let expected = format!("{of_matrix}: 16777216, and from 1 to 10000000 is allowed");
+    assert_eq!(said(&job(matrix(&parameters, &["x"; 48]))), expected);
+}
+
+#[test]
+fn what_a_job_says_is_checked() {
+    let changes: &[(Change, &str)] = &[
+        (|j| j.name = "A".to_owned(), "\"A\" cannot be the name of a job"),
+        (
+            |j| j.deadline = Some(Millis(0)),
+            "the deadline in milliseconds: 0, and from 1 to 31536000000 is allowed",
+        ),
+        (|j| j.retries = 101, "the retries: 101, and from 0 to 100 is allowed"),
+        (|j| j.parallel = Some(0), "the tasks at the same time: 0, and from 1 to 1000000 is allowed"),
+        (|j| j.map.limits.fuel = Fuel(0), "a limit of the map is out of bounds"),
+        (|j| reduce(j).limits.output = ByteSize(u64::MAX), "a limit of the reduce is out of bounds"),
+        (|j| fan_in(j, 1), "the parts of a reduce task: 1, and from 2 to 10000 is allowed"),
+        (|j| fan_in(j, 10_001), "the parts of a reduce task: 10001, and from 2 to 10000 is allowed"),
+        (
+            |j| j.map.args[0] = "{value}".to_owned(),
+            "an argument is not a text with the placeholders that the map has: \"{value}\"",
+        ),
+        (
+            |j| reduce(j).env[1].1 = "{input}".to_owned(),
+            "a variable's value is not a text with the placeholders that the reduce has: \"{input}\"",
+        ),
+        (
+            |j| j.map.args[0] = "{".to_owned(),
+            "an argument is not a text with the placeholders that the map has: \"{\"",
+        ),
+        (
+            |j| j.map.args[0] = "\0".to_owned(),
+            "an argument is not a text with the placeholders that the map has: \"\\0\"",
+        ),
+        (
+            |j| j.map.args[0] = "x".repeat(32769),
+            "the bytes of an argument or a variable: 32769, and from 0 to 32768 is allowed",
+        ),
+        (
+            |j| j.map.args[0] = "{index}".repeat(1024),
+            "the placeholders of a program: 1025, and from 0 to 1024 is allowed",
+        ),
+        (|j| j.map.args = vec![String::new(); 1025], "the encoding of the job is malformed"),
+        (|j| j.map.env[0].0 = "A=".to_owned(), "\"A=\" cannot be the name of an environment variable"),
+        (|j| j.map.env[0].0 = String::new(), "\"\" cannot be the name of an environment variable"),
+        (|j| j.map.env.reverse(), "the names of environment variables are out of order at \"A\""),
+        (|j| j.map.inputs.reverse(), "the names of shared inputs are out of order at \"d/a\""),
+        (
+            |j| j.map.inputs[1] = j.map.inputs[0].clone(),
+            "the names of shared inputs are out of order at \"d/a\"",
+        ),
+        (|j| j.map.inputs[1].0 = path("d/a/b"), "an input of the map cannot be at d/a: that is a directory"),
+        (
+            |j| reduce(j).inputs[1].0 = path("parts/9/x"),
+            "an input of the reduce cannot be at parts/9/x: there a reduce finds its parts",
+        ),
+        (
+            |j| reduce(j).inputs[1].0 = path("parts"),
+            "an input of the reduce cannot be at parts: there a reduce finds its parts",
+        ),
+        (|j| j.map.inputs[1].0 = path("parts"), "right"),
+        (
+            |j| j.memory = ByteSize(1),
+            "the memory of a machine: 1, and from 536870912 to 18446744073709551615 is allowed",
+        ),
+        (
+            |j| j.map.program.len = 1 << 45,
+            "the bytes of a blob: 35184372088832, and from 0 to 17592186044416 is allowed",
+        ),
+    ];
+    for (change, expected) in changes {
+        let mut changed = job(EncodedTasks::One);
+        change(&mut changed);
+        assert_eq!(said(&changed), *expected);
+    }
+    let mut changed = job(EncodedTasks::One);
+    changed.map.program.len += 1;
+    assert_eq!(said(&changed), format!("the blob {} is said to have two lengths", blob("program").id));
+
+    fn reduce(job: &mut Encoded) -> &mut EncodedStage {
+        &mut job.reduce.as_mut().expect("the job has a reduce").stage
+    }
+    fn fan_in(job: &mut Encoded, fan_in: u64) {
+        job.reduce.as_mut().expect("the job has a reduce").fan_in = fan_in;
+    }
+}
+
+#[test]
+fn a_few_bytes_cannot_become_a_huge_task() {
+    let values = ["x".repeat(1024), "y".to_owned()];
+    let mut large = job(matrix(&[("a", 2)], &[&values[0], &values[1]]));
+    large.map.args = vec!["{a}".repeat(1000)];
+    assert_eq!(said(&large), "right");
+    large.map.args = vec!["{a}".repeat(1000), "z".repeat(30_000)];
+    assert_eq!(
+        said(&large),
+        "the bytes of a task's arguments and environment: 1054022, and from 0 to 1048576 is allowed"
+    );
+    let mut long_names = job(files(&[&"n".repeat(255)]));
+    long_names.map.args = vec!["{input}{input.name}{input.stem}".repeat(340)];
+    let job = JobSpec::decode(&bytes(&long_names)).expect("the job is right");
+    assert_eq!(job.map_task(0).spec.args[1].len(), 340 * (3 * 255 + 4));
+    let mut crowded = super::tests::job(EncodedTasks::One);
+    crowded.map.inputs = (0..160_000).map(|i| (path(&format!("{i:06}")), blob("a"))).collect();
+    assert_eq!(
+        said(&crowded),
+        "the bytes of the list of a task's inputs: 16960000, and from 0 to 16777216 is allowed"
+    );
+}
+
+#[test]
+fn there_is_one_encoding_of_each_job() {
+    let right = bytes(&job(EncodedTasks::Range { from: 0, to: 3, step: 1 }));
+    assert_eq!(JobSpec::decode(&right).map(|job| job.encode()), Ok(right.clone()));
+    assert_eq!(JobSpec::decode(&[&right[..], &[0]].concat()), Err(JobSpecError::Malformed));
+    assert_eq!(JobSpec::decode(&right[..right.len() - 1]), Err(JobSpecError::Malformed));
+    assert_eq!(JobSpec::decode(&[]), Err(JobSpecError::Malformed));
+    assert_eq!(JobSpec::decode(&[2]), Err(JobSpecError::Format { found: 2, known: 1 }));
+    // The length of the name, 1, as two bytes.
+    let overlong = [&right[..1], &[0x81, 0x00], &right[2..]].concat();
+    assert_eq!(JobSpec::decode(&overlong), Err(JobSpecError::Malformed));
+    let long = vec![1; JobSpec::MAX_BYTES + 1];
+    assert!(matches!(JobSpec::decode(&long), Err(JobSpecError::Bound { .. })));
+}
+
+#[test]
+fn a_claimed_length_takes_no_memory() {
+    let start = bytes(&job(EncodedTasks::One));
+    let tasks_at = start.len()
+        - {
+            let Encoded { map, reduce, .. } = job(EncodedTasks::One);
+            postcard::to_stdvec(&(map, reduce)).expect("plain data has an encoding").len()
+        }
+        - 1;
+    assert_eq!(start[tasks_at], 0, "one task is the first of the sorts of tasks");
+    // A matrix, files or pieces, and then so many of them that their lengths would fill the memory.
+    for variant in [2, 3, 4] {
+        let claim = [&start[..tasks_at], &[variant, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]].concat();
+        assert_eq!(JobSpec::decode(&claim), Err(JobSpecError::Malformed));
+    }
+}
+
+fn tasks() -> impl Strategy<Value = EncodedTasks> {
+    let blobs = |text: &str| (path(text), blob(text));
+    prop_oneof![
+        Just(()).prop_map(|()| EncodedTasks::One),
+        (-9i64..9, 10i64..1_000_000).prop_map(|(from, to)| EncodedTasks::Range { from, to, step: 3 }),
+        prop::collection::btree_map("[a-z]{1,3}", prop::collection::vec(".{0,5}", 1..9), 1..4).prop_map(
+            |all| {
+                let parameters =
+                    all.iter().map(|(name, values)| (name.clone(), values.len() as u32)).collect();
+                EncodedTasks::Matrix(EncodedMatrix {
+                    parameters,
+                    values: all.into_values().flatten().collect(),
+                })
+            }
+        ),
+        prop::collection::vec("[f-z]{1,9}(\\.fa)?", 1..20)
+            .prop_map(move |names| EncodedTasks::Files(names.iter().map(|name| blobs(name)).collect())),
+        prop::collection::vec(("[f-z]{1,9}(\\.fa)?", 0usize..5), 1..9).prop_map(|files| {
+            let cut = |(name, more): &(String, usize)| {
+                let rest = (0..*more).map(|i| blob(&i.to_string())).collect();
+                EncodedCut(path(name), blob(name), rest)
+            };
+            EncodedTasks::Pieces(files.iter().map(cut).collect())
+        }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_is_encoded_is_decoded(
+        tasks in tasks(),
+        texts in prop::collection::vec("([a-z ]|\\{\\{|\\}\\}|\\{index\\}|\\{count\\}){0,9}", 0..9),
+        names in prop::collection::btree_set("[A-Z_]{1,8}", 0..9),
+        fan_in in prop::option::of(2u64..=10_000),
+        seed in any::<u64>(),
+    ) {
+        let mut encoded = job(tasks);
+        encoded.seed = seed;
+        encoded.map.args = texts.clone();
+        let names: BTreeSet<String> = names;
+        encoded.map.env = names.into_iter().zip(texts.into_iter().cycle().chain([String::new()])).collect();
+        encoded.reduce = encoded.reduce.filter(|_| fan_in.is_some());
+        if let Some((reduce, fan_in)) = encoded.reduce.as_mut().zip(fan_in) {
+            reduce.fan_in = fan_in;
+        }
+        let bytes = bytes(&encoded);
+        // Texts of a matrix may hold NUL, which is refused.
+        if !matches!(JobSpec::decode(&bytes), Err(JobSpecError::Template { .. })) {
+            let job = JobSpec::decode(&bytes).expect("the job is right");
+            prop_assert_eq!(job.encode(), bytes.clone());
+            prop_assert_eq!(JobSpec::decode(&job.encode()), Ok(job.clone()));
+            prop_assert_eq!(job.hash(), JobSpec::hash_of(&bytes));
+            for number in (0..job.task_count()).take(50) {
+                let node = job.node(tidemill_types::TaskNumber(number)).expect("the number is below the count");
+                prop_assert!(job.label(node).is_some());
+                if let crate::Node::Map(index) = node {
+                    let task = job.map_task(index);
+                    prop_assert_eq!(task.spec.inputs.len(), task.sources.len());
+                    prop_assert!(task.spec.inputs.is_sorted_by(|a, b| a.path < b.path));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_bound_of_a_task_s_text_holds(
+        tasks in tasks(),
+        text in "(x|\\{index\\}|\\{count\\}|\\{input\\}|\\{value\\}|\\{input\\.stem\\}|\\{input\\.name\\}){0,9}",
+        index in any::<prop::sample::Index>(),
+    ) {
+        let mut encoded = job(tasks);
+        encoded.map.args = vec![text];
+        if let Ok(job) = JobSpec::decode(&bytes(&encoded)) {
+            let longest = job.map.source.longest();
+            let bound = job.map.command.args[0].rendered_len(longest);
+            let index = index.index(job.map_count() as usize) as u64;
+            prop_assert!(job.map_task(index).spec.args[1].len() as u64 <= bound);
+        }
+    }
+}

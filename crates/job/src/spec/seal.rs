@@ -1,0 +1,145 @@
+//! From files of this host to blobs.
+
+use std::collections::HashMap;
+
+use tidemill_types::{BlobRef, Content, FloatClass, GuestPath, Limits, ProgramKind, Segment};
+
+use super::{Draft, JobSpec, ReduceDraft, SealError, StageProgram, Terms, encoding};
+use crate::{
+    JobFile, Plan,
+    plan::{HostPieces, ProgramFile},
+    tasks::{
+        Command, MapTasks,
+        source::{CutFile, Cuts, InputFile, Source},
+    },
+};
+
+/// Puts blobs in the place of a plan's files. `file` is the job file that the plan was expanded from.
+///
+/// `hash` is asked for the blob of each content once, and of nothing but one content at a time; it may well
+/// keep the bytes somewhere on the way. Whole files that stand in several places (programs, shared inputs,
+/// inputs of single tasks) count as one content. A piece of a file is a content of its own.
+///
+/// # Errors
+/// What `hash` says, that a content has changed since the plan was made, and that the job is larger than
+/// what may be sent.
+pub fn seal<E>(
+    plan: &Plan,
+    file: &JobFile,
+    hash: &mut dyn FnMut(&Content) -> Result<BlobRef, E>,
+) -> Result<JobSpec, SealError<E>> {
+    let mut sealer = Sealer { hash, known: HashMap::new() };
+    let Command { inputs, .. } = &plan.map.command;
+    let program = sealer.program(&plan.program, file.program.kind, file.program.floats, file.limits)?;
+    let inputs = sealer.shared(inputs)?;
+    let reduce = match &plan.reduce {
+        Some(reduce) => {
+            let of_file = file.reduce.as_ref().map_or(&file.program, |reduce| &reduce.program);
+            let program = sealer.program(&reduce.program, of_file.kind, of_file.floats, reduce.limits)?;
+            let inputs = sealer.shared(&reduce.tasks.command.inputs)?;
+            let command = with_inputs(&reduce.tasks.command, inputs);
+            Some(ReduceDraft { program, command, fan_in: reduce.tasks.tree.fan_in() })
+        }
+        None => None,
+    };
+    // After what is shared, so that what is known stays as small as that.
+    let source = sealer.source(&plan.map.source)?;
+    let terms = Terms {
+        name: file.name.clone(),
+        deadline: file.deadline,
+        retries: file.retries,
+        seed: file.seed,
+        resources: file.resources,
+    };
+    let map = MapTasks { command: with_inputs(&plan.map.command, inputs), source };
+    let job = JobSpec::new(Draft { terms, program, map, reduce }).map_err(SealError::Spec)?;
+    encoding::check_len(&job.encode()).map_err(SealError::Spec)?;
+    Ok(job)
+}
+
+fn with_inputs(command: &Command<Content>, inputs: Vec<(GuestPath, BlobRef)>) -> Command<BlobRef> {
+    Command { args: command.args.clone(), env: command.env.clone(), inputs }
+}
+
+struct Sealer<'h, E> {
+    hash: &'h mut dyn FnMut(&Content) -> Result<BlobRef, E>,
+    /// Programs and shared inputs.
+    known: HashMap<Content, BlobRef>,
+}
+
+impl<E> Sealer<'_, E> {
+    fn program(
+        &mut self,
+        file: &ProgramFile,
+        kind: Option<ProgramKind>,
+        floats: FloatClass,
+        limits: Limits,
+    ) -> Result<StageProgram, SealError<E>> {
+        // Where the file does not say, there is one kind.
+        let kind = kind.unwrap_or(ProgramKind::Wasm);
+        let program = self.known(&Content::file(&file.path, file.len))?;
+        Ok(StageProgram { kind, program, floats, limits })
+    }
+
+    fn shared(&mut self, inputs: &[(GuestPath, Content)]) -> Result<Vec<(GuestPath, BlobRef)>, SealError<E>> {
+        inputs.iter().map(|(path, content)| Ok((path.clone(), self.known(content)?))).collect()
+    }
+
+    fn source(
+        &mut self,
+        source: &Source<Content, HostPieces>,
+    ) -> Result<Source<BlobRef, Vec<BlobRef>>, SealError<E>> {
+        Ok(match source {
+            Source::One => Source::One,
+            Source::Range(range) => Source::Range(*range),
+            Source::Matrix(matrix) => Source::Matrix(matrix.clone()),
+            Source::Files(files) => {
+                let file = |file: &InputFile<Content>| {
+                    Ok(InputFile { name: file.name.clone(), content: self.own(&file.content)? })
+                };
+                Source::Files(files.iter().map(file).collect::<Result<_, _>>()?)
+            }
+            Source::Pieces(files) => {
+                let cut = |file: &CutFile<HostPieces>| {
+                    let pieces = (0..file.pieces.count()).map(|i| self.own(&file.pieces.piece(i)));
+                    let pieces = pieces.collect::<Result<_, _>>()?;
+                    Ok(CutFile {
+                        name: file.name.clone(),
+                        part: file.part.clone(),
+                        pieces,
+                        first: file.first,
+                    })
+                };
+                Source::Pieces(files.iter().map(cut).collect::<Result<_, _>>()?)
+            }
+        })
+    }
+
+    /// The blob of a content that may occur again.
+    fn known(&mut self, content: &Content) -> Result<BlobRef, SealError<E>> {
+        if let Some(known) = self.known.get(content) {
+            return Ok(*known);
+        }
+        let blob = self.ask(content)?;
+        self.known.insert(content.clone(), blob);
+        Ok(blob)
+    }
+
+    /// The blob of one task's input, which is no other task's.
+    fn own(&mut self, content: &Content) -> Result<BlobRef, SealError<E>> {
+        let whole = matches!(content.segments.as_slice(), [Segment::File { offset: 0, .. }]);
+        match self.known.get(content).filter(|_| whole) {
+            Some(known) => Ok(*known),
+            None => self.ask(content),
+        }
+    }
+
+    fn ask(&mut self, content: &Content) -> Result<BlobRef, SealError<E>> {
+        let blob = (self.hash)(content).map_err(SealError::Content)?;
+        let expected = content.len();
+        if blob.len != expected {
+            return Err(SealError::Length { expected, found: blob.len });
+        }
+        Ok(blob)
+    }
+}
