@@ -1,0 +1,323 @@
+//! How bytes of this host become blobs.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bao_tree::io::{outboard::PreOrderOutboard, sync::outboard};
+use bytes::Bytes;
+use tidemill_types::{BlobId, Content, Segment};
+
+use super::{
+    BlobError, BlobRef, Blobs, Inner, Pin, Reservation, blocking,
+    disk::{self, Stamp, bytes_on_disk, tree_of},
+    index::Place,
+};
+
+/// What becomes of a file whose content becomes a blob.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FileMode {
+    /// It is copied.
+    Copy,
+    /// It stays where it is and holds the blob, until its owner changes it.
+    Reference,
+}
+
+impl Blobs {
+    /// Makes a blob of these bytes. On return it is pinned, and all of it is durable.
+    ///
+    /// # Errors
+    /// [`BlobError::OverBudget`], [`BlobError::Disk`]
+    pub async fn import_bytes(&self, bytes: impl Into<Bytes>, pin: &Pin) -> Result<BlobRef, BlobError> {
+        let (inner, pin, bytes) = (self.0.clone(), pin.clone(), bytes.into());
+        blocking(move || {
+            let blob = BlobRef { id: BlobId::of(&bytes), len: bytes.len() as u64 };
+            if inner.pin_present(&pin, blob.id)? {
+                return Ok(blob);
+            }
+            copy_in(&inner, &bytes[..], blob.len, Path::new("memory"), &pin)
+        })
+        .await
+    }
+
+    /// Makes a blob of a file. On return it is pinned, and all of it is durable.
+    ///
+    /// # Errors
+    /// [`BlobError`]; the file's are [`BlobError::Source`], [`BlobError::NotAFile`] and [`BlobError::Changed`].
+    pub async fn import_file(&self, path: &Path, mode: FileMode, pin: &Pin) -> Result<BlobRef, BlobError> {
+        let (inner, pin, path) = (self.0.clone(), pin.clone(), path.to_owned());
+        blocking(move || {
+            let error = |source| BlobError::Source { path: path.clone(), source };
+            // Looked at before it is opened, since to open a pipe may wait for ever.
+            if !std::fs::metadata(&path).map_err(error)?.is_file() {
+                return Err(BlobError::NotAFile(path));
+            }
+            let file = File::open(&path).map_err(error)?;
+            let stamp = Stamp::of(&file.metadata().map_err(error)?);
+            match mode {
+                FileMode::Copy => copy_in(&inner, file, stamp.len, &path, &pin),
+                FileMode::Reference => link_in(&inner, &file, stamp, &path, &pin),
+            }
+        })
+        .await
+    }
+
+    /// Makes a blob of content: segments one after another. On return it is pinned, and all of it is durable.
+    ///
+    /// # Errors
+    /// [`BlobError`]; the files' are [`BlobError::Source`] and [`BlobError::Changed`].
+    pub async fn import_content(&self, content: &Content, pin: &Pin) -> Result<BlobRef, BlobError> {
+        let (inner, pin, content) = (self.0.clone(), pin.clone(), content.clone());
+        blocking(move || {
+            let name = content.segments.iter().find_map(|segment| match segment {
+                Segment::File { path, .. } => Some(path.clone()),
+                Segment::Bytes(_) => None,
+            });
+            let name = name.unwrap_or_else(|| "memory".into());
+            copy_in(&inner, Segments::new(&content), content.len(), &name, &pin)
+        })
+        .await
+    }
+}
+
+impl Inner {
+    /// Pins the blob durably if it is here.
+    pub(super) fn pin_present(&self, pin: &Pin, id: BlobId) -> Result<bool, BlobError> {
+        let present = {
+            let mut index = self.index();
+            index.touch(id);
+            index.pin(pin, id)
+        };
+        if present {
+            self.pin_files.add(pin, id)?;
+        }
+        Ok(present)
+    }
+
+    /// Takes in a blob whose files are whole and synced, pinned and durable.
+    pub(super) fn take_in(
+        &self,
+        blob: BlobRef,
+        files: &Draft,
+        link: Option<Link<'_>>,
+        pin: &Pin,
+        room: &mut Reservation,
+    ) -> Result<(), BlobError> {
+        let BlobRef { id, len } = blob;
+        let linked = link.is_some();
+        {
+            let mut index = self.index();
+            // Before what the blob takes is added, so that it never counts twice.
+            room.settle(&mut index);
+            if index.get(id).is_none() {
+                let tree = (tree_of(len).outboard_size() > 0).then_some(files.tree.as_path());
+                match link {
+                    None => {
+                        self.folder.install(id, &files.data, tree)?;
+                        index.insert(id, len, bytes_on_disk(len), Place::Owned);
+                    }
+                    Some(Link { path, stamp }) => {
+                        self.folder.install_link(id, tree, path, stamp)?;
+                        let place = Place::Linked { path: path.to_owned(), stamp };
+                        index.insert(id, len, tree_of(len).outboard_size(), place);
+                    }
+                }
+            }
+            index.pin(pin, id);
+        }
+        self.folder.sync(linked)?;
+        self.pin_files.add(pin, id)
+    }
+}
+
+/// A file that holds a blob.
+pub(super) struct Link<'a> {
+    path: &'a Path,
+    stamp: Stamp,
+}
+
+/// The files of a blob that is not whole yet. Removed when dropped, unless they are elsewhere by then.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub data: PathBuf,
+    pub tree: PathBuf,
+}
+
+impl Draft {
+    fn new(inner: &Inner) -> Result<Self, BlobError> {
+        Ok(Self { data: inner.folder.draft()?, tree: inner.folder.draft()? })
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        disk::remove(&self.data);
+        disk::remove(&self.tree);
+    }
+}
+
+/// Reads `len` bytes into a blob. `name` is what errors call the reader.
+fn copy_in(
+    inner: &Arc<Inner>,
+    source: impl Read,
+    len: u64,
+    name: &Path,
+    pin: &Pin,
+) -> Result<BlobRef, BlobError> {
+    let mut room = inner.reserve(bytes_on_disk(len))?;
+    let draft = Draft::new(inner)?;
+    let data = make(&draft.data)?;
+    let mut tee = Tee { source, copy: &data, read_failed: false };
+    let hashed = hash(&mut tee, len, &draft.tree);
+    let blob = match hashed {
+        Ok(id) => BlobRef { id, len },
+        Err(Failure::Reading(source)) if tee.read_failed => return Err(source_error(name, source)),
+        Err(Failure::Reading(source)) => return Err(BlobError::disk("write", &draft.data, source)),
+        Err(Failure::Tree(error)) => return Err(error),
+    };
+    data.sync_all().map_err(|source| BlobError::disk("sync", &draft.data, source))?;
+    inner.take_in(blob, &draft, None, pin, &mut room)?;
+    Ok(blob)
+}
+
+/// Makes a blob of a file that stays where it is.
+fn link_in(
+    inner: &Arc<Inner>,
+    file: &File,
+    stamp: Stamp,
+    path: &Path,
+    pin: &Pin,
+) -> Result<BlobRef, BlobError> {
+    let len = stamp.len;
+    let read_error = |source| source_error(path, source);
+    let path = path.canonicalize().map_err(read_error)?;
+    let mut room = inner.reserve(tree_of(len).outboard_size())?;
+    let draft = Draft::new(inner)?;
+    let id = hash(file, len, &draft.tree).map_err(|failure| match failure {
+        Failure::Reading(source) => source_error(&path, source),
+        Failure::Tree(error) => error,
+    })?;
+    let after = Stamp::of_path(&path).map_err(|source| source_error(&path, source))?;
+    if after != stamp {
+        return Err(BlobError::Changed(path));
+    }
+    let blob = BlobRef { id, len };
+    inner.take_in(blob, &draft, Some(Link { path: &path, stamp }), pin, &mut room)?;
+    Ok(blob)
+}
+
+/// Why bytes could not be hashed.
+enum Failure {
+    Reading(io::Error),
+    Tree(BlobError),
+}
+
+/// The name of the next `len` bytes, and their hash tree, synced, in a file of this name if they are many enough to
+/// have one.
+fn hash(source: impl Read, len: u64, tree_path: &Path) -> Result<BlobId, Failure> {
+    let tree = tree_of(len);
+    // Told apart from a failure to read by asking the tree's file, which is the only other one.
+    let file = if tree.outboard_size() > 0 { Some(make(tree_path).map_err(Failure::Tree)?) } else { None };
+    let mut nodes = Vec::new();
+    let root = blake3::Hash::from_bytes([0; 32]);
+    let hash = match &file {
+        None => {
+            // One group: its hash is that of the bytes.
+            source.take(len).read_to_end(&mut nodes).map_err(Failure::Reading)?;
+            if (nodes.len() as u64) < len {
+                return Err(Failure::Reading(io::ErrorKind::UnexpectedEof.into()));
+            }
+            blake3::hash(&nodes)
+        }
+        Some(file) => {
+            nodes.resize(usize::try_from(tree.outboard_size()).map_err(too_large)?, 0);
+            let made = outboard(source, tree, PreOrderOutboard { root, tree, data: &mut nodes[..] });
+            let hash = made.map_err(Failure::Reading)?;
+            let mut file = file;
+            file.write_all(&nodes)
+                .and_then(|()| file.sync_all())
+                .map_err(|source| Failure::Tree(BlobError::disk("write", tree_path, source)))?;
+            hash
+        }
+    };
+    Ok(BlobId::from_hash(hash))
+}
+
+fn too_large(_: std::num::TryFromIntError) -> Failure {
+    Failure::Reading(io::ErrorKind::OutOfMemory.into())
+}
+
+fn make(path: &Path) -> Result<File, BlobError> {
+    let file = OpenOptions::new().write(true).create_new(true).open(path);
+    file.map_err(|source| BlobError::disk("make", path, source))
+}
+
+/// A file shorter than it was is one that changed.
+fn source_error(path: &Path, source: io::Error) -> BlobError {
+    if source.kind() == io::ErrorKind::UnexpectedEof {
+        return BlobError::Changed(path.to_owned());
+    }
+    BlobError::Source { path: path.to_owned(), source }
+}
+
+/// Copies what is read, and knows whether reading it was what failed.
+struct Tee<'a, R> {
+    source: R,
+    copy: &'a File,
+    read_failed: bool,
+}
+
+impl<R: Read> Read for Tee<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read_failed = true;
+        let read = self.source.read(buffer)?;
+        // The end of the source, where more is wanted, is the reader's failure too.
+        self.read_failed = read == 0;
+        self.copy.write_all(&buffer[..read])?;
+        Ok(read)
+    }
+}
+
+/// Reads content segment by segment.
+struct Segments<'a> {
+    rest: std::slice::Iter<'a, Segment>,
+    current: Option<Box<dyn Read + 'a>>,
+    left: u64,
+}
+
+impl<'a> Segments<'a> {
+    fn new(content: &'a Content) -> Self {
+        Self { rest: content.segments.iter(), current: None, left: 0 }
+    }
+}
+
+impl Read for Segments<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.left == 0 {
+            let Some(next) = self.rest.next() else { return Ok(0) };
+            self.left = next.len();
+            self.current = Some(match next {
+                Segment::Bytes(bytes) => Box::new(&bytes[..]),
+                Segment::File { path, offset, len } => Box::new(open_range(path, *offset, *len)?),
+            });
+        }
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let Some(current) = &mut self.current else { return Ok(0) };
+        let read = current.read(&mut buffer[..most])?;
+        if read == 0 && most > 0 {
+            // A shorter file must not pull the segments after it forward.
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.left -= read as u64;
+        Ok(read)
+    }
+}
+
+fn open_range(path: &Path, offset: u64, len: u64) -> io::Result<impl Read> {
+    let mut file = File::open(path)?;
+    io::Seek::seek(&mut file, io::SeekFrom::Start(offset))?;
+    Ok(file.take(len))
+}

@@ -1,0 +1,107 @@
+//! How blobs are given away.
+
+use std::{sync::Arc, time::Duration};
+
+use bao_tree::ChunkRanges;
+use iroh_blobs::protocol::Request;
+use tidemill_types::{BlobId, NodeId};
+use tokio::{task::JoinSet, time::timeout};
+
+use super::{Blobs, blocking, encode::Encoder};
+use crate::endpoint::{Connection, RecvStream, SendStream, peer};
+
+/// How long a request may take to arrive: it is a few bytes.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The code of a stream that ends before its blob does.
+const CUT_SHORT: u32 = 3;
+
+impl Blobs {
+    /// Answers what the other side asks for on a connection of [`super::BLOBS_ALPN`], whoever dialed, until the
+    /// connection ends: whole blobs that `allow` lets it have, at most `max_streams` at once. What it may not have
+    /// and what is not here look the same to it.
+    pub async fn serve<A>(&self, connection: Connection, allow: A, max_streams: usize)
+    where
+        A: Fn(NodeId, BlobId) -> bool + Send + Sync + 'static,
+    {
+        let node = peer(&connection);
+        let allow = Arc::new(move |id| allow(node, id));
+        let mut streams = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = connection.accept_bi(), if streams.len() < max_streams => match accepted {
+                    Ok((send, recv)) => {
+                        streams.spawn(answer(self.clone(), send, recv, allow.clone(), node));
+                    }
+                    Err(_) => break,
+                },
+                Some(ended) = streams.join_next() => {
+                    if let Err(error) = ended {
+                        tracing::error!(peer = %node.short(), %error, "giving a blob away failed");
+                    }
+                }
+                _ = connection.closed() => break,
+            }
+        }
+        // Without the connection the streams end by themselves.
+        while streams.join_next().await.is_some() {}
+    }
+
+    /// The request's answer, if there is one: a blob is either here, whole and as it was, or not here.
+    async fn encoder(&self, id: BlobId, ranges: ChunkRanges) -> Option<Encoder> {
+        let len = self.has(id)?;
+        let data = self.path(id)?;
+        let tree = self.0.folder.tree(id);
+        match blocking(move || Encoder::open(&data, &tree, len, ranges)).await {
+            Ok(encoder) => encoder,
+            Err(error) => {
+                tracing::warn!(blob = %id, %error, "cannot read a blob that is here");
+                None
+            }
+        }
+    }
+}
+
+async fn answer<A>(blobs: Blobs, mut send: SendStream, mut recv: RecvStream, allow: Arc<A>, node: NodeId)
+where
+    A: Fn(BlobId) -> bool + Send + Sync + 'static,
+{
+    let request = timeout(REQUEST_PATIENCE, Request::read_async(&mut recv)).await;
+    let Ok(Ok((Request::Get(request), _))) = request else {
+        tracing::debug!(peer = %node.short(), "not a request for a blob");
+        let _ = send.reset(CUT_SHORT.into());
+        return;
+    };
+    let id = BlobId::from_hash(request.hash.into());
+    let encoder = match request.ranges.as_single() {
+        Some((0, ranges)) if allow(id) => blobs.encoder(id, ranges.clone()).await,
+        _ => None,
+    };
+    // Nothing at all means: not here.
+    let Some(encoder) = encoder else {
+        tracing::debug!(peer = %node.short(), blob = %id, "not here for this node");
+        let _ = send.finish();
+        return;
+    };
+    if let Err(reason) = stream(&mut send, encoder, blobs.0.options.stall).await {
+        tracing::debug!(peer = %node.short(), blob = %id, reason, "cut short");
+        let _ = send.reset(CUT_SHORT.into());
+    }
+}
+
+async fn stream(send: &mut SendStream, mut encoder: Encoder, stall: Duration) -> Result<(), &'static str> {
+    loop {
+        let (back, batch) = blocking(move || {
+            let batch = encoder.next_batch();
+            (encoder, batch)
+        })
+        .await;
+        encoder = back;
+        let batch = batch.map_err(|_| "its file cannot be read")?;
+        if batch.is_empty() {
+            return send.finish().map_err(|_| "the other side stopped it");
+        }
+        let sent = timeout(stall, send.write_all(&batch)).await.map_err(|_| "the other side keeps still")?;
+        sent.map_err(|_| "the other side stopped it")?;
+    }
+}

@@ -1,0 +1,358 @@
+//! A node on the network: an iroh endpoint that needs no relay, no name service and no internet.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use iroh::{
+    Endpoint, EndpointAddr, PublicKey, RelayMode, SecretKey, Signature, Watcher,
+    endpoint::{
+        ConnectError as IrohConnectError, ConnectingError, ConnectionError, PortmapperConfig,
+        QuicTransportConfig, VarInt, presets,
+    },
+};
+use tidemill_types::NodeId;
+use tokio::time::{Instant, timeout, timeout_at};
+
+pub use iroh::endpoint::{Connection, RecvStream, SendStream};
+
+use crate::ticket::{MAX_ADDRESSES, Pass, Ticket, TicketError};
+
+/// How much one stream may have under way: a second of 16 Mbit/s, or 1 Gbit/s over a round trip of 16 ms.
+const STREAM_WINDOW: u32 = 2 << 20;
+
+/// How much one connection may have under way, and so the most that a peer can make this node keep for it.
+const CONNECTION_WINDOW: u32 = 8 << 20;
+
+/// The TLS alert `no_application_protocol` as a QUIC error: 0x100 and the alert's number.
+const NO_SUCH_PROTOCOL: u64 = 0x100 + 120;
+
+/// Where a node listens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bind {
+    /// On all interfaces. Port 0: one that the system chooses.
+    Everywhere {
+        /// The UDP port.
+        port: u16,
+    },
+    /// On 127.0.0.1 alone, for networks within one host.
+    Loopback {
+        /// The UDP port.
+        port: u16,
+    },
+    /// On one address.
+    At(SocketAddr),
+}
+
+/// How a node behaves on the network.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    /// Where it listens.
+    pub bind: Bind,
+    /// The protocols that it accepts.
+    pub protocols: Vec<Vec<u8>>,
+    /// A connection on which nothing was heard for so long is dead. At most 15 s of it count: iroh gives a path up
+    /// then.
+    pub idle_timeout: Duration,
+    /// How often a quiet connection says that it is there. At most 5 s.
+    pub keep_alive: Duration,
+    /// How long dialing may take.
+    pub connect_timeout: Duration,
+    /// How many streams the other side may have open at once on one connection.
+    pub max_streams: u32,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        Self {
+            bind: Bind::Everywhere { port: 0 },
+            protocols: Vec::new(),
+            idle_timeout: Duration::from_secs(15),
+            keep_alive: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(10),
+            max_streams: 64,
+        }
+    }
+}
+
+/// A node that could not start to listen.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The address is taken, not of this host, or forbidden.
+    #[error("cannot listen on {bind:?}")]
+    Listen {
+        /// Where.
+        bind: Bind,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The idle timeout is longer than the protocol can say.
+    #[error("an idle timeout of {0:?} is too long")]
+    IdleTimeout(Duration),
+}
+
+/// A node that could not be reached.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The ticket's node is no public key.
+    #[error("{0} is not the name of a node")]
+    NotANode(NodeId),
+    /// The ticket's node is this one.
+    #[error("{0} is this node itself")]
+    Itself(NodeId),
+    /// Nobody answered.
+    #[error("node {} did not answer at {} within {waited:?}", .node.short(), list(.addresses))]
+    NoAnswer {
+        /// Whom.
+        node: NodeId,
+        /// Where it was looked for.
+        addresses: Vec<SocketAddr>,
+        /// How long.
+        waited: Duration,
+    },
+    /// Somebody answered, and does not speak the protocol.
+    #[error("node {} does not speak {protocol}", .node.short())]
+    NoSuchProtocol {
+        /// Who.
+        node: NodeId,
+        /// What it was asked for.
+        protocol: String,
+    },
+    /// The connection failed.
+    #[error("cannot connect to node {}", .node.short())]
+    Failed {
+        /// Whom to.
+        node: NodeId,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl ConnectError {
+    /// Whether the same attempt may succeed later, without anything changed on this side.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::NoAnswer { .. } | Self::Failed { .. })
+    }
+}
+
+/// A connection that came in and did not come about. Of interest to nobody but a log.
+#[derive(Debug, thiserror::Error)]
+#[error("a connection that came in failed")]
+pub struct IncomingError(#[source] Box<dyn std::error::Error + Send + Sync>);
+
+/// This node's place on the network. Clones are the same node.
+#[derive(Clone, Debug)]
+pub struct Node {
+    endpoint: Endpoint,
+    bind: Bind,
+    connect_timeout: Duration,
+}
+
+/// A connection that comes in. To be awaited in a task of its own, so that nobody waits for a slow dialer.
+#[derive(Debug)]
+pub struct Incoming(iroh::endpoint::Incoming);
+
+impl Node {
+    /// Starts to listen under this secret key.
+    ///
+    /// # Errors
+    /// [`BindError`]
+    pub async fn bind(secret: &[u8; 32], options: NodeOptions) -> Result<Self, BindError> {
+        let NodeOptions { bind, protocols, idle_timeout, keep_alive, connect_timeout, max_streams } = options;
+        let idle = idle_timeout.try_into().map_err(|_| BindError::IdleTimeout(idle_timeout))?;
+        let keep_alive = keep_alive.min(Duration::from_secs(5));
+        let transport = QuicTransportConfig::builder()
+            .max_idle_timeout(Some(idle))
+            .default_path_max_idle_timeout(idle_timeout.min(Duration::from_secs(15)))
+            .keep_alive_interval(keep_alive)
+            .default_path_keep_alive_interval(keep_alive)
+            .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+            .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
+            .send_window(u64::from(CONNECTION_WINDOW))
+            .max_concurrent_bidi_streams(VarInt::from_u32(max_streams))
+            .max_concurrent_uni_streams(VarInt::from_u32(0))
+            .build();
+        let builder = Endpoint::builder(presets::Minimal)
+            .secret_key(SecretKey::from_bytes(secret))
+            .alpns(protocols)
+            .relay_mode(RelayMode::Disabled)
+            .portmapper_config(PortmapperConfig::Disabled)
+            .transport_config(transport);
+        let listen_error = |source| BindError::Listen { bind, source };
+        let builder = match address_of(bind) {
+            // Both families at the same port where the system allows it; IPv6 may be missing.
+            None => builder,
+            Some(address) => {
+                let builder =
+                    if address.ip().is_unspecified() { builder } else { builder.clear_ip_transports() };
+                builder.bind_addr(address).map_err(|error| listen_error(error.into()))?
+            }
+        };
+        let endpoint = builder.bind().await.map_err(|error| listen_error(error.into()))?;
+        Ok(Self { endpoint, bind, connect_timeout })
+    }
+
+    /// Its name.
+    pub fn id(&self) -> NodeId {
+        NodeId(*self.endpoint.id().as_bytes())
+    }
+
+    /// Signs with the node's ed25519 key. What is signed must say itself what it is, or it could be taken for
+    /// something else.
+    pub fn sign(&self, bytes: &[u8]) -> [u8; 64] {
+        self.endpoint.secret_key().sign(bytes).to_bytes()
+    }
+
+    /// Dials the ticket's node.
+    ///
+    /// # Errors
+    /// [`ConnectError`]
+    pub async fn connect(&self, ticket: &Ticket, protocol: &[u8]) -> Result<Connection, ConnectError> {
+        let node = ticket.node();
+        let key = PublicKey::from_bytes(&node.0).map_err(|_| ConnectError::NotANode(node))?;
+        if node == self.id() {
+            return Err(ConnectError::Itself(node));
+        }
+        let address =
+            ticket.addresses().iter().fold(EndpointAddr::new(key), |all, one| all.with_ip_addr(*one));
+        match timeout(self.connect_timeout, self.endpoint.connect(address, protocol)).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => Err(self.refine(error, ticket, protocol)),
+            Err(_) => Err(self.no_answer(ticket)),
+        }
+    }
+
+    fn refine(&self, error: IrohConnectError, ticket: &Ticket, protocol: &[u8]) -> ConnectError {
+        let cause = match &error {
+            IrohConnectError::Connection { source, .. }
+            | IrohConnectError::Connecting {
+                source: ConnectingError::ConnectionError { source, .. }, ..
+            } => Some(source),
+            _ => None,
+        };
+        match cause {
+            Some(ConnectionError::TimedOut) => self.no_answer(ticket),
+            Some(ConnectionError::ConnectionClosed(close))
+                if u64::from(close.error_code) == NO_SUCH_PROTOCOL =>
+            {
+                let protocol = String::from_utf8_lossy(protocol).into_owned();
+                ConnectError::NoSuchProtocol { node: ticket.node(), protocol }
+            }
+            _ => ConnectError::Failed { node: ticket.node(), source: error.into() },
+        }
+    }
+
+    fn no_answer(&self, ticket: &Ticket) -> ConnectError {
+        ConnectError::NoAnswer {
+            node: ticket.node(),
+            addresses: ticket.addresses().to_vec(),
+            waited: self.connect_timeout,
+        }
+    }
+
+    /// The next connection that comes in, or `None` once the node is closed.
+    pub async fn accept(&self) -> Option<Incoming> {
+        self.endpoint.accept().await.map(Incoming)
+    }
+
+    /// Where the node listens, the best address first: at most [`MAX_ADDRESSES`], and at least one. Waits for the
+    /// first for so long; a node on no network at all is at 127.0.0.1.
+    pub async fn addresses(&self, patience: Duration) -> Vec<SocketAddr> {
+        let bound = self.endpoint.bound_sockets();
+        let mut found: Vec<_> =
+            bound.iter().copied().filter(|address| !address.ip().is_unspecified()).collect();
+        if found.is_empty() {
+            found = self.discovered(patience).await;
+            // Programs on this host, and hosts without a network, reach it there.
+            let here = bound.iter().find(|address| address.is_ipv4());
+            found.truncate(MAX_ADDRESSES - 1);
+            found
+                .extend(here.map(|address| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port())));
+        }
+        found
+    }
+
+    async fn discovered(&self, patience: Duration) -> Vec<SocketAddr> {
+        let deadline = Instant::now() + patience;
+        let mut watcher = self.endpoint.watch_addr();
+        let mut current = watcher.get();
+        loop {
+            let mut found: Vec<_> = current.ip_addrs().copied().collect();
+            if !found.is_empty() {
+                found.sort_by_key(|address| (address.ip().is_loopback(), address.is_ipv6(), *address));
+                found.dedup();
+                return found;
+            }
+            match timeout_at(deadline, watcher.updated()).await {
+                Ok(Ok(next)) => current = next,
+                Ok(Err(_)) | Err(_) => return Vec::new(),
+            }
+        }
+    }
+
+    /// A ticket to this node.
+    ///
+    /// # Errors
+    /// [`TicketError::Addresses`] when the node listens nowhere, which is when it is closed.
+    pub async fn ticket(&self, pass: Pass, patience: Duration) -> Result<Ticket, TicketError> {
+        Ticket::new(self.id(), self.addresses(patience).await, pass)
+    }
+
+    /// Where it was asked to listen.
+    pub fn bound(&self) -> Bind {
+        self.bind
+    }
+
+    /// Ends all connections, tells the other sides so, and stops to listen.
+    pub async fn close(&self) {
+        self.endpoint.close().await;
+    }
+}
+
+impl Incoming {
+    /// Completes the handshake. The connection's protocol is one of those that the node accepts.
+    ///
+    /// # Errors
+    /// [`IncomingError`] when the dialer went away, or speaks none of them, and was told so.
+    pub async fn finish(self) -> Result<Connection, IncomingError> {
+        self.0.await.map_err(|error| IncomingError(error.into()))
+    }
+
+    /// Turns it away before any work is done for it.
+    pub fn refuse(self) {
+        self.0.refuse();
+    }
+}
+
+/// Who is at the other end, proven by the handshake.
+pub fn peer(connection: &Connection) -> NodeId {
+    NodeId(*connection.remote_id().as_bytes())
+}
+
+/// Whether the node with this name signed these bytes.
+pub fn verify(node: NodeId, bytes: &[u8], signature: &[u8; 64]) -> bool {
+    PublicKey::from_bytes(&node.0)
+        .is_ok_and(|key| key.verify(bytes, &Signature::from_bytes(signature)).is_ok())
+}
+
+/// Ends a stream and waits, for so long, until the other side has all of it. Whoever closes a connection right
+/// after its last words should call this before, since closing drops what is still under way.
+pub async fn finish(stream: &mut SendStream, patience: Duration) {
+    if stream.finish().is_ok() {
+        let _ = timeout(patience, stream.stopped()).await;
+    }
+}
+
+fn address_of(bind: Bind) -> Option<SocketAddr> {
+    match bind {
+        Bind::Everywhere { port: 0 } => None,
+        Bind::Everywhere { port } => Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)),
+        Bind::Loopback { port } => Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)),
+        Bind::At(address) => Some(address),
+    }
+}
+
+fn list(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ")
+}

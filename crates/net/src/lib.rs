@@ -1,0 +1,13 @@
+//! The network: endpoint, tickets, the session protocol, blobs.
+
+#![warn(missing_docs)]
+
+pub mod blobs;
+pub mod client;
+pub mod endpoint;
+pub mod frame;
+pub mod key;
+pub mod opening;
+pub mod session;
+pub mod ticket;
+pub mod wire;

@@ -1,0 +1,133 @@
+//! What nodes say to each other in a session: version 1 of the protocol.
+//!
+//! The dialer opens one stream. The first frame each way is an [`crate::Opening`] with a [`Hello`] and its answer
+//! with a [`Welcome`], whose form outlives versions; after that frames are postcard messages: [`FromProvider`] and
+//! [`ToProvider`] when the dialer is a provider, [`Call`] and [`Answer`] when it is a requester. Every list and
+//! text has a bound here that a receiver checks ([`Bounded`]); a peer that breaks one is cut off.
+
+mod provider;
+mod requester;
+
+use serde::{Deserialize, Serialize};
+use tidemill_types::{Chain, KeyBinding, LeaseId, Millis, Offer};
+
+pub use self::{
+    provider::{
+        FromProvider, Lease, LogBody, MAX_CREDITS, MAX_INLINE_BYTES, MAX_LEASE_INLINE_BYTES, OutputBody,
+        ResultBatch, ReturnReason, Source, TaskResult, ToProvider,
+    },
+    requester::{
+        Answer, Attempt, Call, Contribution, Explanation, JobPhase, JobReport, MAX_CALLS_IN_FLIGHT, MAX_PAGE,
+        OutputPiece, ProviderReport, Refusal, Reply, Request, SpecBody, TaskPhase, TaskReport,
+    },
+};
+
+/// The name of the session protocol in the handshake of a connection.
+pub const SESSION_ALPN: &[u8] = b"tidemill/session/1";
+
+/// The versions of the session protocol that this build speaks: the first and the last.
+pub const SESSION_VERSIONS: (u32, u32) = (1, 1);
+
+/// The longest frame of a session. What is longer travels as a blob.
+pub const MAX_FRAME_BYTES: usize = 4 << 20;
+
+/// The longest text that a node may say about itself, in bytes.
+pub const MAX_WORDS_BYTES: usize = 256;
+
+/// The first words of a dialer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Hello {
+    /// The pass of the ticket that it joins with.
+    pub pass: [u8; 16],
+    /// Name and version of its program, for logs.
+    pub software: String,
+    /// Its result key and its node key vouch for each other.
+    pub binding: KeyBinding,
+    /// What it comes for.
+    pub role: Role,
+}
+
+/// What a dialer comes for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Role {
+    /// To lend a machine.
+    Provider {
+        /// What it lends.
+        offer: Offer,
+        /// How many leases it may hold at once.
+        credits: u32,
+        /// The leases that it holds from an earlier session, results that were not settled among them.
+        held: Vec<LeaseId>,
+    },
+    /// To have jobs run.
+    Requester,
+}
+
+/// The answer of a coordinator that takes the dialer in.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Welcome {
+    /// Name and version of its program, for logs.
+    pub software: String,
+    /// Its result key and its node key vouch for each other.
+    pub binding: KeyBinding,
+    /// The ledger that results are signed for.
+    pub chain: Chain,
+    /// How often each side says that it is there.
+    pub heartbeat: Millis,
+    /// A provider that was not heard of for so long loses its leases.
+    pub lease: Millis,
+}
+
+/// A message whose lists and texts have bounds.
+pub trait Bounded {
+    /// Whether every bound holds; what is wrong otherwise.
+    ///
+    /// # Errors
+    /// [`OutOfBounds`] names the first one that does not.
+    fn check(&self) -> Result<(), OutOfBounds>;
+}
+
+/// A message that breaks a bound of the protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{what} is {found}; at most {most} is allowed")]
+pub struct OutOfBounds {
+    /// What is too long or too much.
+    pub what: &'static str,
+    /// How long or how much it is.
+    pub found: usize,
+    /// The bound.
+    pub most: usize,
+}
+
+fn at_most(what: &'static str, found: usize, most: usize) -> Result<(), OutOfBounds> {
+    if found > most { Err(OutOfBounds { what, found, most }) } else { Ok(()) }
+}
+
+impl Bounded for Hello {
+    fn check(&self) -> Result<(), OutOfBounds> {
+        at_most("the name of the software", self.software.len(), MAX_WORDS_BYTES)?;
+        let Role::Provider { offer, credits, held } = &self.role else { return Ok(()) };
+        check_offer(offer)?;
+        at_most("the number of credits", *credits as usize, MAX_CREDITS as usize)?;
+        // Leases that wait, run, or have results that are not settled: never more than twice the credits.
+        at_most("the number of leases held", held.len(), 2 * MAX_CREDITS as usize)
+    }
+}
+
+impl Bounded for Welcome {
+    fn check(&self) -> Result<(), OutOfBounds> {
+        at_most("the name of the software", self.software.len(), MAX_WORDS_BYTES)
+    }
+}
+
+/// The most slots of one provider.
+const MAX_SLOTS: usize = 4096;
+
+fn check_offer(offer: &Offer) -> Result<(), OutOfBounds> {
+    at_most("the name of the provider", offer.name.len(), MAX_WORDS_BYTES)?;
+    at_most("the number of slots", offer.slots as usize, MAX_SLOTS)?;
+    at_most("the number of kinds", offer.kinds.len(), 16)?;
+    at_most("the number of float classes", offer.floats.len(), 16)?;
+    let class = offer.hardware_class.as_ref().map_or(0, String::len);
+    at_most("the name of the hardware class", class, MAX_WORDS_BYTES)
+}

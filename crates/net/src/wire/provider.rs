@@ -1,0 +1,250 @@
+//! Between a coordinator and a provider.
+
+use serde::{Deserialize, Serialize};
+use tidemill_types::{BlobSource, Claim, JobId, LeaseId, Millis, Offer, Signature65, TaskNumber, TaskSpec};
+
+use super::{Bounded, MAX_WORDS_BYTES, OutOfBounds, at_most, check_offer};
+
+/// The most leases that one provider may hold at once.
+pub const MAX_CREDITS: u32 = 4096;
+
+/// Outputs and logs up to this size travel in a message, larger ones as blobs.
+pub const MAX_INLINE_BYTES: usize = 16 << 10;
+
+/// The inputs of one lease that travel in the message have at most so many bytes together.
+pub const MAX_LEASE_INLINE_BYTES: usize = 256 << 10;
+
+/// The most results of one batch.
+const MAX_RESULTS: usize = 256;
+
+/// What a coordinator says to a provider.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum ToProvider {
+    /// Attempts to make, in this order.
+    Leases(Vec<Lease>),
+    /// All results of the batch with this sequence number are durable, or of no use: the provider may forget them
+    /// and the blobs that they name.
+    Settled {
+        /// The batch.
+        sequence: u64,
+    },
+    /// These leases are of no use any more. Results for them are not wanted.
+    Cancel(Vec<LeaseId>),
+    /// The coordinator is there.
+    Heartbeat {
+        /// Why the provider has no work, when it has none.
+        idle: Option<String>,
+    },
+    /// The coordinator ends the session.
+    Bye {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// One attempt at a task.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Lease {
+    /// Its number.
+    pub id: LeaseId,
+    /// Proves to the coordinator, once it has forgotten the lease, that it was given to this provider.
+    pub seal: [u8; 16],
+    /// The job.
+    pub job: JobId,
+    /// The task.
+    pub task: TaskNumber,
+    /// All that determines the result.
+    pub spec: TaskSpec,
+    /// The length of the program in bytes.
+    pub program_len: u64,
+    /// Where the bytes of each of `spec.inputs` are, in the same order.
+    pub sources: Vec<Source>,
+    /// The attempt must have ended after so long.
+    pub within: Millis,
+}
+
+/// Where an input's bytes are.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Source {
+    /// Here.
+    Inline(Vec<u8>),
+    /// In a blob that the coordinator has.
+    Blob(BlobSource),
+}
+
+/// What a provider says to its coordinator.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum FromProvider {
+    /// How many leases it may hold at once from now on. None: it drains.
+    Credits(u32),
+    /// What it offers now.
+    Offer(Offer),
+    /// Attempts that ended.
+    Results(ResultBatch),
+    /// Leases that it gives back without having run them.
+    Returned {
+        /// Which.
+        leases: Vec<LeaseId>,
+        /// Why.
+        reason: ReturnReason,
+    },
+    /// The provider is there.
+    Heartbeat {
+        /// Attempts that run now.
+        running: u32,
+        /// Leases that wait for a slot or for blobs.
+        waiting: u32,
+    },
+    /// It ends the session and holds nothing any more.
+    Bye,
+}
+
+/// Why a lease comes back.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ReturnReason {
+    /// The provider drains.
+    Draining,
+    /// Its owner's room for blobs does not hold the inputs, or its disk is full.
+    NoRoom,
+    /// A blob could not be fetched.
+    Fetch(String),
+    /// The coordinator asked for the end of it.
+    Cancelled,
+}
+
+/// Results under one signature.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ResultBatch {
+    /// The provider's running number of the batch within its life.
+    pub sequence: u64,
+    /// The results; their leaves, in this order, make the tree.
+    pub results: Vec<TaskResult>,
+    /// By the provider's result key, over the tree's root.
+    pub signature: Signature65,
+}
+
+/// What came of one attempt.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct TaskResult {
+    /// The lease.
+    pub lease: LeaseId,
+    /// The lease's seal.
+    pub seal: [u8; 16],
+    /// The hash of the leaf. The coordinator makes it again from what it leased and from the claim.
+    pub leaf: [u8; 32],
+    /// What came of it, as signed.
+    pub claim: Claim,
+    /// How long it ran, in microseconds. Not signed: nothing is decided by it alone.
+    pub wall_us: u64,
+    /// The output, where there is one.
+    pub output: Option<OutputBody>,
+    /// What the program wrote to standard error.
+    pub log: LogBody,
+}
+
+/// An output's archive.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum OutputBody {
+    /// Here.
+    Inline(Vec<u8>),
+    /// To be fetched from the provider, under the id and length of the claim.
+    Blob,
+}
+
+/// A log.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum LogBody {
+    /// Here, as a whole.
+    Whole(Vec<u8>),
+    /// Its end: the whole is too long to travel.
+    End {
+        /// The last [`MAX_INLINE_BYTES`] bytes.
+        bytes: Vec<u8>,
+        /// How many bytes come before them.
+        omitted: u64,
+    },
+}
+
+impl LogBody {
+    /// A log, shortened to its end where it is too long.
+    pub fn of(mut log: Vec<u8>) -> Self {
+        if log.len() <= MAX_INLINE_BYTES {
+            return Self::Whole(log);
+        }
+        let omitted = log.len() - MAX_INLINE_BYTES;
+        Self::End { bytes: log.split_off(omitted), omitted: omitted as u64 }
+    }
+
+    /// The bytes that are there.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Whole(bytes) | Self::End { bytes, .. } => bytes,
+        }
+    }
+}
+
+impl Bounded for FromProvider {
+    fn check(&self) -> Result<(), OutOfBounds> {
+        match self {
+            Self::Credits(credits) => {
+                at_most("the number of credits", *credits as usize, MAX_CREDITS as usize)
+            }
+            Self::Offer(offer) => check_offer(offer),
+            Self::Results(batch) => batch.check(),
+            Self::Returned { leases, reason } => {
+                at_most("the number of leases", leases.len(), MAX_CREDITS as usize)?;
+                let ReturnReason::Fetch(words) = reason else { return Ok(()) };
+                at_most("a reason", words.len(), MAX_WORDS_BYTES)
+            }
+            Self::Heartbeat { .. } | Self::Bye => Ok(()),
+        }
+    }
+}
+
+impl Bounded for ResultBatch {
+    fn check(&self) -> Result<(), OutOfBounds> {
+        at_most("the number of results", self.results.len(), MAX_RESULTS)?;
+        for result in &self.results {
+            if let Some(OutputBody::Inline(bytes)) = &result.output {
+                at_most("an output in a message", bytes.len(), MAX_INLINE_BYTES)?;
+            }
+            at_most("a log in a message", result.log.bytes().len(), MAX_INLINE_BYTES)?;
+            let class = result.claim.hardware_class.as_ref().map_or(0, String::len);
+            at_most("the name of the hardware class", class, MAX_WORDS_BYTES)?;
+        }
+        Ok(())
+    }
+}
+
+impl Bounded for ToProvider {
+    fn check(&self) -> Result<(), OutOfBounds> {
+        match self {
+            Self::Leases(leases) => {
+                at_most("the number of leases", leases.len(), MAX_CREDITS as usize)?;
+                leases.iter().try_for_each(|lease| {
+                    at_most("the number of sources", lease.sources.len(), lease.spec.inputs.len())?;
+                    at_most("the number of inputs", lease.spec.inputs.len(), lease.sources.len())
+                })
+            }
+            Self::Cancel(leases) => at_most("the number of leases", leases.len(), MAX_CREDITS as usize),
+            Self::Heartbeat { idle } => {
+                at_most("a reason", idle.as_ref().map_or(0, String::len), 4 * MAX_WORDS_BYTES)
+            }
+            Self::Bye { reason } => at_most("a reason", reason.len(), 4 * MAX_WORDS_BYTES),
+            Self::Settled { .. } => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_log_travels_as_its_end() {
+        assert_eq!(LogBody::of(b"short".to_vec()), LogBody::Whole(b"short".to_vec()));
+        let mut log = vec![b'a'; 3];
+        log.extend(vec![b'z'; MAX_INLINE_BYTES]);
+        assert_eq!(LogBody::of(log), LogBody::End { bytes: vec![b'z'; MAX_INLINE_BYTES], omitted: 3 });
+    }
+}

@@ -1,0 +1,401 @@
+//! Between a coordinator and a requester.
+
+use serde::{Deserialize, Serialize};
+use tidemill_types::{
+    Address, BlobRef, ByteSize, Failure, JobId, Millis, NodeId, Offer, SpecHash, TaskNumber, Usage,
+};
+
+use super::{Bounded, MAX_FRAME_BYTES, OutOfBounds, at_most};
+
+/// The most calls that one requester may have waiting for an answer.
+pub const MAX_CALLS_IN_FLIGHT: usize = 1024;
+
+/// The most entries of one answer.
+pub const MAX_PAGE: u32 = 1000;
+
+/// A request with the number that its answers carry.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Call {
+    /// Drawn by the requester; in use by one call at a time.
+    pub id: u64,
+    /// What is asked for.
+    pub request: Request,
+}
+
+/// What a requester may ask for. Jobs are its own alone.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// To run a job. Answered by [`Reply::Submitted`] once the job is durable; asking again with the same id and
+    /// job is harmless.
+    Submit {
+        /// The job's id, drawn by the requester.
+        job: JobId,
+        /// The job.
+        spec: SpecBody,
+        /// Whether [`Reply::Ended`] is to follow.
+        follow: bool,
+    },
+    /// How jobs stand, the newest first. Answered by [`Reply::Jobs`].
+    Jobs {
+        /// At most so many.
+        limit: u32,
+    },
+    /// How a job stands. Answered by [`Reply::Job`].
+    Job {
+        /// Which.
+        job: JobId,
+    },
+    /// To be told how a job stands whenever that changes: [`Reply::Job`] many times, then [`Reply::Ended`].
+    Watch {
+        /// Which.
+        job: JobId,
+    },
+    /// To end a job. Answered by [`Reply::Job`].
+    Cancel {
+        /// Which.
+        job: JobId,
+    },
+    /// To remove a job that has ended, with all that is kept of it. Answered by [`Reply::Removed`].
+    Remove {
+        /// Which.
+        job: JobId,
+    },
+    /// How a job's tasks stand, by number. Answered by [`Reply::Tasks`].
+    Tasks {
+        /// Which job.
+        job: JobId,
+        /// The first task.
+        from: TaskNumber,
+        /// At most so many.
+        limit: u32,
+    },
+    /// Outputs of finished tasks, by number. Answered by [`Reply::Outputs`].
+    Outputs {
+        /// Which job.
+        job: JobId,
+        /// The first task.
+        from: TaskNumber,
+        /// At most so many.
+        limit: u32,
+    },
+    /// What a task wrote to standard error. Answered by [`Reply::Log`].
+    Log {
+        /// Which job.
+        job: JobId,
+        /// Which task.
+        task: TaskNumber,
+    },
+    /// Why a job's tasks, or one of them, are where they are. Answered by [`Reply::Explained`].
+    Explain {
+        /// Which job.
+        job: JobId,
+        /// Which task; the job as a whole otherwise.
+        task: Option<TaskNumber>,
+    },
+    /// Who lends what. Answered by [`Reply::Providers`].
+    Providers,
+}
+
+/// An encoded `JobSpec` of the crate `job`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum SpecBody {
+    /// Here.
+    Inline(Vec<u8>),
+    /// To be fetched from the requester.
+    Blob(BlobRef),
+}
+
+/// An answer to a call.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Answer {
+    /// The call's number.
+    pub id: u64,
+    /// What came of it.
+    pub reply: Result<Reply, Refusal>,
+}
+
+/// What a coordinator answers.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Reply {
+    /// The job is durable.
+    Submitted,
+    /// A job's programs and inputs are on their way to the coordinator.
+    Fetching {
+        /// Bytes that are there.
+        done: ByteSize,
+        /// Bytes in all.
+        total: ByteSize,
+    },
+    /// Jobs.
+    Jobs(Vec<JobReport>),
+    /// A job.
+    Job(JobReport),
+    /// A followed or watched job has ended.
+    Ended(JobReport),
+    /// A job is gone.
+    Removed,
+    /// Tasks.
+    Tasks(Vec<TaskReport>),
+    /// Outputs. An empty list: there are no more.
+    Outputs(Vec<OutputPiece>),
+    /// A log.
+    Log {
+        /// Its end, or all of it.
+        bytes: Vec<u8>,
+        /// How many bytes before that were not kept.
+        omitted: u64,
+    },
+    /// An explanation.
+    Explained(Explanation),
+    /// Providers.
+    Providers(Vec<ProviderReport>),
+}
+
+/// Why a call was not done.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such job, or it is another's.
+    #[error("there is no such job")]
+    NoSuchJob,
+    /// There is no such task in the job, or nothing is known of it yet.
+    #[error("there is no such task, or nothing is known of it yet")]
+    NoSuchTask,
+    /// The job has not ended.
+    #[error("the job has not ended")]
+    NotEnded,
+    /// Another job has this id.
+    #[error("another job has this id")]
+    IdTaken,
+    /// The job is none that can be run.
+    #[error("the job is refused: {reason}")]
+    BadJob {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A program or input could not be had from the requester.
+    #[error("a program or input could not be fetched: {reason}")]
+    Fetch {
+        /// What went wrong.
+        reason: String,
+    },
+    /// The coordinator has too much to do, or no room.
+    #[error("the coordinator cannot take it: {reason}")]
+    Busy {
+        /// What it lacks.
+        reason: String,
+    },
+}
+
+/// How far a job is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum JobPhase {
+    /// It runs.
+    Running,
+    /// Every task is done.
+    Done,
+    /// A task failed for good.
+    Failed {
+        /// Which.
+        task: TaskNumber,
+        /// What people call it.
+        label: String,
+        /// Why.
+        failure: Failure,
+        /// How many attempts were made.
+        attempts: u32,
+    },
+    /// Its requester cancelled it.
+    Cancelled,
+    /// Its deadline passed.
+    Deadline,
+}
+
+/// A job as its requester sees it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct JobReport {
+    /// Its id.
+    pub job: JobId,
+    /// Its name.
+    pub name: String,
+    /// How far it is.
+    pub phase: JobPhase,
+    /// When it was submitted, in milliseconds since 1970.
+    pub submitted_ms: u64,
+    /// When it ended.
+    pub ended_ms: Option<u64>,
+    /// Tasks in all.
+    pub tasks: u64,
+    /// Of these, tasks of the map.
+    pub map_tasks: u64,
+    /// Tasks that are done.
+    pub done: u64,
+    /// Attempts that run or wait at a provider.
+    pub leased: u64,
+    /// Attempts that came to nothing: failures that are no evidence, expiries, leases given back.
+    pub lost_attempts: u64,
+    /// What the accepted attempts used.
+    pub usage: Usage,
+    /// Who did what.
+    pub contributions: Vec<Contribution>,
+    /// Why nothing is leased, when nothing is and there is something to do.
+    pub stuck: Option<String>,
+}
+
+/// What one provider did for a job.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Contribution {
+    /// The provider.
+    pub node: NodeId,
+    /// What its owner calls it; empty when that is not known any more.
+    pub name: String,
+    /// Accepted tasks.
+    pub tasks: u64,
+    /// How long they ran together.
+    pub busy: Millis,
+    /// Their fuel.
+    pub fuel: u64,
+    /// Attempts that came to nothing.
+    pub lost_attempts: u64,
+}
+
+/// A task as its requester sees it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct TaskReport {
+    /// Its number.
+    pub task: TaskNumber,
+    /// What people call it.
+    pub label: String,
+    /// How far it is.
+    pub phase: TaskPhase,
+    /// Attempts that came to nothing, as far as they are kept.
+    pub attempts: Vec<Attempt>,
+}
+
+/// How far a task is.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum TaskPhase {
+    /// It waits for a provider, or for its parts.
+    Waiting,
+    /// Providers have it.
+    Leased(Vec<NodeId>),
+    /// It is done.
+    Done {
+        /// By whom.
+        node: NodeId,
+        /// Under which account.
+        operator: Address,
+        /// The hash of its specification.
+        spec: SpecHash,
+        /// Its output.
+        output: BlobRef,
+        /// What it used.
+        usage: Usage,
+        /// How long it ran there, in microseconds.
+        wall_us: u64,
+    },
+}
+
+/// An attempt that came to nothing.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Attempt {
+    /// By whom.
+    pub node: NodeId,
+    /// When it ended, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// Why.
+    pub failure: Failure,
+}
+
+/// The output of one task.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OutputPiece {
+    /// The task.
+    pub task: TaskNumber,
+    /// Its output.
+    pub output: BlobRef,
+    /// The archive, when it is small; otherwise it is to be fetched as a blob.
+    pub inline: Option<Vec<u8>>,
+}
+
+/// Why tasks are where they are.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Explanation {
+    /// How the job or task stands, in a sentence.
+    pub summary: String,
+    /// For each provider, why it was or was not chosen, in a sentence.
+    pub providers: Vec<(NodeId, String)>,
+}
+
+/// A provider as the network sees it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ProviderReport {
+    /// Its node.
+    pub node: NodeId,
+    /// The account of its result key.
+    pub operator: Address,
+    /// What it offers.
+    pub offer: Offer,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// Leases that it holds.
+    pub leased: u64,
+    /// Tasks of it that were accepted since the coordinator began.
+    pub accepted: u64,
+    /// Attempts of it that came to nothing since then.
+    pub lost_attempts: u64,
+    /// Fuel a second of one of its slots, as observed; 0 before its first task.
+    pub observed_fuel_per_s: u64,
+    /// Why it has no work, when it has none.
+    pub idle: Option<String>,
+}
+
+impl Refusal {
+    /// Whether the same call may be answered otherwise later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Busy { .. } | Self::Fetch { .. })
+    }
+}
+
+impl JobPhase {
+    /// Whether nothing changes any more.
+    pub fn is_ended(&self) -> bool {
+        *self != Self::Running
+    }
+}
+
+/// The longest job that travels in a call.
+const MAX_INLINE_SPEC_BYTES: usize = 1 << 20;
+
+impl SpecBody {
+    /// Whether an encoded job may travel in the call.
+    pub fn fits_inline(encoded: &[u8]) -> bool {
+        encoded.len() <= MAX_INLINE_SPEC_BYTES
+    }
+}
+
+impl Bounded for Call {
+    fn check(&self) -> Result<(), OutOfBounds> {
+        match &self.request {
+            Request::Submit { spec: SpecBody::Inline(bytes), .. } => {
+                at_most("a job in a call", bytes.len(), MAX_INLINE_SPEC_BYTES)
+            }
+            Request::Jobs { limit } | Request::Tasks { limit, .. } | Request::Outputs { limit, .. } => {
+                at_most("the number of entries asked for", *limit as usize, MAX_PAGE as usize)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Bounded for Answer {
+    fn check(&self) -> Result<(), OutOfBounds> {
+        let Ok(reply) = &self.reply else { return Ok(()) };
+        match reply {
+            Reply::Jobs(list) => at_most("the number of jobs", list.len(), MAX_PAGE as usize),
+            Reply::Tasks(list) => at_most("the number of tasks", list.len(), MAX_PAGE as usize),
+            Reply::Outputs(list) => at_most("the number of outputs", list.len(), MAX_PAGE as usize),
+            Reply::Log { bytes, .. } => at_most("a log", bytes.len(), MAX_FRAME_BYTES),
+            _ => Ok(()),
+        }
+    }
+}

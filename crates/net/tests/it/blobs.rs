@@ -1,0 +1,192 @@
+//! A folder of blobs: what goes in, what holds it, what makes way.
+
+use std::fs;
+
+use tidemill_net::blobs::{BlobError, BlobRef, Blobs, FileMode, Pin};
+use tidemill_types::{BlobId, Content, Segment};
+
+use crate::support::{bytes, folder, open, pin};
+
+const KIB: usize = 1 << 10;
+const AMPLE: u64 = 1 << 30;
+
+async fn import(blobs: &Blobs, len: usize, seed: u8, pin: &Pin) -> BlobRef {
+    blobs.import_bytes(bytes(len, seed), pin).await.expect("room")
+}
+
+#[tokio::test]
+async fn blobs_of_every_length_are_plain_files_under_their_hash() {
+    let (blobs, _folder) = folder(AMPLE).await;
+    let pin = pin("job/1");
+    for len in [0, 1, 1024, 16 * KIB - 1, 16 * KIB, 16 * KIB + 1, 100_000, 3 << 20] {
+        let content = bytes(len, 1);
+        let blob = blobs.import_bytes(content.clone(), &pin).await.expect("room");
+        assert_eq!(blob, BlobRef { id: BlobId::of(&content), len: len as u64 });
+        assert_eq!(blobs.has(blob.id), Some(len as u64));
+        let path = blobs.path(blob.id).expect("here");
+        assert_eq!(fs::read(path).expect("a file"), content);
+        assert_eq!(blobs.read(blob.id, len as u64).await.expect("here"), content);
+    }
+    let error = blobs.read(BlobId::of(&bytes(1024, 1)), 1023).await.expect_err("too long");
+    assert!(matches!(error, BlobError::TooLong { len: 1024, max: 1023, .. }), "{error}");
+    assert!(matches!(blobs.read(BlobId::of(b"other"), 9).await, Err(BlobError::NotHere(_))));
+}
+
+#[tokio::test]
+async fn a_file_is_copied_or_stays_where_it_is() {
+    let (blobs, root) = folder(AMPLE).await;
+    let pin = pin("job/1");
+    let content = bytes(200_000, 1);
+    let path = root.path().join("input");
+    fs::write(&path, &content).expect("written");
+
+    let linked = blobs.import_file(&path, FileMode::Reference, &pin).await.expect("a file");
+    assert_eq!(linked.id, BlobId::of(&content));
+    assert_eq!(blobs.path(linked.id), Some(path.canonicalize().expect("there")));
+    assert!(blobs.usage().used < 2000, "only the tree counts: {:?}", blobs.usage());
+
+    fs::write(&path, b"something else").expect("written");
+    assert_eq!(blobs.path(linked.id), None, "its owner changed it");
+    assert_eq!(blobs.has(linked.id), None);
+    assert_eq!(blobs.usage().used, 0);
+
+    fs::write(&path, &content).expect("written");
+    let copied = blobs.import_file(&path, FileMode::Copy, &pin).await.expect("a file");
+    fs::remove_file(&path).expect("removed");
+    assert_eq!(copied, linked);
+    assert_eq!(blobs.read(copied.id, AMPLE).await.expect("a copy"), content);
+
+    let missing = blobs.import_file(&path, FileMode::Copy, &pin).await.expect_err("gone");
+    assert!(matches!(missing, BlobError::Source { .. }), "{missing}");
+    let folder = blobs.import_file(root.path(), FileMode::Copy, &pin).await.expect_err("a folder");
+    assert!(matches!(folder, BlobError::NotAFile(_)), "{folder}");
+}
+
+#[tokio::test]
+async fn content_is_its_segments_one_after_another() {
+    let (blobs, root) = folder(AMPLE).await;
+    let path = root.path().join("input");
+    let file = bytes(100_000, 2);
+    fs::write(&path, &file).expect("written");
+    let piece = |offset, len| Segment::File { path: path.clone(), offset, len };
+    let content = Content {
+        segments: vec![
+            Segment::Bytes(b"head".to_vec()),
+            piece(50_000, 30_000),
+            Segment::Bytes(Vec::new()),
+            piece(0, 10),
+            piece(10, 0),
+            Segment::Bytes(b"tail".to_vec()),
+        ],
+    };
+    let expected = [b"head", &file[50_000..80_000], &file[..10], b"tail"].concat();
+    let blob = blobs.import_content(&content, &pin("job/1")).await.expect("files");
+    assert_eq!(blob, BlobRef { id: BlobId::of(&expected), len: expected.len() as u64 });
+
+    let beyond = Content { segments: vec![piece(99_999, 2), Segment::Bytes(vec![0; 9])] };
+    let error = blobs.import_content(&beyond, &pin("job/1")).await.expect_err("shorter than said");
+    assert!(matches!(error, BlobError::Changed(_)), "{error}");
+    assert_eq!(blobs.usage().reserved, 0);
+    assert_eq!(fs::read_dir(root.path().join("drafts")).expect("there").count(), 0);
+}
+
+#[tokio::test]
+async fn the_least_recently_used_makes_way_and_pins_hold() {
+    let (blobs, _folder) = folder(50 * KIB as u64).await;
+    let (keep, passing) = (pin("keep"), pin("passing"));
+    let kept = import(&blobs, 10 * KIB, 1, &keep).await;
+    let old = import(&blobs, 10 * KIB, 2, &passing).await;
+    let used = import(&blobs, 10 * KIB, 3, &passing).await;
+    let young = import(&blobs, 10 * KIB, 4, &passing).await;
+    blobs.unpin(&passing).await.expect("a disk");
+    blobs.path(old.id).expect("here");
+    blobs.path(used.id).expect("here");
+    assert_eq!(blobs.usage().pinned, 10 * KIB as u64);
+
+    // Ten are free; ten more must make way. `young` is now the one used longest ago.
+    import(&blobs, 15 * KIB, 5, &keep).await;
+    assert_eq!(blobs.has(young.id), None);
+    assert!(blobs.path(young.id).is_none());
+    for blob in [kept, old, used] {
+        assert!(blobs.has(blob.id).is_some());
+    }
+
+    let error = blobs.import_bytes(bytes(40 * KIB, 6), &keep).await.expect_err("25 are pinned");
+    let BlobError::OverBudget(over) = error else { panic!("{error}") };
+    assert_eq!((over.budget, over.held), (50 * KIB as u64, 25 * KIB as u64));
+    assert!(blobs.has(old.id).is_some() && blobs.has(used.id).is_some(), "nothing goes in vain");
+    assert_eq!(blobs.usage().reserved, 0);
+
+    blobs.unpin(&keep).await.expect("a disk");
+    import(&blobs, 40 * KIB, 6, &keep).await;
+    assert!(blobs.usage().used <= 50 * KIB as u64);
+}
+
+#[tokio::test]
+async fn blobs_and_pins_outlive_the_process_and_leftovers_do_not() {
+    let root = tempfile::tempdir().expect("a folder");
+    let (held, loose) = {
+        let blobs = open(root.path(), AMPLE).await;
+        assert!(matches!(
+            Blobs::open(
+                root.path(),
+                tidemill_net::blobs::BlobOptions { budget: 1, stall: crate::support::PATIENCE }
+            )
+            .await,
+            Err(BlobError::Locked(_))
+        ));
+        let held = import(&blobs, 100_000, 1, &pin("job/1")).await;
+        let loose = import(&blobs, 20_000, 2, &pin("job/2")).await;
+        blobs.unpin(&pin("job/2")).await.expect("a disk");
+        (held, loose)
+    };
+    let (data, tree) = {
+        let blob = root.path().join("data").join(held.id.to_string());
+        (blob.clone(), blob.with_extension("tree"))
+    };
+    assert!(data.exists() && tree.exists());
+    fs::write(root.path().join("drafts/abc"), b"half").expect("written");
+    let orphan = root.path().join("data").join(format!("{}.tree", BlobId::of(b"nothing")));
+    fs::write(&orphan, b"half").expect("written");
+    let unfinished = root.path().join("data").join(BlobId::of(b"a large one").to_string());
+    fs::write(&unfinished, vec![0; 40_000]).expect("written");
+    // A crash in the middle of a pin's next hash.
+    let pins =
+        fs::read_dir(root.path().join("pins")).expect("there").next().expect("one").expect("there").path();
+    let mut torn = fs::read(&pins).expect("there");
+    torn.extend_from_slice(&[1, 2, 3]);
+    fs::write(&pins, torn).expect("written");
+
+    let blobs = open(root.path(), AMPLE).await;
+    assert_eq!((blobs.has(held.id), blobs.has(loose.id)), (Some(100_000), Some(20_000)));
+    assert_eq!(blobs.pins(), [pin("job/1")]);
+    assert_eq!(blobs.pinned(&pin("job/1")), [held.id]);
+    assert_eq!(blobs.usage().blobs, 2);
+    assert!(!orphan.exists() && !unfinished.exists());
+    assert_eq!(fs::read_dir(root.path().join("drafts")).expect("there").count(), 0);
+    let more = import(&blobs, 10, 3, &pin("job/1")).await;
+    drop(blobs);
+
+    // A smaller budget than what is there: what is not pinned goes with the next import.
+    let blobs = open(root.path(), 110_000).await;
+    assert_eq!(blobs.pinned(&pin("job/1")).len(), 2, "{:?}", (held, more));
+    import(&blobs, 1000, 4, &pin("job/3")).await;
+    assert_eq!((blobs.has(held.id), blobs.has(loose.id)), (Some(100_000), None));
+}
+
+#[tokio::test]
+async fn only_what_is_here_can_be_pinned_and_names_are_plain() {
+    let (blobs, _folder) = folder(AMPLE).await;
+    assert!(matches!(blobs.pin(&pin("a"), BlobId::of(b"x")).await, Err(BlobError::NotHere(_))));
+    for name in ["", "two\nlines", "\u{1b}[2J", &"x".repeat(201)] {
+        assert!(matches!(Pin::new(name), Err(BlobError::PinName(_))), "{name:?}");
+    }
+    let blob = import(&blobs, 10, 1, &pin("a")).await;
+    blobs.pin(&pin("b"), blob.id).await.expect("here");
+    blobs.pin(&pin("b"), blob.id).await.expect("twice is once");
+    blobs.unpin(&pin("a")).await.expect("a disk");
+    assert_eq!(blobs.usage().pinned, 10);
+    blobs.unpin(&pin("b")).await.expect("a disk");
+    blobs.unpin(&pin("never")).await.expect("nothing to do");
+    assert_eq!(blobs.usage().pinned, 0);
+}

@@ -1,0 +1,11 @@
+//! The network on loopback: keys, tickets, frames, sessions that open or are refused, and blobs that travel.
+
+mod blobs;
+mod disk;
+mod frames;
+mod fuzz;
+mod keys;
+mod sessions;
+mod support;
+mod tickets;
+mod transfer;

@@ -1,0 +1,227 @@
+//! Why, in words: for each task why each provider was or was not chosen, for each provider why it has no
+//! work.
+
+use std::fmt;
+
+use tidemill_types::{NodeId, TaskNumber};
+
+use crate::{
+    ClassId, Cost, Micros, Scheduler, Single, Unfit, Waiting,
+    cost::{self, Estimate},
+    filter::{self, Count},
+    place::Seat,
+    provider::Provider,
+    work::{ClassState, JobState},
+};
+
+/// What is said of one provider about a task.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Candidate {
+    /// The provider.
+    pub node: NodeId,
+    /// What is said of it.
+    pub verdict: Verdict,
+}
+
+/// Whether a provider may have a task, and at what cost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// It cannot.
+    Filtered(Unfit),
+    /// It could, but not now; the cost is what it is predicted to be.
+    Waiting(Waiting, Cost),
+    /// It takes one now at this cost; of these the one with the least gets it.
+    Open(Cost),
+}
+
+/// Why a provider has no work, or no more of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IdleReason {
+    /// It never had a session here.
+    Stranger,
+    /// It has work.
+    Working {
+        /// Leases that it holds.
+        leases: u32,
+    },
+    /// There are no jobs.
+    NoJobs,
+    /// Every task of every job is done, leased, or waits for others.
+    NothingReady,
+    /// Tasks are ready, and it can have none of them. This is why not the one that came closest.
+    Unfit(Unfit),
+    /// Tasks are ready that it could have, but not now.
+    Waiting(Waiting),
+    /// It is about to be given something.
+    Soon,
+}
+
+impl Scheduler {
+    /// What of each provider speaks for or against a task of a class: by cost, then those that cannot have
+    /// it. `task` names one that may be a single; otherwise any ready task of the class is meant. Empty when
+    /// there is no such class.
+    pub fn explain(&self, class: ClassId, task: Option<TaskNumber>, now: Micros) -> Vec<Candidate> {
+        let Some((job, state)) =
+            self.jobs.get(&class.job).and_then(|job| Some((job, job.class(class.stage)?)))
+        else {
+            return Vec::new();
+        };
+        let single = task.and_then(|task| job.singles.get(&task));
+        let leased = task.is_some_and(|task| job.leases_of(task).next().is_some());
+        let seats = self.seats(now);
+        let providers = self.providers.iter().filter(|(_, provider)| provider.offer.is_some());
+        let mut candidates: Vec<Candidate> = providers
+            .map(|(node, provider)| {
+                let verdict = if leased
+                    && let Verdict::Open(cost) =
+                        self.verdict(job, state, single, &seats, (node, provider), now)
+                {
+                    Verdict::Waiting(Waiting::Leased, cost)
+                } else {
+                    self.verdict(job, state, single, &seats, (node, provider), now)
+                };
+                Candidate { node: *node, verdict }
+            })
+            .collect();
+        candidates.sort_by_key(|candidate| match candidate.verdict {
+            Verdict::Open(cost) => (0, cost.total, candidate.node),
+            Verdict::Waiting(_, cost) => (1, cost.total, candidate.node),
+            Verdict::Filtered(_) => (2, Micros(0), candidate.node),
+        });
+        candidates
+    }
+
+    /// Why a provider has no work, or no more than it has.
+    pub fn idle_reason(&self, node: NodeId, now: Micros) -> IdleReason {
+        let Some(provider) = self.providers.get(&node) else { return IdleReason::Stranger };
+        if !provider.present {
+            return IdleReason::Unfit(Unfit::Absent);
+        }
+        if provider.credits == 0 {
+            return IdleReason::Unfit(Unfit::NoCredits);
+        }
+        if provider.leases() > 0 {
+            return IdleReason::Working { leases: u32::try_from(provider.leases()).unwrap_or(u32::MAX) };
+        }
+        if self.jobs.is_empty() {
+            return IdleReason::NoJobs;
+        }
+        let seats = self.seats(now);
+        let mut closest = IdleReason::NothingReady;
+        for job in self.jobs.values() {
+            for (stage, class) in job.classes() {
+                let bulk = (class.ready > 0).then_some(None);
+                let singles = job.singles.values().filter(|single| single.stage == stage);
+                // A few singles stand for all of them.
+                let singles = singles.take(self.policy.singles_per_call).map(Some);
+                for single in bulk.into_iter().chain(singles) {
+                    let reason = match self.verdict(job, class, single, &seats, (&node, provider), now) {
+                        Verdict::Filtered(unfit) => IdleReason::Unfit(unfit),
+                        Verdict::Waiting(waiting, _) => IdleReason::Waiting(waiting),
+                        Verdict::Open(_) => return IdleReason::Soon,
+                    };
+                    if reason.closeness() > closest.closeness() {
+                        closest = reason;
+                    }
+                }
+            }
+        }
+        closest
+    }
+
+    fn verdict(
+        &self,
+        job: &JobState,
+        class: &ClassState,
+        single: Option<&Single>,
+        seats: &[Seat<'_>],
+        (node, provider): (&NodeId, &Provider),
+        now: Micros,
+    ) -> Verdict {
+        let needs = &class.class.needs;
+        if let Some(unfit) = filter::unfit(provider, needs, &self.policy) {
+            return Verdict::Filtered(unfit);
+        }
+        let exclude = single.map_or(&[][..], |single| &single.exclude);
+        if exclude.contains(&provider.operator) {
+            return Verdict::Filtered(Unfit::Excluded(provider.operator));
+        }
+        let memory = needs.memory.0;
+        let lanes = self.lanes(node, provider, now);
+        let start = lanes.next_start(memory);
+        let own = |node: &NodeId| single.map_or(class.class.own_bytes, |single| single.missing(node));
+        let estimate = Estimate::of(class, (node, provider), own(node), &self.policy, now);
+        let shared = if estimate.shared > 0 { cost::missing(class, provider) } else { 0 };
+        let cost = estimate.cost(start, shared.saturating_add(own(node)), provider, &self.policy);
+        let busy = u32::try_from(lanes.busy()).unwrap_or(u32::MAX);
+        let known = estimate.work.is_some();
+        let waiting = if provider.paused_until > now {
+            Waiting::Paused(provider.paused_until.since(now))
+        } else if job.room() == 0 {
+            Waiting::JobLimit(job.most_running.unwrap_or(u32::MAX))
+        } else if provider.room() == 0 {
+            Waiting::Credits { held: u32::try_from(provider.leases()).unwrap_or(u32::MAX) }
+        } else if !lanes.takes(memory, known) {
+            match lanes.told() {
+                0 => Waiting::Unknown { busy },
+                _ => Waiting::Queue { busy, starts_in: Micros(start) },
+            }
+        } else if known {
+            let others = self.finish(class, class.left().max(1), seats, exclude, own, now);
+            if cost.total.0 <= others {
+                return Verdict::Open(cost);
+            }
+            Waiting::Outpaced { here: cost.total, others: Micros(others) }
+        } else {
+            return Verdict::Open(cost);
+        };
+        Verdict::Waiting(waiting, cost)
+    }
+}
+
+impl IdleReason {
+    /// How near a provider was to being given something.
+    fn closeness(&self) -> u32 {
+        match self {
+            Self::Stranger | Self::NoJobs | Self::NothingReady | Self::Working { .. } => 0,
+            Self::Unfit(Unfit::Excluded(_)) => 2,
+            Self::Unfit(_) => 1,
+            Self::Waiting(Waiting::JobLimit(_)) => 3,
+            Self::Waiting(_) => 4,
+            Self::Soon => 5,
+        }
+    }
+}
+
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "node {}: {}", self.node.short(), self.verdict)
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Filtered(unfit) => unfit.fmt(f),
+            Self::Waiting(waiting, cost) => write!(f, "{waiting}; {cost}"),
+            Self::Open(cost) => cost.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for IdleReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stranger => f.write_str("this provider never had a session here"),
+            Self::Working { leases } => write!(f, "this provider has work: {}", Count(*leases, "lease")),
+            Self::NoJobs => f.write_str("there are no jobs"),
+            Self::NothingReady => f.write_str("no task is ready: each is done, leased or waits for others"),
+            Self::Unfit(unfit) => write!(f, "this provider {unfit}"),
+            Self::Waiting(Waiting::JobLimit(most)) => {
+                write!(f, "the job has {}, as many as it may", Count(*most, "lease"))
+            }
+            Self::Waiting(waiting) => write!(f, "this provider: {waiting}"),
+            Self::Soon => f.write_str("this provider is about to be given work"),
+        }
+    }
+}

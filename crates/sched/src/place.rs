@@ -1,0 +1,258 @@
+//! Placing: the neediest job's best task to the provider where it costs least, again and again, until no
+//! provider takes more.
+
+mod bulk;
+mod copies;
+mod singles;
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+};
+
+use tidemill_types::{Address, JobId, NodeId, Stage, TaskId, TaskNumber};
+
+use crate::{
+    ClassId, Micros, Scheduler,
+    cost::{self, Estimate},
+    filter,
+    lanes::Lanes,
+    pace::{self, Power},
+    place::bulk::Candidates,
+    provider::Provider,
+    work::{ClassState, JobState},
+};
+
+/// Leases to be made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Placement {
+    /// For whom.
+    pub node: NodeId,
+    /// Of which class.
+    pub class: ClassId,
+    /// Of which tasks.
+    pub work: Work,
+    /// When all of it should be done; none before a task of the class has ended.
+    pub expected: Option<Micros>,
+}
+
+/// The tasks of a [`Placement`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Work {
+    /// So many ready tasks of the class, singles not among them.
+    Any(u32),
+    /// This single task.
+    Single(TaskId),
+    /// Another attempt at this task, which is leased to somebody else.
+    Copy(TaskId),
+}
+
+/// A provider that takes leases, as it will be when what was placed in this call is leased.
+#[derive(Debug)]
+pub(crate) struct Seat<'a> {
+    pub node: NodeId,
+    pub provider: &'a Provider,
+    pub lanes: Lanes,
+    /// Leases more that it may hold.
+    pub room: u32,
+    pub slots: u64,
+}
+
+/// A job's standing while tasks are placed.
+struct Turn<'a> {
+    id: JobId,
+    job: &'a JobState,
+    load: u64,
+    room: u64,
+    singles: Vec<TaskNumber>,
+    reduce: Candidates,
+    map: Candidates,
+}
+
+/// One call of [`Scheduler::place`].
+struct Placing<'a> {
+    scheduler: &'a Scheduler,
+    now: Micros,
+    seats: Vec<Seat<'a>>,
+    /// The rate of the fastest of them, in fuel a µs.
+    fastest: f64,
+    /// The chance of success, in thousandths, of the most reliable of them.
+    surest: u64,
+    /// Slots of all of them.
+    slots: u64,
+    placements: Vec<Placement>,
+    /// Seats that may still be looked at for singles.
+    looks: usize,
+    turns: u64,
+    /// Jobs that were given something, with the number of their turn; and where to go on with singles.
+    served: BTreeMap<JobId, u64>,
+    cursors: Vec<(JobId, TaskNumber)>,
+}
+
+/// Looks at seats for singles in one call: what keeps a call within milliseconds.
+const MOST_LOOKS: usize = 50_000;
+
+impl Scheduler {
+    /// Decides which tasks go to whom now. What is placed is no longer ready; the caller makes the leases
+    /// and tells of them by [`Scheduler::leased`] before it asks again.
+    pub fn place(&mut self, now: Micros) -> Vec<Placement> {
+        if !self.jobs.values().any(|job| job.has_ready() || self.may_copy(job, now)) {
+            return Vec::new();
+        }
+        let mut placing = Placing::new(self, now);
+        if placing.seats.iter().all(|seat| seat.room == 0) {
+            return Vec::new();
+        }
+        placing.place_ready();
+        placing.place_copies();
+        let Placing { placements, turns, served, cursors, .. } = placing;
+        self.turns = turns;
+        for (id, turn) in served {
+            if let Some(job) = self.jobs.get_mut(&id) {
+                job.served = turn;
+            }
+        }
+        for (id, cursor) in cursors {
+            if let Some(job) = self.jobs.get_mut(&id) {
+                job.cursor = cursor;
+            }
+        }
+        for placement in &placements {
+            match placement.work {
+                Work::Single(task) => self.remove_single(task),
+                Work::Copy(_) => {}
+                Work::Any(count) => {
+                    let job = self.jobs.get_mut(&placement.class.job);
+                    if let Some(class) = job.and_then(|job| job.class_mut(placement.class.stage)) {
+                        class.ready = class.ready.saturating_sub(u64::from(count));
+                    }
+                }
+            }
+        }
+        placements
+    }
+
+    /// Everybody that takes leases, also those whose hands are full now.
+    pub(crate) fn seats(&self, now: Micros) -> Vec<Seat<'_>> {
+        let taking = self
+            .providers
+            .iter()
+            .filter(|(_, provider)| provider.present && provider.credits > 0 && provider.paused_until <= now);
+        let seats = taking.map(|(node, provider)| Seat {
+            node: *node,
+            provider,
+            lanes: self.lanes(node, provider, now),
+            room: provider.room(),
+            slots: u64::from(provider.slots(&self.policy)),
+        });
+        seats.collect()
+    }
+
+    /// When the others will have done the `left` tasks of a class, in µs from now. `own` says how many
+    /// bytes a provider would have to fetch for a task besides the shared blobs.
+    pub(crate) fn finish(
+        &self,
+        class: &ClassState,
+        left: u64,
+        seats: &[Seat<'_>],
+        exclude: &[Address],
+        own: impl Fn(&NodeId) -> u64,
+        now: Micros,
+    ) -> u64 {
+        let needs = &class.class.needs;
+        let fits = |seat: &&Seat<'_>| {
+            filter::unfit(seat.provider, needs, &self.policy).is_none()
+                && !exclude.contains(&seat.provider.operator)
+        };
+        let powers = seats.iter().filter(fits).map(|seat| {
+            let place = (&seat.node, seat.provider);
+            let estimate = Estimate::of(class, place, own(&seat.node), &self.policy, now);
+            let fit = seat.provider.memory().checked_div(needs.memory.0).unwrap_or(u64::MAX);
+            // Whose hands are full gets free slots only as its leases end.
+            let (slots, start) = match seat.room {
+                0 => (seat.lanes.told(), seat.lanes.next_end().unwrap_or(u64::MAX)),
+                _ => (seat.lanes.told() + seat.lanes.idle(), seat.lanes.next_start(needs.memory.0)),
+            };
+            let lanes = slots.min(fit).min(u64::from(seat.provider.credits));
+            let start = start.max(estimate.shared);
+            let length = estimate.weighted_length().max(1) as f64;
+            Power { lanes: lanes as f64, start: estimate.weigh(start) as f64, length }
+        });
+        let powers: Vec<Power> = powers.filter(|power| power.lanes > 0.0).collect();
+        pace::finish(&powers, left as f64)
+    }
+}
+
+impl<'a> Placing<'a> {
+    fn new(scheduler: &'a Scheduler, now: Micros) -> Self {
+        let seats = scheduler.seats(now);
+        let rates = seats.iter().map(|seat| seat.provider.fuel_per_us(&scheduler.policy));
+        Self {
+            scheduler,
+            now,
+            fastest: rates.fold(1e-3, f64::max),
+            surest: seats.iter().map(|seat| seat.provider.odds.permille()).max().unwrap_or(1),
+            slots: seats.iter().map(|seat| seat.slots).sum(),
+            seats,
+            placements: Vec::new(),
+            looks: MOST_LOOKS,
+            turns: scheduler.turns,
+            served: BTreeMap::new(),
+            cursors: Vec::new(),
+        }
+    }
+
+    /// The job with the least load by its weight goes first; those with the same take turns.
+    fn place_ready(&mut self) {
+        let scheduler = self.scheduler;
+        let ready = scheduler.jobs.iter().filter(|(_, job)| job.has_ready());
+        let mut turns: Vec<Turn<'_>> = ready.map(|(id, job)| self.turn(*id, job)).collect();
+        let rank = |turn: &Turn<'_>, served: u64| {
+            (u128::from(turn.load) * 1_000 / u128::from(turn.job.weight), served, turn.id)
+        };
+        let mut order: BinaryHeap<_> =
+            turns.iter().enumerate().map(|(at, turn)| Reverse((rank(turn, turn.job.served), at))).collect();
+        while let Some(Reverse((_, at))) = order.pop() {
+            let turn = &mut turns[at];
+            let placed = turn.room > 0
+                && (self.place_single(turn)
+                    || self.place_bulk(turn, Stage::Reduce)
+                    || self.place_bulk(turn, Stage::Map));
+            // A job that has nowhere to go now has nowhere later in this call: slots only fill.
+            if placed {
+                self.turns += 1;
+                self.served.insert(turn.id, self.turns);
+                order.push(Reverse((rank(turn, self.turns), at)));
+            }
+        }
+    }
+
+    /// Whether a task at this cost is surely no later than the others have done all that is left: a cheap
+    /// test before [`Scheduler::finish`].
+    fn is_early(&self, class: &ClassState, total: u64) -> bool {
+        cost::work(class, self.fastest).is_none_or(|work| {
+            let shortest = work.saturating_mul(1_000) / self.surest;
+            total <= pace::earliest(self.slots, class.left(), shortest)
+        })
+    }
+
+    fn load(&self, estimate: &Estimate) -> u64 {
+        let horizon = self.scheduler.policy.horizon.0;
+        estimate.length().map_or(horizon, |length| length.min(horizon))
+    }
+
+    /// The moment that is so many µs from now.
+    fn at(&self, after: u64) -> Micros {
+        self.now.plus(Micros(after))
+    }
+}
+
+impl Work {
+    /// The number of leases that it makes.
+    pub fn count(&self) -> u64 {
+        match self {
+            Self::Any(count) => u64::from(*count),
+            Self::Single(_) | Self::Copy(_) => 1,
+        }
+    }
+}

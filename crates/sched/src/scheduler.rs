@@ -1,0 +1,67 @@
+//! All that placement knows, with one owner.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidemill_types::{JobId, LeaseId, NodeId};
+
+use crate::{ClassId, Micros, Policy, cost, lanes::Lanes, lease::Lease, provider::Provider, work::JobState};
+
+/// Places tasks on providers. Its memory grows with providers, jobs, leases and single tasks, never with
+/// the number of waiting tasks of a class.
+#[derive(Debug)]
+pub struct Scheduler {
+    pub(crate) policy: Policy,
+    pub(crate) providers: BTreeMap<NodeId, Provider>,
+    pub(crate) jobs: BTreeMap<JobId, JobState>,
+    pub(crate) leases: BTreeMap<LeaseId, Lease>,
+    /// Absent providers without leases, by when they were last heard of.
+    pub(crate) absent: BTreeSet<(Micros, NodeId)>,
+    /// How often a job was given something, all jobs together.
+    pub(crate) turns: u64,
+}
+
+impl Scheduler {
+    /// A scheduler that knows of nobody and nothing.
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            providers: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            absent: BTreeSet::new(),
+            turns: 0,
+        }
+    }
+
+    /// The number of leases that have not ended.
+    pub fn lease_count(&self) -> usize {
+        self.leases.len()
+    }
+
+    /// The number of leases that a provider holds.
+    pub fn leases_of(&self, node: NodeId) -> usize {
+        self.providers.get(&node).map_or(0, Provider::leases)
+    }
+
+    /// Fuel a second of one slot of a provider, as observed; none before its first task that says something.
+    pub fn observed_rate(&self, node: NodeId) -> Option<u64> {
+        let per_us = self.providers.get(&node)?.rate.get()?;
+        Some((per_us * 1e6) as u64)
+    }
+
+    /// A provider's slots from now on.
+    pub(crate) fn lanes(&self, node: &NodeId, provider: &Provider, now: Micros) -> Lanes {
+        Lanes::of(provider, &self.policy, now, |class| self.length(class, node, provider))
+    }
+
+    /// How long a task of a class takes a slot of a provider; none before one has ended.
+    pub(crate) fn length(&self, class: ClassId, node: &NodeId, provider: &Provider) -> Option<u64> {
+        let class = self.jobs.get(&class.job)?.class(class.stage)?;
+        let work = cost::work(class, provider.fuel_per_us(&self.policy))?;
+        let cold = class.places.get(node).is_none_or(|place| !place.warm);
+        let shared =
+            if cold { cost::transfer(provider, cost::missing(class, provider), &self.policy) } else { 0 };
+        let own = cost::transfer(provider, class.class.own_bytes, &self.policy);
+        Some(work.saturating_add(shared).saturating_add(own))
+    }
+}

@@ -1,0 +1,193 @@
+//! What there is to do: jobs, their classes of equivalent tasks, and single tasks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use tidemill_types::{Address, BlobId, JobId, LeaseId, Needs, NodeId, Stage, TaskId, TaskNumber};
+
+use crate::{Micros, estimate::Average};
+
+/// The tasks of one stage of one job.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct ClassId {
+    /// The job.
+    pub job: JobId,
+    /// The stage.
+    pub stage: Stage,
+}
+
+/// What placement must know of a job.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Its share beside other jobs: one of weight 2 gets twice what one of weight 1 gets. 0 counts as 1.
+    pub weight: u32,
+    /// The most leases that it may have at once.
+    pub most_running: Option<u32>,
+    /// Its map.
+    pub map: Class,
+    /// Its reduce, if it has one.
+    pub reduce: Option<Class>,
+}
+
+/// Tasks that a provider can run equally well.
+#[derive(Clone, Debug)]
+pub struct Class {
+    /// What a provider must have.
+    pub needs: Needs,
+    /// The blobs that all of them read, the program included, with their lengths.
+    pub shared: Vec<(BlobId, u64)>,
+    /// Bytes of its own that a task typically reads besides.
+    pub own_bytes: u64,
+}
+
+/// A ready task that is placed by itself.
+#[derive(Clone, Debug)]
+pub struct Single {
+    /// The task.
+    pub task: TaskId,
+    /// The stage that it belongs to.
+    pub stage: Stage,
+    /// Operators that must not get it.
+    pub exclude: Vec<Address>,
+    /// Bytes of its own inputs that a provider holds already.
+    pub inputs: Vec<(NodeId, u64)>,
+    /// All bytes of its own inputs.
+    pub bytes: u64,
+}
+
+/// A job, as long as it is there.
+#[derive(Debug)]
+pub(crate) struct JobState {
+    pub weight: u32,
+    pub most_running: Option<u32>,
+    map: ClassState,
+    reduce: Option<ClassState>,
+    pub singles: BTreeMap<TaskNumber, Single>,
+    /// Where the next call goes on looking at singles.
+    pub cursor: TaskNumber,
+    /// Its leases by task.
+    pub attempts: BTreeSet<(TaskNumber, LeaseId)>,
+    /// Predicted work of its leases in µs, each counted up to the horizon. So a lease of a long task counts
+    /// as much as the queue of short tasks that would fill the same slot.
+    pub load: u64,
+    /// When it was last given something, as a count: jobs with the same load take turns.
+    pub served: u64,
+}
+
+/// A class, as long as its job is there.
+#[derive(Debug)]
+pub(crate) struct ClassState {
+    pub class: Class,
+    pub shared_bytes: u64,
+    /// Ready tasks besides the singles.
+    pub ready: u64,
+    /// Singles of this class.
+    pub singles: u64,
+    /// Fuel of a task.
+    pub fuel: Average,
+    /// Time of a task, in µs, that its fuel does not explain.
+    pub overhead: Average,
+    /// Providers that were given some of it.
+    pub places: BTreeMap<NodeId, Place>,
+    /// Leases of which another copy may be made, by their expected end: 0 when the provider is lost, the
+    /// end of time when nothing is known.
+    pub due: BTreeSet<(Micros, LeaseId)>,
+}
+
+/// A class at a provider.
+#[derive(Debug, Default)]
+pub(crate) struct Place {
+    pub leases: u32,
+    /// It has the shared blobs: a task of the class ended well there.
+    pub warm: bool,
+    /// When the shared blobs should have arrived.
+    pub fetched_at: Micros,
+}
+
+impl JobState {
+    pub fn new(job: Job, served: u64) -> Self {
+        Self {
+            weight: job.weight.max(1),
+            most_running: job.most_running,
+            map: ClassState::new(job.map),
+            reduce: job.reduce.map(ClassState::new),
+            singles: BTreeMap::new(),
+            cursor: TaskNumber(0),
+            attempts: BTreeSet::new(),
+            load: 0,
+            served,
+        }
+    }
+
+    pub fn class(&self, stage: Stage) -> Option<&ClassState> {
+        match stage {
+            Stage::Map => Some(&self.map),
+            Stage::Reduce => self.reduce.as_ref(),
+        }
+    }
+
+    pub fn class_mut(&mut self, stage: Stage) -> Option<&mut ClassState> {
+        match stage {
+            Stage::Map => Some(&mut self.map),
+            Stage::Reduce => self.reduce.as_mut(),
+        }
+    }
+
+    /// Its classes, those first that free the most.
+    pub fn classes(&self) -> impl Iterator<Item = (Stage, &ClassState)> {
+        [Stage::Reduce, Stage::Map].into_iter().filter_map(|stage| Some((stage, self.class(stage)?)))
+    }
+
+    pub fn classes_mut(&mut self) -> impl Iterator<Item = &mut ClassState> {
+        self.reduce.iter_mut().chain([&mut self.map])
+    }
+
+    /// The leases of one of its tasks.
+    pub fn leases_of(&self, task: TaskNumber) -> impl Iterator<Item = LeaseId> {
+        self.attempts.range((task, LeaseId(0))..=(task, LeaseId(u64::MAX))).map(|(_, lease)| *lease)
+    }
+
+    /// How many leases more it may have.
+    pub fn room(&self) -> u64 {
+        let held = self.attempts.len() as u64;
+        self.most_running.map_or(u64::MAX, |most| u64::from(most).saturating_sub(held))
+    }
+
+    pub fn has_ready(&self) -> bool {
+        !self.singles.is_empty() || self.classes().any(|(_, class)| class.ready > 0)
+    }
+}
+
+impl ClassState {
+    fn new(class: Class) -> Self {
+        Self {
+            shared_bytes: class.shared.iter().fold(0, |sum: u64, (_, len)| sum.saturating_add(*len)),
+            class,
+            ready: 0,
+            singles: 0,
+            fuel: Average::default(),
+            overhead: Average::default(),
+            places: BTreeMap::new(),
+            due: BTreeSet::new(),
+        }
+    }
+}
+
+impl ClassState {
+    /// Tasks that are ready.
+    pub fn left(&self) -> u64 {
+        self.ready.saturating_add(self.singles)
+    }
+}
+
+impl Single {
+    pub(crate) fn class(&self) -> ClassId {
+        ClassId { job: self.task.job, stage: self.stage }
+    }
+
+    /// Bytes of its own inputs that a provider does not hold.
+    pub(crate) fn missing(&self, node: &NodeId) -> u64 {
+        let held = self.inputs.iter().filter(|(holder, _)| holder == node);
+        held.fold(self.bytes, |missing, (_, bytes)| missing.saturating_sub(*bytes))
+    }
+}

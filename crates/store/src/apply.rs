@@ -1,0 +1,290 @@
+//! Applies changes within one transaction.
+//!
+//! What many changes of a commit have in common, the jobs' rows and the counts of batches, is read once,
+//! kept in memory, and written once at the end.
+
+use std::collections::HashMap;
+
+use redb::{ReadableTable, WriteTransaction};
+use tidemill_types::{JobId, LeaseId, NodeId, TaskId, Weight};
+
+use crate::{
+    AttemptRecord, BatchId, BatchRecord, Change, Contradiction, DoneRecord, Ended, FailedTask, JobEnd,
+    JobRecord, LeaseRecord, LogRecord, MAX_ATTEMPTS_KEPT,
+    error::Fault,
+    schema::{
+        self, Tables, UsesRow, counter, decode, encode, encode_lease, lease_key, lease_keys_of_job,
+        lease_keys_of_task, order_key, task_key,
+    },
+};
+
+pub(crate) fn apply(write: &WriteTransaction, sequence: u64, changes: &[Change]) -> Result<(), Fault> {
+    let tables = Tables::open(write)?;
+    let next_lease = schema::count(&tables.counters, counter::NEXT_LEASE)?;
+    let next_batch = schema::count(&tables.counters, counter::NEXT_BATCH)?;
+    let mut applying =
+        Applying { tables, jobs: HashMap::new(), uses: HashMap::new(), next_lease, next_batch };
+    for (position, change) in changes.iter().enumerate() {
+        applying.apply(change).map_err(|refusal| match refusal {
+            Refusal::Contradiction(source) => Fault::Contradiction { position, source },
+            Refusal::Fault(fault) => fault,
+        })?;
+    }
+    applying.finish(sequence)
+}
+
+enum Refusal {
+    Contradiction(Contradiction),
+    Fault(Fault),
+}
+
+impl<E: Into<Fault>> From<E> for Refusal {
+    fn from(error: E) -> Self {
+        Self::Fault(error.into())
+    }
+}
+
+impl From<Contradiction> for Refusal {
+    fn from(contradiction: Contradiction) -> Self {
+        Self::Contradiction(contradiction)
+    }
+}
+
+struct Applying<'t> {
+    tables: Tables<'t>,
+    /// The jobs that changes were about, as they are now.
+    jobs: HashMap<JobId, Seen<JobRecord>>,
+    /// The batches that changes were about, and what they are kept for.
+    uses: HashMap<BatchId, Seen<UsesRow>>,
+    next_lease: u64,
+    next_batch: u64,
+}
+
+struct Seen<T> {
+    row: T,
+    changed: bool,
+}
+
+impl Applying<'_> {
+    fn apply(&mut self, change: &Change) -> Result<(), Refusal> {
+        match change {
+            Change::JobSubmitted { job, owner, at, name, map_count, task_count, spec } => {
+                let record = JobRecord {
+                    job: *job,
+                    owner: *owner,
+                    name: name.clone(),
+                    submitted: *at,
+                    map_count: *map_count,
+                    task_count: *task_count,
+                    done: 0,
+                    ended: None,
+                };
+                self.submit(record, spec)
+            }
+            Change::JobEnded { job, end, at, summary } => {
+                self.end(*job, Ended { end: end.clone(), at: *at, summary: summary.clone() })
+            }
+            Change::JobRemoved { job } => self.remove(*job),
+            Change::Leased(lease) => self.lease(lease),
+            Change::LeaseEnded { task, lease } => {
+                self.tables.leases.remove(&lease_key(*task, *lease))?;
+                Ok(())
+            }
+            Change::Finished { task, record, output, log } => {
+                self.finish_task(*task, record, output.as_deref(), log.as_ref())
+            }
+            Change::AttemptFailed { task, record } => self.fail(*task, record),
+            Change::Batch { id, record } => self.keep_batch(*id, record),
+            Change::BatchClosed { id } => self.close_batch(*id),
+        }
+    }
+
+    fn submit(&mut self, record: JobRecord, spec: &[u8]) -> Result<(), Refusal> {
+        let job = record.job;
+        let taken = self.jobs.contains_key(&job)
+            || self.tables.jobs.get(&job.0)?.is_some()
+            || self.tables.removing.get(&job.0)?.is_some();
+        if taken {
+            return Err(Contradiction::JobExists(job).into());
+        }
+        self.tables.specs.insert(&job.0, spec)?;
+        let NodeId(owner) = record.owner;
+        self.tables.order.insert(&order_key(record.submitted, job), &owner)?;
+        self.jobs.insert(job, Seen { row: record, changed: true });
+        Ok(())
+    }
+
+    fn end(&mut self, job: JobId, ended: Ended) -> Result<(), Refusal> {
+        let record = self.running(job)?;
+        let (done, task_count) = (record.row.done, record.row.task_count);
+        if ended.end == JobEnd::Done && done != task_count {
+            return Err(Contradiction::NotDone { job, done, task_count }.into());
+        }
+        record.row.ended = Some(ended);
+        record.changed = true;
+        let (first, last) = lease_keys_of_job(job);
+        self.tables.leases.retain_in::<&[u8; 32], _>(&first..=&last, |_, _| false)?;
+        Ok(())
+    }
+
+    fn remove(&mut self, job: JobId) -> Result<(), Refusal> {
+        let record = self.job(job)?;
+        if record.row.ended.is_none() {
+            return Err(Contradiction::JobRuns(job).into());
+        }
+        let order = order_key(record.row.submitted, job);
+        self.jobs.remove(&job);
+        self.tables.jobs.remove(&job.0)?;
+        self.tables.order.remove(&order)?;
+        self.tables.specs.remove(&job.0)?;
+        self.tables.removing.insert(&job.0, ())?;
+        Ok(())
+    }
+
+    fn lease(&mut self, lease: &LeaseRecord) -> Result<(), Refusal> {
+        self.running_task(lease.task)?;
+        let LeaseId(number) = lease.id;
+        if number < self.next_lease {
+            return Err(Contradiction::LeaseUsed(lease.id).into());
+        }
+        if self.tables.done.get(&task_key(lease.task))?.is_some() {
+            return Err(Contradiction::TaskDone(lease.task).into());
+        }
+        self.tables.leases.insert(&lease_key(lease.task, lease.id), encode_lease(lease).as_slice())?;
+        self.next_lease = number + 1;
+        Ok(())
+    }
+
+    fn finish_task(
+        &mut self,
+        task: TaskId,
+        record: &DoneRecord,
+        output: Option<&[u8]>,
+        log: Option<&LogRecord>,
+    ) -> Result<(), Refusal> {
+        let job = self.running_task(task)?;
+        job.row.done += 1;
+        job.changed = true;
+        let DoneRecord { batch, leaf, .. } = *record;
+        let uses = self.uses(batch)?.filter(|uses| leaf < uses.row.0);
+        let uses = uses.ok_or(Contradiction::NoLeaf { batch, leaf })?;
+        let (_, count, open) = &mut uses.row;
+        if !*open {
+            return Err(Contradiction::BatchClosed(batch).into());
+        }
+        *count += 1;
+        uses.changed = true;
+        let key = task_key(task);
+        if self.tables.done.insert(&key, encode(record).as_slice())?.is_some() {
+            return Err(Contradiction::TaskDone(task).into());
+        }
+        if let Some(output) = output {
+            self.tables.outputs.insert(&key, output)?;
+        }
+        if let Some(log) = log {
+            self.tables.logs.insert(&key, encode(log).as_slice())?;
+        }
+        let (first, last) = lease_keys_of_task(task);
+        self.tables.leases.retain_in::<&[u8; 32], _>(&first..=&last, |_, _| false)?;
+        Ok(())
+    }
+
+    fn fail(&mut self, task: TaskId, record: &AttemptRecord) -> Result<(), Refusal> {
+        let task_count = self.job(task.job)?.row.task_count;
+        if task.task.0 >= task_count {
+            return Err(Contradiction::NoTask { task, task_count }.into());
+        }
+        let key = task_key(task);
+        let found = self.tables.failed.get(&key)?.map(|row| decode::<FailedTask>(row.value())).transpose()?;
+        let mut row = found.unwrap_or_default();
+        row.add(record.clone());
+        self.tables.failed.insert(&key, encode(&row).as_slice())?;
+        self.tables.leases.remove(&lease_key(task, record.lease))?;
+        Ok(())
+    }
+
+    fn keep_batch(&mut self, id: BatchId, record: &BatchRecord) -> Result<(), Refusal> {
+        if id.0 < self.next_batch {
+            return Err(Contradiction::BatchUsed(id).into());
+        }
+        let leaves = u32::try_from(record.leaves.len()).unwrap_or(u32::MAX);
+        self.tables.batches.insert(id.0, encode(record).as_slice())?;
+        self.uses.insert(id, Seen { row: (leaves, 0, true), changed: true });
+        self.next_batch = id.0 + 1;
+        Ok(())
+    }
+
+    fn close_batch(&mut self, id: BatchId) -> Result<(), Refusal> {
+        let Some(uses) = self.uses(id)? else { return Ok(()) };
+        let (_, count, open) = &mut uses.row;
+        *open = false;
+        uses.changed = true;
+        if *count == 0 {
+            self.uses.remove(&id);
+            self.tables.uses.remove(id.0)?;
+            self.tables.batches.remove(id.0)?;
+        }
+        Ok(())
+    }
+
+    /// The task's job, which must run and have the task.
+    fn running_task(&mut self, task: TaskId) -> Result<&mut Seen<JobRecord>, Refusal> {
+        let job = self.running(task.job)?;
+        let task_count = job.row.task_count;
+        if task.task.0 >= task_count {
+            return Err(Contradiction::NoTask { task, task_count }.into());
+        }
+        Ok(job)
+    }
+
+    fn running(&mut self, job: JobId) -> Result<&mut Seen<JobRecord>, Refusal> {
+        let record = self.job(job)?;
+        if record.row.ended.is_some() {
+            return Err(Contradiction::JobEnded(job).into());
+        }
+        Ok(record)
+    }
+
+    fn job(&mut self, job: JobId) -> Result<&mut Seen<JobRecord>, Refusal> {
+        if !self.jobs.contains_key(&job) {
+            let found = self.tables.jobs.get(&job.0)?;
+            let row = decode(found.ok_or(Contradiction::NoJob(job))?.value())?;
+            self.jobs.insert(job, Seen { row, changed: false });
+        }
+        Ok(self.jobs.get_mut(&job).expect("it was inserted if it was missing"))
+    }
+
+    fn uses(&mut self, id: BatchId) -> Result<Option<&mut Seen<UsesRow>>, Refusal> {
+        if !self.uses.contains_key(&id) {
+            let Some(row) = self.tables.uses.get(id.0)?.map(|row| row.value()) else { return Ok(None) };
+            self.uses.insert(id, Seen { row, changed: false });
+        }
+        Ok(self.uses.get_mut(&id))
+    }
+
+    fn finish(mut self, sequence: u64) -> Result<(), Fault> {
+        for (job, seen) in self.jobs.iter().filter(|(_, seen)| seen.changed) {
+            self.tables.jobs.insert(&job.0, encode(&seen.row).as_slice())?;
+        }
+        for (id, seen) in self.uses.iter().filter(|(_, seen)| seen.changed) {
+            self.tables.uses.insert(id.0, seen.row)?;
+        }
+        let counters = &mut self.tables.counters;
+        counters.insert(counter::SEQUENCE, sequence)?;
+        counters.insert(counter::NEXT_LEASE, self.next_lease)?;
+        counters.insert(counter::NEXT_BATCH, self.next_batch)?;
+        Ok(())
+    }
+}
+
+impl FailedTask {
+    /// Adds an attempt. Over the limit the oldest goes that was circumstance, or the oldest of all.
+    pub(crate) fn add(&mut self, attempt: AttemptRecord) {
+        self.failures = self.failures.saturating_add(1);
+        self.kept.push(attempt);
+        if self.kept.len() > MAX_ATTEMPTS_KEPT {
+            let circumstance = |attempt: &AttemptRecord| attempt.failure.weight() == Weight::Circumstance;
+            self.kept.remove(self.kept.iter().position(circumstance).unwrap_or(0));
+        }
+    }
+}

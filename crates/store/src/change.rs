@@ -1,0 +1,139 @@
+//! What a coordinator asks to be made durable, and what of it makes no sense.
+
+use tidemill_types::{JobId, LeaseId, NodeId, TaskId};
+
+use crate::{AttemptRecord, BatchId, BatchRecord, DoneRecord, JobEnd, LeaseRecord, LogRecord, UnixMillis};
+
+/// One step of a coordinator's state. The steps of a commit are applied in order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// A job was accepted.
+    JobSubmitted {
+        /// Its id, which no other job here has or is still being removed under.
+        job: JobId,
+        /// Who submitted it.
+        owner: NodeId,
+        /// When.
+        at: UnixMillis,
+        /// Its name for people.
+        name: String,
+        /// How many of its tasks are of the map.
+        map_count: u64,
+        /// How many tasks it has.
+        task_count: u64,
+        /// All of it, in the coordinator's own encoding.
+        spec: Vec<u8>,
+    },
+    /// A job ended; its leases end with it.
+    JobEnded {
+        /// The job, which has not ended before.
+        job: JobId,
+        /// In which way. `Done` only when all its tasks are.
+        end: JobEnd,
+        /// When.
+        at: UnixMillis,
+        /// What it came to, in the coordinator's own encoding.
+        summary: Vec<u8>,
+    },
+    /// A job that ended is to be forgotten. It is gone for readers at once; [`crate::Store::sweep`] then
+    /// deletes its tasks' rows in slices, since a large job's would make a transaction too large.
+    JobRemoved {
+        /// The job.
+        job: JobId,
+    },
+    /// A task of a running job was given to a provider.
+    Leased(LeaseRecord),
+    /// A lease ended without a result. Nothing happens when it ended already.
+    LeaseEnded {
+        /// Its task.
+        task: TaskId,
+        /// Its number.
+        lease: LeaseId,
+    },
+    /// A result was accepted: the task of a running job is done, and all leases of it end.
+    Finished {
+        /// The task, which was not done before.
+        task: TaskId,
+        /// The result.
+        record: DoneRecord,
+        /// The output itself, where it is small.
+        output: Option<Vec<u8>>,
+        /// What the task wrote to standard error, if anything.
+        log: Option<LogRecord>,
+    },
+    /// An attempt failed, and its lease ends. A task that is done and a job that ended may have late ones.
+    AttemptFailed {
+        /// The task.
+        task: TaskId,
+        /// The attempt.
+        record: AttemptRecord,
+    },
+    /// A signed batch came in. It is kept while it is open, and after that while a done task refers to it.
+    Batch {
+        /// A number that no batch had before.
+        id: BatchId,
+        /// The batch.
+        record: BatchRecord,
+    },
+    /// No more results of a batch will be accepted: best in the commit that brings it, once it is known.
+    /// Nothing happens when it is closed already.
+    BatchClosed {
+        /// The batch.
+        id: BatchId,
+    },
+}
+
+/// Why a change contradicts what the store holds: a bug of the caller. None of the commit is applied.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Contradiction {
+    /// A second result of a task, or a lease of a task that is done.
+    #[error("task {0} is done already")]
+    TaskDone(TaskId),
+    /// A job's id is taken.
+    #[error("job {0} exists already, or is still being removed")]
+    JobExists(JobId),
+    /// There is no such job.
+    #[error("job {0} does not exist")]
+    NoJob(JobId),
+    /// The job must still run.
+    #[error("job {0} has ended")]
+    JobEnded(JobId),
+    /// The job must have ended.
+    #[error("job {0} has not ended")]
+    JobRuns(JobId),
+    /// A job is no more done than its tasks.
+    #[error("job {job} is not done: {done} of its {task_count} tasks are")]
+    NotDone {
+        /// The job.
+        job: JobId,
+        /// How many tasks are done.
+        done: u64,
+        /// How many it has.
+        task_count: u64,
+    },
+    /// The job has fewer tasks.
+    #[error("task {task} does not exist: its job has {task_count} tasks")]
+    NoTask {
+        /// The task.
+        task: TaskId,
+        /// How many its job has.
+        task_count: u64,
+    },
+    /// The number of a lease was used before.
+    #[error("lease {0} was given before")]
+    LeaseUsed(LeaseId),
+    /// The number of a batch was used before.
+    #[error("batch {} was stored before", .0.0)]
+    BatchUsed(BatchId),
+    /// A result refers to a batch that is not here, or to a leaf that it does not have.
+    #[error("batch {} has no leaf {leaf}", batch.0)]
+    NoLeaf {
+        /// The batch.
+        batch: BatchId,
+        /// The place asked for.
+        leaf: u32,
+    },
+    /// A result refers to a batch that was closed.
+    #[error("batch {} is closed", .0.0)]
+    BatchClosed(BatchId),
+}

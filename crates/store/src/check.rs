@@ -1,0 +1,184 @@
+//! Walks through everything and says what does not fit together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition};
+use tidemill_types::{JobId, TaskId};
+
+use crate::{
+    BatchRecord, DoneRecord, FailedTask, JobEnd, JobRecord, LogRecord, MAX_ATTEMPTS_KEPT, Store,
+    error::Fault,
+    schema::{
+        self, BATCHES, Bytes, DONE, FAILED, JOBS, LEASES, LOGS, ORDER, OUTPUTS, REMOVING, SPECS, TaskKey,
+        USES, counter, decode, decode_lease, order_key, order_of, task_key, task_of,
+    },
+};
+
+impl Store {
+    /// Checks all that must hold between rows, and that every row can be read. Takes time and memory that
+    /// grow with the store: for tests and for people who suspect something.
+    ///
+    /// # Errors
+    /// Every violation, as a sentence.
+    pub fn sanity_check(&self) -> Result<(), Vec<String>> {
+        let found = self.read(|read| {
+            let mut check =
+                Check { read, jobs: BTreeMap::new(), removing: BTreeSet::new(), wrong: Vec::new() };
+            check.jobs()?;
+            check.leases()?;
+            check.done()?;
+            check.of_tasks(OUTPUTS, true, |_| Ok(None))?;
+            check.of_tasks(LOGS, true, |row| decode::<LogRecord>(row).map(|_| None))?;
+            check.of_tasks(FAILED, false, |row| decode(row).map(|row| wrong_with(&row)))?;
+            Ok(check.wrong)
+        });
+        match found {
+            Ok(wrong) if wrong.is_empty() => Ok(()),
+            Ok(wrong) => Err(wrong),
+            Err(error) => Err(vec![error.to_string()]),
+        }
+    }
+}
+
+struct Check<'r> {
+    read: &'r ReadTransaction,
+    jobs: BTreeMap<JobId, JobRecord>,
+    removing: BTreeSet<JobId>,
+    wrong: Vec<String>,
+}
+
+impl Check<'_> {
+    fn jobs(&mut self) -> Result<(), Fault> {
+        let (order, specs) = (self.read.open_table(ORDER)?, self.read.open_table(SPECS)?);
+        for row in self.read.open_table(REMOVING)?.iter()? {
+            self.removing.insert(JobId(*row?.0.value()));
+        }
+        for row in self.read.open_table(JOBS)?.iter()? {
+            let (key, row) = row?;
+            let (job, record): (_, JobRecord) = (JobId(*key.value()), decode(row.value())?);
+            self.expect(record.job == job, || format!("job {job} calls itself {}", record.job));
+            self.expect(!self.removing.contains(&job), || format!("job {job} was removed and is there"));
+            self.expect(specs.get(&job.0)?.is_some(), || format!("job {job} has no specification"));
+            let ordered = order.get(&order_key(record.submitted, job))?;
+            let ordered = ordered.is_some_and(|owner| *owner.value() == record.owner.0);
+            self.expect(ordered, || format!("job {job} is not listed by its time and owner"));
+            let ended_done = record.ended.as_ref().is_some_and(|ended| ended.end == JobEnd::Done);
+            self.expect(!ended_done || record.done == record.task_count, || {
+                format!("job {job} ended as done with {} of {} tasks", record.done, record.task_count)
+            });
+            self.jobs.insert(job, record);
+        }
+        for row in order.iter()? {
+            let (_, job) = order_of(row?.0.value());
+            self.expect(self.jobs.contains_key(&job), || format!("job {job} is listed and is not there"));
+        }
+        let jobs = self.jobs.len() as u64;
+        let listed = (order.len()?, specs.len()?);
+        self.expect(listed == (jobs, jobs), || {
+            format!("{jobs} jobs are listed {} times and have {} specifications", listed.0, listed.1)
+        });
+        Ok(())
+    }
+
+    fn leases(&mut self) -> Result<(), Fault> {
+        let next = schema::count(&schema::counters(self.read)?, counter::NEXT_LEASE)?;
+        let done = self.read.open_table(DONE)?;
+        let mut seen = BTreeSet::new();
+        for row in self.read.open_table(LEASES)?.iter()? {
+            let (key, row) = row?;
+            let lease = decode_lease(key.value(), row.value())?;
+            let (id, task) = (lease.id, lease.task);
+            self.expect(id.0 < next, || format!("lease {id} is not below the next number, {next}"));
+            self.expect(seen.insert(id), || format!("there are two leases {id}"));
+            let runs = self.jobs.get(&task.job).is_some_and(|job| job.ended.is_none());
+            self.expect(runs, || format!("lease {id} is of task {task}, whose job does not run"));
+            self.expect_task(task, "a lease");
+            let open = done.get(&task_key(task))?.is_none();
+            self.expect(open, || format!("lease {id} is of task {task}, which is done"));
+        }
+        Ok(())
+    }
+
+    fn done(&mut self) -> Result<(), Fault> {
+        let (mut counts, mut uses) = (BTreeMap::<JobId, u64>::new(), BTreeMap::<u64, u32>::new());
+        let kept = self.read.open_table(USES)?;
+        for row in self.read.open_table(DONE)?.iter()? {
+            let (key, row) = row?;
+            let (task, DoneRecord { batch, leaf, .. }) = (task_of(key.value()), decode(row.value())?);
+            self.expect_task(task, "a result");
+            *counts.entry(task.job).or_default() += 1;
+            *uses.entry(batch.0).or_default() += 1;
+            let leaves = kept.get(batch.0)?.map_or(0, |row| row.value().0);
+            self.expect(leaf < leaves, || {
+                format!("task {task} is done by leaf {leaf} of batch {}, which has {leaves}", batch.0)
+            });
+        }
+        for (job, record) in &self.jobs {
+            let count = counts.get(job).copied().unwrap_or(0);
+            if record.done != count {
+                self.wrong.push(format!("job {job} has {count} results and counts {}", record.done));
+            }
+        }
+        self.batches(&uses)
+    }
+
+    fn batches(&mut self, used: &BTreeMap<u64, u32>) -> Result<(), Fault> {
+        let next = schema::count(&schema::counters(self.read)?, counter::NEXT_BATCH)?;
+        let (batches, uses) = (self.read.open_table(BATCHES)?, self.read.open_table(USES)?);
+        for row in uses.iter()? {
+            let (id, row) = row?;
+            let (id, (leaves, count, open)) = (id.value(), row.value());
+            self.expect(id < next, || format!("batch {id} is not below the next number, {next}"));
+            let found = used.get(&id).copied().unwrap_or(0);
+            self.expect(found == count, || format!("batch {id} counts {count} uses and has {found}"));
+            self.expect(open || count > 0, || format!("batch {id} is kept for nothing"));
+            let record = batches.get(id)?.map(|row| decode::<BatchRecord>(row.value())).transpose()?;
+            let held = record.is_some_and(|record| record.leaves.len() == leaves as usize);
+            self.expect(held, || format!("batch {id} is not there with its {leaves} leaves"));
+        }
+        let (batches, uses) = (batches.len()?, uses.len()?);
+        self.expect(batches == uses, || format!("{batches} batches are there, {uses} are kept"));
+        Ok(())
+    }
+
+    /// Rows that some tasks have: of tasks that are done if `of_done`, else of any that exist.
+    fn of_tasks(
+        &mut self,
+        table: TableDefinition<TaskKey, Bytes>,
+        of_done: bool,
+        read: impl Fn(&[u8]) -> Result<Option<String>, Fault>,
+    ) -> Result<(), Fault> {
+        let what = format!("a row in {:?}", redb::TableHandle::name(&table));
+        let done = self.read.open_table(DONE)?;
+        for row in self.read.open_table(table)?.iter()? {
+            let (key, row) = row?;
+            let task = task_of(key.value());
+            self.expect_task(task, &what);
+            // A sweep deletes the results first.
+            let fits = !of_done || self.removing.contains(&task.job) || done.get(key.value())?.is_some();
+            self.expect(fits, || format!("task {task} has {what} and is not done"));
+            if let Some(wrong) = read(row.value())? {
+                self.wrong.push(format!("task {task}: {wrong}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn expect_task(&mut self, task: TaskId, what: &str) {
+        let exists = self.jobs.get(&task.job).is_some_and(|job| task.task.0 < job.task_count);
+        let exists = exists || self.removing.contains(&task.job);
+        self.expect(exists, || format!("there is {what} of task {task}, which does not exist"));
+    }
+
+    fn expect(&mut self, holds: bool, otherwise: impl FnOnce() -> String) {
+        if !holds {
+            self.wrong.push(otherwise());
+        }
+    }
+}
+
+fn wrong_with(row: &FailedTask) -> Option<String> {
+    let expected = MAX_ATTEMPTS_KEPT.min(row.failures as usize);
+    let kept = row.kept.len();
+    (kept != expected || kept == 0).then(|| format!("{kept} failed attempts are kept of {}", row.failures))
+}

@@ -1,0 +1,32 @@
+//! A coordinator's durable state: its jobs, leases, results, failed attempts and signed batches, in one file.
+//!
+//! The coordinator decides what happens; it hands over [`Change`]s, and [`Store::commit`] makes a whole slice
+//! of them durable in one transaction, so that the changes of many events share one wait for the disk. After
+//! a kill at any instant, the file holds a prefix of the commits, each one wholly, and all that returned.
+//!
+//! The store knows no protocol and no clock: job specifications, terms of work and signatures are bytes to
+//! it. It does refuse what contradicts what it holds ([`Contradiction`]), and [`Store::sanity_check`] walks
+//! through everything and lists what does not fit together.
+//!
+//! It has no threads. One thread at a time commits, any number read, and neither waits for the other except
+//! while the file is opened anew after a failed write.
+
+mod apply;
+mod change;
+mod check;
+mod error;
+mod read;
+mod record;
+mod schema;
+mod store;
+mod sweep;
+#[cfg(test)]
+mod tests;
+
+pub use change::{Change, Contradiction};
+pub use error::StoreError;
+pub use record::{
+    AttemptRecord, BatchId, BatchRecord, DoneRecord, Ended, FailedTask, JobEnd, JobRecord, LeaseRecord,
+    LogRecord, MAX_ATTEMPTS_KEPT, Recovered, UnixMillis,
+};
+pub use store::{Options, Store};

@@ -1,0 +1,198 @@
+//! Reads. Each sees the store as one commit left it.
+
+use redb::{ReadTransaction, ReadableTable, TableDefinition};
+use tidemill_types::{JobId, LeaseId, NodeId, TaskId, TaskNumber};
+
+use crate::{
+    AttemptRecord, BatchId, BatchRecord, DoneRecord, FailedTask, JobRecord, LogRecord, Recovered, Store,
+    StoreError,
+    error::Fault,
+    schema::{
+        self, BATCHES, Bytes, DONE, FAILED, JOBS, LEASES, LOGS, ORDER, OUTPUTS, REMOVING, SPECS, TaskKey,
+        USES, counter, decode, decode_lease, order_of, task_key, task_keys, task_of,
+    },
+};
+
+impl Store {
+    /// All that a coordinator needs at its start, but for what grows with the size of its jobs: for that see
+    /// [`Store::for_each_done`], [`Store::for_each_failed`] and [`Store::job_spec`].
+    pub fn recover(&self) -> Result<Recovered, StoreError> {
+        self.read(|read| {
+            let counters = schema::counters(read)?;
+            Ok(Recovered {
+                jobs: rows(read, JOBS, |_, row| decode(row))?,
+                leases: rows(read, LEASES, decode_lease)?,
+                next_lease: LeaseId(schema::count(&counters, counter::NEXT_LEASE)?),
+                next_batch: BatchId(schema::count(&counters, counter::NEXT_BATCH)?),
+                open_batches: open_batches(read)?,
+                removing: removing(read)?,
+            })
+        })
+    }
+
+    /// A job, without its specification.
+    pub fn job(&self, job: JobId) -> Result<Option<JobRecord>, StoreError> {
+        self.read(|read| get(read, JOBS, &job.0, decode))
+    }
+
+    /// A job's specification as it was submitted, in the coordinator's own encoding.
+    pub fn job_spec(&self, job: JobId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(|read| get(read, SPECS, &job.0, |spec| Ok(spec.to_vec())))
+    }
+
+    /// Jobs, newest first, at most so many; those of one owner, or all.
+    pub fn jobs(&self, owner: Option<NodeId>, limit: usize) -> Result<Vec<JobRecord>, StoreError> {
+        self.read(|read| {
+            let jobs = read.open_table(JOBS)?;
+            let mut found = Vec::new();
+            for row in read.open_table(ORDER)?.iter()?.rev() {
+                if found.len() >= limit {
+                    break;
+                }
+                let (key, of) = row?;
+                if owner.is_some_and(|NodeId(owner)| owner != *of.value()) {
+                    continue;
+                }
+                let (_, job) = order_of(key.value());
+                let row = jobs.get(&job.0)?;
+                found.push(decode(
+                    row.ok_or_else(|| Fault::Damaged(format!("job {job} is missing")))?.value(),
+                )?);
+            }
+            Ok(found)
+        })
+    }
+
+    /// The result of a task, if it is done.
+    pub fn task(&self, task: TaskId) -> Result<Option<DoneRecord>, StoreError> {
+        self.read(|read| get(read, DONE, &task_key(task), decode))
+    }
+
+    /// The results of a job's tasks from a number on, in order, at most so many.
+    pub fn tasks(
+        &self,
+        job: JobId,
+        from: TaskNumber,
+        limit: usize,
+    ) -> Result<Vec<(TaskNumber, DoneRecord)>, StoreError> {
+        self.read(|read| {
+            let (first, last) = task_keys(job, from);
+            let table = read.open_table(DONE)?;
+            let rows = table.range::<&[u8; 24]>(&first..=&last)?.take(limit);
+            rows.map(|row| {
+                let (key, row) = row?;
+                Ok((task_of(key.value()).task, decode(row.value())?))
+            })
+            .collect()
+        })
+    }
+
+    /// Calls `each` for all done tasks of a job, in order. It must not call the store.
+    pub fn for_each_done(
+        &self,
+        job: JobId,
+        mut each: impl FnMut(TaskNumber, DoneRecord),
+    ) -> Result<(), StoreError> {
+        self.walk(DONE, job, |task, row| {
+            each(task, decode(row)?);
+            Ok(())
+        })
+    }
+
+    /// Calls `each` for all tasks of a job that have failed attempts, in order, also for those that were
+    /// done later. It must not call the store.
+    pub fn for_each_failed(
+        &self,
+        job: JobId,
+        mut each: impl FnMut(TaskNumber, FailedTask),
+    ) -> Result<(), StoreError> {
+        self.walk(FAILED, job, |task, row| {
+            each(task, decode(row)?);
+            Ok(())
+        })
+    }
+
+    /// The output of a done task, where the store keeps it itself; otherwise it is a blob.
+    pub fn output(&self, task: TaskId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(|read| get(read, OUTPUTS, &task_key(task), |output| Ok(output.to_vec())))
+    }
+
+    /// What a done task wrote to standard error.
+    pub fn log(&self, task: TaskId) -> Result<Option<LogRecord>, StoreError> {
+        self.read(|read| get(read, LOGS, &task_key(task), decode))
+    }
+
+    /// The failed attempts at a task that are kept, oldest first.
+    pub fn attempts(&self, task: TaskId) -> Result<Vec<AttemptRecord>, StoreError> {
+        let found: Option<FailedTask> = self.read(|read| get(read, FAILED, &task_key(task), decode))?;
+        Ok(found.unwrap_or_default().kept)
+    }
+
+    /// A signed batch.
+    pub fn batch(&self, id: BatchId) -> Result<Option<BatchRecord>, StoreError> {
+        self.read(|read| {
+            let table = read.open_table(BATCHES)?;
+            table.get(id.0)?.map(|row| decode(row.value())).transpose()
+        })
+    }
+
+    fn walk(
+        &self,
+        table: TableDefinition<TaskKey, Bytes>,
+        job: JobId,
+        mut each: impl FnMut(TaskNumber, &[u8]) -> Result<(), Fault>,
+    ) -> Result<(), StoreError> {
+        self.read(|read| {
+            let (first, last) = task_keys(job, TaskNumber(0));
+            for row in read.open_table(table)?.range::<&[u8; 24]>(&first..=&last)? {
+                let (key, row) = row?;
+                each(task_of(key.value()).task, row.value())?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// The row under a key, decoded.
+fn get<const N: usize, T>(
+    read: &ReadTransaction,
+    table: TableDefinition<&'static [u8; N], Bytes>,
+    key: &[u8; N],
+    decode: impl FnOnce(&[u8]) -> Result<T, Fault>,
+) -> Result<Option<T>, Fault> {
+    let table = read.open_table(table)?;
+    let row = ReadableTable::get(&table, key)?;
+    row.map(|row| decode(row.value())).transpose()
+}
+
+/// All rows, decoded.
+fn rows<const N: usize, T>(
+    read: &ReadTransaction,
+    table: TableDefinition<&'static [u8; N], Bytes>,
+    decode: impl Fn(&[u8; N], &[u8]) -> Result<T, Fault>,
+) -> Result<Vec<T>, Fault> {
+    let table = read.open_table(table)?;
+    let rows = table.iter()?;
+    rows.map(|row| {
+        let (key, row) = row?;
+        decode(key.value(), row.value())
+    })
+    .collect()
+}
+
+fn removing(read: &ReadTransaction) -> Result<Vec<JobId>, Fault> {
+    let table = read.open_table(REMOVING)?;
+    let keys = table.iter()?;
+    keys.map(|row| Ok(JobId(*row?.0.value()))).collect()
+}
+
+fn open_batches(read: &ReadTransaction) -> Result<Vec<BatchId>, Fault> {
+    let mut open = Vec::new();
+    for row in read.open_table(USES)?.iter()? {
+        let (id, uses) = row?;
+        if uses.value().2 {
+            open.push(BatchId(id.value()));
+        }
+    }
+    Ok(open)
+}

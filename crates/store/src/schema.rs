@@ -1,0 +1,200 @@
+//! The tables and how their rows are encoded. All of a job's rows in a table lie together, in the order of
+//! its tasks, so that what a commit touches is near what the last one touched.
+//!
+//! Keys are big-endian so that they sort as numbers; values are postcard.
+
+use redb::{ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
+use serde::{Serialize, de::DeserializeOwned};
+use tidemill_types::{Address, JobId, LeaseId, NodeId, TaskId, TaskNumber};
+
+use crate::{LeaseRecord, UnixMillis, error::Fault};
+
+/// The version of all that this module says. A store of another version is not opened.
+pub(crate) const VERSION: u64 = 1;
+
+/// A job.
+pub(crate) type JobKey = &'static [u8; 16];
+/// A task: its job, its number.
+pub(crate) type TaskKey = &'static [u8; 24];
+/// A lease: its task, its number.
+pub(crate) type LeaseKey = &'static [u8; 32];
+/// A job by its time of submission.
+pub(crate) type OrderKey = &'static [u8; 24];
+/// How many leaves a batch has, how many done tasks refer to it, whether it is open for more.
+pub(crate) type UsesRow = (u32, u32, bool);
+/// An encoded row.
+pub(crate) type Bytes = &'static [u8];
+
+pub(crate) const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
+pub(crate) const JOBS: TableDefinition<JobKey, Bytes> = TableDefinition::new("jobs");
+/// The owner of each job, by time, to list jobs newest first.
+pub(crate) const ORDER: TableDefinition<OrderKey, &[u8; 32]> = TableDefinition::new("order");
+pub(crate) const SPECS: TableDefinition<JobKey, Bytes> = TableDefinition::new("specs");
+/// Jobs that were removed and whose tasks' rows are not all swept.
+pub(crate) const REMOVING: TableDefinition<JobKey, ()> = TableDefinition::new("removing");
+pub(crate) const LEASES: TableDefinition<LeaseKey, Bytes> = TableDefinition::new("leases");
+pub(crate) const DONE: TableDefinition<TaskKey, Bytes> = TableDefinition::new("done");
+/// Small outputs, apart from [`DONE`] so that walking through a job's tasks does not read them.
+pub(crate) const OUTPUTS: TableDefinition<TaskKey, Bytes> = TableDefinition::new("outputs");
+pub(crate) const LOGS: TableDefinition<TaskKey, Bytes> = TableDefinition::new("logs");
+pub(crate) const FAILED: TableDefinition<TaskKey, Bytes> = TableDefinition::new("failed");
+pub(crate) const BATCHES: TableDefinition<u64, Bytes> = TableDefinition::new("batches");
+/// What a batch is kept for.
+pub(crate) const USES: TableDefinition<u64, UsesRow> = TableDefinition::new("uses");
+
+/// The rows of [`COUNTERS`].
+pub(crate) mod counter {
+    pub(crate) const VERSION: &str = "version";
+    /// How many commits there were: tells whether a commit that failed midway is in the file.
+    pub(crate) const SEQUENCE: &str = "sequence";
+    pub(crate) const NEXT_LEASE: &str = "next lease";
+    pub(crate) const NEXT_BATCH: &str = "next batch";
+}
+
+/// Brings an empty database to the current version; refuses one of another.
+pub(crate) fn prepare(db: &redb::Database) -> Result<(), Fault> {
+    let read = db.begin_read()?;
+    if read.list_tables()?.next().is_some() {
+        return match counters(&read)?.get(counter::VERSION)?.map(|row| row.value()) {
+            Some(VERSION) => Ok(()),
+            Some(found) if found > VERSION => Err(Fault::Newer(found)),
+            found => Err(Fault::Damaged(format!("its format is {found:?}, which never was"))),
+        };
+    }
+    drop(read);
+    let write = db.begin_write()?;
+    {
+        let mut counters = write.open_table(COUNTERS)?;
+        counters.insert(counter::VERSION, VERSION)?;
+        for name in [counter::SEQUENCE, counter::NEXT_LEASE, counter::NEXT_BATCH] {
+            counters.insert(name, 0)?;
+        }
+    }
+    drop(Tables::open(&write)?);
+    write.commit()?;
+    Ok(())
+}
+
+pub(crate) fn counters(read: &ReadTransaction) -> Result<redb::ReadOnlyTable<&'static str, u64>, Fault> {
+    Ok(read.open_table(COUNTERS)?)
+}
+
+/// A counter's value.
+pub(crate) fn count(counters: &impl ReadableTable<&'static str, u64>, name: &str) -> Result<u64, Fault> {
+    let row = counters.get(name)?;
+    row.map(|row| row.value()).ok_or_else(|| Fault::Damaged(format!("the counter {name:?} is missing")))
+}
+
+/// All tables, open for writing.
+pub(crate) struct Tables<'t> {
+    pub(crate) counters: Table<'t, &'static str, u64>,
+    pub(crate) jobs: Table<'t, JobKey, Bytes>,
+    pub(crate) order: Table<'t, OrderKey, &'static [u8; 32]>,
+    pub(crate) specs: Table<'t, JobKey, Bytes>,
+    pub(crate) removing: Table<'t, JobKey, ()>,
+    pub(crate) leases: Table<'t, LeaseKey, Bytes>,
+    pub(crate) done: Table<'t, TaskKey, Bytes>,
+    pub(crate) outputs: Table<'t, TaskKey, Bytes>,
+    pub(crate) logs: Table<'t, TaskKey, Bytes>,
+    pub(crate) failed: Table<'t, TaskKey, Bytes>,
+    pub(crate) batches: Table<'t, u64, Bytes>,
+    pub(crate) uses: Table<'t, u64, UsesRow>,
+}
+
+impl<'t> Tables<'t> {
+    pub(crate) fn open(write: &'t WriteTransaction) -> Result<Self, Fault> {
+        Ok(Self {
+            counters: write.open_table(COUNTERS)?,
+            jobs: write.open_table(JOBS)?,
+            order: write.open_table(ORDER)?,
+            specs: write.open_table(SPECS)?,
+            removing: write.open_table(REMOVING)?,
+            leases: write.open_table(LEASES)?,
+            done: write.open_table(DONE)?,
+            outputs: write.open_table(OUTPUTS)?,
+            logs: write.open_table(LOGS)?,
+            failed: write.open_table(FAILED)?,
+            batches: write.open_table(BATCHES)?,
+            uses: write.open_table(USES)?,
+        })
+    }
+}
+
+pub(crate) fn task_key(task: TaskId) -> [u8; 24] {
+    join(&task.job.0, task.task.0)
+}
+
+/// The task of a key in [`DONE`] and its like.
+pub(crate) fn task_of(key: &[u8; 24]) -> TaskId {
+    let (job, number) = split(key);
+    TaskId { job: JobId(job), task: TaskNumber(number) }
+}
+
+pub(crate) fn lease_key(task: TaskId, lease: LeaseId) -> [u8; 32] {
+    join(&task_key(task), lease.0)
+}
+
+/// The keys of a task's leases lie between these two.
+pub(crate) fn lease_keys_of_task(task: TaskId) -> ([u8; 32], [u8; 32]) {
+    (lease_key(task, LeaseId(0)), lease_key(task, LeaseId(u64::MAX)))
+}
+
+/// The keys of a job's leases lie between these two.
+pub(crate) fn lease_keys_of_job(job: JobId) -> ([u8; 32], [u8; 32]) {
+    let task = |number| TaskId { job, task: TaskNumber(number) };
+    (lease_key(task(0), LeaseId(0)), lease_key(task(u64::MAX), LeaseId(u64::MAX)))
+}
+
+/// The keys of a job's tasks from a number on lie between these two.
+pub(crate) fn task_keys(job: JobId, from: TaskNumber) -> ([u8; 24], [u8; 24]) {
+    (task_key(TaskId { job, task: from }), task_key(TaskId { job, task: TaskNumber(u64::MAX) }))
+}
+
+pub(crate) fn order_key(at: UnixMillis, job: JobId) -> [u8; 24] {
+    let mut key = [0; 24];
+    key[..8].copy_from_slice(&at.0.to_be_bytes());
+    key[8..].copy_from_slice(&job.0);
+    key
+}
+
+/// The time and the job of a key in [`ORDER`].
+pub(crate) fn order_of(key: &[u8; 24]) -> (UnixMillis, JobId) {
+    let (at, job) = key.split_first_chunk().expect("a key of 24 bytes begins with 8");
+    (UnixMillis(u64::from_be_bytes(*at)), JobId(job.try_into().expect("16 of 24 bytes are left")))
+}
+
+/// What a lease's key does not say: provider, operator, time, work.
+type LeaseRow<Work> = (NodeId, Address, UnixMillis, Work);
+
+pub(crate) fn encode_lease(lease: &LeaseRecord) -> Vec<u8> {
+    let row: LeaseRow<&[u8]> = (lease.provider, lease.operator, lease.at, &lease.work);
+    encode(&row)
+}
+
+pub(crate) fn decode_lease(key: &[u8; 32], bytes: &[u8]) -> Result<LeaseRecord, Fault> {
+    let (task, id) = split(key);
+    let (provider, operator, at, work): LeaseRow<Vec<u8>> = decode(bytes)?;
+    Ok(LeaseRecord { id: LeaseId(id), task: task_of(&task), provider, operator, at, work })
+}
+
+pub(crate) fn encode(row: &impl Serialize) -> Vec<u8> {
+    postcard::to_stdvec(row).expect("rows are plain data of known length")
+}
+
+pub(crate) fn decode<Row: DeserializeOwned>(bytes: &[u8]) -> Result<Row, Fault> {
+    Ok(postcard::from_bytes(bytes)?)
+}
+
+fn join<const N: usize, const M: usize>(prefix: &[u8; N], number: u64) -> [u8; M] {
+    const { assert!(M == N + 8) };
+    let mut key = [0; M];
+    key[..N].copy_from_slice(prefix);
+    key[N..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+fn split<const N: usize, const M: usize>(key: &[u8; M]) -> ([u8; N], u64) {
+    const { assert!(M == N + 8) };
+    let (prefix, number) = key.split_last_chunk().expect("a key ends with a number of 8 bytes");
+    (prefix.try_into().expect("the rest of the key is its prefix"), u64::from_be_bytes(*number))
+}

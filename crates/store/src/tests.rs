@@ -1,0 +1,9 @@
+//! Tests of the whole store. What they share is in `fixture` (builders) and `disk` (a disk that fails).
+
+mod disk;
+mod examples;
+mod faults;
+mod fixture;
+mod kill;
+mod model;
+mod opening;

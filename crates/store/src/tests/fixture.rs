@@ -1,0 +1,129 @@
+//! Builders of changes, small enough to read in a test.
+
+use tidemill_types::{
+    Address, BlobId, ByteSize, Failure, JobId, LeaseId, Millis, NodeId, SpecHash, TaskId, TaskNumber, Usage,
+};
+
+use crate::{
+    AttemptRecord, BatchId, BatchRecord, Change, DoneRecord, JobEnd, LeaseRecord, LogRecord, UnixMillis,
+};
+
+pub(super) fn job(number: u8) -> JobId {
+    JobId([number; 16])
+}
+
+pub(super) fn task(of: u8, number: u64) -> TaskId {
+    TaskId { job: job(of), task: TaskNumber(number) }
+}
+
+pub(super) fn node(number: u8) -> NodeId {
+    NodeId([number; 32])
+}
+
+/// A job of so many tasks, submitted by node 1 at its own number.
+pub(super) fn submitted(number: u8, task_count: u64) -> Change {
+    Change::JobSubmitted {
+        job: job(number),
+        owner: node(1),
+        at: UnixMillis(number.into()),
+        name: format!("job {number}"),
+        map_count: task_count,
+        task_count,
+        spec: vec![number; 100],
+    }
+}
+
+pub(super) fn ended(number: u8, end: JobEnd) -> Change {
+    Change::JobEnded { job: job(number), end, at: UnixMillis(1000), summary: vec![1, 2] }
+}
+
+pub(super) fn removed(number: u8) -> Change {
+    Change::JobRemoved { job: job(number) }
+}
+
+pub(super) fn lease(id: u64, task: TaskId) -> LeaseRecord {
+    LeaseRecord {
+        id: LeaseId(id),
+        task,
+        provider: node(2),
+        operator: Address([2; 20]),
+        at: UnixMillis(id),
+        work: vec![9; 20],
+    }
+}
+
+pub(super) fn leased(id: u64, task: TaskId) -> Change {
+    Change::Leased(lease(id, task))
+}
+
+pub(super) fn batch_record(leaves: u32) -> BatchRecord {
+    BatchRecord {
+        provider: node(2),
+        signer: Address([2; 20]),
+        root: [3; 32],
+        sequence: 4,
+        signature: vec![5; 65],
+        leaves: vec![[6; 32]; leaves as usize],
+    }
+}
+
+pub(super) fn batch(id: u64, leaves: u32) -> Change {
+    Change::Batch { id: BatchId(id), record: batch_record(leaves) }
+}
+
+pub(super) fn closed(id: u64) -> Change {
+    Change::BatchClosed { id: BatchId(id) }
+}
+
+pub(super) fn done(lease: u64, batch: u64, leaf: u32) -> DoneRecord {
+    let spec: SpecHash = postcard::from_bytes(&[7; 32]).expect("a hash is 32 bytes");
+    DoneRecord {
+        lease: LeaseId(lease),
+        provider: node(2),
+        operator: Address([2; 20]),
+        spec,
+        output: BlobId::of(b"output"),
+        output_len: ByteSize(6),
+        usage: Usage::default(),
+        hardware_class: None,
+        wall_us: 10,
+        at: UnixMillis(lease),
+        attempts: 1,
+        batch: BatchId(batch),
+        leaf,
+    }
+}
+
+/// A result with an output and a log.
+pub(super) fn finished(task: TaskId, lease: u64, batch: u64, leaf: u32) -> Change {
+    Change::Finished {
+        task,
+        record: done(lease, batch, leaf),
+        output: Some(b"output".to_vec()),
+        log: Some(LogRecord { bytes: b"log".to_vec(), omitted: 7 }),
+    }
+}
+
+pub(super) fn attempt(lease: u64, failure: Failure) -> AttemptRecord {
+    AttemptRecord {
+        lease: LeaseId(lease),
+        provider: node(3),
+        operator: Address([3; 20]),
+        failure,
+        at: UnixMillis(lease),
+    }
+}
+
+pub(super) fn failed(task: TaskId, lease: u64) -> Change {
+    Change::AttemptFailed { task, record: attempt(lease, exit()) }
+}
+
+/// A failure that is the same everywhere.
+pub(super) fn exit() -> Failure {
+    Failure::Exit { code: 1, stderr: "no such gene".to_owned() }
+}
+
+/// A failure that may not happen elsewhere.
+pub(super) fn too_slow() -> Failure {
+    Failure::WallTime { limit: Millis(1000) }
+}

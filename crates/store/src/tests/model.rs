@@ -1,0 +1,274 @@
+//! Random commits, applied to the store and to a plain model of it, which must agree whatever happens.
+
+use std::{collections::BTreeMap, io::ErrorKind};
+
+use proptest::prelude::*;
+use tidemill_types::{Failure, JobId, LeaseId, TaskId, TaskNumber};
+
+use super::{
+    disk::Disk,
+    fixture::{
+        attempt, batch, closed, ended, exit, finished, job, leased, removed, submitted, task, too_slow,
+    },
+};
+use crate::{
+    AttemptRecord, BatchId, BatchRecord, Change, DoneRecord, Ended, FailedTask, JobEnd, JobRecord,
+    LeaseRecord, Store, StoreError,
+};
+
+const JOBS: u8 = 3;
+const TASKS: u64 = 4;
+
+/// All that the store holds, as far as readers see it.
+#[derive(Clone, Default, PartialEq, Debug)]
+struct Model {
+    jobs: BTreeMap<JobId, JobRecord>,
+    removing: Vec<JobId>,
+    leases: BTreeMap<(TaskId, LeaseId), LeaseRecord>,
+    done: BTreeMap<TaskId, DoneRecord>,
+    failed: BTreeMap<TaskId, FailedTask>,
+    /// With whether they are open.
+    batches: BTreeMap<BatchId, (BatchRecord, bool)>,
+    next_lease: u64,
+    next_batch: u64,
+}
+
+impl Model {
+    /// Applies a change, or does not where it is a contradiction.
+    fn apply(&mut self, change: &Change) -> Option<()> {
+        match change.clone() {
+            Change::JobSubmitted { job, owner, at, name, map_count, task_count, .. } => {
+                let free = !self.jobs.contains_key(&job) && !self.removing.contains(&job);
+                let record = JobRecord {
+                    job,
+                    owner,
+                    name,
+                    submitted: at,
+                    map_count,
+                    task_count,
+                    done: 0,
+                    ended: None,
+                };
+                free.then(|| self.jobs.insert(job, record))?;
+            }
+            Change::JobEnded { job, end, at, summary } => {
+                let record = self.running(job)?;
+                (end != JobEnd::Done || record.done == record.task_count).then_some(())?;
+                record.ended = Some(Ended { end, at, summary });
+                self.leases.retain(|(task, _), _| task.job != job);
+            }
+            Change::JobRemoved { job } => {
+                self.jobs.get(&job)?.ended.as_ref()?;
+                self.jobs.remove(&job);
+                self.removing.push(job);
+                self.removing.sort();
+            }
+            Change::Leased(lease) => {
+                let runs = lease.task.task.0 < self.running(lease.task.job)?.task_count;
+                let free = !self.done.contains_key(&lease.task) && lease.id.0 >= self.next_lease;
+                (runs && free).then_some(())?;
+                self.next_lease = lease.id.0 + 1;
+                self.leases.insert((lease.task, lease.id), lease);
+            }
+            Change::LeaseEnded { task, lease } => {
+                self.leases.remove(&(task, lease));
+            }
+            Change::Finished { task, record, .. } => {
+                let (batch, open) = self.batches.get(&record.batch)?;
+                (*open && (record.leaf as usize) < batch.leaves.len()).then_some(())?;
+                (!self.done.contains_key(&task)).then_some(())?;
+                let job = self.running(task.job)?;
+                (task.task.0 < job.task_count).then_some(())?;
+                job.done += 1;
+                self.done.insert(task, record);
+                self.leases.retain(|(of, _), _| *of != task);
+            }
+            Change::AttemptFailed { task, record } => {
+                (task.task.0 < self.jobs.get(&task.job)?.task_count).then_some(())?;
+                self.leases.remove(&(task, record.lease));
+                self.failed.entry(task).or_default().add(record);
+            }
+            Change::Batch { id, record } => {
+                (id.0 >= self.next_batch).then_some(())?;
+                self.next_batch = id.0 + 1;
+                self.batches.insert(id, (record, true));
+            }
+            Change::BatchClosed { id } => {
+                if let Some((_, open)) = self.batches.get_mut(&id) {
+                    *open = false;
+                }
+                self.drop_batches();
+            }
+        }
+        Some(())
+    }
+
+    /// Those of the changes, one after the other, that are no contradiction.
+    fn fitting(&mut self, changes: Vec<Change>) -> Vec<Change> {
+        let fits = |change: &Change| {
+            let mut next = self.clone();
+            let fits = next.apply(change).is_some();
+            if fits {
+                *self = next;
+            }
+            fits
+        };
+        changes.into_iter().filter(fits).collect()
+    }
+
+    /// Commits changes to the store and to the model: both take all of them, or refuse the same one.
+    fn commit(&mut self, store: &Store, changes: &[Change]) -> Result<(), TestCaseError> {
+        let mut next = self.clone();
+        let refused = changes.iter().position(|change| next.apply(change).is_none());
+        match (store.commit(changes), refused) {
+            (Ok(()), None) => *self = next,
+            (Err(StoreError::Contradiction { position, .. }), Some(expected)) => {
+                prop_assert_eq!(position, expected);
+            }
+            (result, expected) => prop_assert!(false, "{result:?}, expected {expected:?}"),
+        }
+        Ok(())
+    }
+
+    fn running(&mut self, job: JobId) -> Option<&mut JobRecord> {
+        self.jobs.get_mut(&job).filter(|record| record.ended.is_none())
+    }
+
+    fn sweep(&mut self) {
+        let removing = std::mem::take(&mut self.removing);
+        self.done.retain(|task, _| !removing.contains(&task.job));
+        self.failed.retain(|task, _| !removing.contains(&task.job));
+        self.drop_batches();
+    }
+
+    fn drop_batches(&mut self) {
+        self.batches.retain(|id, (_, open)| *open || self.done.values().any(|done| done.batch == *id));
+    }
+}
+
+/// What the store says of itself, as a model.
+fn read(store: &Store) -> Result<Model, StoreError> {
+    let recovered = store.recover()?;
+    let (next_lease, next_batch) = (recovered.next_lease.0, recovered.next_batch.0);
+    let mut model = Model { next_lease, next_batch, ..Model::default() };
+    model.removing = recovered.removing;
+    for number in 0..JOBS {
+        let mut walked = Vec::new();
+        store.for_each_done(job(number), |task, _| walked.push(task))?;
+        for (task, record) in store.tasks(job(number), TaskNumber(0), usize::MAX)? {
+            assert_eq!(walked.remove(0), task);
+            let id = TaskId { job: job(number), task };
+            assert_eq!(store.task(id)?, Some(record.clone()));
+            assert_eq!(store.output(id)?, Some(b"output".to_vec()));
+            model.done.insert(id, record);
+        }
+        store.for_each_failed(job(number), |task, row| {
+            model.failed.insert(TaskId { job: job(number), task }, row);
+        })?;
+    }
+    for id in (0..next_batch).map(BatchId) {
+        let open = recovered.open_batches.contains(&id);
+        model.batches.extend(store.batch(id)?.map(|record| (id, (record, open))));
+    }
+    for lease in recovered.leases {
+        model.leases.insert((lease.task, lease.id), lease);
+    }
+    let mut listed = store.jobs(None, usize::MAX)?;
+    listed.sort_by_key(|record| record.job);
+    assert_eq!(listed, recovered.jobs);
+    for record in recovered.jobs {
+        assert!(store.job_spec(record.job)?.is_some());
+        model.jobs.insert(record.job, record);
+    }
+    Ok(model)
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Commit(Vec<Change>),
+    /// Without the changes that contradict what there is, so that most of the commits go through.
+    CommitFitting(Vec<Change>),
+    Sweep(usize),
+    LosePower(u64),
+    Reopen,
+}
+
+fn tasks() -> impl Strategy<Value = TaskId> {
+    (0..JOBS, 0..TASKS + 1).prop_map(|(job, number)| task(job, number))
+}
+
+fn ends() -> impl Strategy<Value = JobEnd> {
+    let failed = JobEnd::Failed { task: TaskNumber(1), failure: Failure::Cancelled, attempts: 2 };
+    prop_oneof![3 => Just(JobEnd::Done), 1 => Just(JobEnd::Cancelled), 1 => Just(failed)]
+}
+
+/// Numbers of leases and batches grow on the whole, so that some of them are new and some were used.
+fn changes(time: u64) -> impl Strategy<Value = Change> {
+    let near = move || time.saturating_sub(4)..time + 2;
+    prop_oneof![
+        3 => (0..JOBS, 1..=TASKS).prop_map(|(job, tasks)| submitted(job, tasks)),
+        1 => (0..JOBS, ends()).prop_map(|(job, end)| ended(job, end)),
+        1 => (0..JOBS).prop_map(removed),
+        6 => (near(), tasks()).prop_map(|(id, task)| leased(id, task)),
+        1 => (near(), tasks()).prop_map(|(id, task)| Change::LeaseEnded { task, lease: LeaseId(id) }),
+        9 => (tasks(), near(), near(), 0..3u32)
+            .prop_map(|(task, lease, batch, leaf)| finished(task, lease, batch, leaf)),
+        2 => (tasks(), near(), any::<bool>()).prop_map(|(task, lease, slow)| {
+            let record: AttemptRecord = attempt(lease, if slow { too_slow() } else { exit() });
+            Change::AttemptFailed { task, record }
+        }),
+        6 => (near(), 0..4u32).prop_map(|(id, leaves)| batch(id, leaves)),
+        2 => near().prop_map(closed),
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = |time| {
+        prop_oneof![
+            3 => prop::collection::vec(changes(time), 1..4).prop_map(Step::Commit),
+            20 => prop::collection::vec(changes(time), 1..8).prop_map(Step::CommitFitting),
+            1 => (1..6usize).prop_map(Step::Sweep),
+            1 => any::<u64>().prop_map(Step::LosePower),
+            1 => Just(Step::Reopen),
+        ]
+    };
+    (0..80u64).map(|number| step(number / 2)).collect::<Vec<_>>()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(150) })]
+
+    #[test]
+    fn the_store_agrees_with_a_model(steps in steps()) {
+        let disk = Disk::default();
+        let mut store = disk.open().unwrap();
+        let mut model = Model::default();
+        for step in steps {
+            match step {
+                Step::Commit(changes) => model.commit(&store, &changes)?,
+                Step::CommitFitting(changes) => {
+                    let mut trial = model.clone();
+                    model.commit(&store, &trial.fitting(changes))?;
+                }
+                Step::Sweep(rows) => {
+                    while store.sweep(rows).unwrap() {
+                        prop_assert_eq!(store.sanity_check(), Ok(()));
+                    }
+                    model.sweep();
+                }
+                Step::LosePower(chance) => {
+                    disk.fail_after(0, ErrorKind::Other);
+                    drop(store);
+                    disk.lose_power(chance | 1);
+                    store = disk.open().unwrap();
+                }
+                Step::Reopen => {
+                    drop(store);
+                    store = disk.open().unwrap();
+                }
+            }
+            prop_assert_eq!(read(&store).unwrap(), model.clone());
+            prop_assert_eq!(store.sanity_check(), Ok(()));
+        }
+    }
+}
