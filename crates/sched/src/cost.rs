@@ -40,6 +40,8 @@ pub(crate) struct Estimate {
     pub own: u64,
     /// Its work.
     pub work: Option<u64>,
+    /// Whether the work is a guess from another job's tasks, by which nobody is called late.
+    pub guessed: bool,
     nominal: u64,
     permille: u64,
 }
@@ -64,6 +66,7 @@ impl Estimate {
             shared,
             own: transfer(own_bytes),
             work: work(class, rate),
+            guessed: class.is_guess(),
             nominal: (NOMINAL_FUEL / rate) as u64,
             permille: provider.odds.permille(),
         }

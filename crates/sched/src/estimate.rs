@@ -8,6 +8,7 @@ const NEW: f64 = 0.1;
 pub(crate) struct Average {
     value: f64,
     seen: u32,
+    guessed: bool,
 }
 
 impl Average {
@@ -16,9 +17,19 @@ impl Average {
         self.value += (value - self.value) * NEW.max(1.0 / f64::from(self.seen));
     }
 
-    /// None before the first observation.
+    /// Before the first observation: the same value, as a guess that the first observation replaces.
+    pub fn guess(value: f64) -> Self {
+        Self { value, seen: 0, guessed: true }
+    }
+
+    /// Whether it is a guess.
+    pub fn is_guess(&self) -> bool {
+        self.seen == 0 && self.guessed
+    }
+
+    /// None before the first observation, unless there is a guess.
     pub fn get(&self) -> Option<f64> {
-        (self.seen > 0).then_some(self.value)
+        (self.seen > 0 || self.guessed).then_some(self.value)
     }
 }
 

@@ -64,7 +64,7 @@ impl Scheduler {
 
     /// A job is there; nothing of it is ready yet. One that was there already stays as it is.
     pub fn add_job(&mut self, id: JobId, job: Job) {
-        self.jobs.entry(id).or_insert_with(|| JobState::new(job, self.turns));
+        self.jobs.entry(id).or_insert_with(|| JobState::new(job, self.turns, &self.history));
     }
 
     /// So many tasks of a class are ready, singles not counted.
@@ -209,8 +209,12 @@ impl Scheduler {
             return;
         };
         let explained = fuel as f64 / provider.fuel_per_us(&self.policy);
+        let overhead = (wall as f64 - explained).max(0.0);
         class.fuel.observe(fuel as f64);
-        class.overhead.observe((wall as f64 - explained).max(0.0));
+        class.overhead.observe(overhead);
+        if let Some(program) = class.class.program() {
+            self.history.observe(program, fuel as f64, overhead, self.policy.remembered_programs);
+        }
         let place = class.places.entry(lease.node).or_default();
         if !place.warm {
             place.warm = true;

@@ -15,6 +15,7 @@ mod estimate;
 mod explain;
 mod facts;
 mod filter;
+mod history;
 mod lanes;
 mod lease;
 mod pace;

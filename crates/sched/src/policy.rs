@@ -37,6 +37,8 @@ pub struct Policy {
     pub remembered_nodes: usize,
     /// Shared blobs that a provider is remembered to hold after their job is gone.
     pub remembered_blobs: usize,
+    /// Programs of which it is remembered what their tasks took.
+    pub remembered_programs: usize,
     /// Singles of one job that are looked at in one call; the next call goes on after them.
     pub singles_per_call: usize,
 }
@@ -58,6 +60,7 @@ impl Default for Policy {
             longest_pause: Micros::millis(10_000),
             remembered_nodes: 4_096,
             remembered_blobs: 256,
+            remembered_programs: 1_024,
             singles_per_call: 64,
         }
     }

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidemill_types::{JobId, LeaseId, NodeId};
 
-use crate::{ClassId, Micros, Policy, cost, lanes::Lanes, lease::Lease, provider::Provider, work::JobState};
+use crate::{
+    ClassId, Micros, Policy, cost, history::History, lanes::Lanes, lease::Lease, provider::Provider, work::JobState,
+};
 
 /// Places tasks on providers. Its memory grows with providers, jobs, leases and single tasks, never with
 /// the number of waiting tasks of a class.
@@ -16,6 +18,7 @@ pub struct Scheduler {
     pub(crate) leases: BTreeMap<LeaseId, Lease>,
     /// Absent providers without leases, by when they were last heard of.
     pub(crate) absent: BTreeSet<(Micros, NodeId)>,
+    pub(crate) history: History,
     /// How often a job was given something, all jobs together.
     pub(crate) turns: u64,
 }
@@ -29,6 +32,7 @@ impl Scheduler {
             jobs: BTreeMap::new(),
             leases: BTreeMap::new(),
             absent: BTreeSet::new(),
+            history: History::default(),
             turns: 0,
         }
     }

@@ -5,7 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use tidemill_types::{Address, BlobId, JobId, LeaseId, Needs, NodeId, Stage, TaskId, TaskNumber};
 
-use crate::{Micros, estimate::Average};
+use crate::{
+    Micros,
+    estimate::Average,
+    history::{History, Learnt},
+};
 
 /// The tasks of one stage of one job.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -74,6 +78,13 @@ pub(crate) struct JobState {
     pub served: u64,
 }
 
+impl Class {
+    /// The program that its tasks run.
+    pub(crate) fn program(&self) -> Option<BlobId> {
+        self.shared.first().map(|(blob, _)| *blob)
+    }
+}
+
 /// A class, as long as its job is there.
 #[derive(Debug)]
 pub(crate) struct ClassState {
@@ -105,12 +116,12 @@ pub(crate) struct Place {
 }
 
 impl JobState {
-    pub fn new(job: Job, served: u64) -> Self {
+    pub fn new(job: Job, served: u64, history: &History) -> Self {
         Self {
             weight: job.weight.max(1),
             most_running: job.most_running,
-            map: ClassState::new(job.map),
-            reduce: job.reduce.map(ClassState::new),
+            map: ClassState::new(job.map, history),
+            reduce: job.reduce.map(|class| ClassState::new(class, history)),
             singles: BTreeMap::new(),
             cursor: TaskNumber(0),
             attempts: BTreeSet::new(),
@@ -159,14 +170,29 @@ impl JobState {
 }
 
 impl ClassState {
-    fn new(class: Class) -> Self {
+    /// Whether what its tasks take is a guess from another job's: then a provider gets no more of them than of
+    /// tasks of which nothing is known, since the guess may be wrong by any factor.
+    pub fn is_guess(&self) -> bool {
+        self.fuel.is_guess()
+    }
+
+    /// Its leases at a provider.
+    pub fn leases_at(&self, node: &NodeId) -> u64 {
+        self.places.get(node).map_or(0, |place| u64::from(place.leases))
+    }
+
+    fn new(class: Class, history: &History) -> Self {
+        let learnt = class.program().and_then(|program| history.get(program));
+        let guess = |average: fn(&Learnt) -> Average| {
+            learnt.and_then(|learnt| average(learnt).get()).map_or(Average::default(), Average::guess)
+        };
         Self {
             shared_bytes: class.shared.iter().fold(0, |sum: u64, (_, len)| sum.saturating_add(*len)),
             class,
             ready: 0,
             singles: 0,
-            fuel: Average::default(),
-            overhead: Average::default(),
+            fuel: guess(|learnt| learnt.fuel),
+            overhead: guess(|learnt| learnt.overhead),
             places: BTreeMap::new(),
             due: BTreeSet::new(),
         }

@@ -71,7 +71,15 @@ impl<'a> Placing<'a> {
                 return None;
             }
             let share = ready / (4 * (by_cost.len() as u64 + 1));
-            let most = self.batch(length, share).min(ready).min(u64::from(self.seats[at].room));
+            let mut most = self.batch(length, share).min(ready).min(u64::from(self.seats[at].room));
+            if class.is_guess() {
+                let seat = &self.seats[at];
+                let here = placement.map_or(0, |at: usize| self.placements[at].work.count());
+                most = most.min((seat.slots + 1).saturating_sub(class.leases_at(&seat.node) + here));
+                if most == 0 {
+                    continue;
+                }
+            }
             let (mut count, mut end) = (0, 0);
             while count < most {
                 let lanes = &self.seats[at].lanes;
@@ -89,7 +97,7 @@ impl<'a> Placing<'a> {
             seat.room = seat.room.saturating_sub(room);
             let node = seat.node;
             by_cost.push(Reverse((estimate.total(seat.lanes.next_start(memory)), at)));
-            let expected = length.map(|_| self.at(end));
+            let expected = length.filter(|_| !estimate.guessed).map(|_| self.at(end));
             let placement = placement.unwrap_or_else(|| {
                 self.placements.push(Placement { node, class: id, work: Work::Any(0), expected });
                 self.placements.len() - 1

@@ -92,7 +92,7 @@ impl<'a> Placing<'a> {
         let end = seat.lanes.push(memory, estimate.shared, estimate.length());
         seat.room = seat.room.saturating_sub(1);
         let node = seat.node;
-        let expected = estimate.length().map(|_| self.at(end));
+        let expected = estimate.length().filter(|_| !estimate.guessed).map(|_| self.at(end));
         self.placements.push(Placement { node, class, work, expected });
         self.load(estimate)
     }

@@ -23,6 +23,26 @@ fn tasks_of_unknown_length_get_one_for_each_slot_and_one() {
 }
 
 #[test]
+fn a_program_that_ran_before_is_a_guess_at_what_another_job_of_it_takes() {
+    let job = || Job { map: Class { shared: vec![(blob(7), 1)], ..class(100) }, ..job() };
+    let mut bench = Bench::new();
+    bench.known_job(1, job(), 1, ms(1));
+    bench.join(1, offer(2), 10_000);
+    // Many jobs of one task each queue up to the horizon, as one job of many does.
+    for number in 2..400 {
+        bench.job(number, job(), 1);
+    }
+    assert!((240..=400).contains(&bench.place().1.len()));
+    // One new job of many tasks shows first what its own take.
+    let mut bench = Bench::new();
+    bench.known_job(1, job(), 0, ms(1));
+    bench.join(1, offer(2), 10_000);
+    bench.job(2, job(), 1_000_000);
+    let (placements, leases) = bench.place();
+    assert_eq!((leases.len(), placements[0].expected), (3, None));
+}
+
+#[test]
 fn short_tasks_flow_in_batches_up_to_the_horizon() {
     let mut bench = Bench::new();
     bench.known_job(1, job(), 10_000_000, ms(1));
