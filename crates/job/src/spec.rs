@@ -11,7 +11,9 @@ mod encoding;
 mod error;
 mod seal;
 
-use tidemill_types::{BlobRef, FloatClass, InputSpec, Limits, Millis, Needs, ProgramKind, TaskNumber, TaskSpec};
+use tidemill_types::{
+    BlobRef, FloatClass, InputSpec, Limits, Millis, Needs, ProgramKind, TaskNumber, TaskSpec,
+};
 
 pub use blob::{BoundTask, PartBlob, PartFile};
 pub use error::{JobSpecError, SealError};

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use tidemill_types::{JobId, LeaseId, NodeId};
 
 use crate::{
-    ClassId, Micros, Policy, cost, history::History, lanes::Lanes, lease::Lease, provider::Provider, work::JobState,
+    ClassId, Micros, Policy, cost, history::History, lanes::Lanes, lease::Lease, provider::Provider,
+    work::JobState,
 };
 
 /// Places tasks on providers. Its memory grows with providers, jobs, leases and single tasks, never with

@@ -1,8 +1,21 @@
 //! The commands, one module each: its arguments, and what it does.
 
 pub mod bench;
+pub mod cancel;
 pub mod exec;
+pub mod explain;
+pub mod fetch;
+pub mod join;
+pub mod keys;
+pub mod logs;
+pub mod provide;
+pub mod providers;
+pub mod remove;
 pub mod run;
+pub mod serve;
+pub mod status;
+pub mod submit;
+pub mod up;
 
 use std::{fs, io::Read, os::unix::fs::OpenOptionsExt, path::Path};
 
@@ -22,7 +35,7 @@ fn read_program(path: &Path) -> anyhow::Result<Program> {
 }
 
 /// Reads a file of at most so many bytes. Pipes and devices, which may block or have no end, are refused.
-fn read_file(path: &Path, most_bytes: u64) -> anyhow::Result<Vec<u8>> {
+pub fn read_file(path: &Path, most_bytes: u64) -> anyhow::Result<Vec<u8>> {
     let context = || format!("cannot read {}", path.display());
     let metadata = fs::metadata(path).with_context(context)?;
     anyhow::ensure!(metadata.is_file(), "{} is not a file", path.display());
@@ -35,7 +48,7 @@ fn read_file(path: &Path, most_bytes: u64) -> anyhow::Result<Vec<u8>> {
 }
 
 /// The cores that this process may use.
-fn cores() -> usize {
+pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 

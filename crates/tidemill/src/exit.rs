@@ -14,7 +14,7 @@ pub enum Code {
     Usage = 2,
     /// The deadline passed.
     Deadline = 3,
-    /// This machine could not do its part: disk, memory, permissions.
+    /// This machine or the network could not do its part: disk, memory, permissions, a coordinator that is gone.
     Host = 4,
     /// Stopped by Ctrl-C.
     Interrupted = 130,
@@ -38,11 +38,11 @@ pub const HELP: &str = "Exit codes:
   1    the program or the job failed
   2    wrong usage, or a mistake in the job file or its inputs
   3    the deadline passed
-  4    this machine could not do its part (disk, memory, permissions)
+  4    this machine or the network could not do its part (disk, memory, a coordinator that is gone)
   130  stopped by Ctrl-C";
 
 /// An error that ends the program with a code of its own, and a hint where there is one.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Exit {
     code: Code,
@@ -54,6 +54,11 @@ impl Exit {
     /// An error with a code.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), hint: None }
+    }
+
+    /// Its code.
+    pub fn code(&self) -> Code {
+        self.code
     }
 
     /// Says what the person can do about it.
@@ -76,17 +81,20 @@ impl<T, E: Into<anyhow::Error>> WithCode<T> for Result<T, E> {
             if error.downcast_ref::<Exit>().is_some() {
                 return error;
             }
-            let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
-            Exit::new(code, causes.join(": ")).into()
+            Exit::new(code, causes(&error)).into()
         })
     }
+}
+
+/// An error's message and those of its causes.
+pub fn causes(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Prints an error with its causes and its hint to standard error, and gives its code.
 pub fn report(error: &anyhow::Error) -> ExitCode {
     let exit = error.downcast_ref::<Exit>();
-    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
-    eprintln!("error: {}", lines(&causes.join(": ")));
+    eprintln!("error: {}", lines(&causes(error)));
     if let Some(hint) = exit.and_then(|exit| exit.hint.as_ref()) {
         eprintln!("hint: {}", lines(hint));
     }

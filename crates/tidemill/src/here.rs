@@ -307,13 +307,18 @@ impl Run<'_> {
         if report.log.is_empty() {
             return;
         }
-        let path = directory.join(match node {
-            Node::Map(index) => format!("map-{index:06}.log"),
-            Node::Reduce { level, index } => format!("reduce-{level}-{index:06}.log"),
-        });
+        let path = directory.join(log_name(node));
         if let Err(error) = std::fs::write(&path, &report.log) {
             self.progress.note(&format!("warning: cannot write the log {}: {error}", path.display()));
         }
+    }
+}
+
+/// The name of a task's log in a directory of logs.
+pub fn log_name(node: Node) -> String {
+    match node {
+        Node::Map(index) => format!("map-{index:06}.log"),
+        Node::Reduce { level, index } => format!("reduce-{level}-{index:06}.log"),
     }
 }
 

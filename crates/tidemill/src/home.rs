@@ -4,6 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use tidemill_exec::{CodeCache, CompileLimits, PoolConfig, WorkerCommand, WorkerPool};
+use tidemill_net::key::{KeyKind, load_or_create};
+use tidemill_types::ResultKey;
+
+use crate::{
+    exit::{Code, Exit, WithCode, causes},
+    network::private_directory,
+};
 
 /// The first argument of a worker process.
 pub const WORKER_ARGUMENT: &str = "worker";
@@ -18,6 +25,65 @@ pub fn cache_directory() -> anyhow::Result<PathBuf> {
         .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("tidemill")))
         .or_else(|| Some(variable("HOME")?.join(".cache/tidemill")))
         .context("neither TIDEMILL_HOME nor HOME is set: set TIDEMILL_HOME to a directory for compiled code")
+}
+
+/// The directory for what must not be lost, keys among it: `TIDEMILL_HOME`, or `tidemill` in the user's data. Made
+/// for its owner alone when it is not there.
+///
+/// # Errors
+/// When the environment names no place, or it cannot be made.
+pub fn data_directory() -> anyhow::Result<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let directory = variable("TIDEMILL_HOME")
+        .or_else(|| Some(variable("XDG_DATA_HOME")?.join("tidemill")))
+        .or_else(|| Some(variable("HOME")?.join(".local/share/tidemill")))
+        .context(
+            "neither TIDEMILL_HOME nor HOME is set: set TIDEMILL_HOME to a directory for keys and state",
+        )?;
+    private_directory(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    Ok(directory)
+}
+
+/// The two keys that this home is known by.
+pub struct Identity {
+    /// The secret of the node key, which names it on a network.
+    pub node: [u8; 32],
+    /// The key that signs results, whose address is its account.
+    pub result: ResultKey,
+}
+
+/// The keys of this home, which are made when they are missing.
+///
+/// # Errors
+/// When they cannot be read or made, or others may read them.
+pub fn identity() -> anyhow::Result<Identity> {
+    let directory = keys_directory()?;
+    let node = key(&directory.join("node.key"), KeyKind::Node)?;
+    let result =
+        ResultKey::from_bytes(&key(&directory.join("result.key"), KeyKind::Result)?).code(Code::Host)?;
+    Ok(Identity { node, result })
+}
+
+/// The key in a file, which is made when it is missing.
+///
+/// # Errors
+/// With [`Code::Host`] when it cannot be read or made, or others may read it.
+pub fn key(path: &Path, kind: KeyKind) -> anyhow::Result<[u8; 32]> {
+    load_or_create(path, kind).map_err(|error| {
+        let hint = error.hint();
+        let exit = Exit::new(Code::Host, causes(&error.into()));
+        if let Some(hint) = hint { exit.hint(hint) } else { exit }.into()
+    })
+}
+
+/// Where the keys of this home are: `node.key` and `result.key` in this directory.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn keys_directory() -> anyhow::Result<PathBuf> {
+    let directory = data_directory()?.join("keys");
+    private_directory(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    Ok(directory)
 }
 
 /// The executor for programs from anyone: worker processes for up to `slots` tasks at a time, whose large

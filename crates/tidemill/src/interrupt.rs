@@ -2,7 +2,11 @@
 
 use std::sync::OnceLock;
 
+use anyhow::Context;
 use tidemill_exec::Cancel;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::exit::{Code, WithCode};
 
 /// Set when the person asked for the end.
 static INTERRUPTED: OnceLock<Cancel> = OnceLock::new();
@@ -25,4 +29,44 @@ pub fn on_interrupt() -> anyhow::Result<Cancel> {
         flag.cancel();
     })?;
     Ok(INTERRUPTED.get_or_init(|| cancel).clone())
+}
+
+/// How a command was asked to end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// By Ctrl-C: a person is there.
+    Interrupt,
+    /// By the signal to terminate.
+    Terminate,
+}
+
+/// Ctrl-C and the signal to terminate, for commands on the runtime. While this is held, they do not end the process
+/// by themselves.
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// Begins to listen. Must be called within the runtime.
+    ///
+    /// # Errors
+    /// When the handlers cannot be installed.
+    pub fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals").code(Code::Host);
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
+        self.which().await;
+    }
+
+    /// Waits for the next one, and says which it is.
+    pub async fn which(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.interrupt.recv() => Asked::Interrupt,
+            _ = self.terminate.recv() => Asked::Terminate,
+        }
+    }
 }

@@ -1,13 +1,27 @@
 //! The binary `tidemill`: one file per command under [`commands`].
 
+mod announce;
 mod commands;
+mod contributions;
+mod embedded;
 mod exit;
+mod follow;
 mod here;
 mod home;
+mod hosting;
 mod interrupt;
+mod jobfile;
+mod listen;
+mod logging;
+mod network;
+mod node_state;
 mod outdir;
+mod output;
 mod progress;
+mod requester;
+mod runtime;
 mod summary;
+mod table;
 
 use std::process::ExitCode;
 
@@ -27,6 +41,19 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(commands::run::Args),
+    Submit(commands::submit::Args),
+    Status(commands::status::Args),
+    Logs(commands::logs::Args),
+    Fetch(commands::fetch::Args),
+    Cancel(commands::cancel::Args),
+    Remove(commands::remove::Args),
+    Explain(commands::explain::Args),
+    Providers(commands::providers::Args),
+    Join(commands::join::Args),
+    Provide(commands::provide::Args),
+    Serve(commands::serve::Args),
+    Up(commands::up::Args),
+    Keys(commands::keys::Args),
     Exec(commands::exec::Args),
     Bench(commands::bench::Args),
 }
@@ -38,6 +65,19 @@ fn main() -> ExitCode {
     }
     let result = match Cli::parse().command {
         Command::Run(args) => commands::run::run(&args),
+        Command::Submit(args) => commands::submit::run(&args),
+        Command::Status(args) => commands::status::run(&args),
+        Command::Logs(args) => commands::logs::run(&args),
+        Command::Fetch(args) => commands::fetch::run(&args),
+        Command::Cancel(args) => commands::cancel::run(&args),
+        Command::Remove(args) => commands::remove::run(&args),
+        Command::Explain(args) => commands::explain::run(&args),
+        Command::Providers(args) => commands::providers::run(&args),
+        Command::Join(args) => commands::join::run(&args),
+        Command::Provide(args) => commands::provide::run(&args),
+        Command::Serve(args) => commands::serve::run(&args),
+        Command::Up(args) => commands::up::run(&args),
+        Command::Keys(args) => commands::keys::run(&args),
         Command::Exec(args) => commands::exec::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
     };

@@ -115,9 +115,28 @@ impl OutDir {
     /// # Errors
     /// With [`Code::Host`] when the archive cannot be read or the disk does not take its files.
     pub fn unpack(&self, archive: &Path, prefix: &str) -> anyhow::Result<Vec<OutFile>> {
+        let (file, index) = open_archive(archive).code(Code::Host)?;
+        self.lay_out(file, &index, prefix)
+    }
+
+    /// Lays out the files of an archive that is held in memory.
+    ///
+    /// # Errors
+    /// With [`Code::Host`] when it is no archive or the disk does not take its files.
+    pub fn unpack_bytes(&self, archive: &[u8], prefix: &str) -> anyhow::Result<Vec<OutFile>> {
+        let mut reader = io::Cursor::new(archive);
+        let index = read_index(&mut reader, archive.len() as u64).context("an output is no archive");
+        self.lay_out(reader, &index.code(Code::Host)?, prefix)
+    }
+
+    fn lay_out(
+        &self,
+        mut file: impl Read + Seek,
+        index: &Archive,
+        prefix: &str,
+    ) -> anyhow::Result<Vec<OutFile>> {
         let mut files = Vec::new();
         let mut unpack = || -> anyhow::Result<()> {
-            let (mut file, index) = open_archive(archive)?;
             for (entry, start) in index.files() {
                 if prefix.is_empty() && entry.path.components().next() == Some(MANIFEST) {
                     return Err(Exit::new(Code::Failed, format!("the output holds a file named {MANIFEST}"))
@@ -138,7 +157,7 @@ impl OutDir {
                 file.seek(SeekFrom::Start(start))?;
                 let mut target = File::create_new(&target).with_context(|| format!("cannot make {path}"))?;
                 let copied = io::copy(&mut (&mut file).take(entry.len), &mut target)?;
-                anyhow::ensure!(copied == entry.len, "{} ends early", archive.display());
+                anyhow::ensure!(copied == entry.len, "an archive ends early");
                 files.push(OutFile { path, bytes: entry.len });
             }
             Ok(())
@@ -267,12 +286,17 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
 pub fn open_archive(path: &Path) -> anyhow::Result<(File, Archive)> {
     let open = || -> anyhow::Result<(File, Archive)> {
         let mut file = File::open(path)?;
-        let mut header = [0; Archive::HEADER_BYTES];
-        file.read_exact(&mut header)?;
-        let mut index = vec![0; Archive::index_len(&header)?];
-        file.read_exact(&mut index)?;
-        let archive = Archive::parse_index(&index, file.metadata()?.len())?;
-        Ok((file, archive))
+        let len = file.metadata()?.len();
+        let index = read_index(&mut file, len)?;
+        Ok((file, index))
     };
     open().with_context(|| format!("cannot read the archive {}", path.display()))
+}
+
+fn read_index(archive: &mut impl Read, len: u64) -> anyhow::Result<Archive> {
+    let mut header = [0; Archive::HEADER_BYTES];
+    archive.read_exact(&mut header)?;
+    let mut index = vec![0; Archive::index_len(&header)?];
+    archive.read_exact(&mut index)?;
+    Ok(Archive::parse_index(&index, len)?)
 }

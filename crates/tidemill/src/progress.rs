@@ -1,8 +1,8 @@
-//! The progress bar of a job: tasks, data, time left.
+//! Progress bars: a job's tasks, data and time left; bytes on their way.
 
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tidemill_types::{ByteSize, lines};
 
 /// A bar on standard error; nothing where that is no terminal.
@@ -23,6 +23,46 @@ impl Progress {
         bar.set_prefix(name.to_owned());
         bar.enable_steady_tick(Duration::from_millis(200));
         Self { bar }
+    }
+
+    /// A bar for so many bytes.
+    pub fn bytes(what: &str, total: u64) -> Self {
+        let bar = ProgressBar::new(total);
+        let style = ProgressStyle::with_template(
+            "{prefix:.bold} [{bar:32}] {bytes}/{total_bytes}  {bytes_per_sec}, {eta} left",
+        )
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("=> ");
+        bar.set_style(style);
+        bar.set_prefix(what.to_owned());
+        Self { bar }
+    }
+
+    /// Says how much there is in all.
+    pub fn length(&self, total: u64) {
+        self.bar.set_length(total);
+    }
+
+    /// Shows how many bytes are done.
+    pub fn update_bytes(&self, done: u64) {
+        // Files that all tasks share come on top of what was counted before.
+        self.bar.set_length(self.bar.length().unwrap_or(0).max(done));
+        self.bar.set_position(done);
+    }
+
+    /// Shows how many tasks of a job in a network are done, and in words how it goes.
+    pub fn update_with(&self, done: u64, words: String) {
+        self.bar.set_message(words);
+        self.bar.set_position(done);
+    }
+
+    /// Takes the bar away, or puts it back: a question is not to be drawn over.
+    pub fn hide(&self, hidden: bool) {
+        if hidden {
+            self.bar.set_draw_target(ProgressDrawTarget::hidden());
+        } else {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
     }
 
     /// Shows how many tasks are done and how much they have read.

@@ -7,9 +7,14 @@ use std::{
 };
 
 use serde::Serialize;
-use tidemill_types::{Failure, Usage, Weight};
+use tidemill_types::{Failure, Usage, Weight, one_line};
 
-use crate::outdir::OutFile;
+use tidemill_net::wire::{Contribution, JobPhase, JobReport};
+
+use crate::{
+    exit::{Code, Exit},
+    outdir::OutFile,
+};
 
 /// The usage of one attempt or of a whole job, under plain names.
 #[derive(Clone, Debug, Serialize)]
@@ -95,6 +100,155 @@ impl FailureSummary {
         }
         text
     }
+}
+
+/// The failure of a job's task under plain names.
+#[derive(Clone, Debug, Serialize)]
+pub struct TaskFailureSummary {
+    task: String,
+    attempts: u32,
+    #[serde(flatten)]
+    failure: FailureSummary,
+}
+
+/// The failure that ended a job: for scripts, and as the error of the command.
+pub fn task_failure(label: &str, failure: &Failure, attempts: u32) -> (TaskFailureSummary, Exit) {
+    let summary = FailureSummary::from(failure);
+    let tries = if attempts > 1 { format!(" after {attempts} attempts") } else { String::new() };
+    let message = format!("{label} failed{tries}: {failure}\n{}", summary.details());
+    let exit = Exit::new(Code::of(failure), message.trim_end()).hint(failure.hint());
+    (TaskFailureSummary { task: label.to_owned(), attempts, failure: summary }, exit)
+}
+
+/// What only a run in a network has.
+#[derive(Clone, Debug, Serialize)]
+pub struct NetworkSummary {
+    /// The job's id in it.
+    pub job_id: String,
+    /// Which one.
+    pub network: NetworkName,
+    /// Who did what.
+    pub providers: Vec<ContributionSummary>,
+}
+
+/// A network under plain names.
+#[derive(Clone, Debug, Serialize)]
+pub struct NetworkName {
+    /// The node of its coordinator.
+    pub coordinator: String,
+    /// Whether it lasted as long as the command.
+    pub embedded: bool,
+}
+
+/// What one provider did, under plain names.
+#[derive(Clone, Debug, Serialize)]
+pub struct ContributionSummary {
+    node: String,
+    name: String,
+    tasks: u64,
+    busy_s: f64,
+    fuel: u64,
+    lost_attempts: u64,
+}
+
+impl From<&Contribution> for ContributionSummary {
+    fn from(contribution: &Contribution) -> Self {
+        Self {
+            node: contribution.node.to_string(),
+            name: contribution.name.clone(),
+            tasks: contribution.tasks,
+            busy_s: seconds(contribution.busy.duration()),
+            fuel: contribution.fuel,
+            lost_attempts: contribution.lost_attempts,
+        }
+    }
+}
+
+/// A job in a network under plain names.
+#[derive(Clone, Debug, Serialize)]
+pub struct JobSummary {
+    job_id: String,
+    job: String,
+    phase: &'static str,
+    submitted_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_ms: Option<u64>,
+    tasks: u64,
+    map_tasks: u64,
+    done: u64,
+    running: u64,
+    lost_attempts: u64,
+    usage: UsageSummary,
+    providers: Vec<ContributionSummary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stuck: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<TaskFailureSummary>,
+}
+
+impl From<&JobReport> for JobSummary {
+    fn from(report: &JobReport) -> Self {
+        let failure = match &report.phase {
+            JobPhase::Failed { label, failure, attempts, .. } => {
+                Some(task_failure(label, failure, *attempts).0)
+            }
+            _ => None,
+        };
+        Self {
+            job_id: report.job.to_string(),
+            job: report.name.clone(),
+            phase: phase_word(&report.phase),
+            submitted_ms: report.submitted_ms,
+            ended_ms: report.ended_ms,
+            tasks: report.tasks,
+            map_tasks: report.map_tasks,
+            done: report.done,
+            running: report.leased,
+            lost_attempts: report.lost_attempts,
+            usage: UsageSummary::from(&report.usage),
+            providers: report.contributions.iter().map(ContributionSummary::from).collect(),
+            stuck: report.stuck.clone(),
+            failure,
+        }
+    }
+}
+
+/// One word for how far a job is.
+pub fn phase_word(phase: &JobPhase) -> &'static str {
+    match phase {
+        JobPhase::Running => "running",
+        JobPhase::Done => "done",
+        JobPhase::Failed { .. } => "failed",
+        JobPhase::Cancelled => "cancelled",
+        JobPhase::Deadline => "deadline",
+    }
+}
+
+/// The error of a command that needs a job to be done, when it is not.
+pub fn not_done(report: &JobReport) -> Option<Exit> {
+    let name = one_line(&report.name, 64);
+    let done = format!("{} of {} tasks were done", report.done, report.tasks);
+    match &report.phase {
+        JobPhase::Done => None,
+        JobPhase::Running => Some(
+            Exit::new(
+                Code::Usage,
+                format!("{name} has not ended: {} of {} tasks are done", report.done, report.tasks),
+            )
+            .hint("wait for it with `--wait`, or with `tidemill status JOB --watch`"),
+        ),
+        JobPhase::Failed { label, failure, attempts, .. } => Some(task_failure(label, failure, *attempts).1),
+        JobPhase::Cancelled => Some(Exit::new(Code::Failed, format!("{name} was cancelled; {done}"))),
+        JobPhase::Deadline => Some(
+            Exit::new(Code::Deadline, format!("the deadline of {name} passed; {done}"))
+                .hint("raise `deadline`, and submit it again"),
+        ),
+    }
+}
+
+/// `1 task`, `2 tasks`.
+pub fn plural(count: u64, word: &str) -> String {
+    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
 }
 
 /// Seconds to the millisecond, as JSON and people have them.

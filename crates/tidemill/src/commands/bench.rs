@@ -1,5 +1,6 @@
 //! `tidemill bench`: measurements of this machine, for docs/benchmarks.md.
 
+mod dispatch;
 mod exec;
 mod kernels;
 mod noop;
@@ -13,12 +14,14 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum What {
+    Dispatch(dispatch::Args),
     Exec(exec::Args),
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     match &args.what {
+        What::Dispatch(args) => dispatch::run(args),
         What::Exec(args) => exec::run(args),
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::{Place, deep, workspace};
 
 /// A place with an example's job file and all that it needs, some of the job file's text replaced.
-fn example(name: &str, changes: &[(&str, &str)]) -> Place {
+pub fn example(name: &str, changes: &[(&str, &str)]) -> Place {
     let place = Place::new();
     for entry in fs::read_dir(workspace().join("examples").join(name)).unwrap() {
         let path = entry.unwrap().path();
@@ -156,7 +156,7 @@ fn kmer_counts_the_same_in_pieces_of_any_size() {
     let reference = place.tree("reference");
     for (size, fan_in) in [("2 KiB", 7), ("4097 B", 2), ("100 KiB", 4), ("1 GiB", 10_000)] {
         place.write("pieces.toml", kmer_job("sample.fa", size, fan_in));
-        place.tidemill(&["run", "pieces.toml", "--out", "out"]).code(0);
+        place.tidemill(&["run", "pieces.toml", "--here", "--out", "out"]).code(0);
         let files = place.tree("out");
         assert_eq!(summary(&files), SAMPLE, "{size}");
         for name in ["histogram.tsv", "top.tsv"] {
@@ -184,7 +184,7 @@ fn kmer_counts_genomes_as_jellyfish_does() {
         let path = fs::canonicalize(genomes.join(name)).unwrap();
         for (size, fan_in) in [("10 KiB", 16), ("1 GiB", 2)] {
             place.write("genome.toml", kmer_job(&path.to_string_lossy(), size, fan_in));
-            place.tidemill(&["run", "genome.toml", "--out", "out"]).code(0);
+            place.tidemill(&["run", "genome.toml", "--here", "--out", "out"]).code(0);
             assert_eq!(summary(&place.tree("out")), counts, "{name} in pieces of {size}");
         }
     }

@@ -6,6 +6,9 @@
 mod examples;
 mod exec;
 mod heavy;
+mod network;
+mod node;
+mod nodes;
 mod processes;
 mod puppet;
 mod run;

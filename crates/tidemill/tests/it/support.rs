@@ -95,11 +95,16 @@ impl Place {
         self.write("job.toml", text);
     }
 
-    /// Starts the binary in this directory.
-    pub fn start(&self, args: &[impl AsRef<OsStr>]) -> Running {
+    /// The binary in this directory, not yet started.
+    pub fn command(&self, args: &[impl AsRef<OsStr>]) -> Command {
         let mut command = Command::new(TIDEMILL);
         command.args(args).current_dir(self.directory.path()).env("TIDEMILL_HOME", &self.home);
-        Running::new(&mut command)
+        command
+    }
+
+    /// Starts the binary in this directory.
+    pub fn start(&self, args: &[impl AsRef<OsStr>]) -> Running {
+        Running::new(&mut self.command(args))
     }
 
     /// Runs the binary to its end.
@@ -107,14 +112,14 @@ impl Place {
         self.start(args).finish()
     }
 
-    /// Runs `job.toml` with more arguments.
+    /// Runs `job.toml` without a network, with more arguments.
     pub fn run_job(&self, args: &[&str]) -> Ran {
-        self.tidemill(&[&["run", "job.toml"], args].concat())
+        self.tidemill(&[&["run", "job.toml", "--here"], args].concat())
     }
 
-    /// Starts `job.toml` with more arguments.
+    /// Starts `job.toml` without a network, with more arguments.
     pub fn start_job(&self, args: &[&str]) -> Running {
-        self.start(&[&["run", "job.toml"], args].concat())
+        self.start(&[&["run", "job.toml", "--here"], args].concat())
     }
 
     /// The outputs of tasks that a run into `out` has kept so far.

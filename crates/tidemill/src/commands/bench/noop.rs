@@ -12,7 +12,7 @@ use super::percentile;
 use crate::home::worker_pool;
 
 /// `(module (memory (export "memory") 1) (func (export "_start")))`
-const NOOP: &[u8] = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x05\x03\x01\0\x01\
+pub const NOOP: &[u8] = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x05\x03\x01\0\x01\
 \x07\x13\x02\x06memory\x02\0\x06_start\0\0\x0a\x04\x01\x02\0\x0b";
 
 /// Times in microseconds.

@@ -1,0 +1,53 @@
+//! What a coordinator is started with.
+
+use std::path::PathBuf;
+
+use tidemill_net::{endpoint::Bind, ticket::Pass};
+use tidemill_sched::Policy;
+use tidemill_types::{ByteSize, Millis};
+
+/// How a coordinator is set up.
+#[derive(Debug)]
+pub struct Config {
+    /// Where its state and its blobs are.
+    pub directory: PathBuf,
+    /// The secret of its node key.
+    pub node_key: [u8; 32],
+    /// The secret of its result key.
+    pub result_key: [u8; 32],
+    /// What its tickets admit with.
+    pub pass: Pass,
+    /// Where it listens.
+    pub bind: Bind,
+    /// Room for blobs.
+    pub disk: ByteSize,
+    /// How it behaves in time.
+    pub pace: Pace,
+}
+
+/// How long things take. What a person may set is in `tidemill serve --help`; the rest is for tests.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    /// A provider that was not heard of for so long loses its leases.
+    pub lease: Millis,
+    /// How often each side of a session says that it is there.
+    pub heartbeat: Millis,
+    /// How long a task that failed waits for another operator to come before the only one there is believed.
+    pub second_opinion: Millis,
+    /// How long a peer that broke the rules is kept out.
+    pub ban: Millis,
+    /// How placement behaves.
+    pub policy: Policy,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            lease: Millis(15_000),
+            heartbeat: Millis(3_000),
+            second_opinion: Millis(2_000),
+            ban: Millis(60_000),
+            policy: Policy::default(),
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The state of a coordinator and every change to it: a pure state machine.
+//!
+//! The shell tells it [`Event`]s and what time it is; it answers with a [`Step`]: [`Change`]s for the store, and
+//! [`Effect`]s that the shell carries out once those changes, and all before them, are durable. So whatever a peer
+//! learns stays true after a crash. It does no I/O, has no clock, and holds memory for tasks that are leased or
+//! failed, not for those that wait or are done.
+
+mod jobs;
+mod leases;
+mod peers;
+mod recovery;
+mod reports;
+mod results;
+
+use std::collections::{BTreeMap, HashMap};
+
+use tidemill_sched::{Micros, Policy, Scheduler};
+use tidemill_store::{BatchId, Change, Recovered};
+use tidemill_types::{Address, Chain, JobId, LeaseId, Millis, NodeId, Offer, TaskId, WorkTerms};
+
+use self::jobs::Job;
+pub use self::recovery::Resuming;
+pub(crate) use self::reports::{Summary, attempt, phase};
+use crate::event::{Effect, Event, Now, SessionId};
+
+/// What a coordinator's core needs to know of its node, and how it behaves.
+#[derive(Clone, Debug)]
+pub struct CoreConfig {
+    /// The coordinator's node.
+    pub node: NodeId,
+    /// The ledger that results are signed for.
+    pub chain: Chain,
+    /// The key of the seals on leases: secret, and the same after a restart.
+    pub seal_key: [u8; 32],
+    /// A provider that was not heard of for so long loses its leases.
+    pub lease: Millis,
+    /// How often providers are told that the coordinator is there.
+    pub heartbeat: Millis,
+    /// How long a task that failed waits for another operator to come before the only one there is believed.
+    pub second_opinion: Millis,
+    /// How placement behaves.
+    pub policy: Policy,
+}
+
+/// What an event came to.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// For the store, in order, all or none.
+    pub changes: Vec<Change>,
+    /// What to do once the changes are durable, in order.
+    pub effects: Vec<Effect>,
+}
+
+/// The state. It has one owner.
+pub struct Core {
+    config: CoreConfig,
+    sched: Scheduler,
+    jobs: BTreeMap<JobId, Job>,
+    /// The ids that are taken by jobs which do not run any more: the store may not know of their end yet.
+    gone: HashMap<JobId, Gone>,
+    leases: HashMap<LeaseId, Held>,
+    providers: BTreeMap<NodeId, Provider>,
+    /// Which provider speaks in a session.
+    sessions: HashMap<SessionId, NodeId>,
+    next_lease: LeaseId,
+    next_batch: BatchId,
+    next_heartbeat: Micros,
+    step: Step,
+}
+
+/// What became of a job that does not run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Gone {
+    /// It ended; it was this requester's.
+    Ended(NodeId),
+    /// It was removed. Its id stays taken while its rows are swept.
+    Removed,
+}
+
+/// A lease that has not ended.
+#[derive(Clone, Debug)]
+struct Held {
+    task: TaskId,
+    node: NodeId,
+    operator: Address,
+    work: WorkTerms,
+    /// When it is taken back even from a provider that is there.
+    until: Micros,
+    /// What came of it while its output is on its way.
+    fetching: Option<Box<results::Pending>>,
+}
+
+/// A provider that is connected, or was and has leases or a history.
+#[derive(Clone, Debug)]
+struct Provider {
+    operator: Address,
+    offer: Offer,
+    /// Its session, while it has one.
+    session: Option<SessionId>,
+    credits: u32,
+    last_heard: Micros,
+    leases: std::collections::BTreeSet<LeaseId>,
+    /// Batches that are not settled, by their sequence numbers.
+    unsettled: BTreeMap<u64, results::Unsettled>,
+    accepted: u64,
+    lost_attempts: u64,
+    /// Attempts lost since the last one that was accepted.
+    strikes: u32,
+    /// Until when it gets nothing, after too many strikes.
+    paused_until: Option<Micros>,
+    /// Whether it has a session and says nothing: it gets nothing until it does.
+    silent: bool,
+}
+
+/// What one provider did for a job.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    tasks: u64,
+    busy_us: u64,
+    fuel: u64,
+    lost_attempts: u64,
+}
+
+impl Core {
+    /// A core with what the store remembers. Jobs that were running go on once [`Self::resume`] has been told of
+    /// each.
+    pub fn new(config: CoreConfig, recovered: &Recovered) -> Self {
+        Self {
+            sched: Scheduler::new(config.policy.clone()),
+            config,
+            jobs: BTreeMap::new(),
+            gone: {
+                let ended = recovered.jobs.iter().filter(|record| record.ended.is_some());
+                let ended = ended.map(|record| (record.job, Gone::Ended(record.owner)));
+                ended.chain(recovered.removing.iter().map(|id| (*id, Gone::Removed))).collect()
+            },
+            leases: HashMap::new(),
+            providers: BTreeMap::new(),
+            sessions: HashMap::new(),
+            next_lease: recovered.next_lease,
+            next_batch: recovered.next_batch,
+            next_heartbeat: Micros(0),
+            step: Step {
+                changes: recovered.open_batches.iter().map(|id| Change::BatchClosed { id: *id }).collect(),
+                effects: Vec::new(),
+            },
+        }
+    }
+
+    /// Takes in an event. What it comes to is in the next [`Self::take_step`].
+    pub fn handle(&mut self, event: Event, now: Now) {
+        match event {
+            Event::ProviderJoined { session, node, operator, offer, credits, held } => {
+                self.join(session, node, operator, offer, credits, &held, now);
+            }
+            Event::FromProvider { session, message } => self.heard(session, message, now),
+            Event::SessionEnded { session } => self.session_ended(session, now),
+            Event::OutputFetched { session, lease, result } => {
+                self.output_fetched(session, lease, result, now)
+            }
+            Event::Assembled { task, result } => self.assembled(task, result, now),
+            Event::Submit { caller, job, spec, encoded, follow } => {
+                self.submit(caller, job, spec, encoded, follow, now);
+            }
+            Event::Ask { caller, question } => self.ask(caller, question, now),
+        }
+    }
+
+    /// Does what is due: leases that have run out, deadlines, heartbeats, tasks that nobody else can try.
+    pub fn tick(&mut self, now: Now) {
+        self.expire(now);
+        self.unpause(now);
+        self.pass_deadlines(now);
+        self.settle_for_one_opinion(now);
+        self.report_to_watchers(now);
+        if now.mono >= self.next_heartbeat {
+            self.next_heartbeat = after(now, self.config.heartbeat.0);
+            self.beat(now);
+        }
+    }
+
+    /// Leases what can be leased now.
+    pub fn place(&mut self, now: Now) {
+        self.lease_ready(now);
+    }
+
+    /// What has to be done since the last call.
+    pub fn take_step(&mut self) -> Step {
+        std::mem::take(&mut self.step)
+    }
+
+    fn change(&mut self, change: Change) {
+        self.step.changes.push(change);
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        self.step.effects.push(effect);
+    }
+
+    /// The seal of a lease: nobody else can make it, and it needs no memory.
+    fn seal(&self, lease: LeaseId, node: NodeId) -> [u8; 16] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.config.seal_key);
+        hasher.update(&lease.0.to_le_bytes()).update(&node.0);
+        let mut seal = [0; 16];
+        hasher.finalize_xof().fill(&mut seal);
+        seal
+    }
+}
+
+/// The moment that is so many milliseconds from now. What a peer claims may be part of the length, so it saturates.
+fn after(now: Now, length_ms: u64) -> Micros {
+    Micros(now.mono.0.saturating_add(length_ms.saturating_mul(1000)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,379 @@
+//! Jobs that run: submitting, what their tasks have been through, and their end.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use tidemill_job::{Frontier, JobSpec, Node};
+use tidemill_net::wire::{Refusal, Reply};
+use tidemill_sched::{Class, ClassId, LeaseEnd, Micros, Single};
+use tidemill_store::{AttemptRecord, Change, JobEnd, UnixMillis};
+use tidemill_types::{
+    Address, EXEC_VERSION, Failure, JobId, LeaseId, Needs, NodeId, Offer, Stage, TaskId, TaskNumber, Usage,
+    Weight,
+};
+
+use super::{Core, Gone, Tally, after, reports::Summary};
+use crate::event::{Assembled, Caller, Effect, Now, Question};
+
+/// A job that runs.
+pub(super) struct Job {
+    pub(super) owner: NodeId,
+    pub(super) spec: Arc<JobSpec>,
+    pub(super) hash: [u8; 32],
+    pub(super) submitted_ms: u64,
+    pub(super) deadline: Option<Micros>,
+    pub(super) frontier: Frontier,
+    /// Tasks that are neither waiting untouched nor done.
+    pub(super) open: BTreeMap<TaskNumber, Open>,
+    /// Open reduce tasks that are not made from their parts yet, since enough others wait.
+    pub(super) unmade: BTreeSet<TaskNumber>,
+    /// How many reduce tasks were made, or are being made, and have not been leased.
+    pub(super) prepared: usize,
+    pub(super) followers: Vec<Follower>,
+    pub(super) usage: Usage,
+    pub(super) tallies: HashMap<NodeId, Tally>,
+    /// Whether anything happened that watchers have not been told of.
+    pub(super) news: bool,
+}
+
+/// A task that was leased, has failed, or is a reduce task that may run.
+#[derive(Default)]
+pub(super) struct Open {
+    /// Attempts under way.
+    pub(super) leases: Vec<LeaseId>,
+    pub(super) failures: Vec<FailedAttempt>,
+    /// Since when it waits for someone to try it again.
+    pub(super) waiting: Option<Micros>,
+    /// A reduce task with its inputs.
+    pub(super) assembled: Option<Assembled>,
+    /// Whether it is one of the job's prepared ones.
+    pub(super) prepared: bool,
+}
+
+/// An attempt that failed.
+#[derive(Clone, Debug)]
+pub(super) struct FailedAttempt {
+    pub(super) operator: Address,
+    pub(super) failure: Failure,
+}
+
+/// A call that waits for the end of a job.
+#[derive(Clone, Copy)]
+pub(super) struct Follower {
+    pub(super) caller: Caller,
+    /// Whether it wants to hear of the way there too.
+    pub(super) watches: bool,
+}
+
+/// So many reduce tasks of a job wait for a provider with their inputs in memory, up to a quarter of a MiB each.
+/// Where nobody can take any, all those of a level would otherwise come together here.
+pub(super) const MOST_PREPARED: usize = 256;
+
+/// Evidence that does not agree ends a job after so many attempts at a task, whatever its retries.
+const MOST_OPINIONS: usize = 5;
+
+impl Job {
+    pub(super) fn new(owner: NodeId, spec: Arc<JobSpec>, hash: [u8; 32], submitted_ms: u64) -> Self {
+        Self {
+            owner,
+            hash,
+            submitted_ms,
+            deadline: None,
+            frontier: spec.frontier(),
+            spec,
+            open: BTreeMap::new(),
+            unmade: BTreeSet::new(),
+            prepared: 0,
+            followers: Vec::new(),
+            usage: Usage::default(),
+            tallies: HashMap::new(),
+            news: true,
+        }
+    }
+
+    /// The task of a number.
+    ///
+    /// # Panics
+    /// When the job has no such task: numbers come from the job's own tasks.
+    pub(super) fn node(&self, task: TaskNumber) -> Node {
+        self.spec.node(task).expect("a number of one of the job's tasks")
+    }
+
+    pub(super) fn label(&self, task: TaskNumber) -> String {
+        self.spec.node(task).and_then(|node| self.spec.label(node)).unwrap_or_default()
+    }
+
+    pub(super) fn lost_attempts(&self) -> u64 {
+        self.tallies.values().map(|tally| tally.lost_attempts).sum()
+    }
+}
+
+impl Core {
+    pub(super) fn submit(
+        &mut self,
+        caller: Caller,
+        id: JobId,
+        spec: Arc<JobSpec>,
+        encoded: Vec<u8>,
+        follow: bool,
+        now: Now,
+    ) {
+        let hash = JobSpec::hash_of(&encoded);
+        if let Some(job) = self.jobs.get_mut(&id) {
+            if job.owner != caller.node || job.hash != hash {
+                return self.reply(caller, Err(Refusal::IdTaken));
+            }
+            // The same call once more: its first answer was lost.
+            if follow {
+                job.followers.push(Follower { caller, watches: false });
+            }
+            return self.reply(caller, Ok(Reply::Submitted));
+        }
+        match self.gone.get(&id) {
+            // Its end may have come between the session's look into the store and now.
+            Some(Gone::Ended(_)) => {
+                return self.effect(Effect::SubmittedBefore { caller, job: id, encoded, follow });
+            }
+            Some(Gone::Removed) => {
+                self.effect(Effect::ReleaseInputs(id));
+                return self.reply(caller, Err(Refusal::IdTaken));
+            }
+            None => {}
+        }
+        self.change(Change::JobSubmitted {
+            job: id,
+            owner: caller.node,
+            at: UnixMillis(now.unix_ms),
+            name: spec.name().to_string(),
+            map_count: spec.map_count(),
+            task_count: spec.task_count(),
+            spec: encoded,
+        });
+        self.reply(caller, Ok(Reply::Submitted));
+        let mut job = Job::new(caller.node, spec, hash, now.unix_ms);
+        job.deadline = job.spec.deadline().map(|deadline| after(now, deadline.0));
+        if follow {
+            job.followers.push(Follower { caller, watches: false });
+        }
+        self.begin(id, job);
+    }
+
+    /// Lets the scheduler know of a job, and makes what is ready of its reduce.
+    pub(super) fn begin(&mut self, id: JobId, job: Job) {
+        let class = |stage, own_bytes| {
+            let shared = job.spec.shared(stage).iter().map(|blob| (blob.id, blob.len)).collect();
+            Some(Class { needs: job.spec.needs(stage)?, shared, own_bytes })
+        };
+        let map = class(Stage::Map, job.spec.input_bytes() / job.spec.map_count());
+        let placed = tidemill_sched::Job {
+            weight: 1,
+            most_running: job.spec.resources().parallel,
+            map: map.expect("every job has a map"),
+            reduce: class(Stage::Reduce, 0),
+        };
+        self.sched.add_job(id, placed);
+        self.jobs.insert(id, job);
+        self.take_reduces(id);
+    }
+
+    /// Has reduce tasks that may run made from their parts, and tells the scheduler how many of the map are
+    /// ready.
+    pub(super) fn take_reduces(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        while let Some(node) = job.frontier.take_ready_reduce() {
+            let task = job.spec.number(node).expect("a node of the job's own frontier");
+            job.open.entry(task).or_default();
+            job.unmade.insert(task);
+        }
+        let ready = job.frontier.ready_count();
+        self.sched.set_ready(ClassId { job: id, stage: Stage::Map }, ready);
+        self.make_reduces(id);
+    }
+
+    /// Has some of the reduce tasks made that are not, those nearest to the root first.
+    pub(super) fn make_reduces(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        while job.prepared < MOST_PREPARED
+            && let Some(task) = job.unmade.pop_last()
+        {
+            job.open.entry(task).or_default().prepared = true;
+            job.prepared += 1;
+            let task = TaskId { job: id, task };
+            self.step.effects.push(Effect::Assemble { spec: job.spec.clone(), task });
+        }
+    }
+
+    pub(super) fn assembled(&mut self, task: TaskId, result: Result<Assembled, String>, now: Now) {
+        let Some(job) = self.jobs.get_mut(&task.job) else { return };
+        let Some(open) = job.open.get_mut(&task.task) else { return };
+        match result {
+            Ok(assembled) => {
+                open.assembled = Some(assembled);
+                self.wait_for_someone(task, now);
+            }
+            Err(reason) => {
+                let failure = Failure::Host { reason };
+                self.end(task.job, JobEnd::Failed { task: task.task, failure, attempts: 0 }, now);
+            }
+        }
+    }
+
+    /// A task that is not done and that nobody has is to be tried by someone, but not by operators on whose
+    /// machines it failed.
+    pub(super) fn wait_for_someone(&mut self, id: TaskId, now: Now) {
+        let exclude = self.failed_operators(id);
+        let Some(job) = self.jobs.get_mut(&id.job) else { return };
+        let stage = job.node(id.task).stage();
+        let Some(open) = job.open.get_mut(&id.task) else { return };
+        // A reduce task waits first for its inputs.
+        if !open.leases.is_empty() || (stage == Stage::Reduce && open.assembled.is_none()) {
+            return;
+        }
+        open.waiting.get_or_insert(now.mono);
+        let bytes = match &open.assembled {
+            Some(assembled) => assembled.bound.spec.inputs.iter().map(|input| input.len).sum(),
+            None => job.spec.input_bytes() / job.spec.map_count(),
+        };
+        self.sched.add_single(Single { task: id, stage, exclude, inputs: Vec::new(), bytes });
+    }
+
+    /// An attempt failed: by the task's doing, or by the machine's.
+    pub(super) fn attempt_failed(&mut self, lease: LeaseId, failure: Failure, now: Now) {
+        let Some(held) = self.close(lease) else { return };
+        let end = match failure.weight() {
+            Weight::Evidence => LeaseEnd::Evidence,
+            Weight::Circumstance => LeaseEnd::Failed,
+        };
+        self.sched.ended(lease, end, now.mono);
+        self.change(Change::AttemptFailed {
+            task: held.task,
+            record: AttemptRecord {
+                lease,
+                provider: held.node,
+                operator: held.operator,
+                failure: failure.clone(),
+                at: UnixMillis(now.unix_ms),
+            },
+        });
+        if failure.weight() == Weight::Circumstance {
+            self.strike(held.node, held.task.job, now);
+        }
+        let Some(job) = self.jobs.get_mut(&held.task.job) else { return };
+        job.news = true;
+        let retries = job.spec.retries() as usize;
+        let Some(open) = job.open.get_mut(&held.task.task) else { return };
+        let evidence = failure.weight() == Weight::Evidence;
+        let confirmed = evidence
+            && open.failures.iter().any(|other| other.operator != held.operator && other.failure == failure);
+        open.failures.push(FailedAttempt { operator: held.operator, failure: failure.clone() });
+        let circumstances =
+            open.failures.iter().filter(|failed| failed.failure.weight() == Weight::Circumstance).count();
+        let opinions = open.failures.len() - circumstances;
+        let attempts = u32::try_from(open.failures.len()).unwrap_or(u32::MAX);
+        // While another attempt runs the task may yet be done.
+        let last = open.leases.is_empty() && (circumstances > retries || opinions >= MOST_OPINIONS);
+        if confirmed || last {
+            self.end(held.task.job, JobEnd::Failed { task: held.task.task, failure, attempts }, now);
+        } else {
+            self.wait_for_someone(held.task, now);
+        }
+    }
+
+    /// Tasks that failed and that no other operator is there to try: the one opinion that there is must do, or
+    /// the same machine gets another chance.
+    pub(super) fn settle_for_one_opinion(&mut self, now: Now) {
+        let patience = self.config.second_opinion.0.saturating_mul(1000);
+        let mut alone: Vec<(TaskId, FailedAttempt, u32)> = Vec::new();
+        for (id, job) in &self.jobs {
+            for (task, open) in &job.open {
+                let (Some(since), Some(last)) = (open.waiting, open.failures.last()) else { continue };
+                if now.mono.0.saturating_sub(since.0) < patience {
+                    continue;
+                }
+                let stage = job.node(*task).stage();
+                let Some(needs) = job.spec.needs(stage) else { continue };
+                let others = self.providers.values().any(|provider| {
+                    provider.session.is_some()
+                        && provider.credits > 0
+                        && !provider.silent
+                        && open.failures.iter().all(|failed| failed.operator != provider.operator)
+                        && could_run(&provider.offer, &needs)
+                });
+                if !others {
+                    let attempts = u32::try_from(open.failures.len()).unwrap_or(u32::MAX);
+                    alone.push((TaskId { job: *id, task: *task }, last.clone(), attempts));
+                }
+            }
+        }
+        for (id, last, attempts) in alone {
+            if last.failure.weight() == Weight::Evidence {
+                self.end(id.job, JobEnd::Failed { task: id.task, failure: last.failure, attempts }, now);
+            } else if let Some(job) = self.jobs.get(&id.job) {
+                let stage = job.node(id.task).stage();
+                self.sched.add_single(Single { task: id, stage, exclude: vec![], inputs: vec![], bytes: 0 });
+            }
+        }
+    }
+
+    pub(super) fn pass_deadlines(&mut self, now: Now) {
+        let passed = |job: &Job| job.deadline.is_some_and(|deadline| now.mono >= deadline);
+        let late: Vec<_> = self.jobs.iter().filter(|(_, job)| passed(job)).map(|(id, _)| *id).collect();
+        for id in late {
+            self.end(id, JobEnd::Deadline, now);
+        }
+    }
+
+    pub(super) fn cancel(&mut self, caller: Caller, id: JobId, now: Now) {
+        match self.jobs.get(&id) {
+            Some(job) if job.owner == caller.node => {
+                self.end(id, JobEnd::Cancelled, now);
+                // After the end it is the store that knows.
+                self.effect(Effect::FromStore(caller, Question::Job(id)));
+            }
+            Some(_) => self.reply(caller, Err(Refusal::NoSuchJob)),
+            None => self.effect(Effect::FromStore(caller, Question::Job(id))),
+        }
+    }
+
+    pub(super) fn end_if_done(&mut self, id: JobId, now: Now) {
+        if self.jobs.get(&id).is_some_and(|job| job.frontier.is_done()) {
+            self.end(id, JobEnd::Done, now);
+        }
+    }
+
+    /// Ends a job. What providers have of it is of no use any more.
+    pub(super) fn end(&mut self, id: JobId, end: JobEnd, now: Now) {
+        let Some(mut job) = self.jobs.remove(&id) else { return };
+        let mut leases: Vec<_> = job.open.values().flat_map(|open| open.leases.iter().copied()).collect();
+        leases.sort();
+        self.revoke(&leases, LeaseEnd::Superseded, now);
+        self.sched.remove_job(id);
+        self.gone.insert(id, Gone::Ended(job.owner));
+        let summary = Summary { usage: job.usage, contributions: self.contributions(&job) };
+        self.change(Change::JobEnded {
+            job: id,
+            end: end.clone(),
+            at: UnixMillis(now.unix_ms),
+            summary: summary.encode(),
+        });
+        self.effect(Effect::ReleaseInputs(id));
+        let followers = std::mem::take(&mut job.followers);
+        if !followers.is_empty() {
+            let report = self.ended_report(id, &job, &end, now);
+            for follower in followers {
+                self.reply(follower.caller, Ok(Reply::Ended(report.clone())));
+            }
+        }
+    }
+}
+
+/// Whether a provider could ever run such a task.
+fn could_run(offer: &Offer, needs: &Needs) -> bool {
+    offer.exec_version == EXEC_VERSION
+        && offer.kinds.contains(&needs.kind)
+        && offer.floats.contains(&needs.floats)
+        && offer.memory >= needs.memory
+        && offer.slots > 0
+}

@@ -1,0 +1,288 @@
+//! Leases: giving them, and taking them back.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tidemill_job::Node;
+use tidemill_net::wire::{Lease, MAX_CREDITS, Source, ToProvider};
+use tidemill_sched::{ClassId, LeaseEnd, Micros, NewLease, Placement, Work};
+use tidemill_store::{Change, LeaseRecord, UnixMillis};
+use tidemill_types::{Address, LeaseId, Millis, NodeId, Stage, TaskId, WorkTerms};
+
+use super::{Core, Held, after};
+use crate::event::{Assembled, Effect, Now, SessionId};
+
+/// How long past its own limits an attempt may take on a provider that is there, before someone else gets it:
+/// fetching inputs, waiting for a slot.
+pub(super) const SLACK_MS: u64 = 120_000;
+
+/// A prediction of how long a lease waits for a slot is believed up to this: it comes from what providers claim.
+const MOST_QUEUE_MS: u64 = 86_400_000;
+
+/// A message of leases has at most about so many bytes, well below what a frame may have.
+const MESSAGE_BYTES: usize = 1 << 20;
+
+impl Core {
+    /// Leases what the scheduler places.
+    pub(super) fn lease_ready(&mut self, now: Now) {
+        let mut outgoing: BTreeMap<NodeId, Vec<Lease>> = BTreeMap::new();
+        for placement in self.sched.place(now.mono) {
+            let Placement { node, class, work, expected } = placement;
+            match work {
+                Work::Any(count) => {
+                    for _ in 0..count {
+                        let Some(job) = self.jobs.get_mut(&class.job) else { break };
+                        let Some(place) = job.frontier.take_ready() else { break };
+                        let task = job.spec.number(place).expect("a node of the job's own frontier");
+                        job.open.entry(task).or_default();
+                        let task = TaskId { job: class.job, task };
+                        self.lease(task, class.stage, node, expected, now, &mut outgoing);
+                    }
+                    if let Some(job) = self.jobs.get(&class.job) {
+                        let ready = job.frontier.ready_count();
+                        self.sched.set_ready(ClassId { job: class.job, stage: Stage::Map }, ready);
+                    }
+                }
+                Work::Single(task) | Work::Copy(task) => {
+                    self.lease(task, class.stage, node, expected, now, &mut outgoing);
+                }
+            }
+        }
+        for (node, leases) in outgoing {
+            self.send_leases(node, leases);
+        }
+    }
+
+    fn lease(
+        &mut self,
+        task: TaskId,
+        stage: Stage,
+        node: NodeId,
+        expected: Option<Micros>,
+        now: Now,
+        outgoing: &mut BTreeMap<NodeId, Vec<Lease>>,
+    ) {
+        let Some(Assembled { bound, inline }) = self.bound(task) else { return };
+        let Some(provider) = self.providers.get_mut(&node) else { return self.wait_for_someone(task, now) };
+        let id = self.next_lease;
+        self.next_lease = LeaseId(id.0 + 1);
+        provider.leases.insert(id);
+        let operator = provider.operator;
+        let seal = self.seal(id, node);
+
+        let work = WorkTerms::of(&bound.spec);
+        let queue_ms = expected.map_or(0, |end| end.since(now.mono).0 / 1000);
+        let queue_ms = queue_ms.min(MOST_QUEUE_MS);
+        let within = Millis(bound.spec.limits.wall_time.0 + 2 * queue_ms + SLACK_MS);
+        let until = after(now, within.0);
+        let held = Held { task, node, operator, work, until, fetching: None };
+        let record = LeaseRecord {
+            id,
+            task,
+            provider: node,
+            operator,
+            at: UnixMillis(now.unix_ms),
+            work: postcard::to_stdvec(&work).expect("plain data always has a postcard encoding"),
+        };
+        self.change(Change::Leased(record));
+        self.leases.insert(id, held);
+        let exclude = self.failed_operators(task);
+        self.sched.leased(NewLease { id, task, stage, node, operator, exclude, expected }, now.mono);
+        if let Some(job) = self.jobs.get_mut(&task.job) {
+            job.news = true;
+            if let Some(open) = job.open.get_mut(&task.task) {
+                open.waiting = None;
+                open.leases.push(id);
+                if std::mem::take(&mut open.prepared) {
+                    job.prepared -= 1;
+                    self.make_reduces(task.job);
+                }
+            }
+        }
+
+        let program_len = self.program_len(task, stage);
+        let sources = bound.sources.iter().zip(inline);
+        let sources =
+            sources.map(|(source, inline)| inline.map_or(Source::Blob(*source), Source::Inline)).collect();
+        let bound = Arc::unwrap_or_clone(bound);
+        let lease = Lease {
+            id,
+            seal,
+            job: task.job,
+            task: task.task,
+            spec: bound.spec,
+            program_len,
+            sources,
+            within,
+        };
+        outgoing.entry(node).or_default().push(lease);
+    }
+
+    /// A task with where its inputs are.
+    fn bound(&self, id: TaskId) -> Option<Assembled> {
+        let job = self.jobs.get(&id.job)?;
+        let node = job.spec.node(id.task)?;
+        match node {
+            Node::Map(index) => {
+                let bound = job.spec.map_task(index);
+                let none = vec![None; bound.sources.len()];
+                Some(Assembled { bound: Arc::new(bound), inline: none })
+            }
+            Node::Reduce { .. } => job.open.get(&id.task)?.assembled.clone(),
+        }
+    }
+
+    fn program_len(&self, task: TaskId, stage: Stage) -> u64 {
+        let shared = self.jobs.get(&task.job).map(|job| job.spec.shared(stage));
+        shared.and_then(|blobs| blobs.first().map(|program| program.len)).unwrap_or(0)
+    }
+
+    /// Sends leases in messages of bounded size.
+    fn send_leases(&mut self, node: NodeId, leases: Vec<Lease>) {
+        let Some(session) = self.providers.get(&node).and_then(|provider| provider.session) else { return };
+        let mut message = Vec::new();
+        let mut bytes = 0;
+        for lease in leases {
+            let size = approximate_bytes(&lease);
+            if bytes + size > MESSAGE_BYTES && !message.is_empty() {
+                self.effect(Effect::ToProvider(session, ToProvider::Leases(std::mem::take(&mut message))));
+                bytes = 0;
+            }
+            bytes += size;
+            message.push(lease);
+        }
+        if !message.is_empty() {
+            self.effect(Effect::ToProvider(session, ToProvider::Leases(message)));
+        }
+    }
+
+    /// Forgets a lease, here but not in the scheduler or the store. Gives it, if there was one.
+    pub(super) fn close(&mut self, lease: LeaseId) -> Option<Held> {
+        let held = self.leases.remove(&lease)?;
+        if let Some(provider) = self.providers.get_mut(&held.node) {
+            provider.leases.remove(&lease);
+        }
+        if let Some(open) =
+            self.jobs.get_mut(&held.task.job).and_then(|job| job.open.get_mut(&held.task.task))
+        {
+            open.leases.retain(|other| *other != lease);
+        }
+        if let Some(pending) = &held.fetching {
+            self.settled(held.node, pending.sequence);
+        }
+        Some(held)
+    }
+
+    /// Ends leases whose tasks are not done: someone else gets them.
+    pub(super) fn take_back(&mut self, leases: &[LeaseId], end: LeaseEnd, now: Now) {
+        for lease in leases {
+            let Some(held) = self.close(*lease) else { continue };
+            self.sched.ended(*lease, end, now.mono);
+            self.change(Change::LeaseEnded { task: held.task, lease: *lease });
+            if let Some(job) = self.jobs.get_mut(&held.task.job) {
+                job.news = true;
+                if end == LeaseEnd::Expired {
+                    job.tallies.entry(held.node).or_default().lost_attempts += 1;
+                }
+            }
+            self.wait_for_someone(held.task, now);
+        }
+    }
+
+    /// Ends leases of tasks that are done or not wanted any more, and tells their providers.
+    pub(super) fn revoke(&mut self, leases: &[LeaseId], end: LeaseEnd, now: Now) {
+        let mut by_session: BTreeMap<_, Vec<LeaseId>> = BTreeMap::new();
+        for lease in leases {
+            let Some(held) = self.close(*lease) else { continue };
+            self.sched.ended(*lease, end, now.mono);
+            self.change(Change::LeaseEnded { task: held.task, lease: *lease });
+            if let Some(session) = self.providers.get(&held.node).and_then(|provider| provider.session) {
+                by_session.entry(session).or_default().push(*lease);
+            }
+        }
+        for (session, leases) in by_session {
+            self.say_cancelled(session, &leases);
+        }
+    }
+
+    /// Tells a provider that leases are of no use any more, in messages of bounded size.
+    pub(super) fn say_cancelled(&mut self, session: SessionId, leases: &[LeaseId]) {
+        for leases in leases.chunks(MAX_CREDITS as usize) {
+            self.effect(Effect::ToProvider(session, ToProvider::Cancel(leases.to_vec())));
+        }
+    }
+
+    /// Takes back the leases of providers that have been silent for too long, and those that have run out.
+    pub(super) fn expire(&mut self, now: Now) {
+        let silence = self.config.lease.0.saturating_mul(1000);
+        let mut silent: Vec<(NodeId, Vec<LeaseId>)> = Vec::new();
+        for (node, provider) in &mut self.providers {
+            if now.mono.since(provider.last_heard).0 <= silence {
+                continue;
+            }
+            if provider.session.is_some() && !provider.silent {
+                // It would get the same leases again, and lose them at once.
+                provider.silent = true;
+                self.sched.set_credits(*node, 0);
+            }
+            if !provider.leases.is_empty() {
+                silent.push((*node, provider.leases.iter().copied().collect()));
+            }
+        }
+        for (node, leases) in silent {
+            tracing::warn!(node = %node.short(), leases = leases.len(), "a provider is silent: its leases expire");
+            self.cancel_and_lose(node, &leases, now);
+        }
+        // A look at every lease is dear, and these limits are long.
+        if now.mono < self.next_heartbeat {
+            return;
+        }
+        let mut over: BTreeMap<NodeId, Vec<LeaseId>> = BTreeMap::new();
+        for (id, held) in self.leases.iter().filter(|(_, held)| now.mono >= held.until) {
+            over.entry(held.node).or_default().push(*id);
+        }
+        for (node, mut leases) in over {
+            leases.sort();
+            tracing::warn!(node = %node.short(), leases = leases.len(), "leases ran out");
+            self.cancel_and_lose(node, &leases, now);
+        }
+    }
+
+    fn cancel_and_lose(&mut self, node: NodeId, leases: &[LeaseId], now: Now) {
+        if let Some(session) = self.providers.get(&node).and_then(|provider| provider.session) {
+            self.say_cancelled(session, leases);
+        }
+        if let Some(provider) = self.providers.get_mut(&node) {
+            provider.lost_attempts += leases.len() as u64;
+        }
+        self.take_back(leases, LeaseEnd::Expired, now);
+    }
+
+    /// The operators on whose machines a task failed, each once.
+    pub(super) fn failed_operators(&self, task: TaskId) -> Vec<Address> {
+        let open = self.jobs.get(&task.job).and_then(|job| job.open.get(&task.task));
+        let failures = open.map(|open| open.failures.as_slice()).unwrap_or_default();
+        let mut operators: Vec<_> = failures.iter().map(|failed| failed.operator).collect();
+        operators.sort();
+        operators.dedup();
+        operators
+    }
+
+    /// The numbers of the leases of a task.
+    pub(super) fn leases_of(&self, task: TaskId) -> Vec<LeaseId> {
+        let open = self.jobs.get(&task.job).and_then(|job| job.open.get(&task.task));
+        open.map(|open| open.leases.clone()).unwrap_or_default()
+    }
+}
+
+/// About how many bytes a lease takes in a message.
+fn approximate_bytes(lease: &Lease) -> usize {
+    const FIXED: usize = 256;
+    let text: usize = lease.spec.args.iter().map(|arg| arg.len() + 2).sum();
+    let env: usize = lease.spec.env.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+    let inputs: usize = lease.spec.inputs.iter().map(|input| input.path.as_str().len() + 128).sum();
+    let inline = lease.sources.iter().map(|source| match source {
+        Source::Inline(bytes) => bytes.len(),
+        Source::Blob(_) => 0,
+    });
+    FIXED + text + env + inputs + inline.sum::<usize>()
+}

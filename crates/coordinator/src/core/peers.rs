@@ -1,0 +1,224 @@
+//! Providers: coming, going, what they say, and when they get nothing for a while.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidemill_net::wire::{FromProvider, ReturnReason, ToProvider};
+use tidemill_sched::{LeaseEnd, Micros};
+use tidemill_types::{Address, JobId, LeaseId, NodeId, Offer};
+
+use super::{Core, Provider};
+use crate::event::{Effect, Now, SessionId};
+
+/// So many attempts lost in a row are bad luck; more are a reason to pause.
+const STRIKES: u32 = 8;
+
+/// The first pause. Each further strike doubles it, up to a limit.
+const FIRST_PAUSE_US: u64 = 1_000_000;
+const MOST_DOUBLINGS: u32 = 8;
+
+/// Providers that are gone and hold nothing are remembered up to so many.
+const MOST_REMEMBERED: usize = 4096;
+
+impl Core {
+    #[expect(clippy::too_many_arguments, reason = "the fields of one event")]
+    pub(super) fn join(
+        &mut self,
+        session: SessionId,
+        node: NodeId,
+        operator: Address,
+        offer: Offer,
+        credits: u32,
+        held: &[LeaseId],
+        now: Now,
+    ) {
+        let known = self.providers.get(&node);
+        if let Some(old) = known.and_then(|provider| provider.session) {
+            self.sessions.remove(&old);
+            self.effect(Effect::Supersede(old));
+        }
+        self.drop_unsettled(node);
+        self.forget_gone();
+        let provider = self.providers.entry(node).or_insert_with(|| Provider {
+            operator,
+            offer: offer.clone(),
+            session: None,
+            credits,
+            last_heard: now.mono,
+            leases: BTreeSet::new(),
+            unsettled: BTreeMap::new(),
+            accepted: 0,
+            lost_attempts: 0,
+            strikes: 0,
+            paused_until: None,
+            silent: false,
+        });
+        let other_operator = provider.operator != operator;
+        provider.silent = false;
+        provider.session = Some(session);
+        provider.last_heard = now.mono;
+        provider.credits = credits;
+        provider.offer = offer.clone();
+        provider.operator = operator;
+        let (credits, ours) = (provider.open_credits(), provider.leases.clone());
+        self.sessions.insert(session, node);
+        self.sched.join(node, operator, offer, credits, now.mono);
+
+        let held: BTreeSet<LeaseId> = held.iter().copied().collect();
+        // A lease is of the account that it was given to: the result of another one would not be of it.
+        let goes_on = |lease: &LeaseId| !other_operator && held.contains(lease) && ours.contains(lease);
+        let lost: Vec<LeaseId> = ours.iter().filter(|lease| !goes_on(lease)).copied().collect();
+        let stale: Vec<LeaseId> = held.iter().filter(|lease| !goes_on(lease)).copied().collect();
+        self.take_back(&lost, LeaseEnd::Returned, now);
+        self.say_cancelled(session, &stale);
+    }
+
+    /// Makes room for newcomers: nodes cost nothing to make.
+    fn forget_gone(&mut self) {
+        if self.providers.len() < MOST_REMEMBERED {
+            return;
+        }
+        let idle = |provider: &Provider| provider.session.is_none() && provider.leases.is_empty();
+        let gone: Vec<NodeId> =
+            self.providers.iter().filter(|(_, provider)| idle(provider)).map(|(node, _)| *node).collect();
+        for node in gone {
+            self.providers.remove(&node);
+        }
+    }
+
+    pub(super) fn session_ended(&mut self, session: SessionId, now: Now) {
+        for job in self.jobs.values_mut() {
+            job.followers.retain(|follower| follower.caller.session != session);
+        }
+        let Some(node) = self.sessions.remove(&session) else { return };
+        if let Some(provider) = self.providers.get_mut(&node)
+            && provider.session == Some(session)
+        {
+            provider.session = None;
+            // Its leases stay with it: it may come back with results before they expire.
+            self.sched.lost(node, now.mono);
+            self.drop_unsettled(node);
+        }
+    }
+
+    pub(super) fn heard(&mut self, session: SessionId, message: FromProvider, now: Now) {
+        let Some(node) = self.sessions.get(&session).copied() else { return };
+        let Some(provider) = self.providers.get_mut(&node) else { return };
+        provider.last_heard = now.mono;
+        if std::mem::take(&mut provider.silent) {
+            self.sched.set_credits(node, provider.open_credits());
+        }
+        match message {
+            FromProvider::Heartbeat { .. } => {}
+            FromProvider::Credits(credits) => {
+                provider.credits = credits;
+                self.sched.set_credits(node, provider.open_credits());
+            }
+            FromProvider::Offer(offer) => {
+                provider.offer = offer.clone();
+                let (credits, operator) = (provider.open_credits(), provider.operator);
+                self.sched.join(node, operator, offer, credits, now.mono);
+            }
+            FromProvider::Results(batch) => self.results(session, node, batch, now),
+            FromProvider::Returned { leases, reason } => self.returned(session, node, &leases, &reason, now),
+            FromProvider::Bye => {
+                let leases: Vec<LeaseId> = provider.leases.iter().copied().collect();
+                self.take_back(&leases, LeaseEnd::Returned, now);
+                self.session_ended(session, now);
+            }
+        }
+    }
+
+    fn returned(
+        &mut self,
+        session: SessionId,
+        node: NodeId,
+        leases: &[LeaseId],
+        reason: &ReturnReason,
+        now: Now,
+    ) {
+        let theirs = |lease: &&LeaseId| self.leases.get(lease).is_some_and(|held| held.node != node);
+        if leases.iter().any(|lease| theirs(&lease)) {
+            return self.cut_off(session, "it returned a lease that is another's", now);
+        }
+        let ours: Vec<LeaseId> =
+            leases.iter().filter(|lease| self.leases.contains_key(lease)).copied().collect();
+        // Who drains has no credits any more, and whose lease was cancelled does not hold it: anyone else would
+        // get the same leases again at once, and could play that for ever.
+        let drains = *reason == ReturnReason::Draining
+            && self.providers.get(&node).is_some_and(|provider| provider.credits == 0);
+        if !drains {
+            tracing::info!(node = %node.short(), leases = ours.len(), ?reason, "a provider gives leases back");
+            for lease in &ours {
+                let job = self.leases[lease].task.job;
+                self.strike(node, job, now);
+            }
+        }
+        self.take_back(&ours, LeaseEnd::Returned, now);
+    }
+
+    /// Notes that an attempt was lost by a provider's doing. Too many in a row, and it gets nothing for a while:
+    /// a machine that fails everything at once would otherwise draw all work to itself.
+    pub(super) fn strike(&mut self, node: NodeId, job: JobId, now: Now) {
+        if let Some(job) = self.jobs.get_mut(&job) {
+            job.tallies.entry(node).or_default().lost_attempts += 1;
+        }
+        let Some(provider) = self.providers.get_mut(&node) else { return };
+        provider.lost_attempts += 1;
+        // What it has from before the pause is no further reason for one.
+        if provider.paused_until.is_some() {
+            return;
+        }
+        provider.strikes = provider.strikes.saturating_add(1);
+        let Some(beyond) = provider.strikes.checked_sub(STRIKES) else { return };
+        let pause = FIRST_PAUSE_US << beyond.min(MOST_DOUBLINGS);
+        provider.paused_until = Some(now.mono.plus(Micros(pause)));
+        tracing::warn!(node = %node.short(), seconds = pause / 1_000_000, "a provider failed too often: it pauses");
+        self.sched.set_credits(node, 0);
+    }
+
+    /// Pauses that are over.
+    pub(super) fn unpause(&mut self, now: Now) {
+        for (node, provider) in &mut self.providers {
+            if provider.paused_until.is_some_and(|until| now.mono >= until) {
+                provider.paused_until = None;
+                self.sched.set_credits(*node, provider.open_credits());
+            }
+        }
+    }
+
+    /// Tells every provider that the coordinator is there, and those without work why they have none.
+    pub(super) fn beat(&mut self, now: Now) {
+        for (node, provider) in &self.providers {
+            let Some(session) = provider.session else { continue };
+            let idle = provider.leases.is_empty().then(|| self.idle_reason(*node, provider, now));
+            self.step.effects.push(Effect::ToProvider(session, ToProvider::Heartbeat { idle }));
+        }
+    }
+
+    pub(super) fn idle_reason(&self, node: NodeId, provider: &Provider, now: Now) -> String {
+        if provider.paused_until.is_some() {
+            return format!("its last {} attempts failed: it is given none for a while", provider.strikes);
+        }
+        self.sched.idle_reason(node, now.mono).to_string()
+    }
+
+    /// Ends the session of a provider that broke the rules. Its leases go to others at once.
+    pub(super) fn cut_off(&mut self, session: SessionId, reason: &str, now: Now) {
+        let Some(node) = self.sessions.get(&session).copied() else { return };
+        self.effect(Effect::CutOff { session, node, reason: reason.to_owned() });
+        self.session_ended(session, now);
+        let leases: Vec<LeaseId> = self
+            .providers
+            .get(&node)
+            .map(|provider| provider.leases.iter().copied().collect())
+            .unwrap_or_default();
+        self.take_back(&leases, LeaseEnd::Failed, now);
+    }
+}
+
+impl Provider {
+    /// How many leases it may hold now, by its own word and by ours.
+    pub(super) fn open_credits(&self) -> u32 {
+        if self.paused_until.is_some() || self.silent { 0 } else { self.credits }
+    }
+}

@@ -1,0 +1,296 @@
+//! What requesters are told.
+
+use serde::{Deserialize, Serialize};
+use tidemill_net::wire::{
+    Answer, Attempt, Contribution, Explanation, JobPhase, JobReport, MAX_CALLS_IN_FLIGHT, ProviderReport,
+    Refusal, Reply, TaskPhase, TaskReport,
+};
+use tidemill_sched::ClassId;
+use tidemill_store::{Change, JobEnd};
+use tidemill_types::{JobId, Millis, Stage, TaskNumber, Usage};
+
+use super::{
+    Core, Gone,
+    jobs::{Follower, Job},
+};
+use crate::event::{Caller, Effect, Now, Question};
+
+impl Core {
+    pub(super) fn reply(&mut self, caller: Caller, reply: Result<Reply, Refusal>) {
+        self.effect(Effect::Reply(caller.session, Box::new(Answer { id: caller.call, reply })));
+    }
+
+    pub(super) fn ask(&mut self, caller: Caller, question: Question, now: Now) {
+        match question {
+            Question::Cancel(id) => self.cancel(caller, id, now),
+            Question::Providers => {
+                let reports = self.provider_reports(now);
+                self.reply(caller, Ok(Reply::Providers(reports)));
+            }
+            Question::Jobs => {
+                let mine = self.jobs.iter().filter(|(_, job)| job.owner == caller.node);
+                let reports = mine.map(|(id, job)| self.job_report(*id, job, now)).collect();
+                self.effect(Effect::JobsFromStore(caller, reports));
+            }
+            Question::Remove(id) => {
+                if self.jobs.contains_key(&id) {
+                    return self.reply(caller, Err(Refusal::NotEnded));
+                }
+                // The session has looked into the store, but what it saw may have been removed since.
+                if self.gone.get(&id) != Some(&Gone::Ended(caller.node)) {
+                    return self.reply(caller, Err(Refusal::NoSuchJob));
+                }
+                self.gone.insert(id, Gone::Removed);
+                self.change(Change::JobRemoved { job: id });
+                self.effect(Effect::ReleaseOutputs(id));
+                self.reply(caller, Ok(Reply::Removed));
+            }
+            Question::Job(id)
+            | Question::Watch(id)
+            | Question::Tasks { job: id, .. }
+            | Question::Explain { job: id, .. } => match self.jobs.get(&id) {
+                None => self.effect(Effect::FromStore(caller, question)),
+                Some(job) if job.owner != caller.node => self.reply(caller, Err(Refusal::NoSuchJob)),
+                Some(_) => self.ask_about(caller, id, question, now),
+            },
+        }
+    }
+
+    /// A question about a running job of the caller's own.
+    fn ask_about(&mut self, caller: Caller, id: JobId, question: Question, now: Now) {
+        let job = &self.jobs[&id];
+        match question {
+            Question::Watch(_) => {
+                let calls = job.followers.iter().filter(|follower| follower.caller.session == caller.session);
+                if calls.count() >= MAX_CALLS_IN_FLIGHT {
+                    let reason = "too many calls wait for the end of this job".to_owned();
+                    return self.reply(caller, Err(Refusal::Busy { reason }));
+                }
+                let report = self.job_report(id, job, now);
+                let job = self.jobs.get_mut(&id).expect("it was there a moment ago");
+                job.followers.push(Follower { caller, watches: true });
+                self.reply(caller, Ok(Reply::Job(report)));
+            }
+            Question::Tasks { from, limit, .. } => {
+                let (label, leased) = (|task| job.label(task), |task| self.task_phase(job, task));
+                let open: Vec<TaskReport> = (from.0..job.spec.task_count())
+                    .take(limit as usize)
+                    .map(TaskNumber)
+                    .map(|task| TaskReport {
+                        task,
+                        label: label(task),
+                        phase: leased(task),
+                        attempts: Vec::new(),
+                    })
+                    .collect();
+                self.effect(Effect::TasksFromStore(caller, id, open));
+            }
+            Question::Explain { task, .. } => {
+                let explanation = self.explanation(id, job, task, now);
+                self.reply(caller, explanation.map(Reply::Explained).ok_or(Refusal::NoSuchTask));
+            }
+            Question::Job(_)
+            | Question::Jobs
+            | Question::Cancel(_)
+            | Question::Remove(_)
+            | Question::Providers => {
+                let report = self.job_report(id, job, now);
+                self.reply(caller, Ok(Reply::Job(report)));
+            }
+        }
+    }
+
+    /// Where a task is that may not be done yet.
+    fn task_phase(&self, job: &Job, task: TaskNumber) -> TaskPhase {
+        let leases = job.open.get(&task).map(|open| open.leases.as_slice()).unwrap_or_default();
+        let nodes: Vec<_> = leases.iter().filter_map(|lease| Some(self.leases.get(lease)?.node)).collect();
+        if nodes.is_empty() { TaskPhase::Waiting } else { TaskPhase::Leased(nodes) }
+    }
+
+    fn explanation(&self, id: JobId, job: &Job, task: Option<TaskNumber>, now: Now) -> Option<Explanation> {
+        let stage = match task {
+            Some(task) => job.spec.node(task)?.stage(),
+            None if job.frontier.is_map_done() => Stage::Reduce,
+            None => Stage::Map,
+        };
+        let candidates = self.sched.explain(ClassId { job: id, stage }, task, now.mono);
+        let providers = candidates.iter().map(|candidate| (candidate.node, candidate.to_string())).collect();
+        let summary = match task {
+            None => {
+                let (done, total) = (job.frontier.done_count(), job.frontier.total());
+                format!(
+                    "{done} of {total} tasks are done, {} wait for a provider",
+                    job.frontier.ready_count()
+                )
+            }
+            Some(task) => {
+                let label = job.label(task);
+                let open = job.open.get(&task);
+                let failures = open.map_or(0, |open| open.failures.len());
+                let state = match open {
+                    _ if job.frontier.is_node_done(job.node(task)) => "it is done".to_owned(),
+                    Some(open) if !open.leases.is_empty() => {
+                        let nodes: Vec<_> = open
+                            .leases
+                            .iter()
+                            .filter_map(|lease| Some(self.leases.get(lease)?.node.short()))
+                            .collect();
+                        format!("provider {} has it", nodes.join(" and provider "))
+                    }
+                    Some(open) if open.waiting.is_some() => "it waits for a provider".to_owned(),
+                    Some(_) => "its inputs are being put together".to_owned(),
+                    None if stage == Stage::Reduce => "it waits for its parts".to_owned(),
+                    None => "it waits for a provider".to_owned(),
+                };
+                match failures {
+                    0 => format!("{label}: {state}"),
+                    1 => format!("{label}: {state}; one attempt failed"),
+                    more => format!("{label}: {state}; {more} attempts failed"),
+                }
+            }
+        };
+        Some(Explanation { summary, providers })
+    }
+
+    pub(super) fn job_report(&self, id: JobId, job: &Job, now: Now) -> JobReport {
+        let leased: u64 = job.open.values().map(|open| open.leases.len() as u64).sum();
+        let stuck = (leased == 0 && !job.frontier.is_done()).then(|| self.why_stuck(id, job, now)).flatten();
+        JobReport {
+            job: id,
+            name: job.spec.name().to_string(),
+            phase: JobPhase::Running,
+            submitted_ms: job.submitted_ms,
+            ended_ms: None,
+            tasks: job.spec.task_count(),
+            map_tasks: job.spec.map_count(),
+            done: job.frontier.done_count(),
+            leased,
+            lost_attempts: job.lost_attempts(),
+            usage: job.usage,
+            contributions: self.contributions(job),
+            stuck,
+        }
+    }
+
+    /// Why no provider has any of a job's tasks.
+    fn why_stuck(&self, id: JobId, job: &Job, now: Now) -> Option<String> {
+        if self.providers.values().all(|provider| provider.session.is_none()) {
+            return Some("no provider is connected".to_owned());
+        }
+        let stage = if job.frontier.is_map_done() { Stage::Reduce } else { Stage::Map };
+        let candidates = self.sched.explain(ClassId { job: id, stage }, None, now.mono);
+        candidates.first().map(ToString::to_string)
+    }
+
+    /// Who did what, the most first.
+    pub(super) fn contributions(&self, job: &Job) -> Vec<Contribution> {
+        let mut list: Vec<Contribution> = job
+            .tallies
+            .iter()
+            .map(|(node, tally)| Contribution {
+                node: *node,
+                name: self
+                    .providers
+                    .get(node)
+                    .map(|provider| provider.offer.name.clone())
+                    .unwrap_or_default(),
+                tasks: tally.tasks,
+                busy: Millis(tally.busy_us / 1000),
+                fuel: tally.fuel,
+                lost_attempts: tally.lost_attempts,
+            })
+            .collect();
+        list.sort_by(|a, b| b.tasks.cmp(&a.tasks).then(a.node.cmp(&b.node)));
+        list
+    }
+
+    pub(super) fn ended_report(&self, id: JobId, job: &Job, end: &JobEnd, now: Now) -> JobReport {
+        JobReport {
+            phase: phase(end, |task| job.label(task)),
+            ended_ms: Some(now.unix_ms),
+            leased: 0,
+            stuck: None,
+            ..self.job_report(id, job, now)
+        }
+    }
+
+    /// Tells those who watch what has changed.
+    pub(super) fn report_to_watchers(&mut self, now: Now) {
+        let news: Vec<JobId> = self
+            .jobs
+            .iter()
+            .filter(|(_, job)| job.news && job.followers.iter().any(|follower| follower.watches))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in news {
+            let report = self.job_report(id, &self.jobs[&id], now);
+            let job = self.jobs.get_mut(&id).expect("it was there a moment ago");
+            job.news = false;
+            let watchers: Vec<Caller> = job
+                .followers
+                .iter()
+                .filter(|follower| follower.watches)
+                .map(|follower| follower.caller)
+                .collect();
+            for caller in watchers {
+                self.effect(Effect::Progress(caller, Box::new(report.clone())));
+            }
+        }
+    }
+
+    fn provider_reports(&self, now: Now) -> Vec<ProviderReport> {
+        let report = |(node, provider): (&_, &super::Provider)| ProviderReport {
+            node: *node,
+            operator: provider.operator,
+            offer: provider.offer.clone(),
+            connected: provider.session.is_some(),
+            leased: provider.leases.len() as u64,
+            accepted: provider.accepted,
+            lost_attempts: provider.lost_attempts,
+            observed_fuel_per_s: self.sched.observed_rate(*node).unwrap_or(0),
+            idle: (provider.session.is_some() && provider.leases.is_empty())
+                .then(|| self.idle_reason(*node, provider, now)),
+        };
+        self.providers.iter().map(report).collect()
+    }
+}
+
+/// How a job ended, in the words of the protocol.
+pub(crate) fn phase(end: &JobEnd, label: impl Fn(TaskNumber) -> String) -> JobPhase {
+    match end {
+        JobEnd::Done => JobPhase::Done,
+        JobEnd::Failed { task, failure, attempts } => JobPhase::Failed {
+            task: *task,
+            label: label(*task),
+            failure: failure.clone(),
+            attempts: *attempts,
+        },
+        JobEnd::Cancelled => JobPhase::Cancelled,
+        JobEnd::Deadline => JobPhase::Deadline,
+    }
+}
+
+/// A failed attempt, in the words of the protocol.
+pub(crate) fn attempt(record: &tidemill_store::AttemptRecord) -> Attempt {
+    Attempt { node: record.provider, at_ms: record.at.0, failure: record.failure.clone() }
+}
+
+/// What is kept of a job after its end, beside its tasks.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Summary {
+    /// What the accepted attempts used.
+    pub(crate) usage: Usage,
+    /// Who did what.
+    pub(crate) contributions: Vec<Contribution>,
+}
+
+impl Summary {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).expect("plain data always has a postcard encoding")
+    }
+
+    /// The summary that these bytes are; nothing when they are none.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        postcard::from_bytes(bytes).ok()
+    }
+}

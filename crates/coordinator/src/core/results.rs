@@ -1,0 +1,372 @@
+//! Results: whether they are what was leased, and what follows from them.
+
+use std::collections::HashSet;
+
+use tidemill_job::BlobRef;
+use tidemill_net::wire::{LogBody, MAX_INLINE_BYTES, OutputBody, ResultBatch, TaskResult, ToProvider};
+use tidemill_sched::{LeaseEnd, Micros};
+use tidemill_store::{BatchId, BatchRecord, Change, DoneRecord, LogRecord, UnixMillis};
+use tidemill_types::{
+    Archive, BatchTerms, BlobId, ByteSize, ClaimedOutput, Failure, Fuel, Leaf, LeaseId, Limits,
+    MAX_INDEX_BYTES, NodeId, Outcome, Terms, Usage, merkle, verify_batch,
+};
+
+use super::{Core, Held};
+use crate::event::{Effect, FetchProblem, Now, SessionId};
+
+/// A result that waits for its output.
+#[derive(Clone, Debug)]
+pub(super) struct Pending {
+    pub(super) session: SessionId,
+    pub(super) sequence: u64,
+    result: Accepted,
+}
+
+/// A batch of which not every result has been decided.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unsettled {
+    /// How many have not.
+    pub(super) results: usize,
+    /// Under which number it is stored, if any of its leases was alive.
+    batch: Option<BatchId>,
+}
+
+/// What is kept of a result that says the task is done.
+#[derive(Clone, Debug)]
+struct Accepted {
+    batch: BatchId,
+    leaf: u32,
+    output: ClaimedOutput,
+    inline: Option<Vec<u8>>,
+    usage: Usage,
+    hardware_class: Option<String>,
+    wall_us: u64,
+    log: LogBody,
+}
+
+impl Core {
+    /// Takes in a batch: all of it, or nothing and the provider is cut off.
+    pub(super) fn results(&mut self, session: SessionId, node: NodeId, batch: ResultBatch, now: Now) {
+        if let Err(reason) = self.check_batch(node, &batch) {
+            return self.cut_off(session, &reason, now);
+        }
+        let provider = self.providers.get_mut(&node).expect("a batch is checked against its provider");
+        let signer = provider.operator;
+        let number = self.next_batch;
+        let leaves: Vec<[u8; 32]> = batch.results.iter().map(|result| result.leaf).collect();
+        let is_of_use = batch.results.iter().any(|result| self.leases.contains_key(&result.lease));
+        // It counts as one more result until all others have been looked at.
+        let unsettled = Unsettled { results: 1, batch: is_of_use.then_some(number) };
+        provider.unsettled.insert(batch.sequence, unsettled);
+        if is_of_use {
+            self.next_batch = BatchId(number.0 + 1);
+            self.change(Change::Batch {
+                id: number,
+                record: BatchRecord {
+                    provider: node,
+                    signer,
+                    sequence: batch.sequence,
+                    root: merkle::root(&leaves),
+                    signature: batch.signature.0.to_vec(),
+                    leaves,
+                },
+            });
+        }
+        for (place, result) in batch.results.into_iter().enumerate() {
+            let leaf = u32::try_from(place).expect("a batch has few results");
+            self.result(session, node, batch.sequence, (number, leaf), result, now);
+        }
+        self.settled(node, batch.sequence);
+    }
+
+    /// Whether a batch is signed by the provider and every result is of a lease that it was given.
+    fn check_batch(&self, node: NodeId, batch: &ResultBatch) -> Result<(), String> {
+        let provider = self.providers.get(&node).ok_or("it is no provider")?;
+        let leaves: Vec<[u8; 32]> = batch.results.iter().map(|result| result.leaf).collect();
+        let count = u32::try_from(leaves.len()).map_err(|_| "its batch is too long")?;
+        let terms = BatchTerms {
+            root: merkle::root(&leaves),
+            count,
+            coordinator: self.config.node,
+            provider: node,
+            sequence: batch.sequence,
+        };
+        verify_batch(&self.config.chain, &terms, &batch.signature, provider.operator)
+            .map_err(|error| format!("its results are not signed by its result key: {error}"))?;
+        if provider.unsettled.contains_key(&batch.sequence) {
+            return Err(format!("its batch {} comes a second time", batch.sequence));
+        }
+        let mut leases = HashSet::new();
+        for result in &batch.results {
+            if !leases.insert(result.lease) {
+                return Err(format!("its result for lease {} comes twice in one batch", result.lease));
+            }
+            self.check_result(node, result)
+                .map_err(|problem| format!("its result for lease {} {problem}", result.lease))?;
+        }
+        Ok(())
+    }
+
+    fn check_result(&self, node: NodeId, result: &TaskResult) -> Result<(), String> {
+        if result.seal != self.seal(result.lease, node) {
+            return Err("is for a lease that it was never given".to_owned());
+        }
+        // A lease that has ended: the result is late, and of no use, but no offence.
+        let Some(held) = self.leases.get(&result.lease) else { return Ok(()) };
+        if held.fetching.is_some() {
+            return Err("comes again while its output is fetched".to_owned());
+        }
+        let terms = Terms {
+            escrow: [0; 32],
+            coordinator: self.config.node,
+            provider: node,
+            job: held.task.job,
+            task: held.task.task,
+            lease: result.lease,
+            work: held.work,
+        };
+        let leaf = Leaf::of(&terms, &result.claim).map_err(|error| format!("contradicts itself: {error}"))?;
+        if leaf.hash() != result.leaf {
+            return Err("is not of the task that was leased".to_owned());
+        }
+        let limits = self.jobs.get(&held.task.job).and_then(|job| {
+            let stage = job.node(held.task.task).stage();
+            job.spec.limits(stage).copied()
+        });
+        if let (Some(limits), Outcome::Done) = (&limits, &result.claim.outcome) {
+            check_usage(&result.claim.usage, limits)?;
+        }
+        let most_output = limits.map_or(u64::MAX, |limits| {
+            limits.output.0.saturating_add((MAX_INDEX_BYTES + Archive::HEADER_BYTES) as u64)
+        });
+        match (&result.claim.output, &result.output) {
+            (None, None) => Ok(()),
+            (Some(claimed), Some(OutputBody::Inline(bytes))) => {
+                if claimed.len != bytes.len() as u64 || claimed.id != BlobId::of(bytes) {
+                    return Err("brings another output than it claims".to_owned());
+                }
+                let archive = Archive::parse(bytes).map_err(|error| format!("brings no output: {error}"))?;
+                if limits.is_some_and(|limits| archive.data_len() > limits.output.0) {
+                    return Err("brings a longer output than the task may have".to_owned());
+                }
+                Ok(())
+            }
+            (Some(claimed), Some(OutputBody::Blob)) => {
+                if claimed.len <= MAX_INLINE_BYTES as u64 {
+                    return Err("should have brought its small output".to_owned());
+                }
+                if claimed.len > most_output {
+                    return Err("claims a longer output than the task may have".to_owned());
+                }
+                Ok(())
+            }
+            _ => Err("has an output where it claims none, or none where it claims one".to_owned()),
+        }
+    }
+
+    fn result(
+        &mut self,
+        session: SessionId,
+        node: NodeId,
+        sequence: u64,
+        (batch, leaf): (BatchId, u32),
+        result: TaskResult,
+        now: Now,
+    ) {
+        let TaskResult { lease, claim, wall_us, output, log, .. } = result;
+        let Some(held) = self.leases.get_mut(&lease) else { return };
+        let task = held.task;
+        match (claim.outcome, claim.output, output) {
+            (Outcome::Failed(Failure::Cancelled), ..) => {
+                // Not by the coordinator, who would not know of the lease any more.
+                self.strike(node, task.job, now);
+                self.take_back(&[lease], LeaseEnd::Returned, now);
+            }
+            (Outcome::Failed(failure), ..) => self.attempt_failed(lease, failure, now),
+            (Outcome::Done, Some(output), Some(body)) => {
+                let inline = match body {
+                    OutputBody::Inline(bytes) => Some(bytes),
+                    OutputBody::Blob => None,
+                };
+                let fetch = inline.is_none();
+                let accepted = Accepted {
+                    batch,
+                    leaf,
+                    output,
+                    inline,
+                    usage: claim.usage,
+                    hardware_class: claim.hardware_class,
+                    wall_us,
+                    log,
+                };
+                if !fetch {
+                    return self.accept(lease, accepted, now);
+                }
+                held.fetching = Some(Box::new(Pending { session, sequence, result: accepted }));
+                if let Some(unsettled) =
+                    self.providers.get_mut(&node).and_then(|provider| provider.unsettled.get_mut(&sequence))
+                {
+                    unsettled.results += 1;
+                }
+                let output = BlobRef { id: output.id, len: output.len };
+                self.effect(Effect::FetchOutput { session, lease, job: task.job, output });
+            }
+            // The claim has been checked.
+            (Outcome::Done, ..) => {}
+        }
+    }
+
+    pub(super) fn output_fetched(
+        &mut self,
+        session: SessionId,
+        lease: LeaseId,
+        result: Result<(), FetchProblem>,
+        now: Now,
+    ) {
+        let Some(held) = self.leases.get_mut(&lease) else { return };
+        // Of an earlier session: the result has come again since, or will.
+        let Some(pending) = held.fetching.take_if(|pending| pending.session == session) else { return };
+        let (node, job) = (held.node, held.task.job);
+        match result {
+            Ok(()) => self.accept(lease, pending.result, now),
+            Err(FetchProblem::Provider(reason)) => {
+                tracing::info!(node = %node.short(), %lease, reason, "an output could not be fetched");
+                self.strike(node, job, now);
+                self.take_back(&[lease], LeaseEnd::Failed, now);
+            }
+            Err(FetchProblem::NotAnOutput(reason)) => {
+                self.take_back(&[lease], LeaseEnd::Failed, now);
+                self.cut_off(
+                    session,
+                    &format!("its result for lease {lease} brings no output: {reason}"),
+                    now,
+                );
+            }
+            Err(FetchProblem::Here(reason)) => {
+                // The provider keeps it until the batch is settled; someone may have made room by then.
+                tracing::error!(%lease, reason, "an output could not be kept here");
+                self.take_back(&[lease], LeaseEnd::Returned, now);
+            }
+        }
+        self.settled(node, pending.sequence);
+    }
+
+    /// A task is done.
+    fn accept(&mut self, lease: LeaseId, accepted: Accepted, now: Now) {
+        let Some(Held { task, node, operator, work, .. }) = self.close(lease) else { return };
+        self.sched.ended(
+            lease,
+            LeaseEnd::Done { wall: Micros(accepted.wall_us), fuel: accepted.usage.fuel },
+            now.mono,
+        );
+        let others = self.leases_of(task);
+        self.revoke(&others, LeaseEnd::Superseded, now);
+        let Some(job) = self.jobs.get_mut(&task.job) else { return };
+        let open = job.open.remove(&task.task).unwrap_or_default();
+        if open.waiting.is_some() {
+            self.sched.remove_single(task);
+        }
+        let attempts = u32::try_from(open.failures.len() + 1).unwrap_or(u32::MAX);
+        job.news = true;
+        add(&mut job.usage, &accepted.usage);
+        let tally = job.tallies.entry(node).or_default();
+        tally.tasks += 1;
+        tally.busy_us = tally.busy_us.saturating_add(accepted.wall_us);
+        tally.fuel = tally.fuel.saturating_add(accepted.usage.fuel.0);
+        let place = job.node(task.task);
+        let reduce_is_ready = job.frontier.finish(place).is_some();
+        if let Some(provider) = self.providers.get_mut(&node) {
+            provider.accepted += 1;
+            provider.strikes = 0;
+        }
+        let (bytes, omitted) = match accepted.log {
+            LogBody::Whole(bytes) => (bytes, 0),
+            LogBody::End { bytes, omitted } => (bytes, omitted),
+        };
+        self.change(Change::Finished {
+            task,
+            record: DoneRecord {
+                lease,
+                provider: node,
+                operator,
+                spec: work.spec,
+                output: accepted.output.id,
+                output_len: ByteSize(accepted.output.len),
+                usage: accepted.usage,
+                hardware_class: accepted.hardware_class,
+                wall_us: accepted.wall_us,
+                at: UnixMillis(now.unix_ms),
+                attempts,
+                batch: accepted.batch,
+                leaf: accepted.leaf,
+            },
+            output: accepted.inline,
+            log: (!bytes.is_empty()).then_some(LogRecord { bytes, omitted }),
+        });
+        if reduce_is_ready {
+            self.take_reduces(task.job);
+        }
+        self.end_if_done(task.job, now);
+    }
+
+    /// One result of a batch needs no more of the provider. After the last one the provider may forget them all.
+    pub(super) fn settled(&mut self, node: NodeId, sequence: u64) {
+        let Some(provider) = self.providers.get_mut(&node) else { return };
+        let Some(unsettled) = provider.unsettled.get_mut(&sequence) else { return };
+        unsettled.results -= 1;
+        if unsettled.results > 0 {
+            return;
+        }
+        let (session, batch) = (provider.session, unsettled.batch);
+        provider.unsettled.remove(&sequence);
+        if let Some(id) = batch {
+            self.change(Change::BatchClosed { id });
+        }
+        if let Some(session) = session {
+            self.effect(Effect::ToProvider(session, ToProvider::Settled { sequence }));
+        }
+    }
+
+    /// A provider's session is over: what was on its way with it does not arrive. Results that were not settled
+    /// come again in other batches.
+    pub(super) fn drop_unsettled(&mut self, node: NodeId) {
+        let Some(provider) = self.providers.get_mut(&node) else { return };
+        let batches: Vec<BatchId> = std::mem::take(&mut provider.unsettled)
+            .into_values()
+            .filter_map(|unsettled| unsettled.batch)
+            .collect();
+        for lease in &provider.leases {
+            if let Some(held) = self.leases.get_mut(lease) {
+                held.fetching = None;
+            }
+        }
+        for id in batches {
+            self.change(Change::BatchClosed { id });
+        }
+    }
+}
+
+/// Whether a task that is done kept within its limits: the sandbox would have ended it otherwise.
+fn check_usage(usage: &Usage, limits: &Limits) -> Result<(), String> {
+    let over = [
+        ("fuel", usage.fuel > limits.fuel),
+        ("memory", usage.memory > limits.memory),
+        ("output", usage.output > limits.output),
+        ("log", usage.log > limits.log),
+    ];
+    match over.iter().find(|(_, over)| *over) {
+        Some((what, _)) => Err(format!("claims more {what} than the task may have")),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn add(sum: &mut Usage, usage: &Usage) {
+    *sum = Usage {
+        fuel: Fuel(sum.fuel.0.saturating_add(usage.fuel.0)),
+        memory: sum.memory.max(usage.memory),
+        read: ByteSize(sum.read.0.saturating_add(usage.read.0)),
+        output: ByteSize(sum.output.0.saturating_add(usage.output.0)),
+        log: ByteSize(sum.log.0.saturating_add(usage.log.0)),
+        host_calls: sum.host_calls.saturating_add(usage.host_calls),
+    };
+}

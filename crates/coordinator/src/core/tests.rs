@@ -1,0 +1,10 @@
+//! The core as its shell drives it: over a real store, with peers that obey the protocol or do not.
+
+mod failures;
+mod hostile;
+mod memory;
+mod peer;
+mod requests;
+mod sanity;
+mod simulation;
+mod world;

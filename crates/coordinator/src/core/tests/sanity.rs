@@ -1,0 +1,99 @@
+//! What always holds between events.
+
+use std::collections::BTreeMap;
+
+use tidemill_types::{Stage, TaskId};
+
+use crate::core::{
+    Core,
+    jobs::{Job, MOST_PREPARED},
+};
+
+/// Checks every place where the same fact stands twice.
+pub fn check(core: &Core) {
+    leases(core);
+    providers(core);
+    for (id, job) in &core.jobs {
+        assert!(!core.gone.contains_key(id), "job {id} runs and is gone");
+        tasks(core, job);
+        for (task, open) in &job.open {
+            for lease in &open.leases {
+                assert_eq!(core.leases[lease].task, TaskId { job: *id, task: *task });
+            }
+        }
+    }
+}
+
+fn leases(core: &Core) {
+    assert_eq!(core.sched.lease_count(), core.leases.len());
+    for (id, held) in &core.leases {
+        assert!(*id < core.next_lease);
+        assert!(core.providers[&held.node].leases.contains(id), "lease {id} is not its provider's");
+        let open = &core.jobs[&held.task.job].open[&held.task.task];
+        assert_eq!(
+            open.leases.iter().filter(|lease| *lease == id).count(),
+            1,
+            "lease {id} is not its task's"
+        );
+        if let Some(pending) = &held.fetching {
+            let provider = &core.providers[&held.node];
+            assert_eq!(
+                provider.session,
+                Some(pending.session),
+                "an output comes from a session that is over"
+            );
+            assert!(provider.unsettled.contains_key(&pending.sequence));
+        }
+    }
+}
+
+fn providers(core: &Core) {
+    let mut sessions = 0;
+    for (node, provider) in &core.providers {
+        assert!(provider.leases.iter().all(|lease| core.leases[lease].node == *node));
+        assert!(provider.leases.iter().all(|lease| core.leases[lease].operator == provider.operator));
+        assert_eq!(core.sched.leases_of(*node), provider.leases.len());
+        if let Some(session) = provider.session {
+            assert_eq!(core.sessions.get(&session), Some(node));
+            sessions += 1;
+        }
+        let mut fetching: BTreeMap<u64, usize> = BTreeMap::new();
+        for pending in provider.leases.iter().filter_map(|lease| core.leases[lease].fetching.as_ref()) {
+            *fetching.entry(pending.sequence).or_default() += 1;
+        }
+        let unsettled = provider.unsettled.iter().map(|(sequence, unsettled)| (*sequence, unsettled.results));
+        assert_eq!(unsettled.collect::<BTreeMap<_, _>>(), fetching, "batches wait for what is fetched");
+    }
+    assert_eq!(sessions, core.sessions.len());
+}
+
+/// A task waits untouched, is open, or is done.
+fn tasks(core: &Core, job: &Job) {
+    let numbers = (0..job.spec.task_count()).map(tidemill_types::TaskNumber);
+    let (mut done, mut untouched) = (0, 0);
+    for task in numbers {
+        let node = job.node(task);
+        let is_done = job.frontier.is_node_done(node);
+        let open = job.open.get(&task);
+        assert!(!(is_done && open.is_some()), "a task is done and open");
+        done += u64::from(is_done);
+        untouched += u64::from(!is_done && open.is_none() && node.stage() == Stage::Map);
+        let Some(open) = open else { continue };
+        assert!(open.leases.len() <= core.config.policy.most_attempts as usize);
+        if !open.leases.is_empty() {
+            assert_eq!(open.waiting, None, "a task that is leased waits");
+        } else if node.stage() == Stage::Map || open.assembled.is_some() {
+            assert!(open.waiting.is_some(), "nobody has an open task, and it does not wait");
+        }
+    }
+    assert_eq!(job.prepared, job.open.values().filter(|open| open.prepared).count());
+    assert!(job.unmade.iter().all(|task| job.open[task].assembled.is_none() && !job.open[task].prepared));
+    assert!(
+        job.unmade.is_empty() || job.prepared == MOST_PREPARED,
+        "reduce tasks are not made for no reason"
+    );
+    assert_eq!(job.frontier.done_count(), done);
+    assert_eq!(job.frontier.running_count(), job.open.len() as u64);
+    assert_eq!(job.frontier.ready_count(), untouched);
+    assert!(!job.frontier.is_done(), "a job is done and runs");
+}

@@ -1,0 +1,412 @@
+//! Whole lives of coordinators: jobs, providers of every character, and crashes at any point, by simulated time.
+//!
+//! `TIDEMILL_CASES` says how many; one of them alone runs with `TIDEMILL_SEED`.
+
+mod provider;
+mod rng;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use tidemill_job::JobSpec;
+use tidemill_net::wire::ToProvider;
+use tidemill_store::{Change, JobEnd};
+use tidemill_types::{Failure, JobId};
+
+use self::{provider::Provider, rng::Rng};
+use super::world::{World, caller, job_id, job_spec};
+use crate::{
+    core::Step,
+    event::{Effect, Event, FetchProblem, Question},
+};
+
+/// Lives in an ordinary run of the tests.
+const CASES: u64 = 400;
+
+/// After so many milliseconds nothing goes wrong any more, and all has to come to its end.
+const TROUBLE_MS: u64 = 60_000;
+
+/// By then it must have, in milliseconds.
+const END_MS: u64 = 1_800_000;
+
+/// What a job is to come to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fate {
+    Done,
+    /// One of its tasks fails everywhere.
+    Fails,
+    Cancelled,
+}
+
+struct Submitted {
+    id: JobId,
+    spec: Arc<JobSpec>,
+    fate: Fate,
+    from_ms: u64,
+}
+
+struct Simulation {
+    world: World,
+    rng: Rng,
+    providers: Vec<Provider>,
+    jobs: Vec<Submitted>,
+    /// What the core will be told, in order, each when its time has come.
+    events: VecDeque<(u64, Event)>,
+    /// What the core did and is not durable.
+    steps: VecDeque<Step>,
+    at_ms: u64,
+    /// What happened, and how often.
+    seen: BTreeMap<&'static str, u64>,
+    /// One operator lies, so that a job may fail by its word alone.
+    has_liar: bool,
+}
+
+impl Simulation {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let has_liar = rng.one_in(5);
+        let count = 2 + rng.below(4) as u8;
+        let mut providers: Vec<Provider> =
+            (1..=count).map(|number| Provider::new(number, &mut rng)).collect();
+        if has_liar {
+            providers[0].lies = true;
+        }
+        let jobs = (1..=1 + rng.below(3) as u8).map(|number| job(number, &mut rng)).collect();
+        Self {
+            world: World::new(),
+            rng,
+            providers,
+            jobs,
+            events: VecDeque::new(),
+            steps: VecDeque::new(),
+            at_ms: 0,
+            seen: BTreeMap::new(),
+            has_liar,
+        }
+    }
+
+    fn run(&mut self) {
+        while !self.is_over() {
+            assert!(self.at_ms < END_MS, "jobs do not end: {:?}", self.unfinished());
+            self.turn();
+        }
+        // What is on its way arrives.
+        for _ in 0..200 {
+            self.turn();
+        }
+        self.world.check_store();
+        let left = self.world.store.recover().expect("the store can be read");
+        assert!(
+            left.leases.is_empty() && left.open_batches.is_empty(),
+            "something is open for ever: {left:?}"
+        );
+        for job in &self.jobs {
+            let end = self.world.record(job.id).ended.expect("every job has ended").end;
+            match (&end, job.fate) {
+                (JobEnd::Done, Fate::Done | Fate::Cancelled) => self.world.check_outputs(job.id, &job.spec),
+                (JobEnd::Cancelled, Fate::Cancelled) => {}
+                (JobEnd::Failed { failure, .. }, Fate::Fails) if *failure == provider::poison() => {}
+                (JobEnd::Failed { failure, .. }, _) if self.has_liar => assert_eq!(*failure, provider::lie()),
+                _ => panic!("a job that should have been {:?} was {end:?}", job.fate),
+            }
+        }
+        for provider in &self.providers {
+            assert!(provider.peer.sent.is_empty(), "a batch is never settled");
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.at_ms > TROUBLE_MS && self.unfinished().is_empty()
+    }
+
+    fn unfinished(&self) -> Vec<JobId> {
+        let ended = |id| self.world.store.job(id).ok().flatten().is_some_and(|record| record.ended.is_some());
+        self.jobs.iter().map(|job| job.id).filter(|id| !ended(*id)).collect()
+    }
+
+    /// Whether something goes wrong that does so once in so many times.
+    fn trouble(&mut self, times: u64) -> bool {
+        self.at_ms < TROUBLE_MS && self.rng.one_in(times)
+    }
+
+    /// A little time passes; then everybody does something.
+    fn turn(&mut self) {
+        let passed = 5 + self.rng.below(if self.at_ms > TROUBLE_MS { 200 } else { 60 });
+        self.at_ms += passed;
+        self.request();
+        for place in 0..self.providers.len() {
+            self.provide(place);
+        }
+        while let Some((at, _)) = self.events.front()
+            && *at <= self.at_ms
+        {
+            let (_, event) = self.events.pop_front().expect("there is a first");
+            self.world.tell(event);
+        }
+        self.world.wait(passed);
+        if self.trouble(700) {
+            // In the midst of events: what they came to is not even a step yet.
+            return self.crash();
+        }
+        let step = self.world.take_step();
+        self.steps.push_back(step);
+        self.commit();
+    }
+
+    /// Several steps become durable together, or none yet.
+    fn commit(&mut self) {
+        if self.trouble(3) && self.steps.len() < 8 {
+            return;
+        }
+        if self.trouble(300) {
+            return self.crash();
+        }
+        let mut all = Step::default();
+        for step in self.steps.drain(..) {
+            all.changes.extend(step.changes);
+            all.effects.extend(step.effects);
+        }
+        self.note_changes(&all.changes);
+        let effects = self.world.commit(all);
+        let dies_after = self.trouble(200).then(|| self.rng.below(effects.len() as u64 + 1));
+        for (place, effect) in effects.into_iter().enumerate() {
+            if dies_after == Some(place as u64) {
+                return self.crash();
+            }
+            self.carry_out(effect);
+        }
+        if dies_after.is_some() {
+            self.crash();
+        }
+    }
+
+    fn crash(&mut self) {
+        self.note("crash");
+        self.events.clear();
+        self.steps.clear();
+        self.world.crash();
+        for provider in &mut self.providers {
+            provider.lose_session(self.at_ms, &mut self.rng);
+        }
+        // Requesters do not know what of their last calls was heard.
+        for job in &mut self.jobs {
+            job.from_ms = job.from_ms.max(self.at_ms + 1);
+        }
+    }
+
+    fn request(&mut self) {
+        for place in 0..self.jobs.len() {
+            let Submitted { id, ref spec, fate, from_ms } = self.jobs[place];
+            let spec = spec.clone();
+            if from_ms > 0 && from_ms <= self.at_ms {
+                self.jobs[place].from_ms = 0;
+                let encoded = spec.encode();
+                let submit = Event::Submit { caller: caller(0), job: id, spec, encoded, follow: true };
+                self.events.push_back((self.at_ms, submit));
+            }
+            if fate == Fate::Cancelled && (self.trouble(200) || self.at_ms > TROUBLE_MS) {
+                self.ask(Question::Cancel(id));
+            }
+        }
+        if self.trouble(20) {
+            let job = self.jobs[self.rng.below(self.jobs.len() as u64) as usize].id;
+            let question = match self.rng.below(6) {
+                0 => Question::Job(job),
+                1 => Question::Watch(job),
+                2 => Question::Jobs,
+                3 => Question::Tasks { job, from: tidemill_types::TaskNumber(0), limit: 10 },
+                4 => Question::Explain { job, task: Some(tidemill_types::TaskNumber(0)) },
+                _ => Question::Providers,
+            };
+            self.ask(question);
+        }
+    }
+
+    fn ask(&mut self, question: Question) {
+        self.events.push_back((self.at_ms, Event::Ask { caller: caller(1), question }));
+    }
+
+    fn provide(&mut self, place: usize) {
+        let calm = self.at_ms >= TROUBLE_MS;
+        let provider = &mut self.providers[place];
+        provider.turn(self.at_ms, calm, &mut self.rng, &mut self.world);
+        // What is said in one session arrives in order, and later.
+        let at = self.at_ms + self.rng.below(20);
+        let at = self.events.back().map_or(at, |(last, _)| at.max(*last));
+        self.events.extend(provider.said.drain(..).map(|event| (at, event)));
+    }
+
+    fn note(&mut self, what: &'static str) {
+        *self.seen.entry(what).or_default() += 1;
+    }
+
+    fn note_changes(&mut self, changes: &[Change]) {
+        for change in changes {
+            self.note(match change {
+                Change::Leased(_) => "lease",
+                Change::LeaseEnded { .. } => "lease without a result",
+                Change::AttemptFailed { .. } => "failed attempt",
+                Change::Finished { output: Some(_), .. } => "small output",
+                Change::Finished { output: None, .. } => "large output",
+                Change::JobEnded { end: JobEnd::Done, .. } => "done job",
+                Change::JobEnded { end: JobEnd::Failed { .. }, .. } => "failed job",
+                Change::JobEnded { .. } => "cancelled job",
+                _ => continue,
+            });
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match &effect {
+            Effect::Supersede(_) => self.note("superseded session"),
+            Effect::SubmittedBefore { .. } => self.note("submission of an ended job"),
+            Effect::Assemble { .. } => self.note("reduce task made"),
+            Effect::ToProvider(_, ToProvider::Cancel(_)) => self.note("cancelled leases"),
+            _ => {}
+        }
+        match effect {
+            Effect::ToProvider(session, message) => {
+                let provider =
+                    self.providers.iter_mut().find(|provider| provider.peer.session == Some(session));
+                if let Some(provider) = provider {
+                    provider.inbox.push_back(message);
+                }
+            }
+            Effect::FetchOutput { session, lease, output, .. } => {
+                let provider = self.providers.iter().find(|provider| provider.peer.session == Some(session));
+                let bytes = provider.and_then(|provider| provider.peer.output(output.id));
+                let result = match bytes {
+                    None => Err(FetchProblem::Provider("it is gone".to_owned())),
+                    Some(_) if self.trouble(15) => {
+                        Err(FetchProblem::Provider("a test wants it so".to_owned()))
+                    }
+                    Some(_) if self.trouble(30) => Err(FetchProblem::Here("a test wants it so".to_owned())),
+                    Some(bytes) => {
+                        self.world.keep_blob(&bytes);
+                        Ok(())
+                    }
+                };
+                self.later(Event::OutputFetched { session, lease, result });
+            }
+            Effect::Assemble { spec, task } => {
+                let result = Ok(self.world.assemble(&spec, task));
+                self.later(Event::Assembled { task, result });
+            }
+            Effect::CutOff { node, reason, .. } => panic!("{} is cut off: {reason}", node.short()),
+            Effect::Supersede(_)
+            | Effect::Reply(..)
+            | Effect::Progress(..)
+            | Effect::FromStore(..)
+            | Effect::JobsFromStore(..)
+            | Effect::TasksFromStore(..)
+            | Effect::SubmittedBefore { .. }
+            | Effect::ReleaseInputs(_)
+            | Effect::ReleaseOutputs(_) => {}
+        }
+    }
+
+    /// What takes time ends at a time of its own, in no order.
+    fn later(&mut self, event: Event) {
+        let at = self.at_ms + self.rng.below(200);
+        let place = self.events.partition_point(|(other, _)| *other <= at);
+        self.events.insert(place, (at, event));
+    }
+}
+
+fn job(number: u8, rng: &mut Rng) -> Submitted {
+    let tasks = 1 + rng.below(40);
+    let fate = match rng.below(8) {
+        0 => Fate::Fails,
+        1 => Fate::Cancelled,
+        _ => Fate::Done,
+    };
+    let arg = if fate == Fate::Fails { provider::POISON } else { "fine" };
+    // No job fails by circumstances alone.
+    let mut program = format!("args = [\"{{index}}\", \"{arg}\", \"{number}\"]\n");
+    if rng.one_in(2) {
+        let fan_in = [2, 3, 5, 40][rng.below(4) as usize];
+        program += &format!("[reduce]\nfan_in = {fan_in}\n");
+    }
+    if rng.one_in(4) {
+        program += "[resources]\nparallel = 3\n";
+    }
+    let spec = job_spec(&format!("retries = 100\ntasks.range = {{ from = 0, to = {tasks} }}"), &program);
+    Submitted { id: job_id(number), spec, fate, from_ms: 1 + rng.below(TROUBLE_MS / 2) }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
+}
+
+/// All that is to happen in the lives of an ordinary run, so that they show something.
+const EVENTFUL: [&str; 13] = [
+    "crash",
+    "lease",
+    "lease without a result",
+    "failed attempt",
+    "small output",
+    "large output",
+    "done job",
+    "failed job",
+    "cancelled job",
+    "superseded session",
+    "submission of an ended job",
+    "reduce task made",
+    "cancelled leases",
+];
+
+/// Lives one life. Says what happened in it.
+fn life_of(seed: u64) -> BTreeMap<&'static str, u64> {
+    let life = || {
+        let mut simulation = Simulation::new(seed);
+        simulation.run();
+        simulation.seen
+    };
+    std::panic::catch_unwind(life).unwrap_or_else(|panic| {
+        eprintln!("to see it again: TIDEMILL_SEED={seed}");
+        std::panic::resume_unwind(panic)
+    })
+}
+
+#[test]
+fn every_job_comes_to_its_end_whatever_happens() {
+    let seeds = match number("TIDEMILL_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("TIDEMILL_CASES").unwrap_or(CASES),
+    };
+    let count = seeds.end - seeds.start;
+    let threads = std::thread::available_parallelism().map_or(1, |count| count.get() as u64).min(count);
+    let lives = &|first: u64| -> Vec<_> {
+        seeds.clone().skip(first as usize).step_by(threads as usize).map(life_of).collect()
+    };
+    let all: Vec<_> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..threads).map(|first| scope.spawn(move || lives(first))).collect();
+        all.into_iter().flat_map(|lives| lives.join().expect("every life ends well")).collect()
+    });
+    let mut seen: BTreeMap<_, u64> = BTreeMap::new();
+    for (what, times) in all.into_iter().flatten() {
+        *seen.entry(what).or_default() += times;
+    }
+    eprintln!("{count} lives: {seen:?}");
+    for what in EVENTFUL {
+        assert!(count < CASES || seen.get(what).is_some_and(|times| *times >= 10), "too seldom: {what}");
+    }
+}
+
+#[test]
+fn a_life_is_the_same_each_time() {
+    let life = || {
+        let mut simulation = Simulation::new(7);
+        simulation.run();
+        (simulation.at_ms, simulation.seen, simulation.world.store.recover().expect("the store can be read"))
+    };
+    assert_eq!(life(), life());
+}
+
+/// The failure of a task that fails everywhere.
+fn exit(code: u32) -> Failure {
+    Failure::Exit { code, stderr: String::new() }
+}

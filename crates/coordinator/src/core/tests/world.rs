@@ -1,0 +1,305 @@
+//! A shell around a core: it commits what the core changes, and hands on what the core wants done.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    fs,
+    path::PathBuf,
+    sync::Arc,
+};
+
+use tempfile::TempDir;
+use tidemill_job::{BlobRef, JobFile, JobSpec, expand, seal};
+use tidemill_net::wire::{Lease, ToProvider};
+use tidemill_sched::{Micros, Policy};
+use tidemill_store::{Change, JobRecord, Options, Store};
+use tidemill_types::{BlobId, Chain, Content, JobId, LeaseId, Millis, NodeId, Segment, TaskId, TaskNumber};
+
+use super::{peer::Peer, sanity};
+use crate::{
+    assemble::{self, Made},
+    core::{Core, CoreConfig, Step},
+    event::{Assembled, Caller, Effect, Event, Now, Question, SessionId},
+    recovery,
+};
+
+/// A provider that was not heard of for so long loses its leases, in milliseconds.
+pub const LEASE_MS: u64 = 15_000;
+
+/// How long one opinion waits for a second one, in milliseconds.
+pub const SECOND_OPINION_MS: u64 = 2_000;
+
+pub const COORDINATOR: NodeId = NodeId([200; 32]);
+pub const REQUESTER: NodeId = NodeId([100; 32]);
+
+/// A core, its store, and what is known of it from outside.
+pub struct World {
+    directory: TempDir,
+    pub store: Store,
+    pub core: Core,
+    pub now: Now,
+    /// The leases that have not ended, by the changes that are durable.
+    live: BTreeMap<LeaseId, TaskId>,
+    /// Every lease that was ever made durable.
+    given: BTreeSet<LeaseId>,
+    sessions: u64,
+}
+
+/// Where small files are quick to write, durably too.
+fn directory() -> TempDir {
+    let memory = TempDir::new_in("/dev/shm");
+    memory.or_else(|_| TempDir::new()).expect("a temporary directory can be made")
+}
+
+pub fn config() -> CoreConfig {
+    CoreConfig {
+        node: COORDINATOR,
+        chain: Chain::default(),
+        seal_key: [7; 32],
+        lease: Millis(LEASE_MS),
+        heartbeat: Millis(3_000),
+        second_opinion: Millis(SECOND_OPINION_MS),
+        policy: Policy::default(),
+    }
+}
+
+/// The job of a job file, without the line that names it and the program's path.
+pub fn job_spec(head: &str, program: &str) -> Arc<JobSpec> {
+    let directory = directory();
+    fs::write(directory.path().join("a.wasm"), "program").expect("a file can be written");
+    let text = format!("name = \"a\"\n{head}\n[program]\npath = \"a.wasm\"\n{program}");
+    let file = JobFile::parse(&text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let plan = expand(&file, directory.path()).expect("the job can be expanded");
+    let mut hash =
+        |content: &Content| Ok::<_, Infallible>(BlobRef { id: BlobId::of(b"program"), len: content.len() });
+    Arc::new(seal(&plan, &file, &mut hash).unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// A job of so many map tasks, all different.
+pub fn map_job(tasks: u64) -> Arc<JobSpec> {
+    job_spec(&format!("retries = 3\ntasks.range = {{ from = 0, to = {tasks} }}"), "args = [\"{index}\"]")
+}
+
+/// What the requester sends with its calls.
+pub fn caller(call: u64) -> Caller {
+    Caller { session: SessionId(0), node: REQUESTER, call }
+}
+
+pub fn job_id(number: u8) -> JobId {
+    JobId([number; 16])
+}
+
+impl World {
+    pub fn new() -> Self {
+        let directory = directory();
+        fs::create_dir(directory.path().join("blobs")).expect("a directory can be made");
+        let store =
+            Store::open(&directory.path().join("state"), Options::default()).expect("the store opens");
+        let now = Now { mono: Micros(0), unix_ms: 1_000_000 };
+        let core = take_up(&store, now);
+        let (live, given) = (BTreeMap::new(), BTreeSet::new());
+        Self { directory, store, core, now, live, given, sessions: 0 }
+    }
+
+    pub fn new_session(&mut self) -> SessionId {
+        self.sessions += 1;
+        SessionId(self.sessions)
+    }
+
+    /// Tells the core of an event, and checks that all is in order after it.
+    pub fn tell(&mut self, event: Event) {
+        self.core.handle(event, self.now);
+        sanity::check(&self.core);
+    }
+
+    /// Lets time pass, and has the core look at the clock.
+    pub fn wait(&mut self, ms: u64) {
+        self.now = Now { mono: self.now.mono.plus(Micros::millis(ms)), unix_ms: self.now.unix_ms + ms };
+        self.core.tick(self.now);
+        sanity::check(&self.core);
+    }
+
+    /// What the core did since it was asked last, placing included.
+    pub fn take_step(&mut self) -> Step {
+        self.core.place(self.now);
+        sanity::check(&self.core);
+        self.core.take_step()
+    }
+
+    /// Makes it durable, and gives what is to be done after that.
+    pub fn commit(&mut self, step: Step) -> Vec<Effect> {
+        let Step { changes, effects } = step;
+        if !changes.is_empty() {
+            self.store.commit(&changes).unwrap_or_else(|error| panic!("{error}: {changes:#?}"));
+        }
+        changes.iter().for_each(|change| self.note(change));
+        effects
+    }
+
+    /// All at once: places, commits, and gives what is to be done.
+    pub fn settle(&mut self) -> Vec<Effect> {
+        let step = self.take_step();
+        self.commit(step)
+    }
+
+    /// The core and all that is not durable are gone; another one goes on.
+    pub fn crash(&mut self) {
+        self.now.mono = Micros(0);
+        self.core = take_up(&self.store, self.now);
+        sanity::check(&self.core);
+        self.check_store();
+    }
+
+    pub fn check_store(&self) {
+        self.store.sanity_check().unwrap_or_else(|wrong| panic!("{wrong:#?}"));
+        let leases = self.store.recover().expect("the store can be read").leases;
+        let leases: BTreeMap<_, _> = leases.iter().map(|lease| (lease.id, lease.task)).collect();
+        assert_eq!(leases, self.live);
+    }
+
+    /// Whether a lease has not ended, by what is durable.
+    pub fn is_live(&self, lease: LeaseId) -> bool {
+        self.live.contains_key(&lease)
+    }
+
+    /// Whether a lease is durable, or was.
+    pub fn was_given(&self, lease: LeaseId) -> bool {
+        self.given.contains(&lease)
+    }
+
+    fn note(&mut self, change: &Change) {
+        match change {
+            Change::Leased(lease) => {
+                assert!(self.given.insert(lease.id), "lease {} is used twice", lease.id);
+                self.live.insert(lease.id, lease.task);
+            }
+            Change::LeaseEnded { lease, .. } => {
+                self.live.remove(lease);
+            }
+            Change::AttemptFailed { record, .. } => {
+                self.live.remove(&record.lease);
+            }
+            Change::Finished { task, .. } => self.live.retain(|_, other| other != task),
+            Change::JobEnded { job, .. } => self.live.retain(|_, task| task.job != *job),
+            _ => {}
+        }
+    }
+
+    pub fn submit(&mut self, job: JobId, spec: &Arc<JobSpec>) {
+        let (caller, encoded) = (caller(0), spec.encode());
+        self.tell(Event::Submit { caller, job, spec: spec.clone(), encoded, follow: true });
+    }
+
+    pub fn ask(&mut self, question: Question) {
+        self.tell(Event::Ask { caller: caller(1), question });
+    }
+
+    pub fn record(&self, job: JobId) -> JobRecord {
+        self.store.job(job).expect("the store can be read").expect("the job is there")
+    }
+
+    /// Where a blob's file is, or would be.
+    fn blob_file(&self, blob: BlobId) -> PathBuf {
+        self.directory.path().join("blobs").join(blob.to_string())
+    }
+
+    pub fn keep_blob(&self, bytes: &[u8]) -> BlobRef {
+        let blob = BlobRef { id: BlobId::of(bytes), len: bytes.len() as u64 };
+        fs::write(self.blob_file(blob.id), bytes).expect("a file can be written");
+        blob
+    }
+
+    /// Makes a reduce task over what is in the store.
+    pub fn assemble(&self, spec: &Arc<JobSpec>, task: TaskId) -> Assembled {
+        let made = assemble::make(&self.store, spec, task, |blob| Some(self.blob_file(blob)));
+        match made.unwrap_or_else(|error| panic!("{error}")) {
+            Made::Ready(assembled) => assembled,
+            Made::Pack(content, packed) => {
+                let bytes = content.segments.iter().flat_map(|segment| match segment {
+                    Segment::Bytes(bytes) => bytes.clone(),
+                    Segment::File { .. } => unreachable!("only small outputs are packed"),
+                });
+                let pack = self.keep_blob(&bytes.collect::<Vec<u8>>());
+                assemble::with_pack(packed, pack).unwrap_or_else(|error| panic!("{error}"))
+            }
+        }
+    }
+
+    /// Honest peers do all there is to do until no job runs.
+    pub fn finish(&mut self, peers: &mut [&mut Peer]) {
+        for _ in 0..2_000 {
+            let effects = self.settle();
+            for effect in effects {
+                self.obey(effect, peers);
+            }
+            if self.core.jobs.is_empty() {
+                let effects = self.settle();
+                assert!(!effects.iter().any(|effect| matches!(effect, Effect::CutOff { .. })));
+                return self.check_store();
+            }
+            self.wait(200);
+            for peer in peers.iter_mut() {
+                peer.do_all(self);
+            }
+        }
+        panic!("a job does not end");
+    }
+
+    /// Does what the core wants done.
+    pub fn obey(&mut self, effect: Effect, peers: &mut [&mut Peer]) {
+        match effect {
+            Effect::ToProvider(session, message) => {
+                if let Some(peer) = peers.iter_mut().find(|peer| peer.session == Some(session)) {
+                    peer.hear(message);
+                }
+            }
+            Effect::FetchOutput { session, lease, output, .. } => {
+                let peer =
+                    peers.iter().find(|peer| peer.session == Some(session)).expect("the session is a peer's");
+                let bytes = peer.output(output.id).expect("a peer keeps its outputs");
+                self.keep_blob(&bytes);
+                self.tell(Event::OutputFetched { session, lease, result: Ok(()) });
+            }
+            Effect::Assemble { spec, task } => {
+                let result = Ok(self.assemble(&spec, task));
+                self.tell(Event::Assembled { task, result });
+            }
+            _ => {}
+        }
+    }
+
+    /// Every task is done once, by what its specification says.
+    pub fn check_outputs(&self, job: JobId, spec: &Arc<JobSpec>) {
+        for task in (0..spec.task_count()).map(TaskNumber) {
+            let id = TaskId { job, task };
+            let done = self.store.task(id).expect("the store can be read").expect("the task is done");
+            let bound = match spec.node(task).expect("the job has the task") {
+                tidemill_job::Node::Map(index) => Arc::new(spec.map_task(index)),
+                tidemill_job::Node::Reduce { .. } => self.assemble(spec, id).bound,
+            };
+            assert_eq!(done.spec, bound.spec.hash());
+            assert_eq!(done.output, BlobId::of(&super::peer::output_of(bound.spec.hash())));
+        }
+    }
+}
+
+fn take_up(store: &Store, now: Now) -> Core {
+    recovery::take_up(store, config(), now, |_, _| {}).unwrap_or_else(|error| panic!("{error}")).0
+}
+
+/// The leases that are sent to a session.
+pub fn leases_to(effects: &[Effect], session: Option<SessionId>) -> Vec<Lease> {
+    let messages = effects.iter().filter_map(|effect| match effect {
+        Effect::ToProvider(to, ToProvider::Leases(leases)) if Some(*to) == session => Some(leases.clone()),
+        _ => None,
+    });
+    messages.flatten().collect()
+}
+
+/// Why a session is cut off, if it is.
+pub fn cut_off(effects: &[Effect], session: SessionId) -> Option<&str> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::CutOff { session: of, reason, .. } if *of == session => Some(reason.as_str()),
+        _ => None,
+    })
+}

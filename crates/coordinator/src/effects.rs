@@ -1,0 +1,241 @@
+//! Carrying out what the core wants done.
+
+use std::{sync::Arc, time::Duration};
+
+use tidemill_job::{BlobRef, JobSpec};
+use tidemill_net::{
+    blobs::{BlobError, FetchError, Pin},
+    wire::{Refusal, Reply, ToProvider},
+};
+use tidemill_types::{BlobId, JobId, LeaseId, TaskId};
+use tokio::sync::Semaphore;
+
+use crate::{
+    assemble::{self, Made},
+    event::{Caller, Effect, Event, FetchProblem, SessionId},
+    failpoint::Failpoint,
+    outbox::Outgoing,
+    session::{self, answers},
+    shared::Shared,
+};
+
+/// Outputs that are fetched at a time.
+const MOST_FETCHES: usize = 64;
+
+/// Reduce tasks that are made at a time: each reads its parts' outputs.
+const MOST_ASSEMBLIES: usize = 2;
+
+/// How long an output may take to arrive, beside a second for each MiB.
+const FETCH_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Carries out effects. It never waits: what takes time is done by tasks of its own, and the core is told.
+pub struct Effects {
+    shared: Arc<Shared>,
+    runtime: tokio::runtime::Handle,
+    fetches: Arc<Semaphore>,
+    assemblies: Arc<Semaphore>,
+}
+
+impl Effects {
+    /// For the runtime that this is called on.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            runtime: tokio::runtime::Handle::current(),
+            fetches: Arc::new(Semaphore::new(MOST_FETCHES)),
+            assemblies: Arc::new(Semaphore::new(MOST_ASSEMBLIES)),
+        }
+    }
+
+    /// Does it, or has it begun.
+    pub fn carry_out(&self, effect: Effect) {
+        match effect {
+            Effect::ToProvider(session, message) => self.put(session, Outgoing::ToProvider(message)),
+            Effect::Reply(session, answer) => self.put(session, Outgoing::Answer(answer)),
+            Effect::Progress(caller, report) => {
+                if let Some(outbox) = self.shared.outboxes.get(caller.session) {
+                    outbox.report(caller.call, *report);
+                }
+            }
+            Effect::CutOff { session, node, reason } => {
+                session::cut_off(&self.shared, session, node, &reason)
+            }
+            Effect::Supersede(session) => {
+                let reason = "another session of the same node has begun".to_owned();
+                self.put(session, Outgoing::ToProvider(ToProvider::Bye { reason }));
+                self.put(session, Outgoing::End);
+            }
+            Effect::FromStore(caller, question) => {
+                self.answer(caller, move |shared| answers::answer(shared, caller, question))
+            }
+            Effect::JobsFromStore(caller, running) => {
+                self.answer(caller, move |shared| answers::jobs(shared, caller, running))
+            }
+            Effect::TasksFromStore(caller, job, open) => {
+                self.answer(caller, move |shared| answers::tasks(shared, job, open))
+            }
+            Effect::SubmittedBefore { caller, job, encoded, follow } => {
+                let shared = self.shared.clone();
+                let answer = move || session::submitted_before(&shared, caller, job, &encoded, follow);
+                self.shared.tasks.spawn_blocking_on(answer, &self.runtime);
+            }
+            Effect::FetchOutput { session, lease, job, output } => self.fetch(session, lease, job, output),
+            Effect::Assemble { spec, task } => self.assemble(spec, task),
+            Effect::ReleaseInputs(job) => {
+                let shared = self.shared.clone();
+                let free = shared.inputs.release(job);
+                if !free.is_empty() {
+                    self.shared.tasks.spawn_on(async move { unpin(&shared, &free).await }, &self.runtime);
+                }
+            }
+            Effect::ReleaseOutputs(job) => {
+                let shared = self.shared.clone();
+                let unpin = async move {
+                    let unpinned = async { shared.blobs.unpin(&output_pin(job)?).await };
+                    if let Err(error) = unpinned.await {
+                        tracing::warn!(%job, error = &error as &dyn std::error::Error, "outputs stay pinned");
+                    }
+                };
+                self.shared.tasks.spawn_on(unpin, &self.runtime);
+            }
+        }
+    }
+
+    /// A peer that does not read is given up: it costs no one else anything.
+    fn put(&self, session: SessionId, message: Outgoing) {
+        let Some(outbox) = self.shared.outboxes.get(session) else { return };
+        if !outbox.put(message) {
+            tracing::warn!(?session, "a peer does not read what it is sent: its session ends");
+            self.shared.outboxes.close(session);
+        }
+    }
+
+    fn answer(
+        &self,
+        caller: Caller,
+        answer: impl FnOnce(&Shared) -> Result<Reply, Refusal> + Send + 'static,
+    ) {
+        let shared = self.shared.clone();
+        self.shared.tasks.spawn_blocking_on(
+            move || {
+                let answer = answer(&shared);
+                session::reply(&shared, caller, answer);
+            },
+            &self.runtime,
+        );
+    }
+
+    fn fetch(&self, session: SessionId, lease: LeaseId, job: JobId, output: BlobRef) {
+        let (shared, room) = (self.shared.clone(), self.fetches.clone());
+        let node = self.shared.outboxes.node_of(session);
+        let fetch = async move {
+            let Ok(_place) = room.acquire().await else { return };
+            let patience = FETCH_PATIENCE + Duration::from_secs(output.len >> 20);
+            let fetch = async {
+                let node = node.ok_or_else(|| FetchProblem::Provider("its session is over".to_owned()))?;
+                let connection =
+                    shared.peers.blobs_of(node).await.ok_or_else(|| {
+                        FetchProblem::Provider("it opened no connection for blobs".to_owned())
+                    })?;
+                let here = |error: &dyn std::error::Error| FetchProblem::Here(words(error));
+                let pin = output_pin(job).map_err(|error| here(&error))?;
+                shared.blobs.fetch(&connection, output, &pin, |_| {}).await.map_err(|error| match error {
+                    FetchError::Blob(error) => here(&error),
+                    other => FetchProblem::Provider(words(&other)),
+                })?;
+                Failpoint::AfterFetch.pass();
+                let path = shared.blobs.path(output.id);
+                let path = path.ok_or_else(|| FetchProblem::Here("the output is gone again".to_owned()))?;
+                let opened = tokio::task::spawn_blocking(move || {
+                    assemble::open_archive(&path, output.len).map(|_| ()).map_err(|error| error.to_string())
+                });
+                opened
+                    .await
+                    .map_err(|error| FetchProblem::Here(error.to_string()))?
+                    .map_err(FetchProblem::NotAnOutput)
+            };
+            let result = tokio::select! {
+                fetched = tokio::time::timeout(patience, fetch) => {
+                    fetched.unwrap_or_else(|_| Err(FetchProblem::Provider("it took too long".to_owned())))
+                }
+                () = shared.stop.cancelled() => return,
+            };
+            shared.tell(Event::OutputFetched { session, lease, result }).await;
+        };
+        self.shared.tasks.spawn_on(fetch, &self.runtime);
+    }
+
+    fn assemble(&self, spec: Arc<JobSpec>, task: TaskId) {
+        let (shared, room) = (self.shared.clone(), self.assemblies.clone());
+        let assemble = async move {
+            let Ok(_place) = room.acquire().await else { return };
+            let with = shared.clone();
+            let made = tokio::task::spawn_blocking(move || {
+                assemble::make(&with.store, &spec, task, |blob| with.blobs.path(blob))
+            });
+            let result = async {
+                match made.await.map_err(|error| error.to_string())?.map_err(|error| words(&error))? {
+                    Made::Ready(assembled) => Ok(assembled),
+                    Made::Pack(content, packed) => {
+                        let pin = output_pin(task.job).map_err(|error| words(&error))?;
+                        let pack = shared
+                            .blobs
+                            .import_content(&content, &pin)
+                            .await
+                            .map_err(|error| words(&error))?;
+                        assemble::with_pack(packed, pack).map_err(|error| words(&error))
+                    }
+                }
+            };
+            let result = result.await;
+            shared.tell(Event::Assembled { task, result }).await;
+        };
+        self.shared.tasks.spawn_on(assemble, &self.runtime);
+    }
+}
+
+/// Lets blobs go that no running job needs. They stay until the room is needed for others.
+pub async fn unpin(shared: &Shared, blobs: &[BlobId]) {
+    for blob in blobs {
+        let _pinning = shared.inputs.pinning().await;
+        // A job that was submitted in the meantime may need it again.
+        if shared.inputs.has(*blob) {
+            continue;
+        }
+        let unpinned = async { shared.blobs.unpin(&input_pin(*blob)?).await };
+        if let Err(error) = unpinned.await {
+            tracing::warn!(%blob, error = &error as &dyn std::error::Error, "an input stays pinned");
+        }
+    }
+}
+
+/// Lets the inputs of a job go that the core does not run.
+pub fn release_inputs(shared: &Arc<Shared>, job: JobId) {
+    let free = shared.inputs.release(job);
+    if !free.is_empty() {
+        let with = shared.clone();
+        shared.tasks.spawn(async move { unpin(&with, &free).await });
+    }
+}
+
+/// Under which name an input is pinned.
+pub fn input_pin(blob: BlobId) -> Result<Pin, BlobError> {
+    Pin::new(format!("input.{blob}"))
+}
+
+/// Under which name a job's outputs are pinned.
+pub fn output_pin(job: JobId) -> Result<Pin, BlobError> {
+    Pin::new(format!("output.{job}"))
+}
+
+/// An error with its causes, in one line.
+fn words(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text += ": ";
+        text += &cause.to_string();
+        source = cause.source();
+    }
+    text
+}

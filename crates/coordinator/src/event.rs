@@ -1,0 +1,214 @@
+//! What the core is told, and what it wants done.
+
+use std::sync::Arc;
+
+use tidemill_job::{BlobRef, BoundTask, JobSpec};
+use tidemill_net::wire::{Answer, FromProvider, JobReport, TaskReport, ToProvider};
+use tidemill_sched::Micros;
+use tidemill_types::{Address, JobId, LeaseId, NodeId, Offer, TaskId, TaskNumber};
+
+/// One connection of a peer, for as long as it lasts: a node that comes back has another one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct SessionId(pub u64);
+
+/// What time it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Now {
+    /// Since the coordinator began, without the time that the process did not run.
+    pub mono: Micros,
+    /// Milliseconds since 1970, for people.
+    pub unix_ms: u64,
+}
+
+/// A call of a requester: where its answers go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Caller {
+    /// The session.
+    pub session: SessionId,
+    /// The requester.
+    pub node: NodeId,
+    /// The call's number there.
+    pub call: u64,
+}
+
+/// What the core is told.
+#[derive(Debug)]
+pub enum Event {
+    /// A provider has opened a session. What it says has been checked.
+    ProviderJoined {
+        /// The session.
+        session: SessionId,
+        /// The provider.
+        node: NodeId,
+        /// The account of its result key.
+        operator: Address,
+        /// What it lends.
+        offer: Offer,
+        /// How many leases it may hold at once.
+        credits: u32,
+        /// The leases that it holds from an earlier session.
+        held: Vec<LeaseId>,
+    },
+    /// A provider said something within the bounds of the protocol.
+    FromProvider {
+        /// The session.
+        session: SessionId,
+        /// What it said.
+        message: FromProvider,
+    },
+    /// A session is over, a provider's or a requester's.
+    SessionEnded {
+        /// The session.
+        session: SessionId,
+    },
+    /// An output was fetched from a provider, or could not be.
+    OutputFetched {
+        /// The provider's session.
+        session: SessionId,
+        /// The lease that it is of.
+        lease: LeaseId,
+        /// Why it could not be fetched.
+        result: Result<(), FetchProblem>,
+    },
+    /// A reduce task has been made from its parts, or could not be.
+    Assembled {
+        /// The task.
+        task: TaskId,
+        /// The task with where its inputs are.
+        result: Result<Assembled, String>,
+    },
+    /// A requester submits a job whose blobs are all there.
+    Submit {
+        /// Who.
+        caller: Caller,
+        /// The id that it drew.
+        job: JobId,
+        /// The job.
+        spec: Arc<JobSpec>,
+        /// The job as it came.
+        encoded: Vec<u8>,
+        /// Whether to tell of the end.
+        follow: bool,
+    },
+    /// A requester asks for something that only the core knows.
+    Ask {
+        /// Who.
+        caller: Caller,
+        /// What.
+        question: Question,
+    },
+}
+
+/// Why an output could not be fetched.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum FetchProblem {
+    /// The provider did not send it.
+    Provider(String),
+    /// What it sent is no output.
+    NotAnOutput(String),
+    /// This coordinator could not take it.
+    Here(String),
+}
+
+/// A task whose inputs' places are known.
+#[derive(Clone, Debug)]
+pub struct Assembled {
+    /// The task.
+    pub bound: Arc<BoundTask>,
+    /// For each input, its bytes when they travel with the lease.
+    pub inline: Vec<Option<Vec<u8>>>,
+}
+
+/// What only the core knows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Question {
+    /// How a running job stands.
+    Job(JobId),
+    /// To be told whenever that changes.
+    Watch(JobId),
+    /// How all running jobs of the caller stand.
+    Jobs,
+    /// To end a job.
+    Cancel(JobId),
+    /// To remove a job of the caller's own that has ended.
+    Remove(JobId),
+    /// Who has these tasks of a job, and what came of earlier attempts.
+    Tasks {
+        /// The job.
+        job: JobId,
+        /// The first task.
+        from: TaskNumber,
+        /// At most so many.
+        limit: u32,
+    },
+    /// Why tasks are where they are.
+    Explain {
+        /// The job.
+        job: JobId,
+        /// The task, or the job as a whole.
+        task: Option<TaskNumber>,
+    },
+    /// Who lends what.
+    Providers,
+}
+
+/// What the core wants done, once what it changed before is durable.
+#[derive(Debug)]
+pub enum Effect {
+    /// Say something to a provider.
+    ToProvider(SessionId, ToProvider),
+    /// Answer a call.
+    Reply(SessionId, Box<Answer>),
+    /// Answer a call with what the store knows: the core knows nothing of that job.
+    FromStore(Caller, Question),
+    /// Answer a submission of a job that has ended meanwhile with what the store knows.
+    SubmittedBefore {
+        /// Who submits it once more.
+        caller: Caller,
+        /// The id.
+        job: JobId,
+        /// The job as it came.
+        encoded: Vec<u8>,
+        /// Whether to tell of the end.
+        follow: bool,
+    },
+    /// Answer with the caller's jobs: these, which run, and those that the store knows to have ended.
+    JobsFromStore(Caller, Vec<JobReport>),
+    /// Answer with a job's tasks: these, but for what the store knows of them.
+    TasksFromStore(Caller, JobId, Vec<TaskReport>),
+    /// Tell a watcher how its job stands; nothing is lost when the next report overtakes this one.
+    Progress(Caller, Box<JobReport>),
+    /// End a session because of what its peer did.
+    CutOff {
+        /// The session.
+        session: SessionId,
+        /// Whose it is.
+        node: NodeId,
+        /// What it did.
+        reason: String,
+    },
+    /// End a session that another one of the same node has taken over.
+    Supersede(SessionId),
+    /// Fetch an output from a provider, and tell what came of it.
+    FetchOutput {
+        /// The provider's session.
+        session: SessionId,
+        /// The lease that it is of.
+        lease: LeaseId,
+        /// The job, under whose name it is kept.
+        job: JobId,
+        /// The output.
+        output: BlobRef,
+    },
+    /// Make a reduce task from its parts, and tell what came of it.
+    Assemble {
+        /// The job.
+        spec: Arc<JobSpec>,
+        /// The task.
+        task: TaskId,
+    },
+    /// The job's inputs are of no use any more.
+    ReleaseInputs(JobId),
+    /// The job is gone, and so may be its outputs.
+    ReleaseOutputs(JobId),
+}

@@ -1,0 +1,109 @@
+//! The blobs that running jobs need: here, pinned, and counted, since many jobs may share one.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use tidemill_job::BlobRef;
+use tidemill_types::{BlobId, JobId};
+
+/// How many jobs need each blob.
+#[derive(Debug, Default)]
+pub struct Inputs {
+    state: Mutex<State>,
+    /// Held by who takes pins off, and by who makes sure that they are on: a pin and the count of its users are not
+    /// changed in one step.
+    pinning: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    jobs: HashMap<JobId, Vec<BlobId>>,
+    users: HashMap<BlobId, usize>,
+}
+
+impl Inputs {
+    /// Whether some running job needs a blob, so that it is here.
+    pub fn has(&self, blob: BlobId) -> bool {
+        self.lock().users.contains_key(&blob)
+    }
+
+    /// A job needs these blobs, if other jobs do already: then they are here and pinned. Says whether that is so.
+    pub fn hold_if_needed(&self, job: JobId, blobs: &[BlobRef]) -> bool {
+        let mut state = self.lock();
+        let needed = blobs.iter().all(|blob| state.users.contains_key(&blob.id));
+        if needed {
+            state.hold(job, blobs);
+        }
+        needed
+    }
+
+    /// A job needs these blobs, which are here and pinned. Not a second time for the same job.
+    pub fn hold(&self, job: JobId, blobs: &[BlobRef]) {
+        self.lock().hold(job, blobs);
+    }
+
+    /// Keeps pins of inputs as they are while it is held.
+    pub async fn pinning(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.pinning.lock().await
+    }
+
+    /// A job needs its blobs no more. Gives those that no other job needs.
+    pub fn release(&self, job: JobId) -> Vec<BlobId> {
+        let mut state = self.lock();
+        let mut free = Vec::new();
+        for blob in state.jobs.remove(&job).unwrap_or_default() {
+            if let Some(users) = state.users.get_mut(&blob) {
+                *users -= 1;
+                if *users == 0 {
+                    state.users.remove(&blob);
+                    free.push(blob);
+                }
+            }
+        }
+        free
+    }
+
+    /// Every blob that some job needs.
+    pub fn all(&self) -> Vec<BlobId> {
+        self.lock().users.keys().copied().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn hold(&mut self, job: JobId, blobs: &[BlobRef]) {
+        if self.jobs.contains_key(&job) {
+            return;
+        }
+        let blobs: Vec<BlobId> = blobs.iter().map(|blob| blob.id).collect();
+        for blob in &blobs {
+            *self.users.entry(*blob).or_insert(0) += 1;
+        }
+        self.jobs.insert(job, blobs);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blob_is_free_when_its_last_job_is_gone() {
+        let inputs = Inputs::default();
+        let blob = |name: &str| BlobRef { id: BlobId::of(name.as_bytes()), len: 1 };
+        let (one, two) = (JobId([1; 16]), JobId([2; 16]));
+        inputs.hold(one, &[blob("shared"), blob("own")]);
+        inputs.hold(one, &[blob("shared"), blob("own")]);
+        assert!(!inputs.hold_if_needed(two, &[blob("shared"), blob("other")]));
+        assert!(inputs.hold_if_needed(two, &[blob("shared")]));
+        assert_eq!(inputs.release(one), [blob("own").id]);
+        assert!(inputs.has(blob("shared").id) && !inputs.has(blob("own").id));
+        assert_eq!(inputs.release(two), [blob("shared").id]);
+        assert_eq!(inputs.release(two), []);
+    }
+}

@@ -1,0 +1,72 @@
+//! Taking up what was running when the coordinator ended.
+
+use std::sync::Arc;
+
+use tidemill_job::{BlobRef, JobSpec};
+use tidemill_store::{JobRecord, Recovered, Store};
+use tidemill_types::JobId;
+
+use crate::{
+    core::{Core, CoreConfig, Resuming},
+    effects,
+    event::Now,
+    failpoint::Failpoint,
+    server::StartError,
+    shared::Shared,
+};
+
+/// A core that goes on with what the store remembers, and has the blobs pinned that it needs.
+pub async fn recover(shared: &Arc<Shared>, config: CoreConfig, now: Now) -> Result<Core, StartError> {
+    let (core, recovered) = take_up(&shared.store, config, now, |job, blobs| shared.inputs.hold(job, blobs))?;
+    Failpoint::InRecovery.pass();
+    // A crash may have come between a pin and the job that it was for, or between a job's end and its pins'.
+    for pin in shared.blobs.pins() {
+        let needed = match pin.name().split_once('.') {
+            Some(("input", blob)) => blob.parse().is_ok_and(|blob| shared.inputs.has(blob)),
+            Some(("output", job)) => match job.parse() {
+                Ok(job) => recovered.jobs.iter().any(|record| record.job == job),
+                Err(_) => false,
+            },
+            _ => false,
+        };
+        if !needed {
+            shared.blobs.unpin(&pin).await?;
+        }
+    }
+    for blob in shared.inputs.all() {
+        if shared.blobs.has(blob).is_some() {
+            shared.blobs.pin(&effects::input_pin(blob)?, blob).await?;
+        }
+    }
+    Ok(core)
+}
+
+/// A core that goes on with what the store remembers. `hold` is told which blobs each running job needs.
+pub fn take_up(
+    store: &Store,
+    config: CoreConfig,
+    now: Now,
+    mut hold: impl FnMut(JobId, &[BlobRef]),
+) -> Result<(Core, Recovered), StartError> {
+    let recovered = store.recover()?;
+    let mut core = Core::new(config, &recovered);
+    for record in recovered.jobs.iter().filter(|record| record.ended.is_none()) {
+        let resuming = resuming(store, record, now)?;
+        hold(record.job, &resuming.blobs());
+        // They come by job.
+        let first = recovered.leases.partition_point(|lease| lease.task.job < record.job);
+        let end = recovered.leases.partition_point(|lease| lease.task.job <= record.job);
+        core.resume(resuming, &recovered.leases[first..end], now);
+    }
+    Ok((core, recovered))
+}
+
+fn resuming(store: &Store, record: &JobRecord, now: Now) -> Result<Resuming, StartError> {
+    let bad = |reason: String| StartError::Job { job: record.job, reason };
+    let encoded = store.job_spec(record.job)?.ok_or_else(|| bad("it is not in the store".to_owned()))?;
+    let spec = JobSpec::decode(&encoded).map_err(|error| bad(error.to_string()))?;
+    let mut resuming = Resuming::new(record, Arc::new(spec), JobSpec::hash_of(&encoded), now);
+    store.for_each_done(record.job, |task, done| resuming.done(task, &done))?;
+    store.for_each_failed(record.job, |task, failed| resuming.failed(task, failed))?;
+    Ok(resuming)
+}

@@ -1,0 +1,285 @@
+//! A coordinator's life: from what it remembers to an orderly end.
+
+use std::{fs, path::Path, sync::Arc, thread::JoinHandle, time::Duration};
+
+use tidemill_net::{
+    blobs::{BLOBS_ALPN, BlobError, BlobOptions, Blobs},
+    endpoint::{BindError, Node, NodeOptions},
+    session::{SOFTWARE, bind_keys},
+    ticket::{Ticket, TicketError},
+    wire::{SESSION_ALPN, Welcome},
+};
+use tidemill_store::{Options, Store, StoreError};
+use tidemill_types::{Chain, JobId, NodeId, ResultKey, ResultKeyError};
+use tokio::{
+    sync::{mpsc, watch},
+    time::MissedTickBehavior,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::Clock,
+    committer,
+    config::Config,
+    core::{Core, CoreConfig, Step},
+    effects::Effects,
+    event::Event,
+    failpoint::Failpoint,
+    recovery, session,
+    shared::Shared,
+};
+
+/// Events that wait for the core. Whoever has one more waits, and so does the peer that caused it.
+const EVENT_QUEUE: usize = 1024;
+
+/// Events that the core takes in before it places tasks and hands on what came of them.
+const MOST_EVENTS: usize = 256;
+
+/// How often the core looks at the clock.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How long a node on several networks may take to find out its first address.
+const ADDRESSES_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long a peer that sends or takes a blob may keep still.
+const STALL: Duration = Duration::from_secs(20);
+
+/// Rows of removed jobs that are deleted at a time.
+const SWEEP_ROWS: usize = 4096;
+
+/// A coordinator that runs. Dropping it without [`Self::stop`] is like a crash: nothing is lost.
+pub struct Coordinator {
+    shared: Arc<Shared>,
+    ticket: Ticket,
+    core: JoinHandle<()>,
+    committer: JoinHandle<()>,
+    failure: watch::Receiver<Option<String>>,
+}
+
+/// Why a coordinator did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its directory cannot be used.
+    #[error("cannot use the directory {directory}")]
+    Directory {
+        /// Which.
+        directory: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Its result key is none.
+    #[error("the result key is not usable")]
+    ResultKey(#[from] ResultKeyError),
+    /// Its state cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Its blobs cannot be opened.
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+    /// It cannot listen.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// It has no address.
+    #[error(transparent)]
+    Ticket(#[from] TicketError),
+    /// A job that it was running cannot be read back.
+    #[error("the job {job} cannot be taken up again: {reason}")]
+    Job {
+        /// Which.
+        job: JobId,
+        /// Why.
+        reason: String,
+    },
+    /// The system gives it no thread.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+}
+
+impl Coordinator {
+    /// Starts a coordinator, with all that it remembers.
+    ///
+    /// # Errors
+    /// [`StartError`]
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let Config { directory, node_key, result_key, pass, bind, disk, pace } = config;
+        make_directory(&directory)?;
+        let key = ResultKey::from_bytes(&result_key)?;
+        let store = Store::open(&directory.join("state"), Options::default())?;
+        let blobs =
+            Blobs::open(&directory.join("blobs"), BlobOptions { budget: disk.0, stall: STALL }).await?;
+        let options = NodeOptions {
+            bind,
+            protocols: vec![SESSION_ALPN.to_vec(), BLOBS_ALPN.to_vec()],
+            ..NodeOptions::default()
+        };
+        let node = Node::bind(&node_key, options).await?;
+        let chain = Chain::default();
+        let welcome = Welcome {
+            software: SOFTWARE.to_owned(),
+            binding: bind_keys(&node, &key, &chain),
+            chain,
+            heartbeat: pace.heartbeat,
+            lease: pace.lease,
+        };
+        let core_config = CoreConfig {
+            node: node.id(),
+            chain,
+            seal_key: blake3::derive_key("tidemill 2026 lease seal", &node_key),
+            lease: pace.lease,
+            heartbeat: pace.heartbeat,
+            second_opinion: pace.second_opinion,
+            policy: pace.policy.clone(),
+        };
+        let ticket = node.ticket(pass.clone(), ADDRESSES_PATIENCE).await?;
+        let (events, core_events) = mpsc::channel(EVENT_QUEUE);
+        let stop = CancellationToken::new();
+        let shared = Shared::new(node, pass, welcome, pace, store, blobs, events, stop);
+
+        let mut clock = Clock::new();
+        let core = recovery::recover(&shared, core_config, clock.now()).await?;
+        let effects = Effects::new(shared.clone());
+        let (steps, committer_steps) = mpsc::channel(committer::QUEUE);
+        let (failed, failure) = watch::channel(None);
+
+        let with = shared.clone();
+        let committer = spawn("committer", move || {
+            let committed =
+                committer::run(&with.store, committer_steps, &with.stop, |effect| effects.carry_out(effect));
+            if let Err(error) = committed {
+                tracing::error!(error = &error as &dyn std::error::Error, "the coordinator cannot go on");
+                let _ = failed.send(Some(error.to_string()));
+            } else if !with.stop.is_cancelled() {
+                let _ = failed.send(Some("the core ended unexpectedly".to_owned()));
+            }
+            with.stop.cancel();
+        })?;
+        let stop = shared.stop.clone();
+        let core = spawn("core", move || {
+            match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+                Ok(runtime) => runtime.block_on(run_core(core, core_events, steps, clock, stop)),
+                Err(error) => tracing::error!(%error, "the core has no runtime"),
+            }
+        })?;
+        shared.tasks.spawn(session::accept(shared.clone()));
+        let with = shared.clone();
+        shared.tasks.spawn(async move { sweep(&with).await });
+        Ok(Self { shared, ticket, core, committer, failure })
+    }
+
+    /// What others join with.
+    pub fn ticket(&self) -> &Ticket {
+        &self.ticket
+    }
+
+    /// Its node.
+    pub fn node(&self) -> NodeId {
+        self.shared.node.id()
+    }
+
+    /// Waits until it cannot go on, and says why; for ever, when all goes well.
+    pub async fn failed(&self) -> String {
+        let mut failure = self.failure.clone();
+        match failure.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) if self.shared.stop.is_cancelled() => std::future::pending().await,
+            Err(_) => "the committer ended unexpectedly".to_owned(),
+        }
+    }
+
+    /// Ends it: tells the peers, and waits until all is on disk.
+    pub async fn stop(self) {
+        let Self { shared, core, committer, .. } = self;
+        for outbox in shared.outboxes.all() {
+            outbox.put(crate::outbox::Outgoing::End);
+        }
+        shared.stop.cancel();
+        // First who asks, then who decides, then who writes.
+        let joined = tokio::task::spawn_blocking(move || {
+            let _ = core.join();
+            let _ = committer.join();
+        });
+        let _ = joined.await;
+        shared.tasks.close();
+        let _ = tokio::time::timeout(Duration::from_secs(5), shared.tasks.wait()).await;
+        shared.node.close().await;
+    }
+}
+
+async fn run_core(
+    mut core: Core,
+    mut events: mpsc::Receiver<Event>,
+    steps: mpsc::Sender<Step>,
+    mut clock: Clock,
+    stop: CancellationToken,
+) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut taken = Vec::with_capacity(MOST_EVENTS);
+    loop {
+        let ticked = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => true,
+            count = events.recv_many(&mut taken, MOST_EVENTS) => {
+                if count == 0 {
+                    return;
+                }
+                false
+            }
+        };
+        let now = clock.now();
+        for event in taken.drain(..) {
+            core.handle(event, now);
+        }
+        if ticked {
+            core.tick(now);
+        }
+        core.place(now);
+        let step = core.take_step();
+        if (!step.changes.is_empty() || !step.effects.is_empty()) && steps.send(step).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Deletes the rows of removed jobs, a slice at a time.
+async fn sweep(shared: &Arc<Shared>) {
+    loop {
+        let store = shared.store.clone();
+        let swept = tokio::task::spawn_blocking(move || store.sweep(SWEEP_ROWS));
+        let is_more = match swept.await {
+            Ok(Ok(is_more)) => {
+                if is_more {
+                    Failpoint::InSweep.pass();
+                }
+                is_more
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "removed jobs cannot be swept out yet"
+                );
+                false
+            }
+            Err(_) => return,
+        };
+        let pause = if is_more { Duration::from_millis(10) } else { Duration::from_secs(10) };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = shared.stop.cancelled() => return,
+        }
+    }
+}
+
+fn make_directory(directory: &Path) -> Result<(), StartError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    made.map_err(|source| StartError::Directory { directory: directory.display().to_string(), source })
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(StartError::Thread)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,200 @@
+//! Connections from their handshake to their end.
+
+pub mod answers;
+mod provider;
+mod requester;
+
+use std::{sync::Arc, time::Duration};
+
+use tidemill_net::{
+    blobs::BLOBS_ALPN,
+    endpoint::{Connection, Incoming, SendStream, finish, peer},
+    frame::FrameWriter,
+    opening,
+    session::Session,
+    wire::{Hello, Role, SESSION_ALPN, ToProvider},
+};
+use tidemill_types::NodeId;
+use tokio::sync::Semaphore;
+use tracing::{Instrument, info_span};
+
+pub use self::requester::{reply, submitted_before};
+use crate::{
+    event::{Event, SessionId},
+    outbox::{Outgoing, Outgoings, outbox},
+    shared::Shared,
+};
+
+/// Connections at a time; more are turned away.
+const MOST_CONNECTIONS: usize = 4096;
+
+/// Blobs that one peer may fetch at a time.
+const MOST_BLOB_STREAMS: usize = 16;
+
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How long the last words to a peer may take to reach it.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Messages that are written at once.
+const MOST_GATHERED: usize = 256;
+
+/// Accepts connections until the coordinator ends.
+pub async fn accept(shared: Arc<Shared>) {
+    let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    loop {
+        let incoming = tokio::select! {
+            incoming = shared.node.accept() => incoming,
+            () = shared.stop.cancelled() => None,
+        };
+        let Some(incoming) = incoming else { return };
+        let Ok(place) = room.clone().try_acquire_owned() else {
+            incoming.refuse();
+            continue;
+        };
+        let with = shared.clone();
+        shared.tasks.spawn(async move {
+            serve(&with, incoming).await;
+            drop(place);
+        });
+    }
+}
+
+async fn serve(shared: &Arc<Shared>, incoming: Incoming) {
+    let Ok(Ok(connection)) = tokio::time::timeout(HANDSHAKE, incoming.finish()).await else { return };
+    let node = peer(&connection);
+    let span = info_span!("peer", node = %node.short());
+    async {
+        if connection.alpn() == SESSION_ALPN {
+            session(shared, connection).await;
+        } else if connection.alpn() == BLOBS_ALPN {
+            blobs(shared, node, connection).await;
+        }
+    }
+    .instrument(span)
+    .await;
+}
+
+/// Lends blobs to a node that has a session, and lets the coordinator borrow from it.
+async fn blobs(shared: &Arc<Shared>, node: NodeId, connection: Connection) {
+    shared.peers.lends(node, connection.clone());
+    let with = shared.clone();
+    let allowed = move |node, _blob| with.peers.is_here(node);
+    tokio::select! {
+        () = shared.blobs.serve(connection, allowed, MOST_BLOB_STREAMS) => {}
+        () = shared.stop.cancelled() => {}
+    }
+}
+
+async fn session(shared: &Arc<Shared>, connection: Connection) {
+    let (mut session, version, hello) = match Session::hear(connection).await {
+        Ok(heard) => heard,
+        Err(error) => {
+            tracing::info!(error = &error as &dyn std::error::Error, "a session did not come about");
+            return;
+        }
+    };
+    if let Err(reason) = admit(shared, session.peer, &hello) {
+        tracing::info!(reason, "a peer was turned away");
+        let _ = opening::refuse(&mut session.writer, &reason).await;
+        end(session.writer, &session.connection).await;
+        return;
+    }
+    if opening::welcome(&mut session.writer, version, &shared.welcome).await.is_err() {
+        return;
+    }
+    let id = shared.new_session();
+    let node = session.peer;
+    let (outbox, outgoings) = outbox(node);
+    shared.outboxes.open(id, outbox);
+    shared.peers.joined(node);
+    let writer =
+        shared.tasks.spawn(write(session.writer, outgoings, session.connection.clone()).in_current_span());
+    tracing::debug!(software = %tidemill_types::one_line(&hello.software, 80), "a session begins");
+    let operator = hello.binding.address;
+    match hello.role {
+        Role::Provider { offer, credits, held } => {
+            shared.tell(Event::ProviderJoined { session: id, node, operator, offer, credits, held }).await;
+            provider::read(shared, id, node, session.reader).await;
+        }
+        Role::Requester => requester::read(shared, id, node, session.reader).await,
+    }
+    shared.tell(Event::SessionEnded { session: id }).await;
+    shared.outboxes.close(id);
+    shared.peers.left(node);
+    session.connection.close(0u32.into(), b"the session is over");
+    let _ = writer.await;
+}
+
+/// Whether a dialer may come in; why not otherwise.
+fn admit(shared: &Shared, node: NodeId, hello: &Hello) -> Result<(), String> {
+    if !shared.pass.matches(&hello.pass) {
+        return Err("the ticket's pass is not this network's: ask for a new ticket".to_owned());
+    }
+    if let Some(left) = shared.peers.banned(node) {
+        return Err(format!("it broke the protocol; it may come back in {} s", left.as_secs() + 1));
+    }
+    let Role::Provider { offer, .. } = &hello.role else { return Ok(()) };
+    if offer.exec_version != tidemill_types::EXEC_VERSION {
+        return Err(format!(
+            "it executes tasks by version {} of the rules, this network by version {}: install the same version of \
+             Tidemill",
+            offer.exec_version,
+            tidemill_types::EXEC_VERSION
+        ));
+    }
+    Ok(())
+}
+
+/// Writes what is put into an outbox until there will be no more, or the peer is gone.
+async fn write(mut writer: FrameWriter<SendStream>, mut outgoings: Outgoings, connection: Connection) {
+    'session: loop {
+        let messages = outgoings.take(MOST_GATHERED).await;
+        if messages.is_empty() {
+            break;
+        }
+        for message in messages {
+            let pushed = match message {
+                Outgoing::ToProvider(message) => writer.push(&message),
+                Outgoing::Answer(answer) => writer.push(&answer),
+                Outgoing::End => break 'session,
+            };
+            if let Err(error) = pushed {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a message does not fit into a frame"
+                );
+                break 'session;
+            }
+        }
+        if writer.flush().await.is_err() {
+            return;
+        }
+    }
+    let _ = tokio::time::timeout(FAREWELL, writer.flush()).await;
+    end(writer, &connection).await;
+}
+
+/// Ends a session after its last words have arrived.
+async fn end(writer: FrameWriter<SendStream>, connection: &Connection) {
+    finish(&mut writer.into_inner(), FAREWELL).await;
+    connection.close(0u32.into(), b"the session is over");
+}
+
+/// Notes that a peer broke the protocol, and keeps it out for a while.
+fn expel(shared: &Shared, session: SessionId, node: NodeId, reason: &str, is_provider: bool) {
+    tracing::warn!(node = %node, reason, "a peer is cut off");
+    shared.peers.ban(node, shared.pace.ban.duration());
+    if let Some(outbox) = shared.outboxes.get(session) {
+        if is_provider {
+            outbox.put(Outgoing::ToProvider(ToProvider::Bye { reason: reason.to_owned() }));
+        }
+        outbox.put(Outgoing::End);
+    }
+}
+
+/// Carries out [`crate::event::Effect::CutOff`].
+pub fn cut_off(shared: &Shared, session: SessionId, node: NodeId, reason: &str) {
+    expel(shared, session, node, reason, true);
+}

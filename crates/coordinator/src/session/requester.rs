@@ -1,0 +1,263 @@
+//! What a requester asks, until its session ends.
+
+use std::sync::Arc;
+
+use tidemill_job::{BlobRef, JobSpec};
+use tidemill_net::{
+    blobs::{BlobError, FetchError},
+    endpoint::RecvStream,
+    frame::FrameReader,
+    wire::{Answer, Bounded, Call, MAX_CALLS_IN_FLIGHT, Refusal, Reply, Request, SpecBody},
+};
+use tidemill_types::{ByteSize, JobId, NodeId};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::answers;
+use crate::{
+    event::{Caller, Event, Question, SessionId},
+    failpoint::Failpoint,
+    outbox::Outgoing,
+    shared::Shared,
+};
+
+/// Reads calls until the session ends. As many are worked on at a time as a requester may have in flight; the
+/// next one is read when there is room.
+pub async fn read(
+    shared: &Arc<Shared>,
+    session: SessionId,
+    node: NodeId,
+    mut reader: FrameReader<RecvStream>,
+) {
+    let room = Arc::new(Semaphore::new(MAX_CALLS_IN_FLIGHT));
+    loop {
+        let call = tokio::select! {
+            call = reader.next::<Call>() => call,
+            () = shared.stop.cancelled() => return,
+        };
+        let call = match call {
+            Ok(Some(call)) => call,
+            Ok(None) => return,
+            Err(error) if error.is_offence() => {
+                super::expel(shared, session, node, &error.to_string(), false);
+                return;
+            }
+            Err(_) => return,
+        };
+        if let Err(error) = call.check() {
+            super::expel(shared, session, node, &error.to_string(), false);
+            return;
+        }
+        let Ok(place) = room.clone().acquire_owned().await else { return };
+        let caller = Caller { session, node, call: call.id };
+        match call.request {
+            Request::Submit { job, spec: SpecBody::Inline(encoded), follow } => {
+                // Most jobs are small and their blobs are here: no task of its own for those.
+                match ready(shared, job, &encoded) {
+                    Ok(Some(spec)) => submit(shared, caller, job, spec, encoded, follow).await,
+                    Ok(None) => spawn_submit(shared, caller, job, SpecBody::Inline(encoded), follow, place),
+                    Err(refusal) => reply(shared, caller, Err(refusal)),
+                }
+            }
+            Request::Submit { job, spec, follow } => spawn_submit(shared, caller, job, spec, follow, place),
+            request => ask(shared, caller, request, place).await,
+        }
+    }
+}
+
+/// A job whose blobs are all needed by other jobs already, and so are here; nothing when some are not.
+fn ready(shared: &Shared, job: JobId, encoded: &[u8]) -> Result<Option<Arc<JobSpec>>, Refusal> {
+    let spec = decode(encoded)?;
+    let here = shared.inputs.hold_if_needed(job, &spec.blobs());
+    Ok(here.then(|| Arc::new(spec)))
+}
+
+fn decode(encoded: &[u8]) -> Result<JobSpec, Refusal> {
+    JobSpec::decode(encoded).map_err(|error| Refusal::BadJob { reason: error.to_string() })
+}
+
+fn spawn_submit(
+    shared: &Arc<Shared>,
+    caller: Caller,
+    job: JobId,
+    body: SpecBody,
+    follow: bool,
+    place: OwnedSemaphorePermit,
+) {
+    let with = shared.clone();
+    shared.tasks.spawn(async move {
+        let fetched = tokio::select! {
+            fetched = fetch_job(&with, caller, job, body) => fetched,
+            () = with.stop.cancelled() => return,
+        };
+        match fetched {
+            Ok((spec, encoded)) => submit(&with, caller, job, spec, encoded, follow).await,
+            Err(refusal) => reply(&with, caller, Err(refusal)),
+        }
+        drop(place);
+    });
+}
+
+/// Hands a job to the core, unless the store knows it already: then its first answer was lost.
+async fn submit(
+    shared: &Arc<Shared>,
+    caller: Caller,
+    job: JobId,
+    spec: Arc<JobSpec>,
+    encoded: Vec<u8>,
+    follow: bool,
+) {
+    if !submitted_before(shared, caller, job, &encoded, follow) {
+        shared.tell(Event::Submit { caller, job, spec, encoded, follow }).await;
+    }
+}
+
+/// Answers a submission of a job that the store knows already. Says whether it does.
+pub fn submitted_before(
+    shared: &Arc<Shared>,
+    caller: Caller,
+    job: JobId,
+    encoded: &[u8],
+    follow: bool,
+) -> bool {
+    let Some(known) = answers::submitted_before(shared, caller, job, encoded, follow) else { return false };
+    if !known.runs {
+        crate::effects::release_inputs(shared, job);
+    }
+    for answer in known.answers {
+        reply(shared, caller, answer);
+    }
+    true
+}
+
+/// Fetches a job and all the blobs that it names from its requester. After that they are here, pinned, and held.
+async fn fetch_job(
+    shared: &Arc<Shared>,
+    caller: Caller,
+    job: JobId,
+    body: SpecBody,
+) -> Result<(Arc<JobSpec>, Vec<u8>), Refusal> {
+    let encoded = match body {
+        SpecBody::Inline(encoded) => encoded,
+        SpecBody::Blob(blob) => {
+            if blob.len > JobSpec::MAX_BYTES as u64 {
+                return Err(Refusal::BadJob { reason: format!("it has {}", ByteSize(blob.len)) });
+            }
+            fetch(shared, caller, blob).await?;
+            let read = shared.blobs.read(blob.id, JobSpec::MAX_BYTES as u64).await;
+            read.map_err(|error| Refusal::Busy { reason: format!("the job cannot be read back: {error}") })?
+        }
+    };
+    let spec = decode(&encoded)?;
+    let blobs = spec.blobs();
+    if let Err(refusal) = fetch_blobs(shared, caller, job, &blobs).await {
+        // What came of them before would stay until the next start.
+        let ids: Vec<_> = blobs.iter().map(|blob| blob.id).collect();
+        crate::effects::unpin(shared, &ids).await;
+        return Err(refusal);
+    }
+    Ok((Arc::new(spec), encoded))
+}
+
+async fn fetch_blobs(
+    shared: &Arc<Shared>,
+    caller: Caller,
+    job: JobId,
+    blobs: &[BlobRef],
+) -> Result<(), Refusal> {
+    let total: u64 = blobs.iter().fold(0, |sum, blob| sum.saturating_add(blob.len));
+    let mut done: u64 = 0;
+    for blob in blobs {
+        if !shared.inputs.has(blob.id) {
+            reply(shared, caller, Ok(Reply::Fetching { done: ByteSize(done), total: ByteSize(total) }));
+            fetch(shared, caller, *blob).await?;
+        }
+        done = done.saturating_add(blob.len);
+    }
+    // While the last of them came, a job that shared the first ones may have ended.
+    let _pinning = shared.inputs.pinning().await;
+    for blob in blobs {
+        let pin = crate::effects::input_pin(blob.id).map_err(busy)?;
+        if shared.blobs.pinned(&pin).is_empty() {
+            shared.blobs.pin(&pin, blob.id).await.map_err(busy)?;
+        }
+    }
+    shared.inputs.hold(job, blobs);
+    Failpoint::AfterPin.pass();
+    Ok(())
+}
+
+fn busy(error: BlobError) -> Refusal {
+    Refusal::Busy { reason: error.to_string() }
+}
+
+/// Has a blob here and pinned.
+async fn fetch(shared: &Arc<Shared>, caller: Caller, blob: BlobRef) -> Result<(), Refusal> {
+    Failpoint::BeforePin.pass();
+    let pin = crate::effects::input_pin(blob.id).map_err(busy)?;
+    match shared.blobs.has(blob.id) {
+        Some(len) if len == blob.len => return shared.blobs.pin(&pin, blob.id).await.map_err(busy),
+        Some(len) => {
+            let reason = format!("blob {} has {} and not {}", blob.id, ByteSize(len), ByteSize(blob.len));
+            return Err(Refusal::BadJob { reason });
+        }
+        None => {}
+    }
+    let connection = shared.peers.blobs_of(caller.node).await.ok_or_else(|| Refusal::Fetch {
+        reason: "the requester opened no connection for blobs".to_owned(),
+    })?;
+    shared.blobs.fetch(&connection, blob, &pin, |_| {}).await.map_err(|error| match error {
+        FetchError::Blob(error) => busy(error),
+        other => Refusal::Fetch { reason: other.to_string() },
+    })
+}
+
+/// Answers what the store can answer, and asks the core for the rest.
+async fn ask(shared: &Arc<Shared>, caller: Caller, request: Request, place: OwnedSemaphorePermit) {
+    let question = match request {
+        Request::Job { job } => Question::Job(job),
+        Request::Watch { job } => Question::Watch(job),
+        Request::Cancel { job } => Question::Cancel(job),
+        Request::Remove { job } => match answers::owned(shared, caller, job) {
+            Ok(_) => Question::Remove(job),
+            Err(refusal) => return reply(shared, caller, Err(refusal)),
+        },
+        Request::Jobs { .. } => Question::Jobs,
+        Request::Providers => Question::Providers,
+        Request::Tasks { job, from, limit } => Question::Tasks { job, from, limit },
+        Request::Explain { job, task } => Question::Explain { job, task },
+        Request::Outputs { job, from, limit } => {
+            return spawn_answer(shared, caller, place, move |shared| {
+                answers::outputs(shared, caller, job, from, limit)
+            });
+        }
+        Request::Log { job, task } => {
+            return spawn_answer(shared, caller, place, move |shared| {
+                answers::log(shared, caller, job, task)
+            });
+        }
+        Request::Submit { .. } => return,
+    };
+    shared.tell(Event::Ask { caller, question }).await;
+}
+
+/// Has a call answered by the store, on a thread where that may take its time.
+fn spawn_answer(
+    shared: &Arc<Shared>,
+    caller: Caller,
+    place: OwnedSemaphorePermit,
+    answer: impl FnOnce(&Shared) -> Result<Reply, Refusal> + Send + 'static,
+) {
+    let with = shared.clone();
+    shared.tasks.spawn_blocking(move || {
+        let answer = answer(&with);
+        reply(&with, caller, answer);
+        drop(place);
+    });
+}
+
+/// Answers a call.
+pub fn reply(shared: &Shared, caller: Caller, reply: Result<Reply, Refusal>) {
+    if let Some(outbox) = shared.outboxes.get(caller.session) {
+        outbox.put(Outgoing::Answer(Box::new(Answer { id: caller.call, reply })));
+    }
+}

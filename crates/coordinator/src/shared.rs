@@ -1,0 +1,179 @@
+//! What the parts of the shell share.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tidemill_net::{
+    blobs::Blobs,
+    endpoint::{Connection, Node},
+    ticket::Pass,
+    wire::Welcome,
+};
+use tidemill_store::Store;
+use tidemill_types::NodeId;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    config::Pace,
+    event::{Event, SessionId},
+    inputs::Inputs,
+    outbox::Outboxes,
+};
+
+/// One for each coordinator.
+pub struct Shared {
+    pub node: Node,
+    pub pass: Pass,
+    pub welcome: Welcome,
+    pub pace: Pace,
+    pub store: Store,
+    pub blobs: Blobs,
+    pub inputs: Inputs,
+    pub outboxes: Outboxes,
+    pub peers: Peers,
+    pub events: mpsc::Sender<Event>,
+    /// Set when the coordinator is to end.
+    pub stop: CancellationToken,
+    /// Every task that the shell spawned.
+    pub tasks: TaskTracker,
+    next_session: AtomicU64,
+}
+
+/// Who is connected, who lends blobs, and who is kept out.
+#[derive(Debug, Default)]
+pub struct Peers {
+    state: Mutex<State>,
+    came: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// How many sessions each node has.
+    sessions: HashMap<NodeId, usize>,
+    blobs: HashMap<NodeId, Connection>,
+    banned: HashMap<NodeId, Instant>,
+}
+
+/// The most nodes that are kept out at a time. Beyond that the list begins anew: nodes cost nothing to make, so
+/// it keeps out mistakes rather than enemies.
+const MOST_BANNED: usize = 4096;
+
+/// How long a node that has a session may take to open its connection for blobs.
+const BLOBS_PATIENCE: Duration = Duration::from_secs(10);
+
+impl Shared {
+    #[expect(clippy::too_many_arguments, reason = "one for each part")]
+    pub fn new(
+        node: Node,
+        pass: Pass,
+        welcome: Welcome,
+        pace: Pace,
+        store: Store,
+        blobs: Blobs,
+        events: mpsc::Sender<Event>,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            node,
+            pass,
+            welcome,
+            pace,
+            store,
+            blobs,
+            inputs: Inputs::default(),
+            outboxes: Outboxes::default(),
+            peers: Peers::default(),
+            events,
+            stop,
+            tasks: TaskTracker::new(),
+            next_session: AtomicU64::new(1),
+        })
+    }
+
+    /// A number for a new session.
+    pub fn new_session(&self) -> SessionId {
+        SessionId(self.next_session.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Tells the core. Waits while it has too much to do; nobody listens any more when the coordinator ends.
+    pub async fn tell(&self, event: Event) {
+        let _ = self.events.send(event).await;
+    }
+}
+
+impl Peers {
+    pub fn joined(&self, node: NodeId) {
+        *self.lock().sessions.entry(node).or_insert(0) += 1;
+    }
+
+    pub fn left(&self, node: NodeId) {
+        let mut state = self.lock();
+        if let Some(count) = state.sessions.get_mut(&node) {
+            *count -= 1;
+            if *count == 0 {
+                state.sessions.remove(&node);
+                state.blobs.remove(&node);
+            }
+        }
+    }
+
+    /// Whether a node has a session, and so may fetch blobs.
+    pub fn is_here(&self, node: NodeId) -> bool {
+        self.lock().sessions.contains_key(&node)
+    }
+
+    /// A node has opened its connection for blobs.
+    pub fn lends(&self, node: NodeId, connection: Connection) {
+        self.lock().blobs.insert(node, connection);
+        self.came.notify_waiters();
+    }
+
+    /// The connection over which a node lends blobs; waits a while for it to come.
+    pub async fn blobs_of(&self, node: NodeId) -> Option<Connection> {
+        let wait = async {
+            loop {
+                let came = self.came.notified();
+                tokio::pin!(came);
+                came.as_mut().enable();
+                let connection = self.lock().blobs.get(&node).cloned();
+                if let Some(connection) = connection.filter(|connection| connection.close_reason().is_none())
+                {
+                    return connection;
+                }
+                came.await;
+            }
+        };
+        tokio::time::timeout(BLOBS_PATIENCE, wait).await.ok()
+    }
+
+    /// Keeps a node out for a while.
+    pub fn ban(&self, node: NodeId, time: Duration) {
+        let mut state = self.lock();
+        if state.banned.len() >= MOST_BANNED {
+            state.banned.clear();
+        }
+        state.banned.insert(node, Instant::now() + time);
+    }
+
+    /// For how much longer a node is kept out.
+    pub fn banned(&self, node: NodeId) -> Option<Duration> {
+        let mut state = self.lock();
+        let left = state.banned.get(&node)?.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            state.banned.remove(&node);
+            return None;
+        }
+        Some(left)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

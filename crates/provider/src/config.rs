@@ -1,0 +1,81 @@
+//! What a provider's owner allows.
+
+use std::{path::PathBuf, time::Duration};
+
+use tidemill_net::{
+    endpoint::Bind,
+    ticket::Ticket,
+    wire::{MAX_CREDITS, MAX_WORDS_BYTES},
+};
+use tidemill_types::{ByteSize, Capacity, ResultKey};
+
+/// Leases for each slot: deep enough that tasks of a fraction of a millisecond do not wait for the network. The
+/// coordinator bounds the queue by the time that it predicts, so long tasks do not pile up here.
+const CREDITS_PER_SLOT: u32 = 256;
+
+/// The most slots that the protocol lets a provider have.
+const MAX_SLOTS: u32 = 4096;
+
+/// How a provider is set up.
+#[derive(Debug)]
+pub struct ProviderConfig {
+    /// What its owner calls it, for lists.
+    pub name: String,
+    /// Whom to join.
+    pub ticket: Ticket,
+    /// The secret ed25519 key that names the node.
+    pub node_key: [u8; 32],
+    /// What results are signed with.
+    pub result_key: ResultKey,
+    /// Where it listens.
+    pub bind: Bind,
+    /// Tasks that run at the same time: cores that the owner gives.
+    pub slots: u32,
+    /// Memory for all running tasks together.
+    pub memory: ByteSize,
+    /// Room for blobs.
+    pub disk: ByteSize,
+    /// Where blobs are kept, in a folder `blobs`. Made when it is missing.
+    pub directory: PathBuf,
+    /// How fast the machine was measured to be. `None`: it is measured at the start, which takes a second or two.
+    pub capacity: Option<Capacity>,
+    /// Every so long without work, an event says why there is none.
+    pub idle_report: Duration,
+}
+
+/// A setting that cannot be.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// There must be a slot, and not too many.
+    #[error("{0} slots; from 1 to {MAX_SLOTS} are allowed")]
+    Slots(u32),
+    /// The name is too long.
+    #[error("a name of {0} bytes; at most {MAX_WORDS_BYTES} are allowed")]
+    Name(usize),
+    /// No task fits.
+    #[error("no memory is given to tasks")]
+    Memory,
+}
+
+impl ProviderConfig {
+    /// How often the reason for idleness is said, unless the caller knows better.
+    pub const IDLE_REPORT: Duration = Duration::from_secs(60);
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if self.slots == 0 || self.slots > MAX_SLOTS {
+            return Err(ConfigError::Slots(self.slots));
+        }
+        if self.name.len() > MAX_WORDS_BYTES {
+            return Err(ConfigError::Name(self.name.len()));
+        }
+        if self.memory.0 == 0 {
+            return Err(ConfigError::Memory);
+        }
+        Ok(())
+    }
+
+    /// How many leases it may hold at once.
+    pub(crate) fn credits(&self) -> u32 {
+        self.slots.saturating_mul(CREDITS_PER_SLOT).min(MAX_CREDITS)
+    }
+}

@@ -1,0 +1,291 @@
+//! The bytes that a task is given: looked up, and checked against what its specification says before it runs. What
+//! the coordinator says of them is not believed, since the result will be signed as one of exactly these bytes.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tidemill_exec::{Program, Task};
+use tidemill_job::{BlobRef, BlobSource};
+use tidemill_net::wire::Source;
+use tidemill_types::{BlobId, Content, ProgramKind, Segment};
+
+use crate::attempt::{Attempt, is_whole};
+
+/// Programs kept in memory, by bytes. The largest that is taken has 128 MiB.
+const PROGRAM_BYTES: u64 = 256 << 20;
+
+/// Ranges of blobs whose hashes are remembered, at about 150 bytes each.
+const RANGES: usize = 1 << 16;
+
+/// How much of a file is hashed at once.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// Inputs that a task cannot be given.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InputError {
+    #[error("the input {path} does not have the hash that its specification says: the coordinator lies")]
+    Lie { path: String },
+    #[error("blob {0} is not here any more")]
+    Gone(BlobId),
+    #[error("cannot read blob {id}: {source}")]
+    Read { id: BlobId, source: io::Error },
+    #[error("the file of blob {0} was changed")]
+    Changed(BlobId),
+}
+
+/// Where the blobs are that an attempt needs.
+pub(crate) type Paths = Vec<(BlobId, Arc<Path>)>;
+
+/// What is remembered of programs and ranges. Shared by the threads that run tasks.
+#[derive(Debug)]
+pub(crate) struct Inputs {
+    programs: Mutex<Recent<BlobId, Program>>,
+    ranges: Mutex<Recent<(BlobId, u64, u64), BlobId>>,
+}
+
+impl Default for Inputs {
+    fn default() -> Self {
+        Self {
+            programs: Mutex::new(Recent::new(PROGRAM_BYTES)),
+            ranges: Mutex::new(Recent::new(RANGES as u64)),
+        }
+    }
+}
+
+impl Inputs {
+    /// The task of an attempt, with all that it is given.
+    ///
+    /// # Errors
+    /// [`InputError`]
+    pub(crate) fn task(&self, attempt: &Attempt, paths: &Paths) -> Result<Task, InputError> {
+        let program = self.program(attempt.program, attempt.spec.kind, paths)?;
+        let inputs = attempt.spec.inputs.iter().zip(&attempt.sources);
+        let contents = inputs
+            .map(|(input, source)| {
+                let (found, content) = match source {
+                    Source::Inline(bytes) => (BlobId::of(bytes), Content::bytes(bytes.clone())),
+                    Source::Blob(source) => self.range(source, input.len, paths)?,
+                };
+                if found == input.content {
+                    Ok(content)
+                } else {
+                    Err(InputError::Lie { path: input.path.to_string() })
+                }
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Task { spec: attempt.spec.clone(), program, contents })
+    }
+
+    fn program(&self, blob: BlobRef, kind: ProgramKind, paths: &Paths) -> Result<Program, InputError> {
+        // Held while it is loaded, so that many threads load it once.
+        let mut programs = lock(&self.programs);
+        if let Some(program) = programs.get(&blob.id) {
+            return Ok(Program { kind, ..program.clone() });
+        }
+        let bytes: Arc<[u8]> = if blob.len == 0 {
+            Arc::default()
+        } else {
+            let path = path_of(blob.id, paths)?;
+            std::fs::read(path).map_err(|source| InputError::Read { id: blob.id, source })?.into()
+        };
+        // It was verified when it was fetched; this is dear once and cheap against running another program.
+        if BlobId::of(&bytes) != blob.id {
+            return Err(InputError::Changed(blob.id));
+        }
+        let program = Program { id: blob.id, kind, bytes };
+        programs.put(blob.id, program.clone(), blob.len.max(1));
+        Ok(program)
+    }
+
+    /// The hash of a range of a blob, and where it is.
+    fn range(&self, source: &BlobSource, len: u64, paths: &Paths) -> Result<(BlobId, Content), InputError> {
+        let BlobSource { blob, offset } = *source;
+        if len == 0 {
+            return Ok((BlobId::of(b""), Content::default()));
+        }
+        let path = path_of(blob.id, paths)?;
+        let segment = Segment::File { path: path.to_path_buf(), offset, len };
+        let content = Content { segments: vec![segment] };
+        if is_whole(source, len) {
+            return Ok((blob.id, content));
+        }
+        let known = lock(&self.ranges).get(&(blob.id, offset, len)).copied();
+        let found = match known {
+            Some(found) => found,
+            None => {
+                let found = hash_range(blob.id, path, offset, len)?;
+                lock(&self.ranges).put((blob.id, offset, len), found, 1);
+                found
+            }
+        };
+        Ok((found, content))
+    }
+}
+
+fn path_of(id: BlobId, paths: &Paths) -> Result<&Path, InputError> {
+    let found = paths.iter().find(|(blob, _)| *blob == id);
+    found.map(|(_, path)| &**path).ok_or(InputError::Gone(id))
+}
+
+fn hash_range(id: BlobId, path: &Path, offset: u64, len: u64) -> Result<BlobId, InputError> {
+    let error = |source| InputError::Read { id, source };
+    let mut file = File::open(path).map_err(error)?;
+    file.seek(SeekFrom::Start(offset)).map_err(error)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut piece = vec![0; PIECE_BYTES.min(usize::try_from(len).unwrap_or(PIECE_BYTES))];
+    let mut range = file.take(len);
+    loop {
+        match range.read(&mut piece).map_err(error)? {
+            0 => break,
+            read => hasher.update(&piece[..read]),
+        };
+    }
+    if hasher.count() == len {
+        Ok(BlobId::from_hash(hasher.finalize()))
+    } else {
+        Err(InputError::Changed(id))
+    }
+}
+
+/// What was of use lately, up to a sum of weights. Whatever was of no use for longest goes first.
+#[derive(Debug)]
+struct Recent<K, V> {
+    room: u64,
+    used: u64,
+    clock: u64,
+    known: HashMap<K, (V, u64, u64)>,
+    /// Keys by when they were used; those that were used again since are passed over.
+    order: VecDeque<(u64, K)>,
+}
+
+impl<K: Copy + Eq + std::hash::Hash, V> Recent<K, V> {
+    fn new(room: u64) -> Self {
+        Self { room, used: 0, clock: 0, known: HashMap::new(), order: VecDeque::new() }
+    }
+
+    fn get(&mut self, key: &K) -> Option<&V> {
+        if self.order.len() > 64 + 4 * self.known.len() {
+            let known = &self.known;
+            self.order.retain(|(at, key)| known.get(key).is_some_and(|(_, _, used)| used == at));
+        }
+        self.clock += 1;
+        let (value, _, used) = self.known.get_mut(key)?;
+        *used = self.clock;
+        self.order.push_back((self.clock, *key));
+        Some(value)
+    }
+
+    fn put(&mut self, key: K, value: V, weight: u64) {
+        self.clock += 1;
+        if let Some((_, weight, _)) = self.known.insert(key, (value, weight, self.clock)) {
+            self.used -= weight;
+        }
+        self.used += weight;
+        self.order.push_back((self.clock, key));
+        while self.used > self.room && self.known.len() > 1 {
+            let Some((at, key)) = self.order.pop_front() else { break };
+            if self.known.get(&key).is_some_and(|(_, _, used)| *used == at) {
+                let (_, weight, _) = self.known.remove(&key).expect("it was there a line ago");
+                self.used -= weight;
+            }
+        }
+    }
+}
+
+/// Nothing is left half done in these maps by a panic.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attempt::tests::{lease, range};
+
+    fn attempt(inputs: &[(&[u8], Source)]) -> Attempt {
+        Attempt::new(lease(1, inputs)).expect("nothing is wrong with it")
+    }
+
+    /// Files that hold these blobs.
+    fn kept(folder: &Path, blobs: &[&[u8]]) -> Paths {
+        let keep = |bytes: &&[u8]| {
+            let id = BlobId::of(bytes);
+            let path = folder.join(id.to_string());
+            std::fs::write(&path, bytes).expect("the folder can be written to");
+            (id, path.into())
+        };
+        blobs.iter().map(keep).collect()
+    }
+
+    #[test]
+    fn a_task_is_given_what_its_specification_says() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let paths = kept(folder.path(), &[b"program", b"all of it", b"a part of it"]);
+        let attempt = attempt(&[
+            (b"here", Source::Inline(b"here".to_vec())),
+            (b"all of it", range(b"all of it", 0)),
+            (b"part", range(b"a part of it", 2)),
+            (b"", range(b"a part of it", 3)),
+        ]);
+        let inputs = Inputs::default();
+        let task = inputs.task(&attempt, &paths).expect("all is as it should be");
+        assert_eq!(&*task.program.bytes, b"program");
+        assert_eq!(task.contents[0], Content::bytes(*b"here"));
+        assert!(matches!(&task.contents[2].segments[..], [Segment::File { offset: 2, len: 4, .. }]));
+        assert!(task.contents[3].is_empty());
+
+        // Neither the program nor the range is read again.
+        std::fs::remove_file(folder.path().join(BlobId::of(b"program").to_string())).expect("it is there");
+        std::fs::write(folder.path().join(BlobId::of(b"a part of it").to_string()), b"")
+            .expect("it is there");
+        inputs.task(&attempt, &paths).expect("it is remembered");
+    }
+
+    #[test]
+    fn a_lie_about_an_input_is_found() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let paths = kept(folder.path(), &[b"program", b"a part of it"]);
+        let inputs = Inputs::default();
+        for lie in [Source::Inline(b"trap".to_vec()), range(b"a part of it", 3)] {
+            let error = inputs.task(&attempt(&[(b"part", lie)]), &paths).expect_err("it is a lie");
+            assert!(matches!(error, InputError::Lie { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_blob_that_was_changed_or_went_is_found() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let paths = kept(folder.path(), &[b"program", b"a part of it"]);
+        let part: &[(&[u8], Source)] = &[(b"part", range(b"a part of it", 2))];
+        assert!(matches!(
+            Inputs::default().task(&attempt(part), &paths[..1].to_vec()),
+            Err(InputError::Gone(_))
+        ));
+        std::fs::write(&*paths[1].1, b"a p").expect("it is there");
+        assert!(matches!(Inputs::default().task(&attempt(part), &paths), Err(InputError::Changed(_))));
+        std::fs::write(&*paths[0].1, b"changed").expect("it is there");
+        assert!(matches!(Inputs::default().task(&attempt(&[]), &paths), Err(InputError::Changed(_))));
+    }
+
+    #[test]
+    fn what_was_of_no_use_for_longest_goes_first() {
+        let mut recent = Recent::new(10);
+        for key in 0..3 {
+            recent.put(key, key, 4);
+            assert_eq!(recent.get(&0), Some(&0));
+        }
+        assert_eq!(recent.get(&1), None);
+        assert_eq!(recent.get(&2), Some(&2));
+        recent.put(9, 9, 100);
+        assert_eq!((recent.known.len(), recent.used), (1, 100), "the newest stays, whatever it weighs");
+        for _ in 0..1000 {
+            recent.get(&9);
+        }
+        assert!(recent.order.len() < 100);
+    }
+}

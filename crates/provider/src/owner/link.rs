@@ -1,0 +1,136 @@
+//! The session: dialing, what is heard, and its loss.
+
+use std::time::Instant;
+
+use tidemill_net::{
+    frame::FrameError,
+    wire::{Bounded, Role, ToProvider},
+};
+use tidemill_types::{LeaseId, one_line};
+
+use super::{Done, Owner};
+use crate::{
+    event::{Ending, Event},
+    session::{Link, LinkError, dial, words},
+};
+
+impl Owner {
+    /// Dials in the background.
+    pub(super) fn dial(&mut self) {
+        // What would have been returned is not held any more, which the coordinator learns from the list.
+        self.returns.clear();
+        let mut held: Vec<LeaseId> = self.queue.ids().chain(self.reports.ids()).collect();
+        held.sort_unstable();
+        let credits = self.credits();
+        self.told_credits = credits;
+        let role = Role::Provider { offer: self.setting.offer.clone(), credits, held };
+        let (node, ticket, room) =
+            (self.setting.node.clone(), self.setting.ticket.clone(), self.room.clone());
+        let key = self.setting.key.clone();
+        self.link.dialing = true;
+        self.link.retry = None;
+        self.chores
+            .spawn(async move { Done::Dialed(dial(&node, &key, &ticket, role, room).await.map(Box::new)) });
+    }
+
+    pub(super) fn dialed(
+        &mut self,
+        dialed: Result<Box<Link>, LinkError>,
+        link: &mut Option<Box<Link>>,
+    ) -> Option<Ending> {
+        self.link.dialing = false;
+        match dialed {
+            Ok(new) => {
+                let coordinator = self.setting.ticket.node();
+                tracing::info!(coordinator = %coordinator.short(), "joined");
+                self.say(Event::Joined { coordinator, software: new.software.clone() });
+                self.link.lease = new.lease;
+                self.link.forsaken = None;
+                self.idle.told(None);
+                *link = Some(new);
+                None
+            }
+            Err(error) if error.may_pass() => {
+                self.retry(error.words());
+                None
+            }
+            Err(error) => {
+                let reason = error.words();
+                tracing::error!(reason, "the coordinator will not have this provider");
+                self.say(Event::Refused { reason: reason.clone() });
+                Some(Ending::Refused { reason })
+            }
+        }
+    }
+
+    /// There is no session: it is tried again.
+    fn retry(&mut self, reason: String) {
+        let mut random = [0; 8];
+        // Without randomness all wait equally long, which is no harm.
+        let _ = getrandom::fill(&mut random);
+        let wait = self.backoff.next(u64::from_le_bytes(random));
+        self.link.retry = Some(Instant::now() + wait);
+        tracing::info!(reason, retry_in = ?wait, "not connected");
+        self.say(Event::Lost { reason: reason.clone(), retry_in: wait });
+        self.link.reason = reason;
+    }
+
+    /// The session is over. What runs goes on.
+    pub(super) fn lost(&mut self, link: &mut Option<Box<Link>>, reason: String) {
+        let Some(old) = link.take() else { return };
+        let now = Instant::now();
+        self.backoff.held(now.duration_since(old.since));
+        old.cut(&reason);
+        self.reports.lost(now);
+        self.link.forsaken = now.checked_add(self.link.lease);
+        self.retry(reason);
+    }
+
+    /// The coordinator breaks the rules: it is left, and dialed again later.
+    fn leave(&mut self, link: &mut Option<Box<Link>>, reason: &str) {
+        tracing::warn!(reason, "the coordinator broke the protocol");
+        self.lost(link, format!("the coordinator broke the protocol: {reason}"));
+    }
+
+    pub(super) fn heard(
+        &mut self,
+        heard: Result<Option<ToProvider>, FrameError>,
+        link: &mut Option<Box<Link>>,
+    ) {
+        let message = match heard {
+            Ok(Some(message)) => message,
+            Ok(None) => return self.lost(link, "the coordinator hung up".to_owned()),
+            Err(FrameError::Io(error)) => return self.lost(link, words(&error)),
+            Err(error) => return self.leave(link, &words(&error)),
+        };
+        let now = Instant::now();
+        if let Some(link) = link {
+            link.heard = now;
+        }
+        if let Err(error) = message.check() {
+            return self.leave(link, &error.to_string());
+        }
+        match message {
+            ToProvider::Leases(leases) => {
+                if let Err(reason) = self.take(leases) {
+                    self.leave(link, &reason);
+                }
+            }
+            ToProvider::Settled { sequence } => {
+                for settled in self.reports.settled(sequence) {
+                    self.forget_output(settled.lease, settled.blob);
+                }
+            }
+            ToProvider::Cancel(leases) => {
+                for lease in leases {
+                    self.cancel(lease, now);
+                }
+            }
+            ToProvider::Heartbeat { idle } => self.idle.told(idle.map(|reason| one_line(&reason, 300))),
+            ToProvider::Bye { reason } => {
+                let reason = one_line(&reason, 300);
+                self.lost(link, format!("the coordinator ended the session: {reason}"));
+            }
+        }
+    }
+}

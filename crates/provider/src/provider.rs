@@ -1,0 +1,159 @@
+//! The handle that a program holds.
+
+use std::{io, sync::Arc};
+
+use tidemill_exec::Executor;
+use tidemill_net::{
+    blobs::BlobError,
+    endpoint::{BindError, Node},
+};
+use tidemill_types::{Capacity, NodeId, Offer};
+use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    capacity::{MeasureError, measure},
+    config::{ConfigError, ProviderConfig},
+    event::{Ending, Event},
+    owner::{Orders, Owner, Setting},
+    room::Room,
+    session::node_options,
+};
+
+/// Events that wait for a slow listener; the oldest of more are lost to it.
+const EVENTS_KEPT: usize = 1024;
+
+/// A provider at work. Dropped, it stops at once.
+#[derive(Debug)]
+pub struct Provider {
+    id: NodeId,
+    offer: Offer,
+    events: broadcast::Sender<Event>,
+    drain: CancellationToken,
+    stop: CancellationToken,
+    ending: watch::Receiver<Option<Ending>>,
+}
+
+/// A provider that could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ProviderError {
+    /// A setting cannot be.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The machine could not be measured.
+    #[error("cannot measure how fast this machine is")]
+    Measure(#[from] MeasureError),
+    /// It cannot listen.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The folder for blobs is of no use.
+    #[error("cannot open the folder for blobs")]
+    Blobs(#[from] BlobError),
+    /// The threads that run tasks could not be started.
+    #[error("cannot start {wanted} threads to run tasks on")]
+    Threads {
+        /// How many.
+        wanted: u32,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Provider {
+    /// Measures the machine where that was not done before, listens, and begins to dial in the background. Must be
+    /// called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ProviderError`]. That the coordinator cannot be reached is none: it is dialed again.
+    pub async fn start(config: ProviderConfig, executor: Arc<dyn Executor>) -> Result<Self, ProviderError> {
+        config.check()?;
+        let capacity = match config.capacity {
+            Some(capacity) => capacity,
+            None => measure_aside(executor.clone(), config.slots).await?,
+        };
+        let credits = config.credits();
+        let ProviderConfig {
+            name, ticket, node_key, result_key, bind, slots, memory, disk, directory, ..
+        } = config;
+        let capabilities = executor.capabilities();
+        let offer = Offer {
+            name,
+            slots,
+            memory,
+            disk,
+            kinds: capabilities.kinds,
+            floats: capabilities.floats,
+            hardware_class: capabilities.hardware_class,
+            exec_version: capabilities.exec_version,
+            capacity,
+        };
+        let room = Room::open(&directory.join("blobs"), disk).await?;
+        let node = Node::bind(&node_key, node_options(bind)).await?;
+        let (events, _) = broadcast::channel(EVENTS_KEPT);
+        let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
+        let (ended, ending) = watch::channel(None);
+        let id = node.id();
+        let orders = Orders { drain: drain.clone(), stop: stop.clone() };
+        let idle_report = config.idle_report;
+        let setting =
+            Setting { node, key: Arc::new(result_key), ticket, offer: offer.clone(), credits, idle_report };
+        let owner = Owner::new(setting, room, executor, events.clone(), orders)
+            .map_err(|source| ProviderError::Threads { wanted: slots, source })?;
+        let work = tokio::spawn(owner.run());
+        tokio::spawn(async move {
+            let ending = work.await.unwrap_or(Ending::Broke);
+            ended.send_replace(Some(ending));
+        });
+        Ok(Self { id, offer, events, drain, stop, ending })
+    }
+
+    /// Its name in the network.
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// What it offered at the start.
+    pub fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
+    /// What happens from now on. Who listens too slowly misses the oldest events.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    /// Takes no more leases, gives back those that wait, and ends once all others are reported and settled.
+    pub fn drain(&self) {
+        self.drain.cancel();
+    }
+
+    /// Waits for the end.
+    pub async fn finished(&self) -> Ending {
+        let mut ending = self.ending.clone();
+        match ending.wait_for(Option::is_some).await {
+            Ok(ending) => ending.clone().unwrap_or(Ending::Broke),
+            // Whoever would say it was ended with the runtime.
+            Err(_) => Ending::Broke,
+        }
+    }
+
+    /// Ends at once: running tasks are cancelled, and the coordinator is told. Waits until that is done.
+    pub async fn stop(&self) -> Ending {
+        self.stop.cancel();
+        self.finished().await
+    }
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Measuring blocks, so it is done where it holds nobody up.
+async fn measure_aside(executor: Arc<dyn Executor>, slots: u32) -> Result<Capacity, MeasureError> {
+    match tokio::task::spawn_blocking(move || measure(&*executor, slots)).await {
+        Ok(measured) => measured,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

@@ -1,0 +1,146 @@
+use proptest::{collection::vec, prelude::*};
+use tidemill_types::ByteSize;
+
+use super::*;
+use crate::attempt::tests::lease;
+
+fn attempt(id: u64, mib: u64) -> Arc<Attempt> {
+    let mut lease = lease(id, &[]);
+    lease.spec.limits.memory = ByteSize::mib(mib);
+    Arc::new(Attempt::new(lease).expect("nothing is wrong with it"))
+}
+
+fn queue(starts: usize, mib: u64) -> Queue {
+    Queue::new(Room { starts, memory: mib << 20 })
+}
+
+fn start(queue: &mut Queue) -> Option<u64> {
+    queue.start().map(|attempt| attempt.id.0)
+}
+
+impl Queue {
+    /// What must hold whatever happened.
+    fn sanity_check(&self) {
+        let count =
+            |wanted: fn(&State) -> bool| self.leases.values().filter(|held| wanted(&held.state)).count();
+        let running = count(|state| *state == State::Running);
+        assert_eq!(self.running, running + self.ending.len());
+        assert_eq!(self.storing, count(|state| *state == State::Storing));
+        assert_eq!(self.ready.len(), count(|state| *state == State::Ready));
+        assert!(self.running <= self.room.starts);
+        let memory = |held: &Held| held.attempt.spec.limits.memory.0;
+        let held = self.leases.values().filter(|held| held.state == State::Running).map(memory).sum::<u64>();
+        assert_eq!(self.memory, held + self.ending.values().sum::<u64>());
+        assert!(self.memory <= self.room.memory);
+        assert_eq!(self.bytes, self.leases.values().map(|held| held.attempt.bytes).sum::<usize>());
+        assert_eq!(self.waiting_count(), self.waiting().len());
+    }
+}
+
+#[test]
+fn the_lowest_number_starts_first() {
+    let mut queue = queue(2, 100);
+    for id in [5, 3, 9] {
+        queue.add(attempt(id, 1), 0);
+    }
+    assert_eq!((start(&mut queue), start(&mut queue), start(&mut queue)), (Some(3), Some(5), None));
+    assert!(queue.ran(LeaseId(3)).is_some());
+    assert_eq!(start(&mut queue), Some(9));
+    queue.sanity_check();
+}
+
+#[test]
+fn missing_blobs_hold_nobody_else_up() {
+    let mut queue = queue(9, 100);
+    queue.add(attempt(1, 1), 2);
+    queue.add(attempt(2, 1), 0);
+    assert_eq!((start(&mut queue), start(&mut queue)), (Some(2), None));
+    queue.arrived(LeaseId(1));
+    assert_eq!(start(&mut queue), None);
+    queue.arrived(LeaseId(1));
+    assert_eq!(start(&mut queue), Some(1));
+    queue.sanity_check();
+}
+
+#[test]
+fn a_large_task_is_not_overtaken_for_ever() {
+    let mut queue = queue(9, 10);
+    for (id, mib) in [(1, 4), (2, 8), (3, 4)] {
+        queue.add(attempt(id, mib), 0);
+    }
+    assert_eq!((start(&mut queue), start(&mut queue)), (Some(1), None));
+    queue.ran(LeaseId(1));
+    assert_eq!((start(&mut queue), start(&mut queue)), (Some(2), None));
+    assert!(!queue.fits(&attempt(4, 11)));
+    queue.sanity_check();
+}
+
+#[test]
+fn what_is_dropped_while_it_runs_keeps_its_room_until_it_has_ended() {
+    let mut queue = queue(1, 10);
+    queue.add(attempt(1, 10), 0);
+    queue.add(attempt(2, 10), 0);
+    assert_eq!(start(&mut queue), Some(1));
+    assert!(matches!(queue.drop_lease(LeaseId(1)), Some(Dropped::Running(_))));
+    assert!(queue.holds(LeaseId(1)) && queue.ids().eq([LeaseId(2)]));
+    assert_eq!(start(&mut queue), None);
+    assert!(queue.ran(LeaseId(1)).is_none(), "nobody waits for its result");
+    assert_eq!(start(&mut queue), Some(2));
+    queue.sanity_check();
+}
+
+#[test]
+fn what_has_not_begun_goes_back() {
+    let mut queue = queue(2, 10);
+    queue.add(attempt(1, 1), 0);
+    queue.add(attempt(2, 1), 0);
+    assert_eq!((start(&mut queue), start(&mut queue)), (Some(1), Some(2)));
+    queue.drop_lease(LeaseId(2));
+    queue.not_begun(LeaseId(1));
+    queue.not_begun(LeaseId(2));
+    assert_eq!((queue.running(), queue.waiting()), (0, vec![LeaseId(1)]));
+    queue.sanity_check();
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_the_books_are_right(steps in vec((0u8..7, 0u64..12, 1u64..6), 1..120)) {
+        let mut queue = queue(3, 8);
+        let mut started: Vec<u64> = Vec::new();
+        for (what, id, amount) in steps {
+            match what {
+                0 if !queue.holds(LeaseId(id)) => {
+                    queue.add(attempt(id, amount), (amount % 3) as usize);
+                }
+                1 => queue.arrived(LeaseId(id)),
+                2 => {
+                    let lowest = queue.ready.first().copied();
+                    if let Some(attempt) = queue.start() {
+                        prop_assert_eq!(Some(attempt.id), lowest);
+                        started.push(attempt.id.0);
+                    }
+                }
+                3 => { queue.drop_lease(LeaseId(id)); }
+                4 if !started.is_empty() => {
+                    let id = started.swap_remove(id as usize % started.len());
+                    queue.ran(LeaseId(id));
+                }
+                5 if !started.is_empty() => {
+                    let id = started.swap_remove(id as usize % started.len());
+                    queue.not_begun(LeaseId(id));
+                }
+                _ => { queue.done(LeaseId(id)); }
+            }
+            queue.sanity_check();
+        }
+        // All that may end does, and then nothing is held.
+        for id in started {
+            queue.ran(LeaseId(id));
+        }
+        for id in queue.ids().collect::<Vec<_>>() {
+            queue.drop_lease(id);
+        }
+        queue.sanity_check();
+        prop_assert_eq!((queue.running(), queue.len(), queue.bytes()), (0, 0, 0));
+    }
+}

@@ -1,0 +1,165 @@
+//! The blobs of this machine: inputs that were fetched, and outputs that are kept until they are settled.
+
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tidemill_exec::OutputBody;
+use tidemill_job::BlobRef;
+use tidemill_net::{
+    blobs::{self, BlobError, BlobOptions, Blobs, FetchError, FileMode, Pin},
+    endpoint::Connection,
+};
+use tidemill_types::{BlobId, ByteSize, LeaseId, NodeId};
+
+use crate::run::LargeOutput;
+
+/// How long a coordinator may keep still in the middle of a blob.
+const STALL: Duration = Duration::from_secs(30);
+
+/// Outputs that the coordinator may fetch at once.
+const MOST_STREAMS: usize = 32;
+
+/// The folder of blobs, with the names under which this provider pins what it needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Room {
+    blobs: Blobs,
+    /// The outputs that are kept, each with the number of results that name it. Nothing else is given away.
+    outputs: Arc<Mutex<HashMap<BlobId, usize>>>,
+    inputs: Arc<Inputs>,
+}
+
+/// The pins of the inputs that are here. Each fetch pins under a name of its own, so that a pin that is being taken
+/// off is never one that was just put on.
+#[derive(Debug, Default)]
+struct Inputs {
+    next: AtomicU64,
+    pins: Mutex<HashMap<BlobId, Pin>>,
+}
+
+/// A blob that has arrived.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    pub(crate) path: Arc<Path>,
+    /// How long that took, unless it was here already.
+    pub(crate) took: Option<Duration>,
+}
+
+impl Room {
+    /// Opens the folder. Nothing in it is needed yet: whatever an earlier life held was lost with its leases.
+    ///
+    /// # Errors
+    /// [`BlobError`]
+    pub(crate) async fn open(folder: &Path, budget: ByteSize) -> Result<Self, BlobError> {
+        let blobs = Blobs::open(folder, BlobOptions { budget: budget.0, stall: STALL }).await?;
+        for pin in blobs.pins() {
+            blobs.unpin(&pin).await?;
+        }
+        Ok(Self { blobs, outputs: Arc::default(), inputs: Arc::default() })
+    }
+
+    /// Fetches an input, which stays until [`Self::release`].
+    ///
+    /// # Errors
+    /// [`FetchError`]
+    pub(crate) async fn fetch(&self, connection: &Connection, blob: BlobRef) -> Result<Fetched, FetchError> {
+        let was_here = self.blobs.has(blob.id).is_some();
+        let begun = Instant::now();
+        let wanted = blobs::BlobRef { id: blob.id, len: blob.len };
+        let pin = self.inputs.pin(blob.id);
+        self.blobs.fetch(connection, wanted, &pin, |_| {}).await?;
+        self.inputs.pins().insert(blob.id, pin);
+        let path = self.blobs.path(blob.id).ok_or(BlobError::NotHere(blob.id))?;
+        Ok(Fetched { path: path.into(), took: (!was_here).then(|| begun.elapsed()) })
+    }
+
+    /// Lets inputs go when their room is needed, from the moment that what is returned has been awaited.
+    pub(crate) fn release(&self, inputs: &[BlobId]) -> impl Future<Output = ()> + Send + use<> {
+        let pins: Vec<Pin> = {
+            let mut pins = self.inputs.pins();
+            inputs.iter().filter_map(|id| pins.remove(id)).collect()
+        };
+        let room = self.clone();
+        async move {
+            for pin in &pins {
+                room.unpin(pin).await;
+            }
+        }
+    }
+
+    /// Keeps an output, which stays until [`Self::forget`].
+    ///
+    /// # Errors
+    /// [`BlobError`]; the output is gone then.
+    pub(crate) async fn keep(&self, lease: LeaseId, output: LargeOutput) -> Result<(), BlobError> {
+        let pin = output_pin(lease);
+        match output.body {
+            OutputBody::Bytes(bytes) => self.blobs.import_bytes(bytes, &pin).await.map(|_| ())?,
+            OutputBody::File(path) => {
+                let imported = self.blobs.import_file(&path, FileMode::Copy, &pin).await;
+                // The file was given to this receiver, whatever became of it.
+                let removed = tokio::fs::remove_file(&path).await;
+                if let Err(error) = removed {
+                    tracing::warn!(path = %path.display(), %error, "a spooled output could not be removed");
+                }
+                imported.map(|_| ())?;
+            }
+        }
+        *self.outputs().entry(output.id).or_default() += 1;
+        Ok(())
+    }
+
+    /// Lets an output go.
+    pub(crate) async fn forget(&self, lease: LeaseId, output: BlobId) {
+        {
+            let mut outputs = self.outputs();
+            if let Some(results) = outputs.get_mut(&output) {
+                *results -= 1;
+                if *results == 0 {
+                    outputs.remove(&output);
+                }
+            }
+        }
+        self.unpin(&output_pin(lease)).await;
+    }
+
+    /// Gives the coordinator the outputs that it asks for, until the connection ends.
+    pub(crate) async fn serve(self, connection: Connection, coordinator: NodeId) {
+        let outputs = self.outputs.clone();
+        let allow = move |node: NodeId, blob: BlobId| {
+            node == coordinator && outputs.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&blob)
+        };
+        self.blobs.serve(connection, allow, MOST_STREAMS).await;
+    }
+
+    async fn unpin(&self, pin: &Pin) {
+        if let Err(error) = self.blobs.unpin(pin).await {
+            tracing::warn!(%pin, %error, "a pin could not be taken off");
+        }
+    }
+
+    fn outputs(&self) -> MutexGuard<'_, HashMap<BlobId, usize>> {
+        self.outputs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inputs {
+    fn pin(&self, id: BlobId) -> Pin {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        Pin::new(format!("input/{number}/{id}")).expect("a name of plain letters")
+    }
+
+    fn pins(&self) -> MutexGuard<'_, HashMap<BlobId, Pin>> {
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn output_pin(lease: LeaseId) -> Pin {
+    Pin::new(format!("output/{lease}")).expect("a name of plain letters")
+}

@@ -1,0 +1,250 @@
+//! The threads that run tasks, one for each slot. A task keeps its thread until it has ended.
+
+use std::{
+    collections::VecDeque,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use tidemill_exec::{Executor, Output, OutputBody as Produced, Report};
+use tidemill_net::wire::{LogBody, MAX_INLINE_BYTES, OutputBody, TaskResult};
+use tidemill_types::{
+    BlobId, Claim, ClaimedOutput, Failure, Leaf, LeaseId, NodeId, Outcome, Terms, WorkTerms,
+};
+use tokio::sync::mpsc;
+
+use crate::{
+    attempt::Attempt,
+    inputs::{InputError, Inputs, Paths},
+};
+
+/// Who leases and who runs: the same in all terms of a session.
+#[derive(Clone, Debug)]
+pub(crate) struct Parties {
+    pub(crate) coordinator: NodeId,
+    pub(crate) provider: NodeId,
+    pub(crate) hardware_class: Option<String>,
+}
+
+/// An attempt that may start now.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) attempt: Arc<Attempt>,
+    pub(crate) paths: Paths,
+}
+
+/// What became of one.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) lease: LeaseId,
+    pub(crate) result: Ran,
+}
+
+/// How it went.
+#[derive(Debug)]
+pub(crate) enum Ran {
+    /// It has a result. A large output is not in it, and has to be kept first.
+    Result(Box<TaskResult>, Option<LargeOutput>),
+    /// It never began: what the coordinator says of its inputs is wrong, or they are gone.
+    NoInputs(InputError),
+    /// It was cancelled.
+    Cancelled,
+}
+
+/// An output that does not travel in a message.
+#[derive(Debug)]
+pub(crate) struct LargeOutput {
+    pub(crate) id: BlobId,
+    pub(crate) body: Produced,
+}
+
+/// The threads, and the attempts that wait for one.
+#[derive(Debug)]
+pub(crate) struct Runners {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    woken: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    starts: VecDeque<Start>,
+    closed: bool,
+}
+
+impl Runners {
+    /// Starts the threads. They say through `ended` what became of each attempt, and end when this is dropped and
+    /// what they run has ended.
+    pub(crate) fn new(
+        slots: u32,
+        executor: &Arc<dyn Executor>,
+        parties: &Arc<Parties>,
+        ended: &mpsc::Sender<Ended>,
+    ) -> io::Result<Self> {
+        let runners = Self { shared: Arc::default() };
+        let inputs = Arc::new(Inputs::default());
+        for slot in 0..slots {
+            let runner = Runner {
+                shared: runners.shared.clone(),
+                executor: executor.clone(),
+                parties: parties.clone(),
+                inputs: inputs.clone(),
+                ended: ended.clone(),
+            };
+            thread::Builder::new().name(format!("tidemill task {slot}")).spawn(move || runner.run())?;
+        }
+        Ok(runners)
+    }
+
+    /// Hands an attempt to whichever thread is free first.
+    pub(crate) fn start(&self, start: Start) {
+        self.shared.lock().starts.push_back(start);
+        self.shared.woken.notify_one();
+    }
+
+    /// Takes back the attempts that no thread has begun.
+    pub(crate) fn withdraw(&self) -> Vec<LeaseId> {
+        self.shared.lock().starts.drain(..).map(|start| start.attempt.id).collect()
+    }
+}
+
+impl Drop for Runners {
+    fn drop(&mut self) {
+        let mut waiting = self.shared.lock();
+        waiting.closed = true;
+        waiting.starts.clear();
+        self.shared.woken.notify_all();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next(&self) -> Option<Start> {
+        let mut waiting = self.lock();
+        loop {
+            if let Some(start) = waiting.starts.pop_front() {
+                return Some(start);
+            }
+            if waiting.closed {
+                return None;
+            }
+            waiting = self.woken.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+struct Runner {
+    shared: Arc<Shared>,
+    executor: Arc<dyn Executor>,
+    parties: Arc<Parties>,
+    inputs: Arc<Inputs>,
+    ended: mpsc::Sender<Ended>,
+}
+
+impl Runner {
+    fn run(self) {
+        while let Some(Start { attempt, paths }) = self.shared.next() {
+            let lease = attempt.id;
+            let result =
+                catch_unwind(AssertUnwindSafe(|| self.attempt(&attempt, &paths))).unwrap_or_else(|_| {
+                    tracing::error!(%lease, "running a task panicked");
+                    let reason = "running the task panicked".to_owned();
+                    self.result(&attempt, Report::not_run(Failure::Host { reason }))
+                });
+            // Nobody listens any more once the provider has stopped.
+            if self.ended.blocking_send(Ended { lease, result }).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn attempt(&self, attempt: &Attempt, paths: &Paths) -> Ran {
+        if attempt.cancel.is_cancelled() {
+            return Ran::Cancelled;
+        }
+        match self.inputs.task(attempt, paths) {
+            Ok(task) => self.result(attempt, self.executor.run(&task, &attempt.cancel)),
+            Err(error) => Ran::NoInputs(error),
+        }
+    }
+
+    /// The result of an attempt, made here so that hashing its leaf keeps nobody else waiting.
+    fn result(&self, attempt: &Attempt, report: Report) -> Ran {
+        let Report { outcome, usage, output, log, wall } = report;
+        if outcome == Outcome::Failed(Failure::Cancelled) || attempt.cancel.is_cancelled() {
+            discard(output);
+            return Ran::Cancelled;
+        }
+        let claimed = output.as_ref().map(|output| ClaimedOutput { id: output.id, len: output.len });
+        let claim =
+            Claim { outcome, usage, output: claimed, hardware_class: self.parties.hardware_class.clone() };
+        let terms = Terms {
+            escrow: [0; 32],
+            coordinator: self.parties.coordinator,
+            provider: self.parties.provider,
+            job: attempt.job,
+            task: attempt.task,
+            lease: attempt.id,
+            work: WorkTerms::of(&attempt.spec),
+        };
+        let leaf = match Leaf::of(&terms, &claim) {
+            Ok(leaf) => leaf.hash(),
+            // The executor's mistake, and so this machine's trouble.
+            Err(error) => {
+                discard(output);
+                return self.result(attempt, Report::not_run(Failure::Host { reason: error.to_string() }));
+            }
+        };
+        let (body, large) = match output {
+            None => (None, None),
+            Some(Output { id, body: Produced::Bytes(bytes), .. }) if bytes.len() > MAX_INLINE_BYTES => {
+                (Some(OutputBody::Blob), Some(LargeOutput { id, body: Produced::Bytes(bytes) }))
+            }
+            Some(Output { body: Produced::Bytes(bytes), .. }) => (Some(OutputBody::Inline(bytes)), None),
+            Some(Output { len, body: Produced::File(path), .. }) if len <= MAX_INLINE_BYTES as u64 => {
+                // A worker may spool what would have fitted into a message, where it must travel.
+                let read = std::fs::read(&path);
+                let _ = std::fs::remove_file(&path);
+                match read {
+                    Ok(bytes) => (Some(OutputBody::Inline(bytes)), None),
+                    Err(error) => {
+                        let reason = format!("an output cannot be read back: {error}");
+                        return self.result(attempt, Report::not_run(Failure::Host { reason }));
+                    }
+                }
+            }
+            Some(Output { id, body, .. }) => (Some(OutputBody::Blob), Some(LargeOutput { id, body })),
+        };
+        let result = TaskResult {
+            lease: attempt.id,
+            seal: attempt.seal,
+            leaf,
+            claim,
+            wall_us: micros(wall),
+            output: body,
+            log: LogBody::of(log),
+        };
+        Ran::Result(Box::new(result), large)
+    }
+}
+
+fn micros(wall: Duration) -> u64 {
+    u64::try_from(wall.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Removes what nobody will ask for.
+fn discard(output: Option<Output>) {
+    if let Some(Output { body: Produced::File(path), .. }) = output {
+        let _ = std::fs::remove_file(path);
+    }
+}

@@ -1,0 +1,58 @@
+//! `tidemill cancel`: the end of a job of a network.
+
+use tidemill_net::wire::JobPhase;
+use tidemill_types::one_line;
+
+use crate::{
+    exit::{self, Code, Exit},
+    follow::{self, unless_stopped},
+    interrupt::Signals,
+    network::{self, Join},
+    requester::Requester,
+    runtime,
+    summary::{JobSummary, phase_word},
+};
+
+/// Cancel a job that runs.
+///
+/// What providers have of it is stopped. How it stood, and the logs of its tasks, can be asked for until it is
+/// removed.
+#[derive(clap::Args)]
+#[command(after_help = exit::HELP)]
+pub struct Args {
+    /// The job: its id, the beginning of its id, or its name
+    #[arg(value_name = "JOB")]
+    job: String,
+    #[command(flatten)]
+    join: Join,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let ticket = network::required(args.join.join.as_deref())?;
+    let (before, report) = runtime::block_on(async {
+        let cancelling = async {
+            let mut requester = Requester::connect(ticket).await?;
+            let before = requester.find(&args.job).await?;
+            let report = follow::cancel(&mut requester, before.job).await;
+            requester.close().await;
+            Ok((before, report?))
+        };
+        unless_stopped(&mut Signals::listen()?, cancelling).await
+    })?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&JobSummary::from(&report))?);
+    }
+    let name = one_line(&report.name, 64);
+    if before.phase.is_ended() || report.phase != JobPhase::Cancelled {
+        let message = format!("{name} has ended already: it is {}", phase_word(&report.phase));
+        return Err(Exit::new(Code::Usage, message).into());
+    }
+    if !args.json {
+        println!("{name} is cancelled; {} of {} tasks were done", report.done, report.tasks);
+    }
+    Ok(())
+}

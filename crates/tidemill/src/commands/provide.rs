@@ -1,0 +1,353 @@
+//! `tidemill provide`: this machine, lent to a network.
+
+mod telling;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::Context;
+use tidemill_exec::{Cancel, Capabilities, Executor, Prepared, Program, Report, Task};
+use tidemill_provider::{Ending, Provider, ProviderConfig, ProviderError, measure, memory_available};
+use tidemill_types::{ByteSize, Capacity, Failure, FloatClass, one_line};
+use tokio::{
+    sync::{broadcast::error::RecvError, watch},
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use self::telling::Telling;
+use super::cores;
+use crate::{
+    announce::Announcer,
+    exit::{Code, Exit, WithCode},
+    home::{data_directory, identity, worker_pool},
+    hosting::cannot_listen,
+    interrupt::Signals,
+    listen::Listen,
+    logging,
+    network::{self, Join},
+    node_state::StateDirectory,
+    runtime,
+};
+
+/// Lend this machine's cores to a network: run tasks of others, each in a sandbox, and send back the results.
+///
+/// Ctrl-C takes no more work, finishes what runs and ends; a second one ends at once. When the coordinator cannot be
+/// reached it is dialed again and again.
+#[derive(clap::Args)]
+#[command(after_help = HELP)]
+pub struct Args {
+    #[command(flatten)]
+    join: Join,
+    /// Tasks that run at the same time [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    cpus: Option<u32>,
+    /// Memory for all tasks together [default: three quarters of what is available]
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<ByteSize>,
+    /// Room for programs, inputs and outputs [default: a tenth of what is free, at most 50 GiB]
+    #[arg(long, value_name = "SIZE")]
+    disk: Option<ByteSize>,
+    /// What lists call this machine [default: its host name]
+    #[arg(long)]
+    name: Option<String>,
+    /// Where its state is; each provider has its own [default: `provider` in the directory of this home]
+    #[arg(long, value_name = "DIR")]
+    directory: Option<PathBuf>,
+    #[command(flatten)]
+    listen: Listen,
+    /// Measure how fast this machine is, even if that was done within a day
+    #[arg(long)]
+    measure: bool,
+    /// Print one JSON object a line for each event: offer, joined, working, task, idle, lost, draining, ...
+    #[arg(long)]
+    json: bool,
+    /// For a child of another tidemill: end when standard input does
+    #[arg(long, hide = true)]
+    parent_stdin: bool,
+    /// For a child of another tidemill: sign results with a key of the directory, not that of the home
+    #[arg(long, hide = true)]
+    own_keys: bool,
+    /// For a child of another tidemill: do not measure, but take it that a core burns so much fuel a second
+    #[arg(long, hide = true, value_name = "FUEL")]
+    assume_fuel_rate: Option<u64>,
+}
+
+const HELP: &str = "Examples:
+  tidemill provide --join ticket                 all cores of this machine; `ticket` is a ticket or its file
+  tidemill provide --join ticket --cpus 4 --memory 8GiB --disk 20GiB --name workshop
+
+What it logs to standard error is set by TIDEMILL_LOG (warn, info, tidemill_provider=debug, ...).
+
+Exit codes:
+  0    ended as asked, with all its work reported
+  2    wrong usage, no such network, or the coordinator does not take this provider in
+  4    this machine could not do its part (disk, memory, port, permissions)
+  130  ended at once by a second Ctrl-C; its tasks are given to others";
+
+/// The most room that is taken for blobs without being asked for.
+const MOST_DISK: ByteSize = ByteSize(50 << 30);
+
+/// Of the room that is free, a provider takes one part in so many.
+const PART_OF_DISK: u64 = 10;
+
+/// How long an end may take that is to be at once: long enough to tell the coordinator.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often the line of progress changes.
+const PROGRESS: Duration = Duration::from_secs(1);
+
+/// Who wants the end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Want {
+    /// A person or a service manager, in order.
+    Drain,
+    /// The same, at once.
+    AtOnce,
+    /// The parent is gone.
+    Orphaned,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    logging::start("warn");
+    let parent = args.parent_stdin.then(watch_parent).transpose()?;
+    let ticket = network::required(args.join.join.as_deref())?;
+    let slots = args.cpus.unwrap_or_else(|| u32::try_from(cores()).unwrap_or(u32::MAX));
+    let memory = args.memory.map_or_else(default_memory, Ok)?;
+    let directory = match &args.directory {
+        Some(directory) => directory.clone(),
+        None => data_directory().code(Code::Host)?.join("provider"),
+    };
+    let state = StateDirectory::claim(&directory)?;
+    let result_key = if args.own_keys { state.result_key()? } else { identity()?.result };
+    let address = result_key.address();
+    let disk = match args.disk {
+        Some(disk) => disk,
+        None => state.share_of_disk(PART_OF_DISK)?.min(MOST_DISK),
+    };
+    let spool = fresh_spool(state.path()).code(Code::Host)?;
+    let pool = worker_pool(usize::try_from(slots).unwrap_or(usize::MAX), &spool).code(Code::Host)?;
+    let executor = Arc::new(Metered { executor: pool, fuel: AtomicU64::new(0) });
+
+    let bind = args.listen.choose(None)?;
+    let config = ProviderConfig {
+        name: args.name.clone().unwrap_or_else(host_name),
+        ticket,
+        node_key: state.node_key()?,
+        result_key,
+        bind,
+        slots,
+        memory,
+        disk,
+        directory: state.path().to_owned(),
+        capacity: None,
+        idle_report: ProviderConfig::IDLE_REPORT,
+    };
+    runtime::block_on(async {
+        let mut signals = Signals::listen()?;
+        let begun = async {
+            let capacity = capacity(args, &state, &executor, slots).await?;
+            let config = ProviderConfig { capacity: Some(capacity), ..config };
+            Provider::start(config, executor.clone()).await.map_err(explain)
+        };
+        let provider = tokio::select! {
+            provider = begun => provider?,
+            () = signals.next() => return Err(Exit::new(Code::Interrupted, "stopped before it had joined").into()),
+        };
+        let mut telling = Telling::new(Announcer::with_progress(args.json));
+        telling.offer(&provider, address, state.path());
+        let ending = lend(&provider, &executor, &mut signals, parent, &mut telling).await;
+        telling.finish();
+        ending
+    })
+}
+
+/// Tells what happens, until the end.
+async fn lend(
+    provider: &Provider,
+    executor: &Metered<impl Executor>,
+    signals: &mut Signals,
+    mut parent: Option<watch::Receiver<bool>>,
+    telling: &mut Telling,
+) -> anyhow::Result<()> {
+    let mut events = provider.events();
+    let mut ticks = interval(PROGRESS);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut draining = false;
+    let ending = provider.finished();
+    tokio::pin!(ending);
+    let ending = loop {
+        let want = tokio::select! {
+            biased;
+            () = orphaned(&mut parent) => Want::Orphaned,
+            () = signals.next() => if draining { Want::AtOnce } else { Want::Drain },
+            event = events.recv() => {
+                match event {
+                    Ok(event) => telling.event(&event),
+                    Err(RecvError::Lagged(missed)) => telling.missed(missed),
+                    // The end comes by another way.
+                    Err(RecvError::Closed) => break ending.await,
+                }
+                continue;
+            }
+            _ = ticks.tick() => {
+                telling.progress(executor.fuel.load(Ordering::Relaxed));
+                continue;
+            }
+            ending = &mut ending => break ending,
+        };
+        match want {
+            Want::Drain => {
+                draining = true;
+                telling.asked_to_drain();
+                provider.drain();
+            }
+            Want::AtOnce => {
+                let _ = timeout(STOP_PATIENCE, provider.stop()).await;
+                telling.stopped();
+                return Err(
+                    Exit::new(Code::Interrupted, "ended at once; its tasks are given to others").into()
+                );
+            }
+            Want::Orphaned => {
+                let _ = timeout(STOP_PATIENCE, provider.stop()).await;
+                telling.stopped();
+                return Ok(());
+            }
+        }
+    };
+    // What was said before the end and not yet told.
+    while let Ok(event) = events.try_recv() {
+        telling.event(&event);
+    }
+    match ending {
+        Ending::Drained => Ok(()),
+        Ending::Stopped => {
+            telling.stopped();
+            Ok(())
+        }
+        Ending::Refused { reason } => Err(refused(&reason)),
+        Ending::Broke => Err(Exit::new(Code::Host, "the provider broke, which is a mistake of this program")
+            .hint("please report it, with what TIDEMILL_LOG=debug writes")
+            .into()),
+    }
+}
+
+fn refused(reason: &str) -> anyhow::Error {
+    Exit::new(
+        Code::Usage,
+        format!("the coordinator does not take this provider in: {}", one_line(reason, 500)),
+    )
+    .hint("ask whoever runs the coordinator for its ticket of today, and run the same version of tidemill")
+    .into()
+}
+
+fn explain(error: ProviderError) -> anyhow::Error {
+    match error {
+        ProviderError::Config(error) => Exit::new(Code::Usage, error.to_string()).into(),
+        ProviderError::Bind(error) => cannot_listen(error),
+        error => Exit::new(Code::Host, crate::exit::causes(&error.into())).into(),
+    }
+}
+
+/// How fast this machine is: as it is told, as it was measured within a day, or as it is measured now.
+async fn capacity<E: Executor + 'static>(
+    args: &Args,
+    state: &StateDirectory,
+    executor: &Arc<Metered<E>>,
+    slots: u32,
+) -> anyhow::Result<Capacity> {
+    if let Some(rate) = args.assume_fuel_rate {
+        let all_fuel_per_s = rate.saturating_mul(slots.into());
+        return Ok(Capacity { single_fuel_per_s: rate, all_fuel_per_s, down_bytes_per_s: 0 });
+    }
+    if let Some(kept) = state.measured(slots).filter(|_| !args.measure) {
+        return Ok(kept);
+    }
+    let with = executor.clone();
+    let measured = tokio::task::spawn_blocking(move || measure(&*with, slots)).await;
+    let capacity = measured.context("measuring broke")?.context("cannot measure how fast this machine is");
+    let capacity = capacity.code(Code::Host)?;
+    executor.fuel.store(0, Ordering::Relaxed);
+    state.keep_measured(slots, capacity);
+    Ok(capacity)
+}
+
+/// An executor, and the fuel that all its tasks have burnt.
+struct Metered<E> {
+    executor: E,
+    fuel: AtomicU64,
+}
+
+impl<E: Executor> Executor for Metered<E> {
+    fn capabilities(&self) -> Capabilities {
+        self.executor.capabilities()
+    }
+
+    fn prepare(&self, program: &Program, floats: FloatClass, cancel: &Cancel) -> Result<Prepared, Failure> {
+        self.executor.prepare(program, floats, cancel)
+    }
+
+    fn run(&self, task: &Task, cancel: &Cancel) -> Report {
+        let report = self.executor.run(task, cancel);
+        self.fuel.fetch_add(report.usage.fuel.0, Ordering::Relaxed);
+        report
+    }
+}
+
+fn default_memory() -> anyhow::Result<ByteSize> {
+    let available = memory_available().ok_or_else(|| {
+        Exit::new(Code::Host, "the system does not say how much memory is available")
+            .hint("say how much tasks may have: `--memory 4GiB`")
+    })?;
+    Ok(ByteSize(available.0 / 4 * 3))
+}
+
+/// The directory for large outputs, without those of tasks that nobody waits for any more.
+fn fresh_spool(directory: &Path) -> anyhow::Result<PathBuf> {
+    let spool = directory.join("spool");
+    match fs::remove_dir_all(&spool) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("cannot empty {}", spool.display()));
+        }
+        _ => {}
+    }
+    fs::create_dir(&spool).with_context(|| format!("cannot make {}", spool.display()))?;
+    Ok(spool)
+}
+
+fn host_name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = one_line(name.trim(), 64);
+    if name.is_empty() { "unnamed".to_owned() } else { name }
+}
+
+/// Watches standard input, which a parent holds open and never writes to. Its end, even by a signal that cannot be
+/// caught, is the end of this process: in order where that is quick, and in any case.
+fn watch_parent() -> anyhow::Result<watch::Receiver<bool>> {
+    let (gone, watched) = watch::channel(false);
+    let watching = std::thread::Builder::new().name("parent".to_owned()).spawn(move || {
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        gone.send_replace(true);
+        std::thread::sleep(STOP_PATIENCE * 2);
+        std::process::exit(Code::Host as i32);
+    });
+    watching.context("cannot start a thread").code(Code::Host)?;
+    Ok(watched)
+}
+
+async fn orphaned(parent: &mut Option<watch::Receiver<bool>>) {
+    match parent {
+        Some(parent) => {
+            let _ = parent.wait_for(|gone| *gone).await;
+        }
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,202 @@
+//! What a provider tells its owner.
+
+use std::{
+    collections::VecDeque,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+use tidemill_provider::{Event, Provider};
+use tidemill_types::{Address, Failure, Fuel, Millis, Outcome};
+
+use crate::announce::Announcer;
+
+/// States in which tasks run.
+const WORKING: &str = "working";
+const DRAINING: &str = "draining";
+
+/// The rate of progress is that between so many changes of its line: tasks of seconds would show as none and many.
+const RATE_OVER: usize = 15;
+
+/// Turns events into lines and a line of progress.
+pub struct Telling {
+    announcer: Announcer,
+    state: String,
+    running: u32,
+    waiting: u32,
+    done: u64,
+    failed: u64,
+    /// The fuel burnt when the line of progress was changed lately, and when that was, the oldest first.
+    burnt: VecDeque<(u64, Instant)>,
+}
+
+impl Telling {
+    pub fn new(announcer: Announcer) -> Self {
+        let state = "joining".to_owned();
+        Self { announcer, state, running: 0, waiting: 0, done: 0, failed: 0, burnt: VecDeque::new() }
+    }
+
+    /// What is lent, and by whom.
+    pub fn offer(&mut self, provider: &Provider, address: Address, directory: &Path) {
+        let offer = provider.offer();
+        let capacity = offer.capacity;
+        let event = json!({
+            "event": "offer",
+            "node": provider.id().to_string(),
+            "address": address.to_string(),
+            "name": offer.name,
+            "cpus": offer.slots,
+            "memory_bytes": offer.memory.0,
+            "disk_bytes": offer.disk.0,
+            "single_fuel_per_s": capacity.single_fuel_per_s,
+            "all_fuel_per_s": capacity.all_fuel_per_s,
+            "directory": directory,
+        });
+        let text = format!(
+            "provider {} ({}) lends {} {}, {} of memory, {} of disk\n\
+             it burns {} fuel a second on one core, {} on all; results are for {address}\nits state is in {}",
+            offer.name,
+            provider.id().short(),
+            offer.slots,
+            if offer.slots == 1 { "core" } else { "cores" },
+            offer.memory,
+            offer.disk,
+            Fuel(capacity.single_fuel_per_s),
+            Fuel(capacity.all_fuel_per_s),
+            directory.display(),
+        );
+        self.announcer.tell(&event, &text);
+    }
+
+    /// One event.
+    pub fn event(&mut self, event: &Event) {
+        match event {
+            Event::Joined { coordinator, software } => {
+                self.state = "joined".to_owned();
+                self.announcer.tell(
+                    &json!({ "event": "joined", "coordinator": coordinator.to_string(), "software": software }),
+                    &format!("joined coordinator {} ({software}); Ctrl-C finishes what runs and ends", coordinator.short()),
+                );
+            }
+            Event::Lost { reason, retry_in } => {
+                self.state = "not connected".to_owned();
+                self.announcer.tell(
+                    &json!({ "event": "lost", "reason": reason, "retry_in_ms": millis(*retry_in).0 }),
+                    &format!("no connection: {reason}; dialing again in {}", millis(*retry_in)),
+                );
+            }
+            // People are told by the error that ends the command.
+            Event::Refused { reason } => {
+                self.announcer.note(&json!({ "event": "refused", "reason": reason }))
+            }
+            Event::Idle { reason, since } => {
+                self.running = 0;
+                self.waiting = 0;
+                self.state = format!("idle: {reason}");
+                self.announcer.tell(
+                    &json!({ "event": "idle", "reason": reason, "since_ms": millis(*since).0 }),
+                    &format!("no work for {}: {reason}", millis(*since)),
+                );
+            }
+            Event::Working { running, waiting, done } => {
+                (self.running, self.waiting, self.done) = (*running, *waiting, *done);
+                if self.state != DRAINING {
+                    self.state = WORKING.to_owned();
+                }
+                self.announcer.note(
+                    &json!({ "event": "working", "running": running, "waiting": waiting, "done": done, "failed": self.failed }),
+                );
+            }
+            Event::TaskDone { job, task, outcome, wall, .. } => {
+                self.done += 1;
+                let failure = match outcome {
+                    Outcome::Done => None,
+                    Outcome::Failed(failure) => Some(failure),
+                };
+                self.failed += u64::from(failure.is_some());
+                self.announcer.note(&json!({
+                    "event": "task",
+                    "job": job.to_string(),
+                    "task": task.0,
+                    "outcome": if failure.is_some() { "failed" } else { "done" },
+                    "failure": failure.map(Failure::to_string),
+                    "wall_ms": millis(*wall).0,
+                }));
+            }
+            Event::Returned { leases, reason } => self.announcer.tell(
+                &json!({ "event": "returned", "leases": leases, "reason": reason }),
+                &format!("gave back {} unrun: {reason}", count(*leases, "task")),
+            ),
+            Event::NoRoom { reason, resume_in } => self.announcer.tell(
+                &json!({ "event": "no_room", "reason": reason, "resume_in_ms": millis(*resume_in).0 }),
+                &format!("no room: {reason}; taking work again in {}", millis(*resume_in)),
+            ),
+            Event::Draining { running, unsettled } => {
+                self.state = DRAINING.to_owned();
+                let text = match (running, unsettled) {
+                    (0, 0) => String::new(),
+                    _ => format!(
+                        "before the end: {} to finish, {} to be confirmed",
+                        count(*running as usize, "task"),
+                        count(*unsettled, "result")
+                    ),
+                };
+                self.announcer
+                    .tell(&json!({ "event": "draining", "running": running, "unsettled": unsettled }), &text);
+            }
+            Event::Drained => {
+                self.announcer.tell(&json!({ "event": "drained" }), "ended; all work is reported");
+            }
+        }
+    }
+
+    /// Events came faster than they could be told.
+    pub fn missed(&self, events: u64) {
+        self.announcer.note(&json!({ "event": "missed", "events": events }));
+    }
+
+    /// The person asked for the end.
+    pub fn asked_to_drain(&self) {
+        let text = "taking no more work, finishing what runs; Ctrl-C once more ends it at once";
+        self.announcer.tell(&json!({ "event": "asked_to_drain" }), text);
+    }
+
+    /// It ended with work left.
+    pub fn stopped(&self) {
+        self.announcer.note(&json!({ "event": "stopped" }));
+    }
+
+    /// Changes the line of progress. `fuel` is what was burnt since the start.
+    pub fn progress(&mut self, fuel: u64) {
+        let now = Instant::now();
+        self.burnt.push_back((fuel, now));
+        if self.burnt.len() > RATE_OVER {
+            self.burnt.pop_front();
+        }
+        let (before, at) = self.burnt.front().copied().unwrap_or((fuel, now));
+        let per_s =
+            u128::from(fuel.saturating_sub(before)) * 1000 / now.duration_since(at).as_millis().max(1);
+        let rate = Fuel(u64::try_from(per_s).unwrap_or(u64::MAX));
+        let Self { state, running, waiting, done, .. } = self;
+        self.announcer.progress(match state.as_str() {
+            WORKING | DRAINING => {
+                format!("{state}: {running} running, {waiting} waiting, {done} done, {rate} fuel/s")
+            }
+            _ => format!("{state}; {done} done"),
+        });
+    }
+
+    /// Takes the line of progress away.
+    pub fn finish(&self) {
+        self.announcer.finish();
+    }
+}
+
+fn millis(duration: Duration) -> Millis {
+    Millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}

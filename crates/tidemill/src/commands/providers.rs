@@ -1,0 +1,104 @@
+//! `tidemill providers`: who lends what to a network.
+
+use tidemill_net::wire::ProviderReport;
+use tidemill_types::{Fuel, one_line};
+
+use crate::{
+    exit,
+    follow::unless_stopped,
+    interrupt::Signals,
+    network::{self, Join},
+    requester::Requester,
+    runtime,
+    table::{Table, shorten},
+};
+
+/// List the providers of a network: what they lend, and what they do.
+#[derive(clap::Args)]
+#[command(after_help = exit::HELP)]
+pub struct Args {
+    #[command(flatten)]
+    join: Join,
+    /// Print a JSON array instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let ticket = network::required(args.join.join.as_deref())?;
+    let providers = runtime::block_on(async {
+        let asking = async {
+            let mut requester = Requester::connect(ticket).await?;
+            let providers = requester.providers().await;
+            requester.close().await;
+            providers
+        };
+        unless_stopped(&mut Signals::listen()?, asking).await
+    })?;
+    if args.json {
+        let list: Vec<_> = providers.iter().map(json).collect();
+        println!("{}", serde_json::to_string_pretty(&list)?);
+    } else if providers.is_empty() {
+        println!("no provider has joined; `tidemill provide --join TICKET` lends a machine");
+    } else {
+        print(&providers);
+    }
+    Ok(())
+}
+
+fn print(providers: &[ProviderReport]) {
+    let mut table =
+        Table::new(&["provider ", "name ", "cpus", "memory", "has", "done", "lost", "fuel/s", "state "]);
+    for provider in providers {
+        let offer = &provider.offer;
+        let state = match (provider.connected, &provider.idle) {
+            (false, _) => "gone".to_owned(),
+            (true, Some(_)) => "idle".to_owned(),
+            (true, None) => "busy".to_owned(),
+        };
+        let rate = match provider.observed_fuel_per_s {
+            0 => offer.capacity.single_fuel_per_s,
+            observed => observed,
+        };
+        table.row(vec![
+            provider.node.short(),
+            shorten(&offer.name, 16),
+            offer.slots.to_string(),
+            offer.memory.to_string(),
+            provider.leased.to_string(),
+            provider.accepted.to_string(),
+            provider.lost_attempts.to_string(),
+            Fuel(rate).to_string(),
+            state,
+        ]);
+    }
+    table.print("");
+    for provider in providers.iter().filter(|provider| provider.connected) {
+        if let Some(reason) = &provider.idle {
+            println!("{} is idle: {}", provider.node.short(), one_line(reason, 240));
+        }
+    }
+}
+
+fn json(provider: &ProviderReport) -> serde_json::Value {
+    let offer = &provider.offer;
+    serde_json::json!({
+        "node": provider.node.to_string(),
+        "operator": provider.operator.to_string(),
+        "name": offer.name,
+        "connected": provider.connected,
+        "cpus": offer.slots,
+        "memory_bytes": offer.memory.0,
+        "disk_bytes": offer.disk.0,
+        "floats": offer.floats.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "exec_version": offer.exec_version,
+        "single_fuel_per_s": offer.capacity.single_fuel_per_s,
+        "all_fuel_per_s": offer.capacity.all_fuel_per_s,
+        "observed_fuel_per_s": provider.observed_fuel_per_s,
+        "leased": provider.leased,
+        "accepted": provider.accepted,
+        "lost_attempts": provider.lost_attempts,
+        "idle": provider.idle,
+    })
+}

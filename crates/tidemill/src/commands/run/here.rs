@@ -1,0 +1,181 @@
+//! A run on this machine alone.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use tidemill_exec::{Cancel, Executor};
+use tidemill_job::{JobFile, Node, Plan};
+use tidemill_types::Failure;
+
+use super::{Args, Summary, print_usage, print_written, task_failure, tasks_in_words};
+use crate::{
+    commands::{check_floats, cores, read_program},
+    exit::{Code, Exit, WithCode},
+    here::{self, Config, End, Finished, Job, TaskFailure, Totals},
+    home::{available_memory, worker_pool},
+    interrupt::on_interrupt,
+    jobfile::task_memory,
+    outdir::OutDir,
+    output::{Piece, Placing, Shape},
+    progress::Progress,
+    summary::{OutputSummary, UsageSummary, plural, seconds},
+};
+
+/// Runs a job on this machine's cores.
+pub fn run(args: &Args, file: JobFile, plan: Plan, begun: Instant) -> anyhow::Result<()> {
+    let map_program = read_program(plan.map_program())?;
+    let reduce_program = plan.reduce().map(|reduce| read_program(reduce.program())).transpose()?;
+    let job = Job { file, plan, map_program, reduce_program };
+    let slots = slots(&job, args.parallel);
+    if args.dry_run {
+        return super::describe(&job.file, &job.plan, Some(slots), args.json);
+    }
+    let out = args.claim_out(&job.file)?;
+    let logs = args.logs_directory()?;
+    let interrupted = on_interrupt()?;
+    let deadline = job.file.deadline.map(|deadline| begun + deadline.duration());
+    let config = Config { slots, work: out.work().to_owned(), logs, deadline };
+    let (end, totals) = {
+        let pool = worker_pool(slots, &config.work.join(here::SPOOL)).code(Code::Host)?;
+        match prepare(&job, &pool, &interrupted)? {
+            Some(end) => (end, Totals::default()),
+            None => {
+                let progress = Progress::start(job.file.name.as_str(), job.plan.task_count());
+                let result = here::run(&job, &config, &pool, &interrupted, &progress);
+                progress.finish();
+                result.code(Code::Host)?
+            }
+        }
+    };
+    finish(args.json, &job, &out, &config, end, totals, begun.elapsed())
+}
+
+/// How many tasks run at a time: as asked, as the job allows, and as memory goes.
+fn slots(job: &Job, asked: Option<u16>) -> usize {
+    let wanted = asked.map_or_else(cores, usize::from);
+    let allowed = job.file.resources.parallel.map_or(usize::MAX, |most| most as usize);
+    let each = task_memory(&job.file, &job.plan);
+    let fitting = available_memory()
+        .map_or(usize::MAX, |free| usize::try_from(free / each.0.max(1)).unwrap_or(usize::MAX));
+    if asked.is_none() && fitting < wanted.min(allowed) {
+        eprintln!(
+            "note: {} tasks at a time instead of {}: each may take {each} of memory",
+            fitting.max(1),
+            wanted.min(allowed),
+        );
+        return fitting.max(1);
+    }
+    wanted.min(allowed)
+}
+
+/// Compiles the programs before the first task, so that what is wrong with one is said once. Gives the
+/// end of the run if there is something wrong.
+fn prepare(job: &Job, pool: &dyn Executor, interrupted: &Cancel) -> anyhow::Result<Option<End>> {
+    let floats = job.file.program.floats;
+    let reduce_floats = job.file.reduce.as_ref().map_or(floats, |reduce| reduce.program.floats);
+    let map = (&job.map_program, job.plan.map_program(), floats);
+    let reduce = job.reduce_program.as_ref().zip(job.plan.reduce());
+    let reduce = reduce.map(|(program, reduce)| (program, reduce.program(), reduce_floats));
+    for (program, path, floats) in [Some(map), reduce].into_iter().flatten() {
+        check_floats(pool, floats)?;
+        match pool.prepare(program, floats, interrupted) {
+            Ok(_) => {}
+            Err(Failure::Cancelled) => return Ok(Some(End::Interrupted)),
+            Err(failure) => {
+                let label = path.display().to_string();
+                return Ok(Some(End::Failed(TaskFailure { label, failure, attempts: 1 })));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn finish(
+    json: bool,
+    job: &Job,
+    out: &OutDir,
+    config: &Config,
+    end: End,
+    totals: Totals,
+    wall: Duration,
+) -> anyhow::Result<()> {
+    let mut summary = Summary {
+        job: job.file.name.to_string(),
+        outcome: "done",
+        tasks: job.plan.task_count(),
+        done: totals.done,
+        reused: totals.reused,
+        retries: totals.retries,
+        parallel: config.slots,
+        wall_s: seconds(wall),
+        busy_s: seconds(totals.busy),
+        usage: UsageSummary::from(&totals.usage),
+        output: None,
+        failure: None,
+        network: None,
+    };
+    let kept = format!("{} of {} tasks are done and kept", totals.done, summary.tasks);
+    let error = match end {
+        End::Done(finished) => {
+            let output = place(job, out, &finished)?;
+            // The output has all that the work directory had.
+            if let Err(error) = fs::remove_dir_all(&config.work) {
+                eprintln!("warning: cannot remove {}: {error}", config.work.display());
+            }
+            if !json {
+                print_done(job, &totals, config.slots, wall, &output);
+            }
+            summary.output = Some(output);
+            None
+        }
+        End::Failed(failed) => {
+            summary.outcome = "failed";
+            let (failure, exit) = task_failure(&failed.label, &failed.failure, failed.attempts);
+            summary.failure = Some(failure);
+            Some(exit)
+        }
+        End::Deadline => {
+            summary.outcome = "deadline";
+            let deadline = job.file.deadline.unwrap_or_default();
+            let message = format!("the job's deadline of {deadline} passed; {kept}");
+            Some(Exit::new(Code::Deadline, message).hint("raise `deadline`, or run it again to go on"))
+        }
+        End::Interrupted => {
+            summary.outcome = "interrupted";
+            Some(Exit::new(Code::Interrupted, format!("stopped; {kept}")).hint("run it again to go on"))
+        }
+    };
+    if json {
+        println!("{}", serde_json::to_string_pretty(&summary)?);
+    }
+    error.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Lays out the output: that of the reduce as it is, that of each map task in a directory of its own.
+fn place(job: &Job, out: &OutDir, finished: &[Finished]) -> anyhow::Result<OutputSummary> {
+    let shape = match finished {
+        [Finished { node: Node::Reduce { .. }, .. }] => Shape::Reduced,
+        _ => Shape::Map(job.plan.map_count()),
+    };
+    let mut placing = Placing::begin(out, job.file.name.as_str(), shape)?;
+    for Finished { archive, id, .. } in finished {
+        placing.add(*id, &Piece::File(archive))?;
+    }
+    placing.finish()
+}
+
+fn print_done(job: &Job, totals: &Totals, slots: usize, wall: Duration, output: &OutputSummary) {
+    let map = job.plan.map_count();
+    let tasks = tasks_in_words(map, job.plan.task_count() - map);
+    println!("{}: {tasks} in {:.1} s, {slots} at a time", job.file.name, wall.as_secs_f64());
+    print_usage(&totals.usage, totals.busy);
+    if totals.reused > 0 {
+        println!("  {} taken over from an earlier run", plural(totals.reused, "task"));
+    }
+    if totals.retries > 0 {
+        println!("  {} made again", plural(totals.retries, "attempt"));
+    }
+    print_written(output);
+}

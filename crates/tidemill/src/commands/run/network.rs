@@ -1,0 +1,255 @@
+//! A run in a network: one that is given or configured, or one of this machine's own for as long as it takes.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
+
+use anyhow::Context;
+use tidemill_job::{JobFile, Plan};
+use tidemill_net::{
+    ticket::Ticket,
+    wire::{JobPhase, JobReport},
+};
+use tidemill_types::JobId;
+
+use super::{Args, Summary, print_usage, print_written, tasks_in_words};
+use crate::{
+    contributions,
+    embedded::{self, Embedded},
+    exit::{Code, Exit, WithCode},
+    follow::{OnInterrupt, cancel, follow, unless_stopped},
+    interrupt::Signals,
+    jobfile::task_memory,
+    network::{self, private_directory},
+    outdir::{OutDir, remove_tree},
+    requester::{Requester, Sealed, Submission},
+    runtime,
+    summary::{
+        ContributionSummary, NetworkName, NetworkSummary, OutputSummary, UsageSummary, not_done, phase_word,
+        plural, seconds, task_failure,
+    },
+};
+
+/// The directory within the work directory that a network of this command's own keeps its state in.
+const NETWORK: &str = "network";
+
+/// What a run is about.
+struct Run<'a> {
+    args: &'a Args,
+    file: Arc<JobFile>,
+    plan: Arc<Plan>,
+    out: OutDir,
+    logs: Option<PathBuf>,
+    begun: Instant,
+}
+
+/// What came of it.
+struct Ended {
+    report: JobReport,
+    /// Whether the person stopped it.
+    stopped: bool,
+    output: Option<OutputSummary>,
+    /// Tasks that an earlier run had done.
+    reused: u64,
+    slots: u64,
+    network: NetworkName,
+}
+
+/// Runs a job in a network.
+pub fn run(args: &Args, file: JobFile, plan: Plan, begun: Instant) -> anyhow::Result<()> {
+    let ticket = match args.providers {
+        None => network::ticket(args.join.join.as_deref())?,
+        Some(_) => None,
+    };
+    if args.dry_run {
+        return super::describe(&file, &plan, None, args.json);
+    }
+    let out = args.claim_out(&file)?;
+    let logs = args.logs_directory()?;
+    let run = Run { args, file: Arc::new(file), plan: Arc::new(plan), out, logs, begun };
+    runtime::block_on(run.run(ticket))
+}
+
+impl Run<'_> {
+    async fn run(&self, ticket: Option<Ticket>) -> anyhow::Result<()> {
+        let mut signals = Signals::listen()?;
+        let work = self.out.work();
+        make_work(work)?;
+        let ended = match ticket {
+            Some(ticket) => self.run_in(ticket, false, &mut signals).await,
+            None => {
+                let network = work.join(NETWORK);
+                let providers = self.args.providers.unwrap_or(embedded::PROVIDERS);
+                let memory = task_memory(&self.file, &self.plan);
+                let starting = Embedded::start(&network, providers, memory);
+                let embedded = unless_stopped(&mut signals, starting).await?;
+                let ended = tokio::select! {
+                    ended = self.run_in(embedded.ticket.clone(), true, &mut signals) => ended,
+                    why = embedded.failed() => Err(Exit::new(Code::Host, format!("the network failed: {why}"))
+                        .hint("see to this machine's disk and memory, then run it again to go on")
+                        .into()),
+                };
+                embedded.stop().await;
+                ended
+            }
+        };
+        // What is needed to go on is kept only while there is something to go on with.
+        if let Ok(ended) = &ended {
+            clean_up(work, ended.output.is_some());
+        }
+        self.finish(&ended?)
+    }
+
+    async fn run_in(&self, ticket: Ticket, embedded: bool, signals: &mut Signals) -> anyhow::Result<Ended> {
+        let mut requester = unless_stopped(signals, Requester::connect(ticket)).await?;
+        let ended = self.run_with(&mut requester, embedded, signals).await;
+        requester.close().await;
+        ended
+    }
+
+    async fn run_with(
+        &self,
+        requester: &mut Requester,
+        embedded: bool,
+        signals: &mut Signals,
+    ) -> anyhow::Result<Ended> {
+        let sealed = unless_stopped(signals, requester.seal(&self.file, &self.plan)).await?;
+        let (job, attached) = self.submit(requester, &sealed, signals).await?;
+        let reused = if attached { requester.job(job).await?.done } else { 0 };
+        if attached && !self.args.json {
+            eprintln!("taking up job {}, of which {} are done", job.short(), plural(reused, "task"));
+        }
+        let network = NetworkName { coordinator: requester.coordinator().to_string(), embedded };
+        let (report, stopped) = match follow(requester, job, signals, OnInterrupt::Ask).await? {
+            Some(report) => (report, false),
+            None => (cancel(requester, job).await?, true),
+        };
+        // It may have been done in the very moment.
+        let stopped = stopped && report.phase != JobPhase::Done;
+        let slots = requester.slots().await.unwrap_or(0);
+        if let Some(logs) = &self.logs {
+            requester.write_logs(&report, logs, |task| sealed.spec.node(task)).await?;
+        }
+        let output = match report.phase {
+            JobPhase::Done => {
+                let placing = requester.place_output(&report, &self.out);
+                Some(unless_stopped(signals, placing).await.map_err(|error| kept(&error, job, embedded))?)
+            }
+            _ => None,
+        };
+        Ok(Ended { report, stopped, output, reused, slots, network })
+    }
+
+    /// Submits the job. Stopped meanwhile, it is cancelled, should it have arrived.
+    async fn submit(
+        &self,
+        requester: &mut Requester,
+        sealed: &Sealed,
+        signals: &mut Signals,
+    ) -> anyhow::Result<(JobId, bool)> {
+        let work = self.out.work();
+        let submitted = unless_stopped(signals, requester.submit_or_attach(sealed, work)).await;
+        if let Err(error) = &submitted
+            && error.downcast_ref::<Exit>().is_some_and(|exit| exit.code() == Code::Interrupted)
+            && let Some(job) = Submission::read(work).and_then(|submission| submission.id())
+        {
+            // It may never have arrived.
+            let _ = cancel(requester, job).await;
+            Submission::forget(work);
+        }
+        submitted
+    }
+
+    fn finish(&self, ended: &Ended) -> anyhow::Result<()> {
+        let Ended { report, stopped, output, reused, slots, network } = ended;
+        let busy = report.contributions.iter().map(|contribution| contribution.busy.duration()).sum();
+        let wall = self.begun.elapsed();
+        if self.args.json {
+            let failure = match &report.phase {
+                JobPhase::Failed { label, failure, attempts, .. } => {
+                    Some(task_failure(label, failure, *attempts).0)
+                }
+                _ => None,
+            };
+            let summary = Summary {
+                job: self.file.name.to_string(),
+                outcome: if *stopped { "interrupted" } else { phase_word(&report.phase) },
+                tasks: report.tasks,
+                done: report.done,
+                reused: *reused,
+                retries: report.lost_attempts,
+                parallel: usize::try_from(*slots).unwrap_or(usize::MAX),
+                wall_s: seconds(wall),
+                busy_s: seconds(busy),
+                usage: UsageSummary::from(&report.usage),
+                output: output.clone(),
+                failure,
+                network: Some(NetworkSummary {
+                    job_id: report.job.to_string(),
+                    network: network.clone(),
+                    providers: report.contributions.iter().map(ContributionSummary::from).collect(),
+                }),
+            };
+            println!("{}", serde_json::to_string_pretty(&summary)?);
+        } else if let Some(output) = output {
+            let tasks = tasks_in_words(report.map_tasks, report.tasks - report.map_tasks);
+            println!("{}: {tasks} in {:.1} s", self.file.name, wall.as_secs_f64());
+            print_usage(&report.usage, busy);
+            if *reused > 0 {
+                println!("  {} taken over from an earlier run", plural(*reused, "task"));
+            }
+            if report.lost_attempts > 0 {
+                println!("  {} made again", plural(report.lost_attempts, "attempt"));
+            }
+            contributions::print(&report.contributions, "  ");
+            if !network.embedded {
+                println!("  job {} stays at the coordinator until `tidemill remove {0}`", report.job.short());
+            }
+            print_written(output);
+        }
+        if *stopped {
+            let message = format!("cancelled; {} of {} tasks were done", report.done, report.tasks);
+            return Err(Exit::new(Code::Interrupted, message).into());
+        }
+        not_done(report).map_or(Ok(()), |exit| Err(exit.into()))
+    }
+}
+
+/// Makes the work directory.
+fn make_work(work: &Path) -> anyhow::Result<()> {
+    // A link in its place would have it all written elsewhere.
+    let is_link = fs::symlink_metadata(work).is_ok_and(|metadata| metadata.is_symlink());
+    let made = if is_link {
+        Err(anyhow::anyhow!("{} is a link; remove it", work.display()))
+    } else {
+        private_directory(work).with_context(|| format!("cannot make {}", work.display()))
+    };
+    made.code(Code::Host)
+}
+
+/// Removes what a job that has ended leaves; all of it when its output has its place.
+fn clean_up(work: &Path, all: bool) {
+    Submission::forget(work);
+    let removed = if all { remove_tree(work) } else { remove_tree(&work.join(NETWORK)) };
+    if let Err(error) = removed {
+        eprintln!("warning: cannot remove {}: {error}", work.display());
+    }
+    if !all {
+        // Only if nothing is in it: a run with `--here` keeps finished tasks there.
+        let _ = fs::remove_dir(work);
+    }
+}
+
+/// The error of an output that could not be placed: the job is done all the same.
+fn kept(error: &anyhow::Error, job: JobId, embedded: bool) -> anyhow::Error {
+    let Some(exit) = error.downcast_ref::<Exit>() else { return anyhow::anyhow!("{error:#}") };
+    let hint = if embedded {
+        "the tasks are done and kept; run it again to get the output".to_owned()
+    } else {
+        format!("the job is done and kept: `tidemill fetch {}` gets its output", job.short())
+    };
+    exit.clone().hint(hint).into()
+}

@@ -1,0 +1,200 @@
+//! `tidemill serve`: a coordinator on this machine.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use serde_json::json;
+use tidemill_coordinator::{Coordinator, Pace};
+use tidemill_net::ticket::Ticket;
+use tidemill_types::{ByteSize, Millis};
+
+use crate::{
+    announce::Announcer,
+    exit::{Code, Exit, WithCode},
+    home::{data_directory, identity},
+    hosting,
+    interrupt::Signals,
+    listen::Listen,
+    logging, network,
+    node_state::StateDirectory,
+    runtime,
+};
+
+/// Run a coordinator: it takes jobs, places their tasks on providers, and keeps what came of them.
+///
+/// It prints a ticket. Whoever has the ticket can lend a machine and run jobs, so pass it on with care. Its state is
+/// on disk: started again on the same directory it has the same ticket and goes on with the jobs.
+#[derive(clap::Args)]
+#[command(after_help = HELP)]
+pub struct Args {
+    #[command(flatten)]
+    listen: Listen,
+    /// Room for the inputs and outputs of jobs [default: half of what is free]
+    #[arg(long, value_name = "SIZE")]
+    disk: Option<ByteSize>,
+    /// Where its state is [default: `coordinator` in the directory of this home]
+    #[arg(long, value_name = "DIR")]
+    directory: Option<PathBuf>,
+    /// Write the ticket into this file once others can join, and remove it at the end
+    #[arg(long, value_name = "FILE")]
+    ticket_file: Option<PathBuf>,
+    /// Print one JSON object a line for each event: listening, stopping, stopped
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    pace: PaceArgs,
+}
+
+/// For tests, which cannot wait as long as networks must.
+#[derive(clap::Args)]
+struct PaceArgs {
+    #[arg(long, hide = true)]
+    lease: Option<Millis>,
+    #[arg(long, hide = true)]
+    heartbeat: Option<Millis>,
+    #[arg(long, hide = true)]
+    second_opinion: Option<Millis>,
+    #[arg(long, hide = true)]
+    ban: Option<Millis>,
+}
+
+const HELP: &str = "Examples:
+  tidemill serve                                 on all addresses of this machine
+  tidemill serve --loopback --port 4433          for this machine alone
+  tidemill serve --bind 192.168.1.7 --disk 200GiB
+
+What it logs to standard error is set by TIDEMILL_LOG (warn, info, tidemill_coordinator=debug, ...).
+
+Exit codes:
+  0    ended as asked, by Ctrl-C or the signal to terminate
+  2    wrong usage, or another process works in its directory
+  4    this machine could not do its part (disk, port, permissions)
+  130  a second Ctrl-C ended it at once; nothing that it has confirmed is lost";
+
+impl PaceArgs {
+    fn pace(&self) -> Pace {
+        let usual = Pace::default();
+        Pace {
+            lease: self.lease.unwrap_or(usual.lease),
+            heartbeat: self.heartbeat.unwrap_or(usual.heartbeat),
+            second_opinion: self.second_opinion.unwrap_or(usual.second_opinion),
+            ban: self.ban.unwrap_or(usual.ban),
+            policy: usual.policy,
+        }
+    }
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    logging::start("warn,tidemill=info,tidemill_coordinator=info,tidemill_net=info");
+    let directory = match &args.directory {
+        Some(directory) => directory.clone(),
+        None => data_directory().code(Code::Host)?.join("coordinator"),
+    };
+    let state = StateDirectory::claim(&directory)?;
+    let identity = identity()?;
+    runtime::block_on(async {
+        let mut signals = Signals::listen()?;
+        let pace = args.pace.pace();
+        let coordinator = hosting::start(&state, &identity.result, &args.listen, args.disk, pace).await?;
+        let file = args.ticket_file.as_deref().map(|path| TicketFile::write(path, coordinator.ticket()));
+        let announcer = Announcer::new(args.json);
+        match file.transpose() {
+            Ok(file) => {
+                tell_listening(&announcer, &state, &coordinator, file.as_ref());
+                serve(coordinator, &mut signals, &announcer).await
+            }
+            Err(error) => {
+                coordinator.stop().await;
+                Err(error)
+            }
+        }
+    })
+}
+
+async fn serve(coordinator: Coordinator, signals: &mut Signals, announcer: &Announcer) -> anyhow::Result<()> {
+    let failure = tokio::select! {
+        reason = coordinator.failed() => Some(reason),
+        () = signals.next() => None,
+    };
+    if failure.is_none() {
+        announcer.tell(&json!({ "event": "stopping" }), "stopping; Ctrl-C once more ends it at once");
+    }
+    tokio::select! {
+        () = coordinator.stop() => {}
+        () = signals.next() => return Err(Exit::new(Code::Interrupted, "ended at once").into()),
+    }
+    if let Some(reason) = failure {
+        announcer.note(&json!({ "event": "failed", "reason": reason }));
+        return Err(Exit::new(Code::Host, format!("the coordinator cannot go on: {reason}"))
+            .hint("all that it has confirmed is on disk; start it again on the same directory when the cause is gone")
+            .into());
+    }
+    announcer.tell(&json!({ "event": "stopped" }), "stopped; start it again on the same directory to go on");
+    Ok(())
+}
+
+fn tell_listening(
+    announcer: &Announcer,
+    state: &StateDirectory,
+    coordinator: &Coordinator,
+    file: Option<&TicketFile>,
+) {
+    let ticket = coordinator.ticket();
+    let addresses: Vec<_> = ticket.addresses().iter().map(ToString::to_string).collect();
+    let event = json!({
+        "event": "listening",
+        "node": coordinator.node().to_string(),
+        "addresses": addresses,
+        "ticket": ticket.to_string(),
+        "directory": state.path(),
+    });
+    let join = file.map_or_else(|| ticket.to_string(), |file| file.path().display().to_string());
+    let text = format!(
+        "coordinator {} listens at {}\nits state is in {}\n\nticket (whoever has it can join):\n{ticket}\n\n\
+         lend a machine:  tidemill provide --join {join}\n\
+         run a job:       tidemill run JOB.TOML --join {join}\n\n\
+         Ctrl-C ends it",
+        coordinator.node().short(),
+        addresses.join(", "),
+        state.path().display(),
+    );
+    announcer.tell(&event, &text);
+}
+
+/// A ticket in a file, for as long as others can join with it.
+pub struct TicketFile {
+    path: PathBuf,
+    text: String,
+}
+
+impl TicketFile {
+    /// Writes the file: whole, or not at all.
+    ///
+    /// # Errors
+    /// With [`Code::Host`] when the disk does not take it.
+    pub fn write(path: &Path, ticket: &Ticket) -> anyhow::Result<Self> {
+        let path = std::path::absolute(path).code(Code::Usage)?;
+        network::write(&path, ticket)
+            .with_context(|| format!("cannot write the ticket to {}", path.display()))
+            .code(Code::Host)?;
+        Ok(Self { path, text: ticket.to_string() })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for TicketFile {
+    fn drop(&mut self) {
+        // Another coordinator may have written its own since.
+        if fs::read_to_string(&self.path).is_ok_and(|text| text.trim() == self.text) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! `tidemill status`: how jobs stand.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tidemill_net::wire::{JobPhase, JobReport, TaskPhase, TaskReport};
+use tidemill_types::{Usage, one_line};
+
+use crate::{
+    contributions, exit,
+    follow::{OnInterrupt, follow, unless_stopped},
+    interrupt::Signals,
+    network::{self, Join},
+    requester::{Requester, phase_word as task_word},
+    runtime,
+    summary::{JobSummary, UsageSummary, not_done, phase_word, plural},
+    table::{Table, shorten},
+};
+
+/// Show how the jobs stand that you submitted from here, or one of them.
+#[derive(clap::Args)]
+#[command(after_help = after_help())]
+pub struct Args {
+    /// The job: its id, the beginning of its id, or its name
+    #[arg(value_name = "JOB")]
+    job: Option<String>,
+    #[command(flatten)]
+    join: Join,
+    /// Follow the job to its end with a progress bar; Ctrl-C leaves it running
+    #[arg(long, requires = "job")]
+    watch: bool,
+    /// List the job's tasks
+    #[arg(long, requires = "job")]
+    tasks: bool,
+    /// Print JSON: one object for a job, an array of them for all
+    #[arg(long)]
+    json: bool,
+}
+
+fn after_help() -> String {
+    format!(
+        "Examples:
+  tidemill status                  all jobs, the newest first
+  tidemill status render --watch   until it has ended
+  tidemill status 3f2a --tasks     who does which task
+
+With --watch the exit code says how the job ended.
+
+{}",
+        exit::HELP
+    )
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let ticket = network::required(args.join.join.as_deref())?;
+    runtime::block_on(async {
+        let mut signals = Signals::listen()?;
+        let mut requester = unless_stopped(&mut signals, Requester::connect(ticket)).await?;
+        let shown = show(args, &mut requester, &mut signals).await;
+        requester.close().await;
+        shown
+    })
+}
+
+async fn show(args: &Args, requester: &mut Requester, signals: &mut Signals) -> anyhow::Result<()> {
+    let Some(job) = &args.job else {
+        let jobs = unless_stopped(signals, requester.jobs()).await?;
+        return print_jobs(&jobs, args.json);
+    };
+    let mut report = unless_stopped(signals, requester.find(job)).await?;
+    if args.watch && !report.phase.is_ended() {
+        match follow(requester, report.job, signals, OnInterrupt::Leave).await? {
+            Some(ended) => report = ended,
+            None => report = requester.job(report.job).await?,
+        }
+    }
+    let mut tasks = Vec::new();
+    if args.tasks {
+        let listing = requester.tasks(&report, |task| {
+            tasks.push(task);
+            Ok(())
+        });
+        unless_stopped(signals, listing).await?;
+    }
+    print_job(&report, args.tasks.then_some(tasks.as_slice()), args.json)?;
+    match not_done(&report).filter(|_| args.watch && report.phase.is_ended()) {
+        Some(exit) => Err(exit.into()),
+        None => Ok(()),
+    }
+}
+
+fn print_jobs(jobs: &[JobReport], json: bool) -> anyhow::Result<()> {
+    if json {
+        let jobs: Vec<_> = jobs.iter().map(JobSummary::from).collect();
+        println!("{}", serde_json::to_string_pretty(&jobs)?);
+        return Ok(());
+    }
+    if jobs.is_empty() {
+        println!("no jobs were submitted from here; `tidemill submit JOB.TOML` submits one");
+        return Ok(());
+    }
+    let mut table = Table::new(&["job ", "name ", "state ", "tasks", "lost", "submitted "]);
+    for report in jobs {
+        table.row(vec![
+            report.job.short(),
+            shorten(&report.name, 24),
+            phase_word(&report.phase).to_owned(),
+            format!("{}/{}", report.done, report.tasks),
+            report.lost_attempts.to_string(),
+            ago(report.submitted_ms),
+        ]);
+    }
+    table.print("");
+    Ok(())
+}
+
+fn print_job(report: &JobReport, tasks: Option<&[TaskReport]>, json: bool) -> anyhow::Result<()> {
+    if json {
+        let mut value = serde_json::to_value(JobSummary::from(report))?;
+        if let Some(tasks) = tasks {
+            value["task_list"] = tasks.iter().map(task_json).collect();
+        }
+        println!("{value:#}");
+        return Ok(());
+    }
+    let name = one_line(&report.name, 64);
+    let state = match &report.phase {
+        JobPhase::Failed { label, failure, .. } => one_line(&format!("failed: {label}: {failure}"), 240),
+        phase => phase_word(phase).to_owned(),
+    };
+    println!("{name}: {state}");
+    println!("  job {}, submitted {}", report.job, ago(report.submitted_ms));
+    println!("  {} of {} done, {} running", report.done, plural(report.tasks, "task"), report.leased);
+    let Usage { fuel, read, memory, .. } = &report.usage;
+    println!("  used {fuel} fuel; read {read}; at most {memory} of memory a task");
+    if report.lost_attempts > 0 {
+        println!("  {} came to nothing", plural(report.lost_attempts, "attempt"));
+    }
+    if let Some(stuck) = &report.stuck {
+        println!("  nothing runs: {}", one_line(stuck, 240));
+    }
+    contributions::print(&report.contributions, "  ");
+    if let Some(tasks) = tasks {
+        print_tasks(tasks);
+    }
+    Ok(())
+}
+
+fn print_tasks(tasks: &[TaskReport]) {
+    let mut table = Table::new(&["task", "state ", "provider ", "time", "failed", "what "]);
+    for task in tasks {
+        let (who, time) = match &task.phase {
+            TaskPhase::Waiting => (String::new(), String::new()),
+            TaskPhase::Leased(nodes) => {
+                (nodes.first().map_or_else(String::new, |node| node.short()), String::new())
+            }
+            TaskPhase::Done { node, wall_us, .. } => {
+                (node.short(), format!("{:.1} s", Duration::from_micros(*wall_us).as_secs_f64()))
+            }
+        };
+        table.row(vec![
+            task.task.to_string(),
+            task_word(&task.phase).to_owned(),
+            who,
+            time,
+            task.attempts.len().to_string(),
+            task.label.clone(),
+        ]);
+    }
+    table.print("  ");
+}
+
+fn task_json(task: &TaskReport) -> serde_json::Value {
+    let attempts: Vec<_> = task
+        .attempts
+        .iter()
+        .map(|attempt| {
+            serde_json::json!({
+                "node": attempt.node.to_string(),
+                "at_ms": attempt.at_ms,
+                "message": attempt.failure.to_string(),
+            })
+        })
+        .collect();
+    let mut value = serde_json::json!({
+        "task": task.task.0,
+        "label": task.label,
+        "phase": task_word(&task.phase),
+        "failed_attempts": attempts,
+    });
+    match &task.phase {
+        TaskPhase::Waiting => {}
+        TaskPhase::Leased(nodes) => {
+            value["nodes"] = nodes.iter().map(ToString::to_string).collect();
+        }
+        TaskPhase::Done { node, operator, spec, output, usage, wall_us } => {
+            value["node"] = node.to_string().into();
+            value["operator"] = operator.to_string().into();
+            value["spec"] = spec.to_string().into();
+            value["output"] = serde_json::json!({ "id": output.id.to_string(), "bytes": output.len });
+            value["usage"] = serde_json::json!(UsageSummary::from(usage));
+            value["wall_us"] = (*wall_us).into();
+        }
+    }
+    value
+}
+
+/// `3 min ago`.
+fn ago(unix_ms: u64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = now.saturating_sub(Duration::from_millis(unix_ms)).as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s ago"),
+        120..7200 => format!("{} min ago", seconds / 60),
+        7200..172_800 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} days ago", seconds / 86400),
+    }
+}

@@ -1,0 +1,125 @@
+//! `tidemill up`: a whole network on this machine, until Ctrl-C.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+use tidemill_types::Limits;
+
+use super::serve::TicketFile;
+use crate::{
+    announce::Announcer,
+    embedded::{Embedded, PROVIDERS},
+    exit::{Code, Exit, WithCode},
+    home::data_directory,
+    interrupt::Signals,
+    logging, runtime,
+};
+
+/// Run a whole network on this machine until Ctrl-C: a coordinator and some providers.
+///
+/// It shows how things work, and is where several jobs of one machine share its cores. Its state is kept: `up` again
+/// has the same ticket and goes on with the jobs.
+#[derive(clap::Args)]
+#[command(after_help = HELP)]
+pub struct Args {
+    /// Providers, which share the cores and the memory of this machine
+    #[arg(long, value_name = "N", default_value_t = PROVIDERS, value_parser = clap::value_parser!(u16).range(1..=64))]
+    providers: u16,
+    /// Where its state is [default: `up` in the directory of this home]
+    #[arg(long, value_name = "DIR")]
+    directory: Option<PathBuf>,
+    /// Write the ticket into this file once others can join, and remove it at the end
+    #[arg(long, value_name = "FILE")]
+    ticket_file: Option<PathBuf>,
+    /// Print one JSON object a line for each event: listening, stopping, stopped
+    #[arg(long)]
+    json: bool,
+}
+
+const HELP: &str = "Examples:
+  tidemill up --ticket-file ticket               in one terminal, and in another:
+  tidemill run examples/render/job.toml --join ticket
+  tidemill providers --join ticket
+
+Exit codes:
+  0    ended as asked, by Ctrl-C or the signal to terminate
+  2    wrong usage, or another process works in its directory
+  4    this machine could not do its part (disk, memory, permissions)
+  130  a second Ctrl-C ended it at once; nothing that it has confirmed is lost";
+
+/// Runs the command.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    logging::start("warn");
+    let directory = match &args.directory {
+        Some(directory) => directory.clone(),
+        None => data_directory().code(Code::Host)?.join("up"),
+    };
+    runtime::block_on(async {
+        let mut signals = Signals::listen()?;
+        let embedded = Embedded::start(&directory, args.providers, Limits::default().memory).await?;
+        let file = args.ticket_file.as_deref().map(|path| TicketFile::write(path, &embedded.ticket));
+        let announcer = Announcer::new(args.json);
+        match file.transpose() {
+            Ok(file) => {
+                tell_listening(&announcer, &directory, &embedded, file.as_ref());
+                stay_up(embedded, &mut signals, &announcer).await
+            }
+            Err(error) => {
+                embedded.stop().await;
+                Err(error)
+            }
+        }
+    })
+}
+
+async fn stay_up(embedded: Embedded, signals: &mut Signals, announcer: &Announcer) -> anyhow::Result<()> {
+    let failure = tokio::select! {
+        reason = embedded.failed() => Some(reason),
+        () = signals.next() => None,
+    };
+    if failure.is_none() {
+        announcer.tell(&json!({ "event": "stopping" }), "stopping; Ctrl-C once more ends it at once");
+    }
+    tokio::select! {
+        () = embedded.stop() => {}
+        () = signals.next() => return Err(Exit::new(Code::Interrupted, "ended at once").into()),
+    }
+    if let Some(reason) = failure {
+        announcer.note(&json!({ "event": "failed", "reason": reason }));
+        return Err(Exit::new(Code::Host, format!("the network cannot go on: {reason}"))
+            .hint("all that it has confirmed is on disk; `tidemill up` again goes on when the cause is gone")
+            .into());
+    }
+    announcer.tell(&json!({ "event": "stopped" }), "stopped; `tidemill up` again goes on");
+    Ok(())
+}
+
+fn tell_listening(
+    announcer: &Announcer,
+    directory: &std::path::Path,
+    embedded: &Embedded,
+    file: Option<&TicketFile>,
+) {
+    let ticket = &embedded.ticket;
+    let event = json!({
+        "event": "listening",
+        "node": ticket.node().to_string(),
+        "ticket": ticket.to_string(),
+        "providers": embedded.providers,
+        "directory": directory,
+    });
+    let join = file.map_or_else(|| ticket.to_string(), |file| file.path().display().to_string());
+    let providers = if embedded.providers == 1 {
+        "1 provider".to_owned()
+    } else {
+        format!("{} providers", embedded.providers)
+    };
+    let text = format!(
+        "a coordinator and {providers} on this machine; state and logs are in {}\n\n\
+         ticket:\n{ticket}\n\n\
+         in another terminal:\n  tidemill run JOB.TOML --join {join}\n  tidemill providers --join {join}\n\n\
+         Ctrl-C ends it",
+        directory.display(),
+    );
+    announcer.tell(&event, &text);
+}

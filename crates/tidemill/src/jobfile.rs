@@ -1,0 +1,57 @@
+//! A job file on its way into a command.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use tidemill_job::{JobFile, Plan, expand};
+use tidemill_types::ByteSize;
+
+use crate::{
+    commands::read_file,
+    exit::{Code, Exit, WithCode},
+};
+
+/// The longest job file that is read; a longer one is no job file.
+const MAX_JOB_FILE_BYTES: u64 = 16 << 20;
+
+/// Reads and checks a job file, and finds its inputs.
+///
+/// # Errors
+/// With [`Code::Usage`], all mistakes at once.
+pub fn read(path: &Path) -> anyhow::Result<(JobFile, Plan)> {
+    let (file, directory) = read_file_alone(path)?;
+    let plan = expand(&file, &directory).code(Code::Usage)?;
+    Ok((file, plan))
+}
+
+/// Reads and checks a job file. Gives the directory that its paths are relative to.
+fn read_file_alone(path: &Path) -> anyhow::Result<(JobFile, PathBuf)> {
+    let bytes = read_file(path, MAX_JOB_FILE_BYTES)
+        .map_err(|error| error.context("the job file"))
+        .code(Code::Usage)?;
+    if bytes.starts_with(b"\0asm") {
+        let message = format!("{} is a program, not a job file", path.display());
+        return Err(Exit::new(Code::Usage, message).hint("run one program with `tidemill exec`").into());
+    }
+    let text = String::from_utf8(bytes)
+        .with_context(|| format!("the job file {} is not UTF-8 text", path.display()))
+        .code(Code::Usage)?;
+    let file = JobFile::parse(&text).map_err(|mistakes| {
+        let name = path.display().to_string();
+        let count = mistakes.iter().count() + mistakes.omitted();
+        let (mistake, is) = if count == 1 { ("mistake", "is") } else { ("mistakes", "are") };
+        Exit::new(
+            Code::Usage,
+            format!("there {is} {count} {mistake} in the job file\n\n{}", mistakes.in_file(&name)),
+        )
+        .hint("docs/job-file.md has a complete example of each key")
+    })?;
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    Ok((file, directory.unwrap_or(Path::new(".")).to_owned()))
+}
+
+/// The most memory that one task may take.
+pub fn task_memory(file: &JobFile, plan: &Plan) -> ByteSize {
+    let reduce = plan.reduce().map_or(ByteSize(0), |reduce| reduce.memory());
+    file.resources.memory.max(reduce)
+}

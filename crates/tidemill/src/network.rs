@@ -1,0 +1,131 @@
+//! Which network a command is for: `--join`, else `TIDEMILL_JOIN`, else what `tidemill join` wrote down.
+
+use std::{
+    fs, io,
+    io::Write,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use tidemill_net::ticket::{Ticket, TicketError};
+use tidemill_types::one_line;
+
+use crate::{
+    commands::read_file,
+    exit::{Code, Exit, WithCode},
+    home::data_directory,
+};
+
+/// The environment variable that names a network where `--join` does not.
+pub const VARIABLE: &str = "TIDEMILL_JOIN";
+
+/// The option `--join` of every command that is for a network.
+#[derive(clap::Args)]
+pub struct Join {
+    /// The network: a ticket, or a file that holds one [default: $TIDEMILL_JOIN, else that of `tidemill join`]
+    #[arg(long, value_name = "TICKET")]
+    pub join: Option<String>,
+}
+
+/// The longest file that is read as a ticket; tickets are shorter than a page.
+const MAX_TICKET_FILE_BYTES: u64 = 4 << 10;
+
+/// The ticket of the network that a command is for. `None`: no network is configured.
+///
+/// # Errors
+/// With [`Code::Usage`] when what is there is no ticket.
+pub fn ticket(option: Option<&str>) -> anyhow::Result<Option<Ticket>> {
+    if let Some(text) = option {
+        return parse(text, "--join").map(Some);
+    }
+    match std::env::var(VARIABLE) {
+        Ok(text) if !text.is_empty() => return parse(&text, VARIABLE).map(Some),
+        Err(std::env::VarError::NotUnicode(_)) => {
+            return Err(Exit::new(Code::Usage, format!("{VARIABLE} is not a ticket")).into());
+        }
+        _ => {}
+    }
+    let file = configured()?;
+    if file.exists() { read(&file).map(Some) } else { Ok(None) }
+}
+
+/// The ticket of the network that a command is for, which cannot do without one.
+///
+/// # Errors
+/// With [`Code::Usage`] when there is none.
+pub fn required(option: Option<&str>) -> anyhow::Result<Ticket> {
+    ticket(option)?.ok_or_else(|| {
+        Exit::new(Code::Usage, "no network is given or configured")
+            .hint("give its ticket with `--join`, or once and for all with `tidemill join TICKET`; `tidemill up` starts a network on this machine")
+            .into()
+    })
+}
+
+/// The file with the ticket of the configured network, whether or not it is there.
+///
+/// # Errors
+/// When the environment names no place for it.
+pub fn configured() -> anyhow::Result<PathBuf> {
+    Ok(data_directory().code(Code::Host)?.join("network"))
+}
+
+/// Writes a ticket into a file that its owner alone may read: whole, or not at all.
+///
+/// # Errors
+/// When the disk does not take it.
+pub fn write(file: &Path, ticket: &Ticket) -> io::Result<()> {
+    let mut draft = file.as_os_str().to_owned();
+    draft.push(".part");
+    let _ = fs::remove_file(&draft);
+    let mut written = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    writeln!(written, "{ticket}")?;
+    written.sync_all()?;
+    fs::rename(&draft, file)
+}
+
+/// Makes a directory that its owner alone may enter, if it is not there.
+///
+/// # Errors
+/// When the system does not let it be made.
+pub fn private_directory(path: &Path) -> io::Result<()> {
+    if !path.is_dir() {
+        fs::create_dir_all(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+/// The ticket that a text is, or that is in the file that it names.
+///
+/// # Errors
+/// With [`Code::Usage`], which says that it came from `from`.
+pub fn parse(text: &str, from: &str) -> anyhow::Result<Ticket> {
+    match text.parse::<Ticket>() {
+        Ok(ticket) => Ok(ticket),
+        // What does not even look like a ticket is the path of one.
+        Err(TicketError::NotATicket) if Path::new(text).exists() => read(Path::new(text)),
+        Err(error @ TicketError::NotATicket) => {
+            let text = one_line(text, 80);
+            Err(wrong(error, &format!("{from} {text:?}, which is no file either")))
+        }
+        Err(error) => Err(wrong(error, from)),
+    }
+}
+
+fn read(file: &Path) -> anyhow::Result<Ticket> {
+    let bytes = read_file(file, MAX_TICKET_FILE_BYTES).context("the ticket").code(Code::Usage)?;
+    let text = String::from_utf8(bytes).unwrap_or_default();
+    text.parse().map_err(|error| wrong(error, &file.display().to_string()))
+}
+
+fn wrong(error: TicketError, from: &str) -> anyhow::Error {
+    let hint = match error {
+        TicketError::NotATicket => {
+            "give a ticket, a word that `tidemill serve` and `tidemill up` print, or the path of a file that holds one"
+        }
+        TicketError::Newer => "update tidemill here to the version that made it",
+        TicketError::Damaged | TicketError::Addresses(_) => "copy the whole ticket once more, it is one word",
+    };
+    Exit::new(Code::Usage, format!("{from}: {error}")).hint(hint).into()
+}

@@ -1,0 +1,280 @@
+//! The requester's side of a network: a session with its coordinator, and the blobs that go both ways.
+
+mod outputs;
+mod sealing;
+mod store;
+mod submission;
+
+use std::time::Duration;
+
+use tidemill_net::{
+    blobs::{BLOBS_ALPN, Blobs, Pin},
+    client::{CallError, Client, Replies},
+    endpoint::{Bind, Connection, Node, NodeOptions},
+    opening::OpeningError,
+    session::SessionError,
+    ticket::Ticket,
+    wire::{JobReport, MAX_PAGE, OutputPiece, ProviderReport, Refusal, Reply, Request},
+};
+use tidemill_types::{BlobId, JobId, NodeId, ResultKey, TaskNumber, lines};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use self::store::OwnBlobs;
+pub use self::{
+    outputs::phase_word,
+    sealing::Sealed,
+    submission::{Submission, draw},
+};
+use crate::{
+    exit::{Code, Exit, WithCode, causes},
+    home::identity,
+};
+
+/// A coordinator that was lost is looked for again for so long.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The first pause between two attempts to reach it, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+
+/// Blobs that the coordinator may fetch at a time.
+const BLOB_STREAMS: usize = 16;
+
+/// How long the farewell to a coordinator may take.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// A session with the coordinator of a network.
+pub struct Requester {
+    node: Node,
+    key: ResultKey,
+    ticket: Ticket,
+    client: Client,
+    /// The connection for blobs, once one was needed.
+    blobs_link: Option<Connection>,
+    own: Option<OwnBlobs>,
+}
+
+impl Requester {
+    /// Joins a network as a requester.
+    ///
+    /// # Errors
+    /// With [`Code::Usage`] when the coordinator does not let it in, with [`Code::Host`] when it cannot be reached.
+    pub async fn connect(ticket: Ticket) -> anyhow::Result<Self> {
+        let identity = identity().code(Code::Host)?;
+        let here = ticket.addresses().iter().all(|address| address.ip().is_loopback());
+        let bind = if here { Bind::Loopback { port: 0 } } else { Bind::Everywhere { port: 0 } };
+        let options = NodeOptions { bind, ..NodeOptions::default() };
+        let node = Node::bind(&identity.node, options).await.code(Code::Host)?;
+        let client = Client::connect(&node, &identity.result, &ticket).await;
+        let client = client.map_err(|error| no_session(error, &ticket))?;
+        Ok(Self { node, key: identity.result, ticket, client, blobs_link: None, own: None })
+    }
+
+    /// The coordinator.
+    pub fn coordinator(&self) -> NodeId {
+        self.client.peer()
+    }
+
+    /// Ends the session, and removes what was kept for it alone.
+    pub async fn close(self) {
+        self.client.close();
+        let _ = timeout(FAREWELL, self.node.close()).await;
+    }
+
+    /// Asks for something that is answered once, once more when the connection was lost on the way.
+    ///
+    /// # Errors
+    /// With a code for what the coordinator said, or that it is gone.
+    pub async fn call(&mut self, request: Request) -> anyhow::Result<Reply> {
+        loop {
+            match self.client.call(request.clone()).await {
+                Ok(reply) => return Ok(reply),
+                Err(CallError::Refused(refusal)) => return Err(refused(&refusal)),
+                Err(CallError::Lost) => self.reconnect(PATIENCE).await?,
+            }
+        }
+    }
+
+    /// Asks for something that is answered more than once. `None`: the connection is gone.
+    pub async fn follow(&self, request: Request) -> Option<Replies> {
+        self.client.follow(request).await.ok()
+    }
+
+    /// Looks for the coordinator again, for so long.
+    ///
+    /// # Errors
+    /// With [`Code::Host`] when it does not come back, with [`Code::Usage`] when it does not let it in any more.
+    pub async fn reconnect(&mut self, patience: Duration) -> anyhow::Result<()> {
+        let deadline = Instant::now() + patience;
+        let (mut pause, longest) = PAUSES;
+        self.blobs_link = None;
+        loop {
+            let attempt = Client::connect(&self.node, &self.key, &self.ticket);
+            match timeout_at(deadline, attempt).await {
+                Ok(Ok(client)) => {
+                    self.client = client;
+                    return Ok(());
+                }
+                Ok(Err(error)) if !error.may_pass() || Instant::now() + pause >= deadline => {
+                    return Err(no_session(error, &self.ticket));
+                }
+                Ok(Err(_)) => sleep(pause).await,
+                Err(_) => {
+                    let message =
+                        format!("the coordinator did not come back within {} s", patience.as_secs());
+                    return Err(Exit::new(Code::Host, message).into());
+                }
+            }
+            pause = (pause * 2).min(longest);
+        }
+    }
+
+    /// How a job stands.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn job(&mut self, job: JobId) -> anyhow::Result<JobReport> {
+        match self.call(Request::Job { job }).await? {
+            Reply::Job(report) | Reply::Ended(report) => Ok(report),
+            _ => Err(off_the_protocol()),
+        }
+    }
+
+    /// All jobs that this home submitted, the newest first.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn jobs(&mut self) -> anyhow::Result<Vec<JobReport>> {
+        match self.call(Request::Jobs { limit: MAX_PAGE }).await? {
+            Reply::Jobs(reports) => Ok(reports),
+            _ => Err(off_the_protocol()),
+        }
+    }
+
+    /// The job that a person means: by its id, the beginning of its id, or its name.
+    ///
+    /// # Errors
+    /// With [`Code::Usage`] when it could be none or several.
+    pub async fn find(&mut self, text: &str) -> anyhow::Result<JobReport> {
+        if let Ok(job) = text.to_ascii_lowercase().parse::<JobId>() {
+            return self.job(job).await;
+        }
+        let jobs = self.jobs().await?;
+        let prefix = text.to_ascii_lowercase();
+        let means = |report: &&JobReport| {
+            report.name == text || (!prefix.is_empty() && report.job.to_string().starts_with(&prefix))
+        };
+        let mut found: Vec<_> = jobs.iter().filter(means).cloned().collect();
+        match found.len() {
+            1 => Ok(found.remove(0)),
+            0 => Err(Exit::new(Code::Usage, format!("there is no job {text:?}"))
+                .hint("`tidemill status` lists the jobs that you submitted from here")
+                .into()),
+            count => {
+                let ids: Vec<_> = found.iter().take(8).map(|report| report.job.short()).collect();
+                let message = format!("{count} jobs could be {text:?}: {}", ids.join(", "));
+                Err(Exit::new(Code::Usage, message).hint("give more of the id").into())
+            }
+        }
+    }
+
+    /// How many tasks the providers that are connected can run at a time.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn slots(&mut self) -> anyhow::Result<u64> {
+        let providers = self.providers().await?;
+        let connected = providers.iter().filter(|provider| provider.connected);
+        Ok(connected.map(|provider| u64::from(provider.offer.slots)).sum())
+    }
+
+    /// Who lends what.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn providers(&mut self) -> anyhow::Result<Vec<ProviderReport>> {
+        match self.call(Request::Providers).await? {
+            Reply::Providers(providers) => Ok(providers),
+            _ => Err(off_the_protocol()),
+        }
+    }
+
+    /// The next outputs of a job, from this task on. Empty: there are no more.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn outputs(&mut self, job: JobId, from: TaskNumber) -> anyhow::Result<Vec<OutputPiece>> {
+        match self.call(Request::Outputs { job, from, limit: MAX_PAGE }).await? {
+            Reply::Outputs(pieces) => Ok(pieces),
+            _ => Err(off_the_protocol()),
+        }
+    }
+
+    /// The folder of this process's blobs.
+    async fn blobs(&mut self) -> anyhow::Result<(Blobs, Pin)> {
+        let own = match self.own.take() {
+            Some(own) => own,
+            None => OwnBlobs::open().await?,
+        };
+        let own = self.own.insert(own);
+        Ok((own.blobs.clone(), own.pin.clone()))
+    }
+
+    /// The connection for blobs, over which the coordinator may fetch those of this process.
+    async fn link(&mut self) -> anyhow::Result<Connection> {
+        if let Some(link) = self.blobs_link.as_ref().filter(|link| link.close_reason().is_none()) {
+            return Ok(link.clone());
+        }
+        let (blobs, _) = self.blobs().await?;
+        let link = self.node.connect(&self.ticket, BLOBS_ALPN).await.code(Code::Host)?;
+        let coordinator = self.coordinator();
+        let served = link.clone();
+        tokio::spawn(async move {
+            blobs.serve(served, move |node, _: BlobId| node == coordinator, BLOB_STREAMS).await;
+        });
+        self.blobs_link = Some(link.clone());
+        Ok(link)
+    }
+}
+
+/// The error of a call that the coordinator did not do.
+pub fn refused(refusal: &Refusal) -> anyhow::Error {
+    let message = lines(&refusal.to_string());
+    let exit = match refusal {
+        Refusal::NoSuchJob => Exit::new(Code::Usage, message)
+            .hint("`tidemill status` lists the jobs that you submitted from here; each home has its own"),
+        Refusal::NoSuchTask => Exit::new(Code::Usage, message)
+            .hint("`tidemill status JOB --tasks` lists a job's tasks by number"),
+        Refusal::NotEnded => Exit::new(Code::Usage, message)
+            .hint("wait for it with `tidemill status JOB --watch`, or cancel it"),
+        Refusal::IdTaken => Exit::new(Code::Host, message).hint("run the command again"),
+        Refusal::BadJob { .. } => Exit::new(Code::Usage, message),
+        Refusal::Fetch { .. } => {
+            Exit::new(Code::Host, message).hint("do not change input files meanwhile; try again")
+        }
+        Refusal::Busy { .. } => Exit::new(Code::Host, message)
+            .hint("try again later; `tidemill remove JOB` makes room where disk is short"),
+    };
+    exit.into()
+}
+
+/// The error of an answer to another question.
+pub fn off_the_protocol() -> anyhow::Error {
+    Exit::new(Code::Host, "the coordinator gave an answer to something else: it breaks the protocol").into()
+}
+
+fn no_session(error: SessionError, ticket: &Ticket) -> anyhow::Error {
+    let refused = matches!(&error, SessionError::Opening(OpeningError::Refused { .. }));
+    let may_pass = error.may_pass();
+    let message =
+        format!("the network of {} cannot be joined: {}", ticket.node().short(), causes(&error.into()));
+    let exit = if refused {
+        Exit::new(Code::Usage, message)
+    } else if may_pass {
+        Exit::new(Code::Host, message)
+            .hint("is `tidemill serve` (or `up`) running there, and does a firewall let UDP to it through?")
+    } else {
+        Exit::new(Code::Usage, message)
+            .hint("is this the ticket of a Tidemill network? `tidemill serve` prints it")
+    };
+    exit.into()
+}

@@ -1,0 +1,83 @@
+//! From a plan to a job that can travel: its files become blobs of this process.
+
+use std::{fs, sync::Arc};
+
+use tidemill_job::{JobFile, JobSpec, Plan, SealError, seal};
+use tidemill_net::blobs::{BlobError, Blobs, FileMode, Pin};
+use tidemill_types::{BlobRef, Content, Segment};
+use tokio::runtime::Handle;
+
+use super::Requester;
+use crate::{
+    exit::{Code, Exit, WithCode},
+    progress::Progress,
+};
+
+/// A job that can travel.
+pub struct Sealed {
+    pub spec: JobSpec,
+    pub encoded: Vec<u8>,
+    pub hash: [u8; 32],
+}
+
+impl Requester {
+    /// Makes blobs of a job's programs and inputs. Whole files stay where they are, pieces are copied.
+    ///
+    /// # Errors
+    /// With [`Code::Usage`] when a file cannot be read or the job is too large, with [`Code::Host`] when the disk
+    /// does not take a copy.
+    pub async fn seal(&mut self, file: &Arc<JobFile>, plan: &Arc<Plan>) -> anyhow::Result<Sealed> {
+        let (blobs, pin) = self.blobs().await?;
+        let (file, plan) = (file.clone(), plan.clone());
+        let handle = Handle::current();
+        let sealing = move || {
+            let bar = Progress::bytes("reading inputs", plan.total_input_bytes());
+            let mut read = 0;
+            let mut import = |content: &Content| {
+                let blob = handle.block_on(import(&blobs, content, &pin));
+                read += content.len();
+                bar.update_bytes(read);
+                blob
+            };
+            let sealed = seal(&plan, &file, &mut import);
+            bar.finish();
+            sealed
+        };
+        let spec = tokio::task::spawn_blocking(sealing).await.code(Code::Host)?.map_err(error)?;
+        let encoded = spec.encode();
+        let hash = JobSpec::hash_of(&encoded);
+        Ok(Sealed { spec, encoded, hash })
+    }
+}
+
+async fn import(blobs: &Blobs, content: &Content, pin: &Pin) -> Result<BlobRef, BlobError> {
+    if let [Segment::File { path, offset: 0, len }] = content.segments.as_slice()
+        && fs::metadata(path).is_ok_and(|metadata| metadata.len() == *len)
+    {
+        return blobs.import_file(path, FileMode::Reference, pin).await;
+    }
+    blobs.import_content(content, pin).await
+}
+
+fn error(error: SealError<BlobError>) -> anyhow::Error {
+    let exit = match &error {
+        SealError::Content(BlobError::Source { .. } | BlobError::NotAFile(_)) => {
+            Exit::new(Code::Usage, crate::exit::causes(&error_of(error)))
+        }
+        SealError::Content(BlobError::Changed(_)) | SealError::Length { .. } => {
+            Exit::new(Code::Usage, error.to_string())
+                .hint("do not change input files while a job is submitted")
+        }
+        SealError::Content(_) => Exit::new(Code::Host, crate::exit::causes(&error_of(error))),
+        SealError::Spec(_) => Exit::new(Code::Usage, crate::exit::causes(&error.into())),
+    };
+    exit.into()
+}
+
+/// The cause itself, whose causes are worth reading.
+fn error_of(error: SealError<BlobError>) -> anyhow::Error {
+    match error {
+        SealError::Content(error) => error.into(),
+        other => other.into(),
+    }
+}

@@ -1,0 +1,85 @@
+//! Tables for people: columns under their heads, no wider than a terminal.
+
+use tidemill_types::one_line;
+
+/// The width that every terminal has.
+const WIDTH: usize = 80;
+
+/// A table that is gathered row by row.
+pub struct Table {
+    heads: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table with these heads. Columns whose head ends in a space are words and begin at the left; others are
+    /// numbers and end at the right. The last column gets what is left of the width.
+    pub fn new(heads: &[&'static str]) -> Self {
+        Self { heads: heads.to_vec(), rows: Vec::new() }
+    }
+
+    /// Adds a row, with a cell for each head.
+    pub fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells.iter().map(|cell| one_line(cell, 400)).collect());
+    }
+
+    /// Prints it, each line behind `indent`.
+    pub fn print(&self, indent: &str) {
+        let wide = |cell: &str| cell.chars().count();
+        let widths: Vec<usize> = (0..self.heads.len())
+            .map(|at| {
+                let cells = self.rows.iter().filter_map(|row| row.get(at)).map(|cell| wide(cell));
+                cells.chain([wide(self.heads[at].trim_end())]).max().unwrap_or(0)
+            })
+            .collect();
+        let heads: Vec<String> = self.heads.iter().map(|head| head.trim_end().to_owned()).collect();
+        for row in std::iter::once(&heads).chain(&self.rows) {
+            println!("{}", self.line(indent, row, &widths));
+        }
+    }
+
+    fn line(&self, indent: &str, cells: &[String], widths: &[usize]) -> String {
+        let mut line = indent.to_owned();
+        let last = self.heads.len().saturating_sub(1);
+        for (at, cell) in cells.iter().enumerate() {
+            let gap = if at == 0 { "" } else { "  " };
+            let words = self.heads[at].ends_with(' ');
+            let width = widths[at];
+            match (at == last, words) {
+                (true, true) => {
+                    let left = WIDTH.saturating_sub(line.chars().count() + gap.len()).max(16);
+                    line += gap;
+                    line += &shorten(cell, left);
+                }
+                (_, true) => line += &format!("{gap}{:<width$}", cell),
+                (_, false) => line += &format!("{gap}{:>width$}", cell),
+            }
+        }
+        line.trim_end().to_owned()
+    }
+}
+
+/// A text of at most so many characters; one that is cut says so.
+pub fn shorten(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(most.saturating_sub(1)).collect();
+    format!("{}…", kept.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_stand_under_their_heads() {
+        let mut table = Table::new(&["who ", "tasks", "why "]);
+        table.row(vec!["a".to_owned(), "12".to_owned(), "x".repeat(200)]);
+        let widths = [3, 5, 200];
+        let line = table.line("  ", &table.rows[0], &widths);
+        assert!(line.starts_with("  a       12  xxx") && line.ends_with('…'), "{line}");
+        assert_eq!(line.chars().count(), WIDTH);
+        assert_eq!(shorten("four", 4), "four");
+    }
+}

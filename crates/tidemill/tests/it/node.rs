@@ -1,0 +1,122 @@
+//! A node of a test's own: a run of the binary that tells its events, one JSON object a line.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Seek},
+    process::{Child, ChildStdin, ExitStatus, Stdio},
+    sync::mpsc::{Receiver, sync_channel},
+};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::{
+    processes,
+    support::{LIMIT, Place, wait_for},
+};
+
+/// A node that may be running. Dropping it kills it.
+pub struct Node {
+    child: Child,
+    /// What a child of another tidemill has in its parent's hands.
+    stdin: Option<ChildStdin>,
+    events: Receiver<Value>,
+    stderr: fs::File,
+}
+
+impl Node {
+    /// Starts a node that was told `--json`.
+    pub fn start(place: &Place, args: &[&str]) -> Self {
+        let stderr = tempfile::tempfile().expect("a temporary file");
+        let mut command = place.command(args);
+        command.arg("--json").env_remove("TIDEMILL_JOIN").stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.stderr(Stdio::from(stderr.try_clone().expect("another descriptor")));
+        let mut child = command.spawn().expect("the binary starts");
+        let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        let (sender, events) = sync_channel(1024);
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                let event = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}"));
+                if sender.send(event).is_err() {
+                    return;
+                }
+            }
+        });
+        let stdin = child.stdin.take();
+        Self { child, stdin, events, stderr }
+    }
+
+    /// A coordinator for this host alone, whose ticket is then in the file `ticket`.
+    pub fn serve(place: &Place) -> Self {
+        let args = ["serve", "--loopback", "--directory", "coordinator", "--ticket-file", "ticket"];
+        let mut node = Self::start(place, &args);
+        node.until("listening");
+        node
+    }
+
+    /// A provider of that coordinator with a directory of this name.
+    pub fn provide(place: &Place, name: &str) -> Self {
+        let args =
+            ["provide", "--join", "ticket", "--loopback", "--directory", name, "--name", name, "--own-keys"];
+        Self::start(place, &[&args[..], &["--cpus", "1", "--assume-fuel-rate", "1000000000"]].concat())
+    }
+
+    /// Waits for an event, and passes over those before it.
+    #[track_caller]
+    pub fn until(&mut self, event: &str) -> Value {
+        loop {
+            match self.events.recv_timeout(LIMIT) {
+                Ok(told) if told["event"] == event => return told,
+                Ok(_) => {}
+                Err(error) => panic!("{event:?} did not come: {error}\n{}", self.stderr()),
+            }
+        }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks it to end.
+    pub fn terminate(&self) {
+        processes::signal(self.id(), Signal::TERM);
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(mut self) {
+        self.child.kill().expect("a child of ours");
+        self.child.wait().expect("a child of ours");
+    }
+
+    /// Closes its standard input, as the end of its parent would.
+    pub fn orphan(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Waits for its end.
+    pub fn ended(&mut self) -> ExitStatus {
+        wait_for("the node's end", || self.child.try_wait().expect("a child of ours"))
+    }
+
+    /// Waits for its end, which must have this exit code.
+    #[track_caller]
+    pub fn ends_with(&mut self, code: i32) {
+        let status = self.ended();
+        assert_eq!(status.code(), Some(code), "{status}\n{}", self.stderr());
+    }
+
+    /// What it has written to standard error.
+    pub fn stderr(&mut self) -> String {
+        let mut bytes = Vec::new();
+        self.stderr.rewind().expect("a file");
+        self.stderr.read_to_end(&mut bytes).expect("a file");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
