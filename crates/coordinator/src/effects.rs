@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use tidemill_job::{BlobRef, JobSpec};
 use tidemill_net::{
-    blobs::{BlobError, FetchError, Pin},
+    blobs::{BlobError, Pin},
     wire::{Refusal, Reply, ToProvider},
 };
 use tidemill_types::{BlobId, JobId, LeaseId, TaskId};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
     assemble::{self, Made},
@@ -16,7 +16,7 @@ use crate::{
     failpoint::Failpoint,
     outbox::Outgoing,
     session::{self, answers},
-    shared::Shared,
+    shared::{Shared, Unavailable},
 };
 
 /// Outputs that are fetched at a time.
@@ -27,6 +27,9 @@ const MOST_ASSEMBLIES: usize = 2;
 
 /// How long an output may take to arrive, beside a second for each MiB.
 const FETCH_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long to wait before what found no room on the disk is tried again.
+const ROOM_PAUSE: Duration = Duration::from_secs(1);
 
 /// Carries out effects. It never waits: what takes time is done by tasks of its own, and the core is told.
 pub struct Effects {
@@ -133,16 +136,19 @@ impl Effects {
             let patience = FETCH_PATIENCE + Duration::from_secs(output.len >> 20);
             let fetch = async {
                 let node = node.ok_or_else(|| FetchProblem::Provider("its session is over".to_owned()))?;
-                let connection =
-                    shared.peers.blobs_of(node).await.ok_or_else(|| {
-                        FetchProblem::Provider("it opened no connection for blobs".to_owned())
-                    })?;
-                let here = |error: &dyn std::error::Error| FetchProblem::Here(words(error));
-                let pin = output_pin(job).map_err(|error| here(&error))?;
-                shared.blobs.fetch(&connection, output, &pin, |_| {}).await.map_err(|error| match error {
-                    FetchError::Blob(error) => here(&error),
-                    other => FetchProblem::Provider(words(&other)),
-                })?;
+                let pin = output_pin(job).map_err(|error| FetchProblem::Here(words(&error)))?;
+                loop {
+                    match timeout(patience, shared.borrow(node, output, &pin)).await {
+                        Ok(Ok(())) => break,
+                        // The provider keeps it, and someone may make room.
+                        Ok(Err(Unavailable::Here(error))) if error.is_disk_full() => {
+                            wait_for_room(&error).await;
+                        }
+                        Ok(Err(Unavailable::Here(error))) => return Err(FetchProblem::Here(words(&error))),
+                        Ok(Err(error)) => return Err(FetchProblem::Provider(words(&error))),
+                        Err(_) => return Err(FetchProblem::Provider("it took too long".to_owned())),
+                    }
+                }
                 Failpoint::AfterFetch.pass();
                 let path = shared.blobs.path(output.id);
                 let path = path.ok_or_else(|| FetchProblem::Here("the output is gone again".to_owned()))?;
@@ -155,9 +161,7 @@ impl Effects {
                     .map_err(FetchProblem::NotAnOutput)
             };
             let result = tokio::select! {
-                fetched = tokio::time::timeout(patience, fetch) => {
-                    fetched.unwrap_or_else(|_| Err(FetchProblem::Provider("it took too long".to_owned())))
-                }
+                fetched = fetch => fetched,
                 () = shared.stop.cancelled() => return,
             };
             shared.tell(Event::OutputFetched { session, lease, result }).await;
@@ -178,20 +182,31 @@ impl Effects {
                     Made::Ready(assembled) => Ok(assembled),
                     Made::Pack(content, packed) => {
                         let pin = output_pin(task.job).map_err(|error| words(&error))?;
-                        let pack = shared
-                            .blobs
-                            .import_content(&content, &pin)
-                            .await
-                            .map_err(|error| words(&error))?;
+                        let pack = loop {
+                            match shared.blobs.import_content(&content, &pin).await {
+                                Ok(pack) => break pack,
+                                Err(error) if error.is_disk_full() => wait_for_room(&error).await,
+                                Err(error) => return Err(words(&error)),
+                            }
+                        };
                         assemble::with_pack(packed, pack).map_err(|error| words(&error))
                     }
                 }
             };
-            let result = result.await;
+            let result = tokio::select! {
+                result = result => result,
+                () = shared.stop.cancelled() => return,
+            };
             shared.tell(Event::Assembled { task, result }).await;
         };
         self.shared.tasks.spawn_on(assemble, &self.runtime);
     }
+}
+
+/// Waits a while for someone to make room on this disk.
+async fn wait_for_room(error: &BlobError) {
+    tracing::error!(error = error as &dyn std::error::Error, "no room for a blob; it waits until there is");
+    tokio::time::sleep(ROOM_PAUSE).await;
 }
 
 /// Lets blobs go that no running job needs. They stay until the room is needed for others.
@@ -229,7 +244,7 @@ pub fn output_pin(job: JobId) -> Result<Pin, BlobError> {
 }
 
 /// An error with its causes, in one line.
-fn words(error: &dyn std::error::Error) -> String {
+pub fn words(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

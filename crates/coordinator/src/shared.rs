@@ -10,7 +10,7 @@ use std::{
 };
 
 use tidemill_net::{
-    blobs::Blobs,
+    blobs::{BlobError, BlobRef, Blobs, FetchError, Pin},
     endpoint::{Connection, Node},
     ticket::Pass,
     wire::Welcome,
@@ -46,6 +46,20 @@ pub struct Shared {
     next_session: AtomicU64,
 }
 
+/// Why a blob could not be had from a node.
+#[derive(Debug, thiserror::Error)]
+pub enum Unavailable {
+    /// The node lends nothing.
+    #[error("it opened no connection for blobs")]
+    NotLent,
+    /// The node did not send it.
+    #[error(transparent)]
+    Peer(FetchError),
+    /// This coordinator cannot keep it.
+    #[error(transparent)]
+    Here(BlobError),
+}
+
 /// Who is connected, who lends blobs, and who is kept out.
 #[derive(Debug, Default)]
 pub struct Peers {
@@ -57,13 +71,17 @@ pub struct Peers {
 struct State {
     /// How many sessions each node has.
     sessions: HashMap<NodeId, usize>,
-    blobs: HashMap<NodeId, Connection>,
+    /// The connections over which each node lends blobs: one for each process of it.
+    blobs: HashMap<NodeId, Vec<Connection>>,
     banned: HashMap<NodeId, Instant>,
 }
 
 /// The most nodes that are kept out at a time. Beyond that the list begins anew: nodes cost nothing to make, so
 /// it keeps out mistakes rather than enemies.
 const MOST_BANNED: usize = 4096;
+
+/// Processes of one node that may lend blobs at a time.
+const MOST_LENDING: usize = 8;
 
 /// How long a node that has a session may take to open its connection for blobs.
 const BLOBS_PATIENCE: Duration = Duration::from_secs(10);
@@ -102,6 +120,22 @@ impl Shared {
         SessionId(self.next_session.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// Has a blob of a node here, and pinned: from whichever process of the node has it.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub async fn borrow(&self, node: NodeId, blob: BlobRef, pin: &Pin) -> Result<(), Unavailable> {
+        let mut problem = Unavailable::NotLent;
+        for connection in self.peers.blobs_of(node).await {
+            match self.blobs.fetch(&connection, blob, pin, |_| {}).await {
+                Ok(()) => return Ok(()),
+                Err(FetchError::Blob(error)) => return Err(Unavailable::Here(error)),
+                Err(error) => problem = Unavailable::Peer(error),
+            }
+        }
+        Err(problem)
+    }
+
     /// Tells the core. Waits while it has too much to do; nobody listens any more when the coordinator ends.
     pub async fn tell(&self, event: Event) {
         let _ = self.events.send(event).await;
@@ -131,26 +165,32 @@ impl Peers {
 
     /// A node has opened its connection for blobs.
     pub fn lends(&self, node: NodeId, connection: Connection) {
-        self.lock().blobs.insert(node, connection);
+        let mut state = self.lock();
+        let connections = state.blobs.entry(node).or_default();
+        connections.retain(|connection| connection.close_reason().is_none());
+        // The newest first: it belongs most likely to the session that asks.
+        connections.insert(0, connection);
+        connections.truncate(MOST_LENDING);
+        drop(state);
         self.came.notify_waiters();
     }
 
-    /// The connection over which a node lends blobs; waits a while for it to come.
-    pub async fn blobs_of(&self, node: NodeId) -> Option<Connection> {
+    /// The connections over which a node lends blobs, at least one; waits a while for one to come.
+    pub async fn blobs_of(&self, node: NodeId) -> Vec<Connection> {
         let wait = async {
             loop {
                 let came = self.came.notified();
                 tokio::pin!(came);
                 came.as_mut().enable();
-                let connection = self.lock().blobs.get(&node).cloned();
-                if let Some(connection) = connection.filter(|connection| connection.close_reason().is_none())
-                {
-                    return connection;
+                let mut connections = self.lock().blobs.get(&node).cloned().unwrap_or_default();
+                connections.retain(|connection| connection.close_reason().is_none());
+                if !connections.is_empty() {
+                    return connections;
                 }
                 came.await;
             }
         };
-        tokio::time::timeout(BLOBS_PATIENCE, wait).await.ok()
+        tokio::time::timeout(BLOBS_PATIENCE, wait).await.unwrap_or_default()
     }
 
     /// Keeps a node out for a while.

@@ -28,7 +28,6 @@ const EVENTS_KEPT: usize = 1024;
 pub struct Provider {
     id: NodeId,
     offer: Offer,
-    events: broadcast::Sender<Event>,
     drain: CancellationToken,
     stop: CancellationToken,
     ending: watch::Receiver<Option<Ending>>,
@@ -60,12 +59,16 @@ pub enum ProviderError {
 }
 
 impl Provider {
-    /// Measures the machine where that was not done before, listens, and begins to dial in the background. Must be
-    /// called within a tokio runtime.
+    /// Measures the machine where that was not done before, listens, and begins to dial in the background. With the
+    /// provider come all its events from the first on; who listens too slowly misses the oldest. Must be called
+    /// within a tokio runtime.
     ///
     /// # Errors
     /// [`ProviderError`]. That the coordinator cannot be reached is none: it is dialed again.
-    pub async fn start(config: ProviderConfig, executor: Arc<dyn Executor>) -> Result<Self, ProviderError> {
+    pub async fn start(
+        config: ProviderConfig,
+        executor: Arc<dyn Executor>,
+    ) -> Result<(Self, broadcast::Receiver<Event>), ProviderError> {
         config.check()?;
         let capacity = match config.capacity {
             Some(capacity) => capacity,
@@ -89,7 +92,7 @@ impl Provider {
         };
         let room = Room::open(&directory.join("blobs"), disk).await?;
         let node = Node::bind(&node_key, node_options(bind)).await?;
-        let (events, _) = broadcast::channel(EVENTS_KEPT);
+        let (events, listener) = broadcast::channel(EVENTS_KEPT);
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
         let (ended, ending) = watch::channel(None);
         let id = node.id();
@@ -97,14 +100,14 @@ impl Provider {
         let idle_report = config.idle_report;
         let setting =
             Setting { node, key: Arc::new(result_key), ticket, offer: offer.clone(), credits, idle_report };
-        let owner = Owner::new(setting, room, executor, events.clone(), orders)
+        let owner = Owner::new(setting, room, executor, events, orders)
             .map_err(|source| ProviderError::Threads { wanted: slots, source })?;
         let work = tokio::spawn(owner.run());
         tokio::spawn(async move {
             let ending = work.await.unwrap_or(Ending::Broke);
             ended.send_replace(Some(ending));
         });
-        Ok(Self { id, offer, events, drain, stop, ending })
+        Ok((Self { id, offer, drain, stop, ending }, listener))
     }
 
     /// Its name in the network.
@@ -115,11 +118,6 @@ impl Provider {
     /// What it offered at the start.
     pub fn offer(&self) -> &Offer {
         &self.offer
-    }
-
-    /// What happens from now on. Who listens too slowly misses the oldest events.
-    pub fn events(&self) -> broadcast::Receiver<Event> {
-        self.events.subscribe()
     }
 
     /// Takes no more leases, gives back those that wait, and ends once all others are reported and settled.

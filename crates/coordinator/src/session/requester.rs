@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidemill_job::{BlobRef, JobSpec};
 use tidemill_net::{
-    blobs::{BlobError, FetchError},
+    blobs::BlobError,
     endpoint::RecvStream,
     frame::FrameReader,
     wire::{Answer, Bounded, Call, MAX_CALLS_IN_FLIGHT, Refusal, Reply, Request, SpecBody},
@@ -14,10 +14,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answers;
 use crate::{
+    effects::words,
     event::{Caller, Event, Question, SessionId},
     failpoint::Failpoint,
     outbox::Outgoing,
-    shared::Shared,
+    shared::{Shared, Unavailable},
 };
 
 /// Reads calls until the session ends. As many are worked on at a time as a requester may have in flight; the
@@ -202,12 +203,9 @@ async fn fetch(shared: &Arc<Shared>, caller: Caller, blob: BlobRef) -> Result<()
         }
         None => {}
     }
-    let connection = shared.peers.blobs_of(caller.node).await.ok_or_else(|| Refusal::Fetch {
-        reason: "the requester opened no connection for blobs".to_owned(),
-    })?;
-    shared.blobs.fetch(&connection, blob, &pin, |_| {}).await.map_err(|error| match error {
-        FetchError::Blob(error) => busy(error),
-        other => Refusal::Fetch { reason: other.to_string() },
+    shared.borrow(caller.node, blob, &pin).await.map_err(|error| match error {
+        Unavailable::Here(error) => busy(error),
+        other => Refusal::Fetch { reason: words(&other) },
     })
 }
 

@@ -1,7 +1,9 @@
 //! Between a coordinator and a provider.
 
 use serde::{Deserialize, Serialize};
-use tidemill_types::{BlobSource, Claim, JobId, LeaseId, Millis, Offer, Signature65, TaskNumber, TaskSpec};
+use tidemill_types::{
+    BlobSource, Claim, JobId, LeaseId, Millis, Offer, Outcome, Signature65, TaskNumber, TaskSpec,
+};
 
 use super::{Bounded, MAX_WORDS_BYTES, OutOfBounds, at_most, check_offer};
 
@@ -13,6 +15,9 @@ pub const MAX_INLINE_BYTES: usize = 16 << 10;
 
 /// The inputs of one lease that travel in the message have at most so many bytes together.
 pub const MAX_LEASE_INLINE_BYTES: usize = 256 << 10;
+
+/// The longest failure, encoded: what the sandbox says of one is bounded well below.
+const MAX_FAILURE_BYTES: usize = 32 << 10;
 
 /// The most results of one batch.
 const MAX_RESULTS: usize = 256;
@@ -211,6 +216,10 @@ impl Bounded for ResultBatch {
             at_most("a log in a message", result.log.bytes().len(), MAX_INLINE_BYTES)?;
             let class = result.claim.hardware_class.as_ref().map_or(0, String::len);
             at_most("the name of the hardware class", class, MAX_WORDS_BYTES)?;
+            if let Outcome::Failed(failure) = &result.claim.outcome {
+                let len = postcard::to_stdvec(failure).map_or(usize::MAX, |bytes| bytes.len());
+                at_most("a failure", len, MAX_FAILURE_BYTES)?;
+            }
         }
         Ok(())
     }

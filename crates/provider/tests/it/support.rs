@@ -310,8 +310,8 @@ pub async fn lend_on(
         idle_report: ProviderConfig::IDLE_REPORT,
     };
     change(&mut config);
-    let provider = Provider::start(config, executor).await.expect("loopback and a folder are there");
-    let events = provider.events();
+    let (provider, events) =
+        Provider::start(config, executor).await.expect("loopback and a folder are there");
     Lender { provider, events, _folder: folder }
 }
 

@@ -14,10 +14,13 @@ use std::{
 
 use anyhow::Context;
 use tidemill_exec::{Cancel, Capabilities, Executor, Prepared, Program, Report, Task};
-use tidemill_provider::{Ending, Provider, ProviderConfig, ProviderError, measure, memory_available};
+use tidemill_provider::{Ending, Event, Provider, ProviderConfig, ProviderError, measure, memory_available};
 use tidemill_types::{ByteSize, Capacity, Failure, FloatClass, one_line};
 use tokio::{
-    sync::{broadcast::error::RecvError, watch},
+    sync::{
+        broadcast::{self, error::RecvError},
+        watch,
+    },
     time::{MissedTickBehavior, interval, timeout},
 };
 
@@ -157,13 +160,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             let config = ProviderConfig { capacity: Some(capacity), ..config };
             Provider::start(config, executor.clone()).await.map_err(explain)
         };
-        let provider = tokio::select! {
-            provider = begun => provider?,
+        let (provider, mut events) = tokio::select! {
+            begun = begun => begun?,
             () = signals.next() => return Err(Exit::new(Code::Interrupted, "stopped before it had joined").into()),
         };
         let mut telling = Telling::new(Announcer::with_progress(args.json));
         telling.offer(&provider, address, state.path());
-        let ending = lend(&provider, &executor, &mut signals, parent, &mut telling).await;
+        let ending = lend(&provider, &mut events, &executor, &mut signals, parent, &mut telling).await;
         telling.finish();
         ending
     })
@@ -172,12 +175,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 /// Tells what happens, until the end.
 async fn lend(
     provider: &Provider,
+    events: &mut broadcast::Receiver<Event>,
     executor: &Metered<impl Executor>,
     signals: &mut Signals,
     mut parent: Option<watch::Receiver<bool>>,
     telling: &mut Telling,
 ) -> anyhow::Result<()> {
-    let mut events = provider.events();
     let mut ticks = interval(PROGRESS);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut draining = false;
