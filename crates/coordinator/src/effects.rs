@@ -104,12 +104,9 @@ impl Effects {
         }
     }
 
-    /// A peer that does not read is given up: it costs no one else anything.
     fn put(&self, session: SessionId, message: Outgoing) {
-        let Some(outbox) = self.shared.outboxes.get(session) else { return };
-        if !outbox.put(message) {
-            tracing::warn!(?session, "a peer does not read what it is sent: its session ends");
-            self.shared.outboxes.close(session);
+        if let Some(outbox) = self.shared.outboxes.get(session) {
+            outbox.put(message);
         }
     }
 
@@ -141,7 +138,7 @@ impl Effects {
                     match timeout(patience, shared.borrow(node, output, &pin)).await {
                         Ok(Ok(())) => break,
                         // The provider keeps it, and someone may make room.
-                        Ok(Err(Unavailable::Here(error))) if error.is_disk_full() => {
+                        Ok(Err(Unavailable::Here(error))) if may_find_room(&error) => {
                             wait_for_room(&error).await;
                         }
                         Ok(Err(Unavailable::Here(error))) => return Err(FetchProblem::Here(words(&error))),
@@ -185,7 +182,7 @@ impl Effects {
                         let pack = loop {
                             match shared.blobs.import_content(&content, &pin).await {
                                 Ok(pack) => break pack,
-                                Err(error) if error.is_disk_full() => wait_for_room(&error).await,
+                                Err(error) if may_find_room(&error) => wait_for_room(&error).await,
                                 Err(error) => return Err(words(&error)),
                             }
                         };
@@ -200,6 +197,14 @@ impl Effects {
             shared.tell(Event::Assembled { task, result }).await;
         };
         self.shared.tasks.spawn_on(assemble, &self.runtime);
+    }
+}
+
+/// Whether what found no room may find some later.
+fn may_find_room(error: &BlobError) -> bool {
+    match error {
+        BlobError::OverBudget(over) => over.need <= over.budget,
+        error => error.is_disk_full(),
     }
 }
 

@@ -2,18 +2,25 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
-use tidemill_net::wire::{Answer, JobReport, Reply, ToProvider};
+use tidemill_net::wire::{Answer, JobReport, Reply, Source, ToProvider};
 use tidemill_types::NodeId;
 use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use crate::event::SessionId;
 
 /// Messages that may wait for one peer. What is said to a provider is bounded by its credits, what is said to a
 /// requester by its calls, so that an honest peer never comes near it.
 const MOST_WAITING: usize = 16 << 10;
+
+/// Bytes that may wait for one peer, about: many times what is on its way to one that reads.
+const MOST_BYTES: usize = 64 << 20;
 
 /// Something to send.
 #[derive(Debug)]
@@ -32,6 +39,9 @@ pub struct Outbox {
     node: NodeId,
     messages: mpsc::Sender<Outgoing>,
     progress: Arc<Progress>,
+    bytes: Arc<AtomicUsize>,
+    /// Set when the peer does not read: its session is to end.
+    given_up: CancellationToken,
 }
 
 /// Where they are taken out.
@@ -39,6 +49,7 @@ pub struct Outbox {
 pub struct Outgoings {
     messages: mpsc::Receiver<Outgoing>,
     progress: Arc<Progress>,
+    bytes: Arc<AtomicUsize>,
 }
 
 /// The latest reports for a requester's watches: an older one is of no use, so a newer one takes its place.
@@ -55,17 +66,31 @@ pub struct Outboxes(Mutex<HashMap<SessionId, Outbox>>);
 /// A new outbox for a node's session.
 pub fn outbox(node: NodeId) -> (Outbox, Outgoings) {
     let (sender, receiver) = mpsc::channel(MOST_WAITING);
-    let progress = Arc::new(Progress::default());
+    let (progress, bytes) = (Arc::new(Progress::default()), Arc::new(AtomicUsize::new(0)));
+    let given_up = CancellationToken::new();
     (
-        Outbox { node, messages: sender, progress: progress.clone() },
-        Outgoings { messages: receiver, progress },
+        Outbox { node, messages: sender, progress: progress.clone(), bytes: bytes.clone(), given_up },
+        Outgoings { messages: receiver, progress, bytes },
     )
 }
 
 impl Outbox {
-    /// Puts a message in. Says whether there was room.
-    pub fn put(&self, message: Outgoing) -> bool {
-        !matches!(self.messages.try_send(message), Err(mpsc::error::TrySendError::Full(_)))
+    /// Puts a message in. A peer for which there is no room any more does not read: its session ends, and costs no
+    /// one else anything.
+    pub fn put(&self, message: Outgoing) {
+        // Answers that are reports come by the other way too, and so none of them is counted.
+        let bytes = if message.is_report() { 0 } else { message.bytes() };
+        let waiting = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let full = matches!(self.messages.try_send(message), Err(mpsc::error::TrySendError::Full(_)));
+        if (full || waiting > MOST_BYTES) && !self.given_up.is_cancelled() {
+            tracing::warn!(node = %self.node.short(), "a peer does not read what it is sent: its session ends");
+            self.given_up.cancel();
+        }
+    }
+
+    /// Waits until the peer is given up.
+    pub async fn given_up(&self) {
+        self.given_up.cancelled().await;
     }
 
     /// Puts a report in for a watch, in the place of an earlier one.
@@ -92,14 +117,55 @@ impl Outgoings {
                 {
                     taken.push(message);
                 }
-                return taken;
+                return self.taken(taken);
             }
             tokio::select! {
                 biased;
                 () = self.progress.wake.notified() => {}
-                _ = self.messages.recv_many(&mut taken, most) => return taken,
+                _ = self.messages.recv_many(&mut taken, most) => return self.taken(taken),
             }
         }
+    }
+}
+
+impl Outgoings {
+    fn taken(&self, messages: Vec<Outgoing>) -> Vec<Outgoing> {
+        let counted = messages.iter().filter(|message| !message.is_report());
+        self.bytes.fetch_sub(counted.map(Outgoing::bytes).sum(), Ordering::Relaxed);
+        messages
+    }
+}
+
+impl Outgoing {
+    /// About how many bytes it takes.
+    fn bytes(&self) -> usize {
+        const FIXED: usize = 512;
+        FIXED
+            + match self {
+                Self::ToProvider(ToProvider::Leases(leases)) => {
+                    let inline = |source: &Source| match source {
+                        Source::Inline(bytes) => bytes.len(),
+                        Source::Blob(_) => 64,
+                    };
+                    leases.iter().map(|lease| FIXED + lease.sources.iter().map(inline).sum::<usize>()).sum()
+                }
+                Self::Answer(answer) => match &answer.reply {
+                    Ok(Reply::Outputs(pieces)) => {
+                        pieces.iter().map(|piece| FIXED + piece.inline.as_ref().map_or(0, Vec::len)).sum()
+                    }
+                    Ok(Reply::Log { bytes, .. }) => bytes.len(),
+                    Ok(Reply::Tasks(tasks)) => {
+                        tasks.iter().map(|task| FIXED * (1 + task.attempts.len())).sum()
+                    }
+                    Ok(Reply::Jobs(jobs)) => jobs.len() * FIXED,
+                    _ => 0,
+                },
+                Self::ToProvider(_) | Self::End => 0,
+            }
+    }
+
+    fn is_report(&self) -> bool {
+        matches!(self, Self::Answer(answer) if matches!(answer.reply, Ok(Reply::Job(_))))
     }
 }
 

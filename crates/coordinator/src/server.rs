@@ -15,7 +15,7 @@ use tokio::{
     sync::{mpsc, watch},
     time::MissedTickBehavior,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     clock::Clock,
@@ -54,6 +54,7 @@ pub struct Coordinator {
     core: JoinHandle<()>,
     committer: JoinHandle<()>,
     failure: watch::Receiver<Option<String>>,
+    _stop: DropGuard,
 }
 
 /// Why a coordinator did not start.
@@ -163,7 +164,8 @@ impl Coordinator {
         shared.tasks.spawn(session::accept(shared.clone()));
         let with = shared.clone();
         shared.tasks.spawn(async move { sweep(&with).await });
-        Ok(Self { shared, ticket, core, committer, failure })
+        let stop = shared.stop.clone().drop_guard();
+        Ok(Self { shared, ticket, core, committer, failure, _stop: stop })
     }
 
     /// What others join with.

@@ -9,10 +9,10 @@ use std::{sync::Arc, time::Duration};
 use tidemill_net::{
     blobs::BLOBS_ALPN,
     endpoint::{Connection, Incoming, SendStream, finish, peer},
-    frame::FrameWriter,
+    frame::{FrameError, FrameWriter},
     opening,
     session::Session,
-    wire::{Hello, Role, SESSION_ALPN, ToProvider},
+    wire::{Answer, Hello, Refusal, Role, SESSION_ALPN, ToProvider},
 };
 use tidemill_types::NodeId;
 use tokio::sync::Semaphore;
@@ -39,6 +39,9 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Messages that are written at once.
 const MOST_GATHERED: usize = 256;
+
+/// Bytes that are gathered before they are written.
+const MOST_UNSENT: usize = 1 << 20;
 
 /// Accepts connections until the coordinator ends.
 pub async fn accept(shared: Arc<Shared>) {
@@ -78,6 +81,11 @@ async fn serve(shared: &Arc<Shared>, incoming: Incoming) {
 
 /// Lends blobs to a node that has a session, and lets the coordinator borrow from it.
 async fn blobs(shared: &Arc<Shared>, node: NodeId, connection: Connection) {
+    // A node that has not shown a pass in a session takes up no room here.
+    if !shared.peers.comes(node).await {
+        connection.close(0u32.into(), b"no session");
+        return;
+    }
     shared.peers.lends(node, connection.clone());
     let with = shared.clone();
     let allowed = move |node, _blob| with.peers.is_here(node);
@@ -95,9 +103,20 @@ async fn session(shared: &Arc<Shared>, connection: Connection) {
             return;
         }
     };
-    if let Err(reason) = admit(shared, session.peer, &hello) {
+    let turned_away = match (admit(shared, &hello), shared.peers.banned(session.peer)) {
+        (Err(reason), _) => {
+            let _ = opening::refuse(&mut session.writer, &reason).await;
+            Some(reason)
+        }
+        (Ok(()), Some(left)) => {
+            let reason = format!("it broke the protocol; it may come back in {} s", left.as_secs() + 1);
+            let _ = opening::put_off(&mut session.writer, &reason).await;
+            Some(reason)
+        }
+        (Ok(()), None) => None,
+    };
+    if let Some(reason) = turned_away {
         tracing::info!(reason, "a peer was turned away");
-        let _ = opening::refuse(&mut session.writer, &reason).await;
         end(session.writer, &session.connection).await;
         return;
     }
@@ -107,33 +126,44 @@ async fn session(shared: &Arc<Shared>, connection: Connection) {
     let id = shared.new_session();
     let node = session.peer;
     let (outbox, outgoings) = outbox(node);
-    shared.outboxes.open(id, outbox);
+    shared.outboxes.open(id, outbox.clone());
     shared.peers.joined(node);
     let writer =
         shared.tasks.spawn(write(session.writer, outgoings, session.connection.clone()).in_current_span());
     tracing::debug!(software = %tidemill_types::one_line(&hello.software, 80), "a session begins");
     let operator = hello.binding.address;
-    match hello.role {
-        Role::Provider { offer, credits, held } => {
-            shared.tell(Event::ProviderJoined { session: id, node, operator, offer, credits, held }).await;
-            provider::read(shared, id, node, session.reader).await;
+    let read = async {
+        match hello.role {
+            Role::Provider { offer, credits, held } => {
+                shared
+                    .tell(Event::ProviderJoined { session: id, node, operator, offer, credits, held })
+                    .await;
+                provider::read(shared, id, node, session.reader).await;
+            }
+            Role::Requester => requester::read(shared, id, node, session.reader).await,
         }
-        Role::Requester => requester::read(shared, id, node, session.reader).await,
-    }
+    };
+    let reads = tokio::select! {
+        () = read => true,
+        () = outbox.given_up() => false,
+    };
     shared.tell(Event::SessionEnded { session: id }).await;
     shared.outboxes.close(id);
+    drop(outbox);
     shared.peers.left(node);
+    // What has been said is to arrive, unless nobody listens; closing the connection would drop it.
+    let patience = if reads { 2 * FAREWELL } else { Duration::ZERO };
+    let abort = writer.abort_handle();
+    if tokio::time::timeout(patience, writer).await.is_err() {
+        abort.abort();
+    }
     session.connection.close(0u32.into(), b"the session is over");
-    let _ = writer.await;
 }
 
 /// Whether a dialer may come in; why not otherwise.
-fn admit(shared: &Shared, node: NodeId, hello: &Hello) -> Result<(), String> {
+fn admit(shared: &Shared, hello: &Hello) -> Result<(), String> {
     if !shared.pass.matches(&hello.pass) {
         return Err("the ticket's pass is not this network's: ask for a new ticket".to_owned());
-    }
-    if let Some(left) = shared.peers.banned(node) {
-        return Err(format!("it broke the protocol; it may come back in {} s", left.as_secs() + 1));
     }
     let Role::Provider { offer, .. } = &hello.role else { return Ok(()) };
     if offer.exec_version != tidemill_types::EXEC_VERSION {
@@ -157,9 +187,15 @@ async fn write(mut writer: FrameWriter<SendStream>, mut outgoings: Outgoings, co
         for message in messages {
             let pushed = match message {
                 Outgoing::ToProvider(message) => writer.push(&message),
-                Outgoing::Answer(answer) => writer.push(&answer),
+                Outgoing::Answer(answer) => match writer.push(&answer) {
+                    Err(FrameError::Oversized { .. }) => writer.push(&too_long(answer.id)),
+                    pushed => pushed,
+                },
                 Outgoing::End => break 'session,
             };
+            if writer.waiting() > MOST_UNSENT && writer.flush().await.is_err() {
+                return;
+            }
             if let Err(error) = pushed {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
@@ -174,6 +210,12 @@ async fn write(mut writer: FrameWriter<SendStream>, mut outgoings: Outgoings, co
     }
     let _ = tokio::time::timeout(FAREWELL, writer.flush()).await;
     end(writer, &connection).await;
+}
+
+/// What stands for an answer that no frame holds.
+fn too_long(id: u64) -> Answer {
+    let reason = "the answer is too long for one message: ask for fewer at a time".to_owned();
+    Answer { id, reply: Err(Refusal::TooLong { reason }) }
 }
 
 /// Ends a session after its last words have arrived.

@@ -17,7 +17,7 @@ use tidemill_net::{
 };
 use tidemill_store::Store;
 use tidemill_types::NodeId;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -43,6 +43,8 @@ pub struct Shared {
     pub stop: CancellationToken,
     /// Every task that the shell spawned.
     pub tasks: TaskTracker,
+    /// Jobs that come as blobs, each of which may be long: so many at a time.
+    pub large_jobs: Semaphore,
     next_session: AtomicU64,
 }
 
@@ -80,6 +82,9 @@ struct State {
 /// it keeps out mistakes rather than enemies.
 const MOST_BANNED: usize = 4096;
 
+/// Jobs of up to [`tidemill_job::JobSpec::MAX_BYTES`] that are taken in at a time.
+const MOST_LARGE_JOBS: usize = 4;
+
 /// Processes of one node that may lend blobs at a time.
 const MOST_LENDING: usize = 8;
 
@@ -111,6 +116,7 @@ impl Shared {
             events,
             stop,
             tasks: TaskTracker::new(),
+            large_jobs: Semaphore::new(MOST_LARGE_JOBS),
             next_session: AtomicU64::new(1),
         })
     }
@@ -145,6 +151,23 @@ impl Shared {
 impl Peers {
     pub fn joined(&self, node: NodeId) {
         *self.lock().sessions.entry(node).or_insert(0) += 1;
+        self.came.notify_waiters();
+    }
+
+    /// Whether a node has a session, or opens one soon.
+    pub async fn comes(&self, node: NodeId) -> bool {
+        let wait = async {
+            loop {
+                let came = self.came.notified();
+                tokio::pin!(came);
+                came.as_mut().enable();
+                if self.is_here(node) {
+                    return;
+                }
+                came.await;
+            }
+        };
+        tokio::time::timeout(BLOBS_PATIENCE, wait).await.is_ok()
     }
 
     pub fn left(&self, node: NodeId) {
@@ -153,7 +176,9 @@ impl Peers {
             *count -= 1;
             if *count == 0 {
                 state.sessions.remove(&node);
-                state.blobs.remove(&node);
+                for connection in state.blobs.remove(&node).unwrap_or_default() {
+                    connection.close(0u32.into(), b"the session is over");
+                }
             }
         }
     }

@@ -6,9 +6,9 @@
 //! | opening | bytes | | answer | bytes |
 //! | --- | --- | --- | --- | --- |
 //! | `tidemill` | 8 | | `tidemill` | 8 |
-//! | first version spoken | 4 | | 1: welcome, 2: refused | 1 |
+//! | first version spoken | 4 | | 1: welcome, 2: refused, 3: not now | 1 |
 //! | last version spoken | 4 | | welcome: the version chosen | 4 |
-//! | body, for the session's protocol | rest | | welcome: body; refused: why, UTF-8 | rest |
+//! | body, for the session's protocol | rest | | welcome: body; otherwise why, UTF-8 | rest |
 
 use std::{any::type_name, time::Duration};
 
@@ -33,6 +33,7 @@ pub const MAX_REASON_BYTES: usize = 1024;
 const MAGIC: &[u8; 8] = b"tidemill";
 const WELCOME: u8 = 1;
 const REFUSED: u8 = 2;
+const NOT_NOW: u8 = 3;
 
 /// The first frame of the side that dialed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,6 +56,11 @@ pub enum Answer {
     },
     /// There will be no session.
     Refused {
+        /// Why, for a person.
+        reason: String,
+    },
+    /// There will be none for now.
+    NotNow {
         /// Why, for a person.
         reason: String,
     },
@@ -112,6 +118,12 @@ pub enum OpeningError {
         /// In its words, with what could steer a terminal taken out.
         reason: String,
     },
+    /// It will not have this side now.
+    #[error("not now: {reason}")]
+    NotNow {
+        /// In its words, with what could steer a terminal taken out.
+        reason: String,
+    },
     /// The stream broke.
     #[error("the connection broke while the session opened")]
     Stream(#[source] FrameError),
@@ -122,7 +134,10 @@ impl OpeningError {
     pub fn may_pass(&self) -> bool {
         matches!(
             self,
-            Self::Silent(_) | Self::HungUp | Self::Stream(FrameError::Io(_) | FrameError::CutOff { .. })
+            Self::Silent(_)
+                | Self::HungUp
+                | Self::NotNow { .. }
+                | Self::Stream(FrameError::Io(_) | FrameError::CutOff { .. })
         )
     }
 }
@@ -155,10 +170,8 @@ impl Answer {
             Self::Welcome { version, body } => {
                 [&MAGIC[..], &[WELCOME], &version.to_le_bytes(), body].concat()
             }
-            Self::Refused { reason } => {
-                let end = reason.floor_char_boundary(MAX_REASON_BYTES);
-                [&MAGIC[..], &[REFUSED], &reason.as_bytes()[..end]].concat()
-            }
+            Self::Refused { reason } => with_reason(REFUSED, reason),
+            Self::NotNow { reason } => with_reason(NOT_NOW, reason),
         }
     }
 
@@ -175,16 +188,21 @@ impl Answer {
                 let version = take_number(frame, &mut at)?;
                 Ok(Self::Welcome { version, body: frame.slice(at..) })
             }
-            REFUSED => {
+            REFUSED | NOT_NOW => {
                 let words = &frame[at..frame.len().min(at + MAX_REASON_BYTES)];
                 let mut reason = String::from_utf8_lossy(words).into_owned();
                 // Mending makes a byte up to three times as long.
                 reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
-                Ok(Self::Refused { reason })
+                Ok(if kind == REFUSED { Self::Refused { reason } } else { Self::NotNow { reason } })
             }
             unknown => Err(LayoutError::UnknownAnswer(unknown)),
         }
     }
+}
+
+fn with_reason(kind: u8, reason: &str) -> Vec<u8> {
+    let end = reason.floor_char_boundary(MAX_REASON_BYTES);
+    [&MAGIC[..], &[kind], &reason.as_bytes()[..end]].concat()
 }
 
 fn after_magic(frame: &[u8]) -> Result<usize, LayoutError> {
@@ -231,6 +249,9 @@ where
     match Answer::decode(&frame)? {
         Answer::Refused { reason } => {
             Err(OpeningError::Refused { reason: tidemill_types::one_line(&reason, MAX_REASON_BYTES) })
+        }
+        Answer::NotNow { reason } => {
+            Err(OpeningError::NotNow { reason: tidemill_types::one_line(&reason, MAX_REASON_BYTES) })
         }
         Answer::Welcome { version, .. } if !(versions.0..=versions.1).contains(&version) => {
             Err(OpeningError::ForcedVersion { chosen: version })
@@ -295,6 +316,17 @@ pub async fn refuse<W: AsyncWrite + Unpin>(
     reason: &str,
 ) -> Result<(), OpeningError> {
     say(writer, &Answer::Refused { reason: reason.to_owned() }).await
+}
+
+/// Tells the dialer why there will be no session now, but may be one later.
+///
+/// # Errors
+/// [`OpeningError::Stream`]
+pub async fn put_off<W: AsyncWrite + Unpin>(
+    writer: &mut FrameWriter<W>,
+    reason: &str,
+) -> Result<(), OpeningError> {
+    say(writer, &Answer::NotNow { reason: reason.to_owned() }).await
 }
 
 async fn say<W: AsyncWrite + Unpin>(

@@ -1,20 +1,25 @@
 //! A session from its first frame: who dials says what it comes for, who was dialed takes it in or says why not,
 //! and both prove that their two keys belong together.
 
+use std::time::Duration;
+
 use tidemill_types::{
     Chain, KeyBinding, NodeId, ResultKey, SignatureError, binding_message, verify_result_side,
 };
 
 use crate::{
-    endpoint::{ConnectError, Connection, Node, RecvStream, SendStream, peer, verify},
+    endpoint::{ConnectError, Connection, Node, RecvStream, SendStream, finish, peer, verify},
     frame::{FrameReader, FrameWriter},
-    opening::{self, OPENING_PATIENCE, OpeningError},
+    opening::{self, MAX_OPENING_BYTES, OPENING_PATIENCE, OpeningError},
     ticket::Ticket,
     wire::{Bounded, Hello, MAX_FRAME_BYTES, OutOfBounds, Role, SESSION_ALPN, SESSION_VERSIONS, Welcome},
 };
 
 /// What this build calls itself in a session.
 pub const SOFTWARE: &str = concat!("tidemill ", env!("CARGO_PKG_VERSION"));
+
+/// How long a refusal may take to reach a dialer.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The two halves of a session's stream.
 #[derive(Debug)]
@@ -108,7 +113,7 @@ impl Session {
         let mut session = Self {
             peer: peer(&connection),
             connection,
-            reader: FrameReader::new(receive, MAX_FRAME_BYTES),
+            reader: FrameReader::new(receive, MAX_OPENING_BYTES),
             writer: FrameWriter::new(send, MAX_FRAME_BYTES),
         };
         let hello = Hello {
@@ -125,6 +130,7 @@ impl Session {
             OPENING_PATIENCE,
         )
         .await?;
+        session.reader.set_limit(MAX_FRAME_BYTES);
         welcome.check()?;
         check_keys(session.peer, &chain, &welcome.binding)?;
         Ok((session, welcome))
@@ -143,20 +149,34 @@ impl Session {
         let mut session = Self {
             peer: peer(&connection),
             connection,
-            reader: FrameReader::new(receive, MAX_FRAME_BYTES),
+            reader: FrameReader::new(receive, MAX_OPENING_BYTES),
             writer: FrameWriter::new(send, MAX_FRAME_BYTES),
         };
+        match session.hear_hello().await {
+            Ok((version, hello)) => {
+                session.reader.set_limit(MAX_FRAME_BYTES);
+                Ok((session, version, hello))
+            }
+            Err(error) => {
+                // A connection that is dropped takes with it what has not arrived, the reason among it.
+                finish(&mut session.writer.into_inner(), FAREWELL).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn hear_hello(&mut self) -> Result<(u32, Hello), SessionError> {
+        let (reader, writer) = (&mut self.reader, &mut self.writer);
         let (version, hello): (u32, Hello) =
-            opening::hear(&mut session.reader, &mut session.writer, SESSION_VERSIONS, OPENING_PATIENCE)
-                .await?;
+            opening::hear(reader, writer, SESSION_VERSIONS, OPENING_PATIENCE).await?;
         let checked = hello
             .check()
             .map_err(SessionError::from)
-            .and_then(|()| check_keys(session.peer, &Chain::default(), &hello.binding));
+            .and_then(|()| check_keys(self.peer, &Chain::default(), &hello.binding));
         if let Err(error) = checked {
-            let _ = opening::refuse(&mut session.writer, &error.to_string()).await;
+            let _ = opening::refuse(&mut self.writer, &error.to_string()).await;
             return Err(error);
         }
-        Ok((session, version, hello))
+        Ok((version, hello))
     }
 }

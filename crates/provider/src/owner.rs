@@ -104,6 +104,8 @@ pub(crate) struct Owner {
     no_room: Option<(Instant, String)>,
     /// The credits that the coordinator was told of last.
     told_credits: u32,
+    /// Whether the coordinator was listened to in the last wait.
+    reads: bool,
     next_sweep: Instant,
     done: u64,
 }
@@ -185,6 +187,7 @@ impl Owner {
             draining: false,
             no_room: None,
             told_credits: 0,
+            reads: true,
             next_sweep: now + SWEEP,
             done: 0,
             orders,
@@ -225,6 +228,7 @@ impl Owner {
     async fn wake(&mut self, link: &mut Option<Box<Link>>, ends: &mut Vec<Ended>) -> Wake {
         let deadline = self.deadline(link.as_deref());
         let may_read = self.may_read();
+        self.reads = may_read;
         let (reader, writer, blobs) = match link.as_deref_mut() {
             Some(Link { reader, writer, blobs, .. }) => {
                 (may_read.then_some(reader), Some(writer), Some(&*blobs))

@@ -139,7 +139,7 @@ impl Scheduler {
         now: Micros,
     ) -> Verdict {
         let needs = &class.class.needs;
-        if let Some(unfit) = filter::unfit(provider, needs, &self.policy) {
+        if let Some(unfit) = filter::unfit(provider, &class.class, &self.policy) {
             return Verdict::Filtered(unfit);
         }
         let exclude = single.map_or(&[][..], |single| &single.exclude);

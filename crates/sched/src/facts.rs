@@ -12,6 +12,10 @@ use crate::{
 /// A task that ran shorter than this, in µs, says more of what surrounds it than of the machine's rate.
 const TELLING_WALL: u64 = 5_000;
 
+/// Nor does a task of less work: if it took long all the same, the machine was busy with something else, and a rate
+/// learnt from it would keep all further work away.
+const TELLING_FUEL: u64 = 5_000_000;
+
 /// Where a lease that had nothing to fetch took longer than this, in µs, delays of messages are nothing beside
 /// it, and a provider that says that it ran for much less is not believed.
 const TELLING_SPAN: u64 = 2_000_000;
@@ -201,8 +205,8 @@ impl Scheduler {
     /// A task took so long, in µs, and so much fuel.
     fn learn(&mut self, lease: &Lease, wall: u64, fuel: u64) {
         let Some(provider) = self.providers.get_mut(&lease.node) else { return };
-        if wall >= TELLING_WALL && fuel > 0 {
-            provider.rate.observe((fuel as f64 / wall as f64).max(1e-3));
+        if wall >= TELLING_WALL && fuel >= TELLING_FUEL {
+            provider.rate.observe(fuel as f64 / wall as f64);
         }
         let Some(class) = self.jobs.get_mut(&lease.task.job).and_then(|job| job.class_mut(lease.stage))
         else {

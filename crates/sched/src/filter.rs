@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use tidemill_types::{Address, ByteSize, FloatClass, Needs, ProgramKind};
+use tidemill_types::{Address, ByteSize, FloatClass, ProgramKind};
 
-use crate::{Micros, Policy, provider::Provider};
+use crate::{Class, Micros, Policy, provider::Provider};
 
 /// Why a provider cannot have a task.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,6 +26,13 @@ pub enum Unfit {
     },
     /// A task needs more memory than it offers.
     Memory {
+        /// For a task.
+        needs: ByteSize,
+        /// All of the provider's.
+        offers: ByteSize,
+    },
+    /// What a task reads needs more room than it offers.
+    Disk {
         /// For a task.
         needs: ByteSize,
         /// All of the provider's.
@@ -73,7 +80,8 @@ pub enum Waiting {
 }
 
 /// What does not depend on the moment.
-pub(crate) fn unfit(provider: &Provider, needs: &Needs, policy: &Policy) -> Option<Unfit> {
+pub(crate) fn unfit(provider: &Provider, class: &Class, policy: &Policy) -> Option<Unfit> {
+    let needs = &class.needs;
     let offer = provider.offer.as_ref().filter(|_| provider.present);
     let Some(offer) = offer else { return Some(Unfit::Absent) };
     if !offer.kinds.contains(&needs.kind) {
@@ -84,6 +92,8 @@ pub(crate) fn unfit(provider: &Provider, needs: &Needs, policy: &Policy) -> Opti
         Some(Unfit::ExecVersion { needs: policy.exec_version, offers: offer.exec_version })
     } else if offer.memory < needs.memory {
         Some(Unfit::Memory { needs: needs.memory, offers: offer.memory })
+    } else if offer.disk.0 < class.bytes() {
+        Some(Unfit::Disk { needs: ByteSize(class.bytes()), offers: offer.disk })
     } else if offer.slots == 0 {
         Some(Unfit::NoSlots)
     } else if provider.credits == 0 {
@@ -105,6 +115,9 @@ impl fmt::Display for Unfit {
             }
             Self::Memory { needs, offers } => {
                 write!(f, "offers {offers} of memory, where a task needs {needs}")
+            }
+            Self::Disk { needs, offers } => {
+                write!(f, "offers {offers} of disk, where what a task reads takes {needs}")
             }
             Self::NoSlots => f.write_str("offers no slots"),
             Self::Excluded(operator) => {

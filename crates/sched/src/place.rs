@@ -161,7 +161,7 @@ impl Scheduler {
     ) -> u64 {
         let needs = &class.class.needs;
         let fits = |seat: &&Seat<'_>| {
-            filter::unfit(seat.provider, needs, &self.policy).is_none()
+            filter::unfit(seat.provider, &class.class, &self.policy).is_none()
                 && !exclude.contains(&seat.provider.operator)
         };
         let powers = seats.iter().filter(fits).map(|seat| {

@@ -79,6 +79,11 @@ pub(crate) struct JobState {
 }
 
 impl Class {
+    /// What a provider must have room for to run one of its tasks.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.shared.iter().fold(self.own_bytes, |sum, (_, len)| sum.saturating_add(*len))
+    }
+
     /// The program that its tasks run.
     pub(crate) fn program(&self) -> Option<BlobId> {
         self.shared.first().map(|(blob, _)| *blob)

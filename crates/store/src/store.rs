@@ -13,6 +13,7 @@ use std::{
     fmt,
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
@@ -97,7 +98,12 @@ impl Store {
             if file.metadata()?.len() == 0 {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is empty").into());
             }
-            Builder::new().set_cache_size(options.cache_bytes).create_file(file)
+            // The library panics over some damaged files.
+            let open =
+                AssertUnwindSafe(|| Builder::new().set_cache_size(options.cache_bytes).create_file(file));
+            catch_unwind(open).unwrap_or_else(|_| {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "the file is damaged").into())
+            })
         };
         Self::open_with(directory.to_owned(), Some(lock), Box::new(open))
     }

@@ -100,3 +100,17 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     }
     ExitCode::from(exit.map_or(Code::Host, |exit| exit.code) as u8)
 }
+
+/// Has this process end with [`Code::Host`] when standard output takes no more, as the right side of a pipe that has
+/// seen enough does: printing would panic otherwise.
+pub fn end_quietly_when_nobody_reads() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let words = panic.payload().downcast_ref::<String>().map(String::as_str).unwrap_or_default();
+        let Some(why) = words.strip_prefix("failed printing to stdout: ") else { return usual(panic) };
+        if !why.contains("Broken pipe") {
+            eprintln!("error: cannot write to standard output: {why}");
+        }
+        std::process::exit(i32::from(Code::Host as u8));
+    }));
+}

@@ -6,7 +6,7 @@ use std::{
 };
 
 use tidemill_net::{
-    client::CallError,
+    client::{CallError, Replies},
     wire::{JobReport, Reply, Request},
 };
 use tidemill_types::{JobId, one_line};
@@ -79,10 +79,14 @@ async fn follow_with(
                         continue;
                     }
                     asked = signals.which() => {
-                        if on_interrupt == OnInterrupt::Leave || wants_cancel(asked, signals, bar.as_ref()).await {
+                        if on_interrupt == OnInterrupt::Leave {
                             return Ok(None);
                         }
-                        continue;
+                        match ask(asked, signals, bar.as_ref(), &mut replies).await {
+                            Answered::Cancel => return Ok(None),
+                            Answered::GoOn => continue,
+                            Answered::Heard(answer) => *answer,
+                        }
                     }
                 };
                 match answer {
@@ -108,6 +112,33 @@ async fn follow_with(
             () = signals.next() => return Ok(None),
         }
         note(bar.as_ref(), "the coordinator is back");
+    }
+}
+
+/// What came of asking whether to cancel.
+enum Answered {
+    Cancel,
+    GoOn,
+    /// The job ended, or the connection did, while the person thought about it.
+    Heard(Box<Result<Reply, CallError>>),
+}
+
+/// Asks whether to cancel, for as long as that makes a difference.
+async fn ask(asked: Asked, signals: &mut Signals, bar: Option<&Progress>, replies: &mut Replies) -> Answered {
+    let question = wants_cancel(asked, signals, bar);
+    tokio::pin!(question);
+    loop {
+        tokio::select! {
+            biased;
+            cancel = &mut question => return if cancel { Answered::Cancel } else { Answered::GoOn },
+            answer = replies.next() => {
+                if !matches!(answer, Ok(Reply::Job(_))) {
+                    // Below the question, which nobody has answered.
+                    eprintln!();
+                    return Answered::Heard(Box::new(answer));
+                }
+            }
+        }
     }
 }
 

@@ -63,6 +63,7 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|argument| argument == home::WORKER_ARGUMENT) {
         return tidemill_exec::worker_main();
     }
+    exit::end_quietly_when_nobody_reads();
     let result = match Cli::parse().command {
         Command::Run(args) => commands::run::run(&args),
         Command::Submit(args) => commands::submit::run(&args),

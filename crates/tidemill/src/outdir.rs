@@ -7,7 +7,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -211,7 +211,15 @@ impl Drop for OutDir {
 fn lock_file(lock: &Path, out: &Path) -> anyhow::Result<File> {
     let context = || format!("cannot lock {}", lock.display());
     loop {
-        let file = File::create(lock).with_context(context).code(Code::Host)?;
+        // Not through a link, and without waiting at a pipe.
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .custom_flags((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits().cast_signed())
+            .open(lock)
+            .with_context(context)
+            .code(Code::Host)?;
         match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {

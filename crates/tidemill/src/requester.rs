@@ -251,6 +251,7 @@ pub fn refused(refusal: &Refusal) -> anyhow::Error {
         Refusal::Fetch { .. } => {
             Exit::new(Code::Host, message).hint("do not change input files meanwhile; try again")
         }
+        Refusal::TooLong { .. } => Exit::new(Code::Usage, message),
         Refusal::Busy { .. } => Exit::new(Code::Host, message)
             .hint("try again later; `tidemill remove JOB` makes room where disk is short"),
     };

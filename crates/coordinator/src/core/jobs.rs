@@ -6,7 +6,7 @@ use std::{
 };
 
 use tidemill_job::{Frontier, JobSpec, Node};
-use tidemill_net::wire::{Refusal, Reply};
+use tidemill_net::wire::{MAX_CALLS_IN_FLIGHT, Refusal, Reply};
 use tidemill_sched::{Class, ClassId, LeaseEnd, Micros, Single};
 use tidemill_store::{AttemptRecord, Change, JobEnd, UnixMillis};
 use tidemill_types::{
@@ -127,6 +127,10 @@ impl Core {
             }
             // The same call once more: its first answer was lost.
             if follow {
+                if job.followers.len() >= MAX_CALLS_IN_FLIGHT {
+                    let reason = "too many follow this job".to_owned();
+                    return self.reply(caller, Err(Refusal::Busy { reason }));
+                }
                 job.followers.push(Follower { caller, watches: false });
             }
             return self.reply(caller, Ok(Reply::Submitted));
@@ -223,7 +227,6 @@ impl Core {
     /// A task that is not done and that nobody has is to be tried by someone, but not by operators on whose
     /// machines it failed.
     pub(super) fn wait_for_someone(&mut self, id: TaskId, now: Now) {
-        let exclude = self.failed_operators(id);
         let Some(job) = self.jobs.get_mut(&id.job) else { return };
         let stage = job.node(id.task).stage();
         let Some(open) = job.open.get_mut(&id.task) else { return };
@@ -232,6 +235,14 @@ impl Core {
             return;
         }
         open.waiting.get_or_insert(now.mono);
+        self.offer_single(id, self.failed_operators(id));
+    }
+
+    /// Lets the scheduler place a task by itself, anywhere but at these operators.
+    fn offer_single(&mut self, id: TaskId, exclude: Vec<Address>) {
+        let Some(job) = self.jobs.get(&id.job) else { return };
+        let stage = job.node(id.task).stage();
+        let Some(open) = job.open.get(&id.task) else { return };
         let bytes = match &open.assembled {
             Some(assembled) => assembled.bound.spec.inputs.iter().map(|input| input.len).sum(),
             None => job.spec.input_bytes() / job.spec.map_count(),
@@ -310,9 +321,13 @@ impl Core {
         for (id, last, attempts) in alone {
             if last.failure.weight() == Weight::Evidence {
                 self.end(id.job, JobEnd::Failed { task: id.task, failure: last.failure, attempts }, now);
-            } else if let Some(job) = self.jobs.get(&id.job) {
-                let stage = job.node(id.task).stage();
-                self.sched.add_single(Single { task: id, stage, exclude: vec![], inputs: vec![], bytes: 0 });
+            } else {
+                self.offer_single(id, Vec::new());
+                // So that it is not offered anew at every tick.
+                let open = self.jobs.get_mut(&id.job).and_then(|job| job.open.get_mut(&id.task));
+                if let Some(waiting) = open.and_then(|open| open.waiting.as_mut()) {
+                    *waiting = now.mono;
+                }
             }
         }
     }

@@ -7,7 +7,7 @@ use std::{
 
 use tidemill_job::{BlobRef, JobSpec};
 use tidemill_sched::NewLease;
-use tidemill_store::{DoneRecord, FailedTask, JobRecord, LeaseRecord};
+use tidemill_store::{Change, DoneRecord, FailedTask, JobRecord, LeaseRecord};
 use tidemill_types::{Address, Capacity, JobId, Offer, Stage, TaskId, TaskNumber, Weight, WorkTerms};
 
 use super::{
@@ -78,7 +78,11 @@ impl Core {
         let mut held = Vec::new();
         for lease in leases.iter().filter(|lease| lease.task.job == id) {
             let Some(node) = job.spec.node(lease.task.task) else { continue };
-            let Ok(work) = postcard::from_bytes::<WorkTerms>(&lease.work) else { continue };
+            let Ok(work) = postcard::from_bytes::<WorkTerms>(&lease.work) else {
+                tracing::error!(lease = %lease.id, "a lease cannot be read back: its task is given to someone else");
+                self.change(Change::LeaseEnded { task: lease.task, lease: lease.id });
+                continue;
+            };
             job.frontier.restore_running(node);
             job.open.entry(lease.task.task).or_default().leases.push(lease.id);
             held.push((lease, node.stage(), work));

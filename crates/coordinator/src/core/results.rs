@@ -243,9 +243,9 @@ impl Core {
                 );
             }
             Err(FetchProblem::Here(reason)) => {
-                // The provider keeps it until the batch is settled; someone may have made room by then.
                 tracing::error!(%lease, reason, "an output could not be kept here");
-                self.take_back(&[lease], LeaseEnd::Returned, now);
+                let reason = format!("the coordinator could not keep the output: {reason}");
+                self.attempt_failed(lease, Failure::Host { reason }, now);
             }
         }
         self.settled(node, pending.sequence);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidemill_job::{BlobRef, JobSpec};
 use tidemill_net::{
-    blobs::BlobError,
+    blobs::{BlobError, Pin},
     endpoint::RecvStream,
     frame::FrameReader,
     wire::{Answer, Bounded, Call, MAX_CALLS_IN_FLIGHT, Refusal, Reply, Request, SpecBody},
@@ -86,6 +86,11 @@ fn spawn_submit(
 ) {
     let with = shared.clone();
     shared.tasks.spawn(async move {
+        // Held until the core has taken the job in, so that few long ones are in memory.
+        let _large = match body {
+            SpecBody::Blob(_) => with.large_jobs.acquire().await.ok(),
+            SpecBody::Inline(_) => None,
+        };
         let fetched = tokio::select! {
             fetched = fetch_job(&with, caller, job, body) => fetched,
             () = with.stop.cancelled() => return,
@@ -143,12 +148,19 @@ async fn fetch_job(
             if blob.len > JobSpec::MAX_BYTES as u64 {
                 return Err(Refusal::BadJob { reason: format!("it has {}", ByteSize(blob.len)) });
             }
-            fetch(shared, caller, blob).await?;
-            let read = shared.blobs.read(blob.id, JobSpec::MAX_BYTES as u64).await;
-            read.map_err(|error| Refusal::Busy { reason: format!("the job cannot be read back: {error}") })?
+            // Only until it has been read: it is no input of the job.
+            let pin = Pin::new(format!("job.{job}.{}", caller.session.0)).map_err(busy)?;
+            let read = match shared.borrow(caller.node, blob, &pin).await {
+                Ok(()) => shared.blobs.read(blob.id, JobSpec::MAX_BYTES as u64).await.map_err(busy),
+                Err(error) => Err(unavailable(error)),
+            };
+            shared.blobs.unpin(&pin).await.map_err(busy)?;
+            read?
         }
     };
-    let spec = decode(&encoded)?;
+    let (spec, encoded) = tokio::task::spawn_blocking(move || decode(&encoded).map(|spec| (spec, encoded)))
+        .await
+        .map_err(|error| Refusal::Busy { reason: error.to_string() })??;
     let blobs = spec.blobs();
     if let Err(refusal) = fetch_blobs(shared, caller, job, &blobs).await {
         // What came of them before would stay until the next start.
@@ -203,10 +215,14 @@ async fn fetch(shared: &Arc<Shared>, caller: Caller, blob: BlobRef) -> Result<()
         }
         None => {}
     }
-    shared.borrow(caller.node, blob, &pin).await.map_err(|error| match error {
+    shared.borrow(caller.node, blob, &pin).await.map_err(unavailable)
+}
+
+fn unavailable(error: Unavailable) -> Refusal {
+    match error {
         Unavailable::Here(error) => busy(error),
         other => Refusal::Fetch { reason: words(&other) },
-    })
+    }
 }
 
 /// Answers what the store can answer, and asks the core for the rest.

@@ -208,6 +208,7 @@ impl Bounded for FromProvider {
 
 impl Bounded for ResultBatch {
     fn check(&self) -> Result<(), OutOfBounds> {
+        at_most("the number of batches without results", usize::from(self.results.is_empty()), 0)?;
         at_most("the number of results", self.results.len(), MAX_RESULTS)?;
         for result in &self.results {
             if let Some(OutputBody::Inline(bytes)) = &result.output {

@@ -178,6 +178,12 @@ pub enum Refusal {
         /// What went wrong.
         reason: String,
     },
+    /// The answer does not fit into a message.
+    #[error("{reason}")]
+    TooLong {
+        /// What to do about it.
+        reason: String,
+    },
     /// The coordinator has too much to do, or no room.
     #[error("the coordinator cannot take it: {reason}")]
     Busy {

@@ -41,7 +41,13 @@ impl Owner {
         if self.no_room.as_ref().is_some_and(|(until, _)| now >= *until) {
             self.no_room = None;
         }
-        if link.as_ref().is_some_and(|link| now >= link.silence()) && self.may_read() {
+        if !self.reads
+            && let Some(link) = link
+        {
+            // Nothing was read, so nothing was missed: its heartbeats may lie there.
+            link.heard = now;
+        }
+        if link.as_ref().is_some_and(|link| now >= link.silence()) {
             self.lost(link, "the coordinator says nothing any more".to_owned());
         }
         if link.is_none() && !self.link.dialing {

@@ -128,7 +128,7 @@ impl<'a> Placing<'a> {
             if seat.room == 0 || !seat.lanes.takes(needs.memory.0, false) {
                 continue;
             }
-            if filter::unfit(seat.provider, needs, policy).is_some() {
+            if filter::unfit(seat.provider, &class.class, policy).is_some() {
                 continue;
             }
             let place = (&seat.node, seat.provider);

@@ -108,7 +108,7 @@ impl<'a> Placing<'a> {
         let idle = self.seats.iter().enumerate().filter(|(_, seat)| {
             seat.room > 0
                 && seat.lanes.starts_at_once(memory)
-                && filter::unfit(seat.provider, needs, policy).is_none()
+                && filter::unfit(seat.provider, &class.class, policy).is_none()
         });
         let mut idle: Vec<(u64, usize, Estimate)> = idle
             .map(|(at, seat)| {

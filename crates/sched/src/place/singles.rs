@@ -58,7 +58,7 @@ impl<'a> Placing<'a> {
         let takes = self.seats.iter().enumerate().filter(|(_, seat)| {
             seat.room > 0
                 && seat.lanes.takes(memory, class.fuel.get().is_some())
-                && filter::unfit(seat.provider, needs, policy).is_none()
+                && filter::unfit(seat.provider, &class.class, policy).is_none()
                 && !single.exclude.contains(&seat.provider.operator)
         });
         let costs = takes.map(|(at, seat)| {

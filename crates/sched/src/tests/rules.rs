@@ -43,6 +43,18 @@ fn a_program_that_ran_before_is_a_guess_at_what_another_job_of_it_takes() {
 }
 
 #[test]
+fn an_empty_task_that_was_held_up_says_nothing_of_its_machine() {
+    let mut bench = Bench::new();
+    bench.join(1, offer(1), 10);
+    bench.job(1, job(), 1);
+    let leases = bench.place().1;
+    bench.now = bench.now.plus(ms(50));
+    let end = LeaseEnd::Done { wall: ms(50), fuel: Fuel(1) };
+    bench.scheduler.ended(leases[0], end, bench.now);
+    assert_eq!(bench.scheduler.observed_rate(node(1)), None);
+}
+
+#[test]
 fn short_tasks_flow_in_batches_up_to_the_horizon() {
     let mut bench = Bench::new();
     bench.known_job(1, job(), 10_000_000, ms(1));

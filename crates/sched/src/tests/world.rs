@@ -191,7 +191,7 @@ impl World {
             assert!(self.leases_at(at).len() + placement.work.count() as usize <= credits, "{placement:?}");
             let work = &self.jobs[&placement.class.job];
             let policy = &self.scheduler.policy;
-            assert_eq!(unfit(&self.scheduler.providers[&at], &work.job.map.needs, policy), None);
+            assert_eq!(unfit(&self.scheduler.providers[&at], &work.job.map, policy), None);
             for _ in 0..placement.work.count() {
                 let work = self.jobs.get_mut(&placement.class.job).unwrap();
                 let task = match placement.work {

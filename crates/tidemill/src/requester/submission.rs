@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use super::{PATIENCE, PAUSES, Requester, Sealed, off_the_protocol, refused};
 use crate::{
-    exit::{Code, WithCode},
+    exit::{Code, Exit, WithCode},
     progress::Progress,
 };
 
@@ -82,8 +82,16 @@ impl Requester {
                 Ok(report) if matches!(report.phase, JobPhase::Running | JobPhase::Done) => {
                     return Ok((job, true));
                 }
-                // It came to nothing, and another attempt is asked for; or it never arrived, or was removed.
-                Ok(_) | Err(_) => {}
+                // It came to nothing, and another attempt is asked for.
+                Ok(_) => {}
+                // It never arrived, is still on its way, or was removed: the same id makes one job of all of them.
+                Err(error) if error.downcast_ref::<Exit>().is_some_and(|exit| exit.code() == Code::Usage) => {
+                    if self.submit(job, sealed).await.is_ok() {
+                        return Ok((job, false));
+                    }
+                    // The id of a job that was removed stays taken for a while.
+                }
+                Err(error) => return Err(error),
             }
         }
         let job = draw()?;

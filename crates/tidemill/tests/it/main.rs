@@ -5,7 +5,9 @@
 
 mod examples;
 mod exec;
+mod faults;
 mod heavy;
+mod hostile;
 mod network;
 mod node;
 mod nodes;
