@@ -107,7 +107,9 @@ impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Absent => f.write_str("has no session"),
-            Self::NoCredits => f.write_str("takes no leases now"),
+            Self::NoCredits => {
+                f.write_str("takes no leases now: it drains, has no room, or failed too often")
+            }
             Self::Kind(kind) => write!(f, "does not run {} programs", lower(kind)),
             Self::Floats(floats) => write!(f, "does not run floats = \"{}\"", lower(floats)),
             Self::ExecVersion { needs, offers } => {

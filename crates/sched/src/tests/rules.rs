@@ -335,13 +335,13 @@ fn a_provider_that_comes_back_keeps_what_was_learnt() {
     bench.join(1, offer(1), 9);
     let lease = bench.lease(task(1, 1), 1);
     bench.now = bench.now.plus(ms(100));
-    bench.scheduler.ended(lease, LeaseEnd::Done { wall: ms(100), fuel: Fuel(1_000_000) }, bench.now);
+    bench.scheduler.ended(lease, LeaseEnd::Done { wall: ms(100), fuel: Fuel(10_000_000) }, bench.now);
     bench.scheduler.lost(node(1), bench.now);
     bench.scheduler.set_ready(map(1), 5);
     assert!(bench.place().0.is_empty());
     bench.join(1, offer(1), 9);
     let rate = bench.scheduler.providers[&node(1)].fuel_per_us(&bench.scheduler.policy);
-    assert!((9.0..11.0).contains(&rate), "{rate}");
+    assert!((90.0..110.0).contains(&rate), "{rate}");
     assert!(!bench.place().0.is_empty());
 }
 

@@ -168,6 +168,12 @@ fn print_tasks(tasks: &[TaskReport]) {
         ]);
     }
     table.print("  ");
+    for task in tasks {
+        for attempt in &task.attempts {
+            let why = one_line(&attempt.failure.to_string(), 160);
+            println!("  task {} failed on {}: {why}", task.task, attempt.node.short());
+        }
+    }
 }
 
 fn task_json(task: &TaskReport) -> serde_json::Value {
