@@ -1,11 +1,15 @@
 //! A coordinator in this process, on a directory: what `serve`, `up` and embedded networks share.
 
+use serde_json::json;
 use tidemill_coordinator::{Config, Coordinator, Pace, StartError};
 use tidemill_net::endpoint::{Bind, BindError};
 use tidemill_types::{ByteSize, ResultKey};
 
 use crate::{
+    announce::Announcer,
+    embedded::Embedded,
     exit::{Code, Exit, WithCode},
+    interrupt::Signals,
     listen::Listen,
     node_state::StateDirectory,
 };
@@ -42,6 +46,75 @@ pub async fn start(
     };
     state.keep_port(coordinator.ticket());
     Ok(coordinator)
+}
+
+/// What a command hosts until it is told to stop.
+pub trait Hosted {
+    /// Waits until it cannot go on, and says why; for ever, when all goes well.
+    async fn failed(&self) -> String;
+
+    /// Ends it in order.
+    async fn stop(self);
+}
+
+/// What a command says of what it hosts.
+pub struct Words {
+    /// What it is.
+    pub what: &'static str,
+    /// How to go on later.
+    pub again: &'static str,
+}
+
+impl Hosted for Coordinator {
+    async fn failed(&self) -> String {
+        Self::failed(self).await
+    }
+
+    async fn stop(self) {
+        Self::stop(self).await;
+    }
+}
+
+impl Hosted for Embedded {
+    async fn failed(&self) -> String {
+        Self::failed(self).await
+    }
+
+    async fn stop(self) {
+        Self::stop(self).await;
+    }
+}
+
+/// Stays until the person or the system says so, or until it cannot go on, and tells of the end.
+///
+/// # Errors
+/// With [`Code::Interrupted`] when it was ended at once, with [`Code::Host`] when it could not go on.
+pub async fn stay(
+    hosted: impl Hosted,
+    signals: &mut Signals,
+    announcer: &Announcer,
+    words: &Words,
+) -> anyhow::Result<()> {
+    let failure = tokio::select! {
+        reason = hosted.failed() => Some(reason),
+        () = signals.next() => None,
+    };
+    if failure.is_none() {
+        announcer.tell(&json!({ "event": "stopping" }), "stopping; Ctrl-C once more ends it at once");
+    }
+    tokio::select! {
+        () = hosted.stop() => {}
+        () = signals.next() => return Err(Exit::new(Code::Interrupted, "ended at once").into()),
+    }
+    let Words { what, again } = words;
+    if let Some(reason) = failure {
+        announcer.note(&json!({ "event": "failed", "reason": reason }));
+        return Err(Exit::new(Code::Host, format!("the {what} cannot go on: {reason}"))
+            .hint(format!("all that it has confirmed is on disk; {again} when the cause is gone"))
+            .into());
+    }
+    announcer.tell(&json!({ "event": "stopped" }), &format!("stopped; {again} to go on"));
+    Ok(())
 }
 
 /// The error of a node that cannot listen where it was told to.

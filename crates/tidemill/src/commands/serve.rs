@@ -13,9 +13,9 @@ use tidemill_types::{ByteSize, Millis};
 
 use crate::{
     announce::Announcer,
-    exit::{Code, Exit, WithCode},
+    exit::{Code, WithCode},
     home::{data_directory, identity},
-    hosting,
+    hosting::{self, Words},
     interrupt::Signals,
     listen::Listen,
     logging, network,
@@ -105,7 +105,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         match file.transpose() {
             Ok(file) => {
                 tell_listening(&announcer, &state, &coordinator, file.as_ref());
-                serve(coordinator, &mut signals, &announcer).await
+                let words = Words { what: "coordinator", again: "start it again on the same directory" };
+                hosting::stay(coordinator, &mut signals, &announcer, &words).await
             }
             Err(error) => {
                 coordinator.stop().await;
@@ -113,28 +114,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             }
         }
     })
-}
-
-async fn serve(coordinator: Coordinator, signals: &mut Signals, announcer: &Announcer) -> anyhow::Result<()> {
-    let failure = tokio::select! {
-        reason = coordinator.failed() => Some(reason),
-        () = signals.next() => None,
-    };
-    if failure.is_none() {
-        announcer.tell(&json!({ "event": "stopping" }), "stopping; Ctrl-C once more ends it at once");
-    }
-    tokio::select! {
-        () = coordinator.stop() => {}
-        () = signals.next() => return Err(Exit::new(Code::Interrupted, "ended at once").into()),
-    }
-    if let Some(reason) = failure {
-        announcer.note(&json!({ "event": "failed", "reason": reason }));
-        return Err(Exit::new(Code::Host, format!("the coordinator cannot go on: {reason}"))
-            .hint("all that it has confirmed is on disk; start it again on the same directory when the cause is gone")
-            .into());
-    }
-    announcer.tell(&json!({ "event": "stopped" }), "stopped; start it again on the same directory to go on");
-    Ok(())
 }
 
 fn tell_listening(

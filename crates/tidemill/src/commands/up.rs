@@ -9,8 +9,9 @@ use super::serve::TicketFile;
 use crate::{
     announce::Announcer,
     embedded::{Embedded, PROVIDERS},
-    exit::{Code, Exit, WithCode},
+    exit::{Code, WithCode},
     home::data_directory,
+    hosting::{self, Words},
     interrupt::Signals,
     logging, runtime,
 };
@@ -62,7 +63,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         match file.transpose() {
             Ok(file) => {
                 tell_listening(&announcer, &directory, &embedded, file.as_ref());
-                stay_up(embedded, &mut signals, &announcer).await
+                let words = Words { what: "network", again: "start `tidemill up` again" };
+                hosting::stay(embedded, &mut signals, &announcer, &words).await
             }
             Err(error) => {
                 embedded.stop().await;
@@ -70,28 +72,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             }
         }
     })
-}
-
-async fn stay_up(embedded: Embedded, signals: &mut Signals, announcer: &Announcer) -> anyhow::Result<()> {
-    let failure = tokio::select! {
-        reason = embedded.failed() => Some(reason),
-        () = signals.next() => None,
-    };
-    if failure.is_none() {
-        announcer.tell(&json!({ "event": "stopping" }), "stopping; Ctrl-C once more ends it at once");
-    }
-    tokio::select! {
-        () = embedded.stop() => {}
-        () = signals.next() => return Err(Exit::new(Code::Interrupted, "ended at once").into()),
-    }
-    if let Some(reason) = failure {
-        announcer.note(&json!({ "event": "failed", "reason": reason }));
-        return Err(Exit::new(Code::Host, format!("the network cannot go on: {reason}"))
-            .hint("all that it has confirmed is on disk; `tidemill up` again goes on when the cause is gone")
-            .into());
-    }
-    announcer.tell(&json!({ "event": "stopped" }), "stopped; `tidemill up` again goes on");
-    Ok(())
 }
 
 fn tell_listening(
