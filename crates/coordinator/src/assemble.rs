@@ -205,10 +205,6 @@ pub fn open_archive(
     len: u64,
 ) -> Result<(File, Archive), Box<dyn std::error::Error + Send + Sync>> {
     let mut file = File::open(path)?;
-    let mut header = [0; Archive::HEADER_BYTES];
-    file.read_exact(&mut header)?;
-    let mut index = vec![0; Archive::index_len(&header)?];
-    file.read_exact(&mut index)?;
-    let archive = Archive::parse_index(&index, len)?;
+    let archive = Archive::read_index(&mut file, len)?;
     Ok((file, archive))
 }

@@ -12,7 +12,7 @@ mod recovery;
 mod reports;
 mod results;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tidemill_sched::{Micros, Policy, Scheduler};
 use tidemill_store::{BatchId, Change, Recovered};
@@ -99,7 +99,7 @@ struct Provider {
     session: Option<SessionId>,
     credits: u32,
     last_heard: Micros,
-    leases: std::collections::BTreeSet<LeaseId>,
+    leases: BTreeSet<LeaseId>,
     /// Batches that are not settled, by their sequence numbers.
     unsettled: BTreeMap<u64, results::Unsettled>,
     accepted: u64,
@@ -110,6 +110,26 @@ struct Provider {
     paused_until: Option<Micros>,
     /// Whether it has a session and says nothing: it gets nothing until it does.
     silent: bool,
+}
+
+impl Provider {
+    /// One of whom nothing is known but this, without a session.
+    fn new(operator: Address, offer: Offer, now: Now) -> Self {
+        Self {
+            operator,
+            offer,
+            session: None,
+            credits: 0,
+            last_heard: now.mono,
+            leases: BTreeSet::new(),
+            unsettled: BTreeMap::new(),
+            accepted: 0,
+            lost_attempts: 0,
+            strikes: 0,
+            paused_until: None,
+            silent: false,
+        }
+    }
 }
 
 /// What one provider did for a job.

@@ -7,7 +7,7 @@ use tidemill_net::{
     blobs::{BlobError, Pin},
     wire::{Refusal, Reply, ToProvider},
 };
-use tidemill_types::{BlobId, JobId, LeaseId, TaskId};
+use tidemill_types::{BlobId, JobId, LeaseId, TaskId, causes};
 use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
@@ -34,23 +34,21 @@ const ROOM_PAUSE: Duration = Duration::from_secs(1);
 /// Carries out effects. It never waits: what takes time is done by tasks of its own, and the core is told.
 pub struct Effects {
     shared: Arc<Shared>,
-    runtime: tokio::runtime::Handle,
     fetches: Arc<Semaphore>,
     assemblies: Arc<Semaphore>,
 }
 
 impl Effects {
-    /// For the runtime that this is called on.
+    /// Nothing is under way yet.
     pub fn new(shared: Arc<Shared>) -> Self {
         Self {
             shared,
-            runtime: tokio::runtime::Handle::current(),
             fetches: Arc::new(Semaphore::new(MOST_FETCHES)),
             assemblies: Arc::new(Semaphore::new(MOST_ASSEMBLIES)),
         }
     }
 
-    /// Does it, or has it begun.
+    /// Does it, or has it begun. Must be called within the coordinator's runtime.
     pub fn carry_out(&self, effect: Effect) {
         match effect {
             Effect::ToProvider(session, message) => self.put(session, Outgoing::ToProvider(message)),
@@ -80,17 +78,11 @@ impl Effects {
             Effect::SubmittedBefore { caller, job, encoded, follow } => {
                 let shared = self.shared.clone();
                 let answer = move || session::submitted_before(&shared, caller, job, &encoded, follow);
-                self.shared.tasks.spawn_blocking_on(answer, &self.runtime);
+                self.shared.tasks.spawn_blocking(answer);
             }
             Effect::FetchOutput { session, lease, job, output } => self.fetch(session, lease, job, output),
             Effect::Assemble { spec, task } => self.assemble(spec, task),
-            Effect::ReleaseInputs(job) => {
-                let shared = self.shared.clone();
-                let free = shared.inputs.release(job);
-                if !free.is_empty() {
-                    self.shared.tasks.spawn_on(async move { unpin(&shared, &free).await }, &self.runtime);
-                }
-            }
+            Effect::ReleaseInputs(job) => release_inputs(&self.shared, job),
             Effect::ReleaseOutputs(job) => {
                 let shared = self.shared.clone();
                 let unpin = async move {
@@ -99,7 +91,7 @@ impl Effects {
                         tracing::warn!(%job, error = &error as &dyn std::error::Error, "outputs stay pinned");
                     }
                 };
-                self.shared.tasks.spawn_on(unpin, &self.runtime);
+                self.shared.tasks.spawn(unpin);
             }
         }
     }
@@ -116,13 +108,10 @@ impl Effects {
         answer: impl FnOnce(&Shared) -> Result<Reply, Refusal> + Send + 'static,
     ) {
         let shared = self.shared.clone();
-        self.shared.tasks.spawn_blocking_on(
-            move || {
-                let answer = answer(&shared);
-                session::reply(&shared, caller, answer);
-            },
-            &self.runtime,
-        );
+        self.shared.tasks.spawn_blocking(move || {
+            let answer = answer(&shared);
+            session::reply(&shared, caller, answer);
+        });
     }
 
     fn fetch(&self, session: SessionId, lease: LeaseId, job: JobId, output: BlobRef) {
@@ -133,7 +122,7 @@ impl Effects {
             let patience = FETCH_PATIENCE + Duration::from_secs(output.len >> 20);
             let fetch = async {
                 let node = node.ok_or_else(|| FetchProblem::Provider("its session is over".to_owned()))?;
-                let pin = output_pin(job).map_err(|error| FetchProblem::Here(words(&error)))?;
+                let pin = output_pin(job).map_err(|error| FetchProblem::Here(causes(&error)))?;
                 loop {
                     match timeout(patience, shared.borrow(node, output, &pin)).await {
                         Ok(Ok(())) => break,
@@ -141,8 +130,8 @@ impl Effects {
                         Ok(Err(Unavailable::Here(error))) if may_find_room(&error) => {
                             wait_for_room(&error).await;
                         }
-                        Ok(Err(Unavailable::Here(error))) => return Err(FetchProblem::Here(words(&error))),
-                        Ok(Err(error)) => return Err(FetchProblem::Provider(words(&error))),
+                        Ok(Err(Unavailable::Here(error))) => return Err(FetchProblem::Here(causes(&error))),
+                        Ok(Err(error)) => return Err(FetchProblem::Provider(causes(&error))),
                         Err(_) => return Err(FetchProblem::Provider("it took too long".to_owned())),
                     }
                 }
@@ -163,7 +152,7 @@ impl Effects {
             };
             shared.tell(Event::OutputFetched { session, lease, result }).await;
         };
-        self.shared.tasks.spawn_on(fetch, &self.runtime);
+        self.shared.tasks.spawn(fetch);
     }
 
     fn assemble(&self, spec: Arc<JobSpec>, task: TaskId) {
@@ -175,18 +164,18 @@ impl Effects {
                 assemble::make(&with.store, &spec, task, |blob| with.blobs.path(blob))
             });
             let result = async {
-                match made.await.map_err(|error| error.to_string())?.map_err(|error| words(&error))? {
+                match made.await.map_err(|error| error.to_string())?.map_err(|error| causes(&error))? {
                     Made::Ready(assembled) => Ok(assembled),
                     Made::Pack(content, packed) => {
-                        let pin = output_pin(task.job).map_err(|error| words(&error))?;
+                        let pin = output_pin(task.job).map_err(|error| causes(&error))?;
                         let pack = loop {
                             match shared.blobs.import_content(&content, &pin).await {
                                 Ok(pack) => break pack,
                                 Err(error) if may_find_room(&error) => wait_for_room(&error).await,
-                                Err(error) => return Err(words(&error)),
+                                Err(error) => return Err(causes(&error)),
                             }
                         };
-                        assemble::with_pack(packed, pack).map_err(|error| words(&error))
+                        assemble::with_pack(packed, pack).map_err(|error| causes(&error))
                     }
                 }
             };
@@ -196,7 +185,7 @@ impl Effects {
             };
             shared.tell(Event::Assembled { task, result }).await;
         };
-        self.shared.tasks.spawn_on(assemble, &self.runtime);
+        self.shared.tasks.spawn(assemble);
     }
 }
 
@@ -229,7 +218,7 @@ pub async fn unpin(shared: &Shared, blobs: &[BlobId]) {
     }
 }
 
-/// Lets the inputs of a job go that the core does not run.
+/// Lets the inputs of a job go that does not run, or not any more.
 pub fn release_inputs(shared: &Arc<Shared>, job: JobId) {
     let free = shared.inputs.release(job);
     if !free.is_empty() {
@@ -246,16 +235,4 @@ pub fn input_pin(blob: BlobId) -> Result<Pin, BlobError> {
 /// Under which name a job's outputs are pinned.
 pub fn output_pin(job: JobId) -> Result<Pin, BlobError> {
     Pin::new(format!("output.{job}"))
-}
-
-/// An error with its causes, in one line.
-pub fn words(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text += ": ";
-        text += &cause.to_string();
-        source = cause.source();
-    }
-    text
 }

@@ -143,7 +143,9 @@ impl Coordinator {
         let (failed, failure) = watch::channel(None);
 
         let with = shared.clone();
+        let runtime = tokio::runtime::Handle::current();
         let committer = spawn("committer", move || {
+            let _runtime = runtime.enter();
             let committed =
                 committer::run(&with.store, committer_steps, &with.stop, |effect| effects.carry_out(effect));
             if let Err(error) = committed {

@@ -195,6 +195,11 @@ impl JobSpec {
         self.stage(stage).map(|stage| &stage.limits)
     }
 
+    /// The program of a stage; none without a reduce.
+    pub fn program(&self, stage: Stage) -> Option<BlobRef> {
+        self.stage(stage).map(|stage| stage.program)
+    }
+
     /// The blobs that all tasks of a stage read, each once: the program, then the shared inputs.
     pub fn shared(&self, stage: Stage) -> Vec<BlobRef> {
         let (stage, command) = match (stage, &self.reduce) {

@@ -10,7 +10,7 @@ use tidemill_net::{
     ticket::Ticket,
     wire::{FromProvider, Role, ToProvider},
 };
-use tidemill_types::{Chain, Millis, ResultKey, one_line};
+use tidemill_types::{Chain, Millis, ResultKey, causes, one_line};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::room::Room;
@@ -74,17 +74,7 @@ impl LinkError {
 
 /// An error and its causes in one line, fit for a terminal.
 pub(crate) fn words(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        // A transparent error repeats its cause.
-        if !words.ends_with(&text) {
-            words = format!("{words}: {text}");
-        }
-        cause = error.source();
-    }
-    one_line(&words, 500)
+    one_line(&causes(error), 500)
 }
 
 /// How the endpoint behaves: it dials, and nobody dials it.

@@ -19,7 +19,7 @@ use std::{
 
 use tidemill_exec::{Cancel, Executor, Program, Report};
 use tidemill_job::{Frontier, JobFile, Node, Plan};
-use tidemill_types::{BlobId, ByteSize, Failure, Fuel, Outcome, Usage, Weight};
+use tidemill_types::{BlobId, Failure, Outcome, Usage, Weight};
 
 use self::{
     inputs::Hashes,
@@ -329,14 +329,6 @@ fn finish(state: &mut State, node: Node, stored: Stored) {
 }
 
 fn add(totals: &mut Totals, usage: &Usage, wall: Duration) {
-    let sum = &mut totals.usage;
-    *sum = Usage {
-        fuel: Fuel(sum.fuel.0.saturating_add(usage.fuel.0)),
-        memory: sum.memory.max(usage.memory),
-        read: ByteSize(sum.read.0.saturating_add(usage.read.0)),
-        output: ByteSize(sum.output.0.saturating_add(usage.output.0)),
-        log: ByteSize(sum.log.0.saturating_add(usage.log.0)),
-        host_calls: sum.host_calls.saturating_add(usage.host_calls),
-    };
+    totals.usage.add(usage);
     totals.busy += wall;
 }

@@ -125,7 +125,7 @@ impl OutDir {
     /// With [`Code::Host`] when it is no archive or the disk does not take its files.
     pub fn unpack_bytes(&self, archive: &[u8], prefix: &str) -> anyhow::Result<Vec<OutFile>> {
         let mut reader = io::Cursor::new(archive);
-        let index = read_index(&mut reader, archive.len() as u64).context("an output is no archive");
+        let index = Archive::read_index(&mut reader, archive.len() as u64).context("an output is no archive");
         self.lay_out(reader, &index.code(Code::Host)?, prefix)
     }
 
@@ -295,16 +295,8 @@ pub fn open_archive(path: &Path) -> anyhow::Result<(File, Archive)> {
     let open = || -> anyhow::Result<(File, Archive)> {
         let mut file = File::open(path)?;
         let len = file.metadata()?.len();
-        let index = read_index(&mut file, len)?;
+        let index = Archive::read_index(&mut file, len)?;
         Ok((file, index))
     };
     open().with_context(|| format!("cannot read the archive {}", path.display()))
-}
-
-fn read_index(archive: &mut impl Read, len: u64) -> anyhow::Result<Archive> {
-    let mut header = [0; Archive::HEADER_BYTES];
-    archive.read_exact(&mut header)?;
-    let mut index = vec![0; Archive::index_len(&header)?];
-    archive.read_exact(&mut index)?;
-    Ok(Archive::parse_index(&index, len)?)
 }

@@ -5,6 +5,8 @@
 //! canonical: equal files give equal bytes, and [`Archive::parse`] takes nothing else, so the archive's
 //! BLAKE3 hash is the output's hash.
 
+use std::io;
+
 use serde::{Deserialize, Serialize};
 
 use crate::GuestPath;
@@ -93,6 +95,20 @@ impl Archive {
             return Err(ArchiveError::Length { expected, found: total_len });
         }
         Ok(Self { entries, data_start })
+    }
+
+    /// Reads the index of an archive that has `total_len` bytes in all, from its first byte on. What is read next is
+    /// its first file.
+    ///
+    /// # Errors
+    /// When it cannot be read; an [`ArchiveError`] as the inner error of `InvalidData`.
+    pub fn read_index(archive: &mut impl io::Read, total_len: u64) -> io::Result<Self> {
+        let no_archive = |error: ArchiveError| io::Error::new(io::ErrorKind::InvalidData, error);
+        let mut header = [0; Self::HEADER_BYTES];
+        archive.read_exact(&mut header)?;
+        let mut index = vec![0; Self::index_len(&header).map_err(no_archive)?];
+        archive.read_exact(&mut index)?;
+        Self::parse_index(&index, total_len).map_err(no_archive)
     }
 
     /// Reads the index of an archive that is in memory as a whole.

@@ -32,6 +32,20 @@ pub struct Usage {
     pub host_calls: u64,
 }
 
+impl Usage {
+    /// Takes in what another attempt used: amounts add up, of memory the most counts.
+    pub fn add(&mut self, other: &Self) {
+        *self = Self {
+            fuel: Fuel(self.fuel.0.saturating_add(other.fuel.0)),
+            memory: self.memory.max(other.memory),
+            read: ByteSize(self.read.0.saturating_add(other.read.0)),
+            output: ByteSize(self.output.0.saturating_add(other.output.0)),
+            log: ByteSize(self.log.0.saturating_add(other.log.0)),
+            host_calls: self.host_calls.saturating_add(other.host_calls),
+        };
+    }
+}
+
 /// Whether a failure says something about the task or only about the machine that ran it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Weight {

@@ -1,4 +1,5 @@
-//! Text of strangers on its way to a person: without what would steer a terminal or forge a line.
+//! Text on its way to a person: that of strangers without what would steer a terminal or forge a line, and that of
+//! errors with their causes.
 
 /// Whether a character does something other than to stand where it is: control characters, line and
 /// paragraph separators, and those that change the direction of text or have no width.
@@ -10,6 +11,21 @@ pub fn is_steering(c: char) -> bool {
 /// A text as part of one line, of at most so many characters.
 pub fn one_line(text: &str, most_chars: usize) -> String {
     text.chars().take(most_chars).map(|c| if is_steering(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// An error and its causes, one after another.
+pub fn causes(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        // A transparent error repeats its cause.
+        if !words.ends_with(&text) {
+            words = format!("{words}: {text}");
+        }
+        cause = error.source();
+    }
+    words
 }
 
 /// A text of several lines.

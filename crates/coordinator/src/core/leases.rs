@@ -132,8 +132,8 @@ impl Core {
     }
 
     fn program_len(&self, task: TaskId, stage: Stage) -> u64 {
-        let shared = self.jobs.get(&task.job).map(|job| job.spec.shared(stage));
-        shared.and_then(|blobs| blobs.first().map(|program| program.len)).unwrap_or(0)
+        let program = self.jobs.get(&task.job).and_then(|job| job.spec.program(stage));
+        program.map_or(0, |program| program.len)
     }
 
     /// Sends leases in messages of bounded size.

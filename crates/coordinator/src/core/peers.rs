@@ -1,6 +1,6 @@
 //! Providers: coming, going, what they say, and when they get nothing for a while.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use tidemill_net::wire::{FromProvider, ReturnReason, ToProvider};
 use tidemill_sched::{LeaseEnd, Micros};
@@ -38,20 +38,8 @@ impl Core {
         }
         self.drop_unsettled(node);
         self.forget_gone();
-        let provider = self.providers.entry(node).or_insert_with(|| Provider {
-            operator,
-            offer: offer.clone(),
-            session: None,
-            credits,
-            last_heard: now.mono,
-            leases: BTreeSet::new(),
-            unsettled: BTreeMap::new(),
-            accepted: 0,
-            lost_attempts: 0,
-            strikes: 0,
-            paused_until: None,
-            silent: false,
-        });
+        let newcomer = || Provider::new(operator, offer.clone(), now);
+        let provider = self.providers.entry(node).or_insert_with(newcomer);
         let other_operator = provider.operator != operator;
         provider.silent = false;
         provider.session = Some(session);

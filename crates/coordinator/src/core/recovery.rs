@@ -1,9 +1,6 @@
 //! Jobs that were running when the coordinator ended: they go on where they were.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use tidemill_job::{BlobRef, JobSpec};
 use tidemill_sched::NewLease;
@@ -44,7 +41,7 @@ impl Resuming {
     pub fn done(&mut self, task: TaskNumber, record: &DoneRecord) {
         let Some(node) = self.job.spec.node(task) else { return };
         self.job.frontier.restore_done(node);
-        super::results::add(&mut self.job.usage, &record.usage);
+        self.job.usage.add(&record.usage);
         let tally = self.job.tallies.entry(record.provider).or_default();
         tally.tasks += 1;
         tally.busy_us = tally.busy_us.saturating_add(record.wall_us);
@@ -116,28 +113,16 @@ impl Core {
 
 /// A provider of which only its leases are known, until it comes back.
 fn absent(operator: Address, now: Now) -> Provider {
-    Provider {
-        operator,
-        offer: Offer {
-            name: String::new(),
-            slots: 0,
-            memory: tidemill_types::ByteSize(0),
-            disk: tidemill_types::ByteSize(0),
-            kinds: Vec::new(),
-            floats: Vec::new(),
-            hardware_class: None,
-            exec_version: 0,
-            capacity: Capacity::default(),
-        },
-        session: None,
-        credits: 0,
-        last_heard: now.mono,
-        leases: BTreeSet::new(),
-        unsettled: BTreeMap::new(),
-        accepted: 0,
-        lost_attempts: 0,
-        strikes: 0,
-        paused_until: None,
-        silent: false,
-    }
+    let offer = Offer {
+        name: String::new(),
+        slots: 0,
+        memory: tidemill_types::ByteSize(0),
+        disk: tidemill_types::ByteSize(0),
+        kinds: Vec::new(),
+        floats: Vec::new(),
+        hardware_class: None,
+        exec_version: 0,
+        capacity: Capacity::default(),
+    };
+    Provider::new(operator, offer, now)
 }

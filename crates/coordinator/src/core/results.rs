@@ -7,8 +7,8 @@ use tidemill_net::wire::{LogBody, MAX_INLINE_BYTES, OutputBody, ResultBatch, Tas
 use tidemill_sched::{LeaseEnd, Micros};
 use tidemill_store::{BatchId, BatchRecord, Change, DoneRecord, LogRecord, UnixMillis};
 use tidemill_types::{
-    Archive, BatchTerms, BlobId, ByteSize, ClaimedOutput, Failure, Fuel, Leaf, LeaseId, Limits,
-    MAX_INDEX_BYTES, NodeId, Outcome, Terms, Usage, merkle, verify_batch,
+    Archive, BatchTerms, BlobId, ByteSize, ClaimedOutput, Failure, Leaf, LeaseId, Limits, MAX_INDEX_BYTES,
+    NodeId, Outcome, Terms, Usage, merkle, verify_batch,
 };
 
 use super::{Core, Held};
@@ -268,7 +268,7 @@ impl Core {
         }
         let attempts = u32::try_from(open.failures.len() + 1).unwrap_or(u32::MAX);
         job.news = true;
-        add(&mut job.usage, &accepted.usage);
+        job.usage.add(&accepted.usage);
         let tally = job.tallies.entry(node).or_default();
         tally.tasks += 1;
         tally.busy_us = tally.busy_us.saturating_add(accepted.wall_us);
@@ -358,15 +358,4 @@ fn check_usage(usage: &Usage, limits: &Limits) -> Result<(), String> {
         Some((what, _)) => Err(format!("claims more {what} than the task may have")),
         None => Ok(()),
     }
-}
-
-pub(super) fn add(sum: &mut Usage, usage: &Usage) {
-    *sum = Usage {
-        fuel: Fuel(sum.fuel.0.saturating_add(usage.fuel.0)),
-        memory: sum.memory.max(usage.memory),
-        read: ByteSize(sum.read.0.saturating_add(usage.read.0)),
-        output: ByteSize(sum.output.0.saturating_add(usage.output.0)),
-        log: ByteSize(sum.log.0.saturating_add(usage.log.0)),
-        host_calls: sum.host_calls.saturating_add(usage.host_calls),
-    };
 }

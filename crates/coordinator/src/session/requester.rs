@@ -9,12 +9,11 @@ use tidemill_net::{
     frame::FrameReader,
     wire::{Answer, Bounded, Call, MAX_CALLS_IN_FLIGHT, Refusal, Reply, Request, SpecBody},
 };
-use tidemill_types::{ByteSize, JobId, NodeId};
+use tidemill_types::{ByteSize, JobId, NodeId, causes};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answers;
 use crate::{
-    effects::words,
     event::{Caller, Event, Question, SessionId},
     failpoint::Failpoint,
     outbox::Outgoing,
@@ -221,7 +220,7 @@ async fn fetch(shared: &Arc<Shared>, caller: Caller, blob: BlobRef) -> Result<()
 fn unavailable(error: Unavailable) -> Refusal {
     match error {
         Unavailable::Here(error) => busy(error),
-        other => Refusal::Fetch { reason: words(&other) },
+        other => Refusal::Fetch { reason: causes(&other) },
     }
 }
 
