@@ -9,6 +9,7 @@ mod content;
 mod id;
 mod limits;
 pub mod merkle;
+mod money;
 mod node;
 mod offer;
 mod outcome;
@@ -23,6 +24,7 @@ pub use archive::{Archive, ArchiveBuilder, ArchiveEntry, ArchiveError, MAX_INDEX
 pub use content::{Content, Segment};
 pub use id::{BlobId, BlobRef, BlobSource, IdError, SpecHash};
 pub use limits::{LimitError, Limits};
+pub use money::{Amount, Coin, MoneyError};
 pub use node::{Address, JobId, LeaseId, NameError, NodeId, Stage, TaskId, TaskNumber};
 pub use offer::{Capacity, Needs, Offer};
 pub use outcome::{Failure, Outcome, TrapKind, Usage, Weight};
