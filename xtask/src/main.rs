@@ -1,6 +1,7 @@
 //! The project's own commands, run as `cargo xtask <command>`: what is checked before a commit, and what
 //! is built once and committed. One file per command; nothing here is part of what users install.
 
+mod contracts;
 mod guests;
 mod test;
 mod tidy;
@@ -26,6 +27,8 @@ enum Command {
     Tidy(tidy::Args),
     /// Build the guest programs of the examples, or check that the built ones are current
     Guests(guests::Args),
+    /// Build the contracts, their committed artifacts and gas figures, or check that these are current
+    Contracts(contracts::Args),
     /// Run the public WASI test suite's preview 1 programs in the sandbox
     WasiTestsuite(wasi_testsuite::Args),
 }
@@ -36,6 +39,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Test(args) => test::run(&workspace, &args),
         Command::Tidy(args) => tidy::run(&workspace, &args),
         Command::Guests(args) => guests::run(&workspace, &args),
+        Command::Contracts(args) => contracts::run(&workspace, &args),
         Command::WasiTestsuite(args) => wasi_testsuite::run(&workspace, &args),
     }
 }

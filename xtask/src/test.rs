@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::workspace::Workspace;
-use crate::{guests, tidy};
+use crate::{contracts, guests, tidy};
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -32,6 +32,9 @@ enum Step {
     Tidy,
     /// `cargo xtask guests --check`
     Guests,
+    /// Formatting, artifacts, tests and gas figures of the contracts. It installs the nodes and clients that the
+    /// next step tests against
+    Contracts,
     /// `cargo test` of the workspace, in the release profile
     Tests,
     /// `cargo clippy` of the workspace, warnings being errors
@@ -40,9 +43,11 @@ enum Step {
 
 /// How many checks or tests passed and failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Tally {
-    passed: u64,
-    failed: u64,
+pub struct Tally {
+    /// Those that passed.
+    pub passed: u64,
+    /// Those that failed.
+    pub failed: u64,
 }
 
 /// Runs the steps, each to its end even when one before it failed, and ends with the line of counts.
@@ -80,7 +85,14 @@ fn run_step(workspace: &Workspace, step: Step, deep: bool) -> Result<Tally> {
         Step::Fmt => status_of(cargo.args(["fmt", "--all", "--check"])),
         Step::Tidy => Ok(Tally::of(tidy::report(workspace)?)),
         Step::Guests => Ok(Tally::of(guests::check(workspace)?)),
-        Step::Tests => tests(cargo, deep),
+        Step::Contracts => contracts::test(workspace, deep),
+        Step::Tests => {
+            cargo.args(["test", "--release", "--workspace", "--no-fail-fast"]);
+            if deep {
+                cargo.env("TIDEMILL_DEEP", "1").args(["--", "--include-ignored"]);
+            }
+            counted(&mut cargo)
+        }
         Step::Clippy => status_of(cargo.args([
             "clippy",
             "--release",
@@ -99,24 +111,22 @@ fn status_of(command: &mut Command) -> Result<Tally> {
     Ok(Tally::of(status.success()))
 }
 
-/// Runs all tests of the workspace, passes their output on line by line and adds up their counts.
-fn tests(mut cargo: Command, deep: bool) -> Result<Tally> {
-    cargo.args(["test", "--release", "--workspace", "--no-fail-fast"]);
-    if deep {
-        cargo.env("TIDEMILL_DEEP", "1").args(["--", "--include-ignored"]);
-    }
-    let mut child = cargo.stdout(Stdio::piped()).spawn().context("cannot run cargo test")?;
-    let output = child.stdout.take().context("the output of cargo test was not captured")?;
+/// Runs tests, passes their output on line by line and adds up their counts.
+pub fn counted(command: &mut Command) -> Result<Tally> {
+    let words = format!("{command:?}");
+    let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot run {words}"))?;
+    let output = child.stdout.take().with_context(|| format!("the output of {words} was not captured"))?;
     let mut tally = Tally::default();
     let mut stdout = std::io::stdout().lock();
     // Bytes, not lines of text: a failing test may print anything, and it must still be counted.
     for line in BufReader::new(output).split(b'\n') {
-        let line = line.context("cannot read the output of cargo test")?;
+        let line = line.with_context(|| format!("cannot read the output of {words}"))?;
         stdout.write_all(&line)?;
         stdout.write_all(b"\n")?;
-        tally = tally + test_result(&String::from_utf8_lossy(&line)).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line);
+        tally = tally + test_result(&line).or_else(|| forge_result(&line)).unwrap_or_default();
     }
-    let status = child.wait().context("cannot wait for cargo test")?;
+    let status = child.wait().with_context(|| format!("cannot wait for {words}"))?;
     Ok(with_status(tally, status.success()))
 }
 
@@ -134,12 +144,30 @@ fn test_result(line: &str) -> Option<Tally> {
     Some(Tally { passed: count("passed")?, failed: count("failed")? })
 }
 
+/// The counts in forge's last line, like `Ran 3 test suites in 1s (2s CPU time): 9 tests passed, 1 failed, 0 skipped (10
+/// total tests)`.
+fn forge_result(line: &str) -> Option<Tally> {
+    let (_, counts) = line.strip_prefix("Ran ")?.split_once(" test suite")?.1.split_once("): ")?;
+    let counts: String = colourless(counts);
+    let count =
+        |name: &str| counts.split(", ").find_map(|part| part.split_once(name)?.0.trim().parse::<u64>().ok());
+    Some(Tally { passed: count(" tests passed")?, failed: count(" failed")? })
+}
+
+/// A line without the sequences that colour it.
+fn colourless(line: &str) -> String {
+    let mut parts = line.split('\u{1b}');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.split_once('m').map_or("", |(_, rest)| rest))
+}
+
 impl Step {
     fn name(self) -> &'static str {
         match self {
             Self::Fmt => "fmt",
             Self::Tidy => "tidy",
             Self::Guests => "guests",
+            Self::Contracts => "contracts",
             Self::Tests => "tests",
             Self::Clippy => "clippy",
         }
@@ -148,7 +176,7 @@ impl Step {
 
 impl Tally {
     /// The tally of one check.
-    fn of(passed: bool) -> Self {
+    pub fn of(passed: bool) -> Self {
         Self { passed: u64::from(passed), failed: u64::from(!passed) }
     }
 }
@@ -179,6 +207,16 @@ mod tests {
         for line in ["running 3 tests", "test result: ok.", " test result: ok. 1 passed; 0 failed", ""] {
             assert_eq!(test_result(line), None, "{line}");
         }
+    }
+
+    #[test]
+    fn the_last_line_of_forge_is_counted() {
+        let line = "Ran 3 test suites in 1.20s (2.3s CPU time): 9 tests passed, 1 failed, 0 skipped (10 total tests)";
+        assert_eq!(forge_result(line), Some(Tally { passed: 9, failed: 1 }));
+        let line = "Ran 1 test suite in 8ms (2ms CPU time): \u{1b}[32m2\u{1b}[0m tests passed, \u{1b}[31m0\u{1b}[0m \
+                    failed, \u{1b}[33m0\u{1b}[0m skipped (2 total tests)";
+        assert_eq!(forge_result(line), Some(Tally { passed: 2, failed: 0 }));
+        assert_eq!(forge_result("Ran 5 tests for test/Tide.t.sol:TideTest"), None);
     }
 
     #[test]

@@ -86,10 +86,10 @@ fn forbidden(path: &str, text: &str) -> Vec<Finding> {
 }
 
 /// `channel()` and `channel::<T>()`, but neither `.channel()` nor `fn channel()`. Bounded channels are told
-/// from unbounded ones by taking an argument.
+/// from unbounded ones by taking an argument, but for those that carry one message.
 fn is_call_without_arguments(place: &Word<'_>) -> bool {
     let before = place.before.trim_end();
-    if before.ends_with('.') || before.ends_with("fn") {
+    if before.ends_with('.') || before.ends_with("fn") || before.ends_with("oneshot::") {
         return false;
     }
     let mut after = place.after;
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn unbounded_channels_are_told_from_bounded_ones() {
-        let text = "fn a() {\n mpsc::channel();\n channel::<Vec<u8>>();\n mpsc::channel(4);\n b.channel();\n unbounded();\n}\nfn channel() {}\n";
+        let text = "fn a() {\n mpsc::channel();\n channel::<Vec<u8>>();\n mpsc::channel(4);\n b.channel();\n unbounded();\n oneshot::channel();\n}\nfn channel() {}\n";
         assert_eq!(lines("crates/net/src/a.rs", text), [2, 3, 6]);
     }
 

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity ^0.8.28;
+
+import {EntryPause} from "./EntryPause.sol";
+import {PermitEntry} from "./PermitEntry.sol";
+import {ProviderRegistry} from "./ProviderRegistry.sol";
+import {StakePools} from "./StakePools.sol";
+import {StakeSlashing} from "./StakeSlashing.sol";
+import {IProviderStaking} from "./interfaces/IProviderStaking.sol";
+import {ITide} from "./interfaces/ITide.sol";
+import {SharePool} from "./libraries/SharePool.sol";
+import {bondPool, delegationPool} from "./types/PoolId.sol";
+import {Ppm} from "./types/Ppm.sol";
+import {Role} from "./types/Role.sol";
+import {ThawId} from "./types/ThawId.sol";
+import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+
+/// @title Stake of operators and of those who delegate to them
+/// @notice The ways in and out, and how pay is split. The pools are in StakePools, who the operators are in
+/// ProviderRegistry, the slashers in StakeSlashing.
+contract ProviderStaking is ProviderRegistry, StakeSlashing, EntryPause {
+    using SharePool for SharePool.Pool;
+
+    /// @notice No provider's own bond ever answers for less than a twentieth of what it may attract.
+    uint8 public constant MAX_DELEGATION_RATIO = 20;
+
+    /// @inheritdoc IProviderStaking
+    uint8 public delegationRatio = 10;
+
+    constructor(
+        address authority,
+        ITide tide_,
+        uint32 thawPeriod_,
+        uint32 streamPeriod_,
+        InitialSlasher[] memory slashers
+    )
+        AccessManaged(authority)
+        PermitEntry(tide_)
+        StakePools(thawPeriod_, streamPeriod_)
+        StakeSlashing(slashers)
+        EIP712("Tidemill ProviderStaking", "1")
+    {}
+
+    /// @inheritdoc IProviderStaking
+    function registerProvider(bytes32 metadataHash, Ppm commission, KeyBinding calldata keys) external whenEntriesOpen {
+        _registerProvider(metadataHash, commission, keys);
+    }
+
+    /// @inheritdoc IProviderStaking
+    function registerCoordinator(bytes32 metadataHash) external whenEntriesOpen {
+        _registerCoordinator(metadataHash);
+    }
+
+    /// @inheritdoc IProviderStaking
+    function bond(Role role, uint256 amount) external whenEntriesOpen onlyRegistered(role) returns (uint256 shares) {
+        return _enter(bondPool(role, msg.sender), amount);
+    }
+
+    /// @inheritdoc IProviderStaking
+    function unbond(Role role, uint256 shares) external returns (ThawId thawId, uint256 amount) {
+        return _leave(bondPool(role, msg.sender), shares);
+    }
+
+    /// @inheritdoc IProviderStaking
+    function delegate(address provider, uint256 amount) external whenEntriesOpen returns (uint256 shares) {
+        _requireRegistered(Role.Provider, provider);
+        uint256 room = delegationRoom(provider);
+        if (amount > room) revert DelegationOverRatio(room, amount);
+        return _enter(delegationPool(provider), amount);
+    }
+
+    /// @inheritdoc IProviderStaking
+    function undelegate(address provider, uint256 shares) external returns (ThawId thawId, uint256 amount) {
+        return _leave(delegationPool(provider), shares);
+    }
+
+    /// @inheritdoc IProviderStaking
+    function credit(Credit[] calldata credits) external returns (uint256 total) {
+        for (uint256 i = 0; i < credits.length; ++i) {
+            total += _credit(credits[i].provider, credits[i].amount);
+        }
+        if (total > 0) _pull(total);
+    }
+
+    /// @inheritdoc IProviderStaking
+    function setSlasher(address slasher, Role role, Ppm perCase) external restricted {
+        _setSlasher(slasher, role, perCase);
+    }
+
+    /// @inheritdoc IProviderStaking
+    function setDelegationRatio(uint8 ratio) external restricted {
+        if (ratio == 0 || ratio > MAX_DELEGATION_RATIO) revert RatioOutOfBounds(ratio);
+        delegationRatio = ratio;
+        emit DelegationRatioSet(ratio);
+    }
+
+    /// @inheritdoc IProviderStaking
+    function previewBond(Role role, address operator, uint256 amount) external view returns (uint256 shares) {
+        return _preview(bondPool(role, operator), amount);
+    }
+
+    /// @inheritdoc IProviderStaking
+    function previewDelegate(address provider, uint256 amount) external view returns (uint256 shares) {
+        return _preview(delegationPool(provider), amount);
+    }
+
+    /// @inheritdoc IProviderStaking
+    function delegationRoom(address provider) public view returns (uint256) {
+        uint256 most = uint256(delegationRatio) * _pools[bondPool(Role.Provider, provider)].active;
+        SharePool.Pool storage others = _pools[delegationPool(provider)];
+        // What streams moves between the two, so the sum needs no accrual.
+        uint256 there = uint256(others.active) + others.locked;
+        return there < most ? most - there : 0;
+    }
+
+    function _credit(address provider, uint256 amount) private returns (uint256 pulled) {
+        if (amount == 0) return 0;
+        Operator storage operator = _operators[provider];
+        if (!operator.isProvider) {
+            emit CreditSkipped(provider, msg.sender, amount);
+            return 0;
+        }
+        uint256 toDelegators = 0;
+        SharePool.Pool storage others = _pools[delegationPool(provider)];
+        if (others.takesRewards()) {
+            uint256 delegated = uint256(others.active) + others.locked;
+            uint256 bonded = _pools[bondPool(Role.Provider, provider)].active;
+            uint256 part = amount * delegated / (bonded + delegated);
+            toDelegators = part - _commissionOf(operator).mulDown(part);
+            if (toDelegators > 0) others.reward(toDelegators, streamPeriod);
+        }
+        operator.earned += uint96(amount - toDelegators);
+        emit Credited(provider, msg.sender, amount - toDelegators, toDelegators);
+        return amount;
+    }
+}

@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity ^0.8.28;
+
+import {PoolId} from "../types/PoolId.sol";
+import {Ppm} from "../types/Ppm.sol";
+import {Role} from "../types/Role.sol";
+import {ThawId} from "../types/ThawId.sol";
+
+/// @title Stake of operators and of those who delegate to them
+/// @notice Every stake lies in a pool of shares: an operator's own bond for each of its roles, and for a provider a
+/// pool of delegations. Stake leaves by thawing: it stays slashable for exactly the thaw period and cannot be
+/// stopped. Nothing here loops over delegators or thaws. All amounts are wei of TIDE.
+///
+/// TIDE held = what is active, locked and thawing in all pools + what operators have earned. TIDE sent here by plain
+/// transfer belongs to nobody and is counted nowhere.
+interface IProviderStaking {
+    // ---------------------------------------------------------------------------------------------- types
+
+    /// @notice A key that signs results for an operator, and the network key of the node that holds it.
+    /// @param nodeKey The node's Ed25519 key. A claim of the operator: no chain can check it, its peers do.
+    /// @param resultKey The address of the secp256k1 key that signs results.
+    /// @param signature By the result key, over EIP-712 `ResultKeyBinding(address operator,bytes32 nodeKey,address
+    /// resultKey)` in this contract's domain ("Tidemill ProviderStaking", "1"): nobody binds a key that it does not
+    /// hold.
+    struct KeyBinding {
+        bytes32 nodeKey;
+        address resultKey;
+        bytes signature;
+    }
+
+    /// @notice Whose key a result key is, for ever, and whether it is in use.
+    struct ResultKey {
+        address operator;
+        bool bound;
+        bytes32 nodeKey;
+    }
+
+    /// @notice Pay for one provider.
+    struct Credit {
+        address provider;
+        uint96 amount;
+    }
+
+    /// @notice A slasher that the contract is born with.
+    struct InitialSlasher {
+        address slasher;
+        Role role;
+        Ppm perCase;
+    }
+
+    /// @notice An operator's record.
+    /// @param earned What the operator may withdraw at once.
+    /// @param commission What it takes of its delegators' part of its pay now.
+    /// @param nextCommission What it will take from `nextCommissionAt` on; equal to `commission` if no change waits.
+    struct Operator {
+        uint96 earned;
+        Ppm commission;
+        Ppm nextCommission;
+        uint48 nextCommissionAt;
+        bool isProvider;
+        bool isCoordinator;
+    }
+
+    /// @notice All that answers for an operator in one role. The delegated parts are zero for coordinators.
+    /// @param bonded Its own active stake.
+    /// @param bondThawing Its own stake on its way out that can still be slashed.
+    /// @param delegated Others' active stake behind it.
+    /// @param delegatedLocked Rewards of its delegators that have not streamed to them yet.
+    /// @param delegatedThawing Others' stake on its way out that can still be slashed.
+    struct Stake {
+        uint256 bonded;
+        uint256 bondThawing;
+        uint256 delegated;
+        uint256 delegatedLocked;
+        uint256 delegatedThawing;
+    }
+
+    /// @notice What lies in one pool now.
+    /// @param active Tokens behind the shares.
+    /// @param locked Tokens that have not streamed to them yet.
+    /// @param thawing Tokens set aside for requests to leave, those whose time is over too, until they are withdrawn.
+    /// @param shares All live shares.
+    /// @param streamEnd When the locked tokens will all have arrived.
+    /// @param era How often the pool's shares have died.
+    /// @param thawEra How often its thaws have.
+    struct PoolState {
+        uint256 active;
+        uint256 locked;
+        uint256 thawing;
+        uint256 shares;
+        uint48 streamEnd;
+        uint32 era;
+        uint32 thawEra;
+    }
+
+    /// @notice One request to leave.
+    /// @param owner Who may withdraw it; zero once it is withdrawn.
+    /// @param end From this time on it cannot be slashed and can be withdrawn.
+    /// @param value What it is worth, after every slash so far.
+    struct ThawRequest {
+        address owner;
+        uint48 end;
+        uint256 value;
+    }
+
+    /// @notice A slasher's case against one operator.
+    /// @param reach The slasher's fraction when the case was opened; zero if there is no such case.
+    /// @param bound What the case may take at most, as of its last slash.
+    /// @param taken What it took.
+    struct Case {
+        Ppm reach;
+        uint112 bound;
+        uint112 taken;
+    }
+
+    // --------------------------------------------------------------------------------------------- events
+
+    /// @notice An operator took up a role.
+    event Registered(Role indexed role, address indexed operator, bytes32 metadataHash);
+    /// @notice What an operator says of itself changed.
+    event MetadataSet(Role indexed role, address indexed operator, bytes32 metadataHash);
+    /// @notice A result key came into use.
+    event KeysBound(address indexed operator, address indexed resultKey, bytes32 indexed nodeKey);
+    /// @notice A result key went out of use. It stays its operator's as evidence.
+    event KeysUnbound(address indexed operator, address indexed resultKey);
+    /// @notice A provider will take `commission` from `effectiveAt` on.
+    event CommissionAnnounced(address indexed provider, Ppm commission, uint48 effectiveAt);
+    /// @notice Stake entered a pool.
+    event Staked(PoolId indexed pool, address indexed holder, uint256 amount, uint256 shares);
+    /// @notice Stake began to thaw. An exit worth nothing has the id zero and no request.
+    event Thawed(PoolId indexed pool, address indexed holder, uint256 shares, uint256 amount, ThawId thawId);
+    /// @notice Thawed stake was paid out.
+    event Withdrawn(ThawId indexed thawId, address indexed holder, uint256 amount);
+    /// @notice An operator took its earnings.
+    event EarningsWithdrawn(address indexed operator, uint256 amount);
+    /// @notice A provider was paid: `toProvider` to itself, `toDelegators` streaming to its delegators.
+    event Credited(address indexed provider, address indexed payer, uint256 toProvider, uint256 toDelegators);
+    /// @notice Pay for an operator that is no provider was not pulled.
+    event CreditSkipped(address indexed provider, address indexed payer, uint256 amount);
+    /// @notice What was left in a pool that has no holders to pay went to its operator.
+    event LeftToOperator(PoolId indexed pool, uint256 amount);
+    /// @notice Stake was taken, `own` of the operator's bond and `delegated` of its delegators'.
+    event Slashed(
+        Role indexed role,
+        address indexed operator,
+        bytes32 indexed caseId,
+        address slasher,
+        uint256 own,
+        uint256 delegated
+    );
+    /// @notice A pool's shares became worthless; those who come now start anew. `burned` was left of their value.
+    event EraEnded(PoolId indexed pool, uint32 era, uint256 burned);
+    /// @notice A pool's thaws in their window became worthless. `burned` was left of their value.
+    event ThawEraEnded(PoolId indexed pool, uint32 era, uint256 burned);
+    /// @notice A slasher's reach changed; open cases keep their bound.
+    event SlasherSet(address indexed slasher, Role indexed role, Ppm perCase);
+    /// @notice How many times its own active bond may be delegated to a provider changed.
+    event DelegationRatioSet(uint8 ratio);
+
+    // --------------------------------------------------------------------------------------------- errors
+
+    /// @notice The operator has that role already.
+    error AlreadyRegistered(Role role, address operator);
+    /// @notice The operator does not have that role.
+    error NotRegistered(Role role, address operator);
+    /// @notice The result key is another operator's.
+    error KeyTaken(address resultKey, address operator);
+    /// @notice The result key is in use already.
+    error KeyAlreadyBound(address resultKey);
+    /// @notice The result key is not in use by the caller.
+    error KeyNotBound(address resultKey);
+    /// @notice The signature is not the result key's.
+    error KeySignatureInvalid(address resultKey);
+    /// @notice Nothing enters or leaves by this.
+    error ZeroAmount();
+    /// @notice The amount is worth less than one share.
+    error AmountBelowOneShare(uint256 amount);
+    /// @notice The holder has only `held` shares.
+    error NotEnoughShares(uint256 held, uint256 wanted);
+    /// @notice The provider's own bond carries only `room` more delegation.
+    error DelegationOverRatio(uint256 room, uint256 wanted);
+    /// @notice The request is not the caller's, or is withdrawn already.
+    error NotThawOwner(ThawId thawId);
+    /// @notice The request is still thawing.
+    error StillThawing(ThawId thawId, uint48 end);
+    /// @notice Only a slasher of that role, or one with this case open, may do this.
+    error NotSlasher(Role role, address caller);
+    /// @notice The ratio must be within 1 to 20.
+    error RatioOutOfBounds(uint8 given);
+    /// @notice The thaw period must be at least the stream period, and that at least a second.
+    error PeriodsOutOfBounds(uint32 thawPeriod, uint32 streamPeriod);
+    /// @notice A slasher cannot be the zero address.
+    error SlasherIsZero();
+
+    // --------------------------------------------------------------------------------------- registration
+
+    /// @notice Makes the caller a provider, for ever.
+    /// @param metadataHash Of what it says of itself off the chain.
+    /// @param commission What it takes of its delegators' part of its pay, from now on.
+    /// @param keys Its first keys; more by `bindKeys`.
+    function registerProvider(bytes32 metadataHash, Ppm commission, KeyBinding calldata keys) external;
+
+    /// @notice Makes the caller a coordinator, for ever.
+    function registerCoordinator(bytes32 metadataHash) external;
+
+    /// @notice Replaces what the caller says of itself.
+    function setMetadata(Role role, bytes32 metadataHash) external;
+
+    /// @notice Brings a result key into use for the caller, a provider. A result key belongs to one operator for ever,
+    /// so that what it signed stays evidence; an unbound one may come back.
+    function bindKeys(KeyBinding calldata keys) external;
+
+    /// @notice Takes a result key of the caller's out of use.
+    function unbindKeys(address resultKey) external;
+
+    /// @notice Announces the caller's next commission. It takes effect after the thaw period, so that every delegator
+    /// can leave first. A new announcement replaces one that waits and starts the delay anew; what is in effect stays.
+    function setCommission(Ppm next) external;
+
+    // ---------------------------------------------------------------------------------------------- stake
+
+    /// @notice Adds `amount` of the caller's to its own bond in `role`.
+    /// @return shares As many as `previewBond` says.
+    function bond(Role role, uint256 amount) external returns (uint256 shares);
+
+    /// @notice Lets `shares` of the caller's bond thaw.
+    /// @return thawId The request; zero if the shares were worth nothing.
+    /// @return amount What is set aside.
+    function unbond(Role role, uint256 shares) external returns (ThawId thawId, uint256 amount);
+
+    /// @notice Adds `amount` of the caller's to a provider's delegation pool. The pool may grow to the delegation
+    /// ratio times the provider's own active bond.
+    /// @return shares As many as `previewDelegate` says.
+    function delegate(address provider, uint256 amount) external returns (uint256 shares);
+
+    /// @notice Lets `shares` of the caller's delegation thaw. Always possible.
+    /// @return thawId The request; zero if the shares were worth nothing.
+    /// @return amount What is set aside.
+    function undelegate(address provider, uint256 shares) external returns (ThawId thawId, uint256 amount);
+
+    /// @notice Pays out requests of the caller's own whose thaw period is over.
+    function withdraw(ThawId[] calldata thawIds) external returns (uint256 amount);
+
+    /// @notice Pays out what the caller has earned as an operator.
+    function withdrawEarnings() external returns (uint256 amount);
+
+    // ------------------------------------------------------------------------------------------- money in
+
+    /// @notice Pays providers, by the caller's money. Of each amount the own and the delegated stake earn the same per
+    /// token; of the delegators' part the provider keeps its commission, rounded down, and the rest streams to them
+    /// over the stream period. Pay for an account that is no provider is skipped and not pulled, so that one bad payee
+    /// holds up nobody. There is no other way to pay a provider here, and so none around its delegators.
+    /// @return total What was pulled.
+    function credit(Credit[] calldata credits) external returns (uint256 total);
+
+    // ------------------------------------------------------------------------------------------- slashing
+
+    /// @notice Takes up to `amount` of what answers for `operator` in `role` and pays it to the caller: first the
+    /// operator's own, active and thawing alike, then (for a provider) its delegators', active, locked and thawing
+    /// alike. Takes less where there is less, or where the case's bound is reached; never reverts for a slasher,
+    /// whatever the state and whatever a provider has set; is never paused.
+    /// @param caseId The slasher's name for the fault. A case keeps the fraction that its slasher had at its first
+    /// slash, and takes at most that fraction of what answered for the operator: of what is slashable plus what the
+    /// case took before, at the slash where that was most. So a bond that grows after the first slash answers too:
+    /// else an operator could open a case against itself while its bond is small, and be safe from it for ever.
+    /// @return taken What was really taken and paid.
+    function slash(Role role, address operator, uint256 amount, bytes32 caseId) external returns (uint256 taken);
+
+    // ------------------------------------------------------------------------------------------- governed
+
+    /// @notice Lets `slasher` take up to `perCase` of the stake of an operator in `role` for each case; zero lets it
+    /// open no more cases, and those that are open keep the bound that they have. A case keeps the fraction that it
+    /// was opened with. Restricted.
+    function setSlasher(address slasher, Role role, Ppm perCase) external;
+
+    /// @notice Sets how many times its own active bond may be delegated to a provider, 1 to 20. Restricted.
+    function setDelegationRatio(uint8 ratio) external;
+
+    // ---------------------------------------------------------------------------------------------- views
+
+    /// @notice How long stake thaws, in seconds. Fixed for ever.
+    function thawPeriod() external view returns (uint32);
+
+    /// @notice Over how long a reward streams to delegators, in seconds. Fixed for ever.
+    function streamPeriod() external view returns (uint32);
+
+    /// @notice How many times its own active bond may be delegated to a provider.
+    function delegationRatio() external view returns (uint8);
+
+    /// @notice The operator's record, with a commission that took effect counted as in effect.
+    function operatorRecord(address operator) external view returns (Operator memory);
+
+    /// @notice Whether `operator` has `role`.
+    function isRegistered(Role role, address operator) external view returns (bool);
+
+    /// @notice What an operator said of itself last.
+    function metadataOf(Role role, address operator) external view returns (bytes32);
+
+    /// @notice Whose result key it is or was; zero if nobody's ever.
+    function operatorOf(address resultKey) external view returns (address);
+
+    /// @notice Whether the result key is in use.
+    function isBound(address resultKey) external view returns (bool);
+
+    /// @notice All that is known of a result key.
+    function resultKeyRecord(address resultKey) external view returns (ResultKey memory);
+
+    /// @notice What answers for an operator in a role, now.
+    function stakeOf(Role role, address operator) external view returns (Stake memory);
+
+    /// @notice The sum of that: what a slash of everything would take.
+    function slashable(Role role, address operator) external view returns (uint256);
+
+    /// @notice What lies in a pool.
+    function poolOf(PoolId pool) external view returns (PoolState memory);
+
+    /// @notice A holder's shares in a pool, dead ones left out.
+    function sharesOf(PoolId pool, address holder) external view returns (uint256);
+
+    /// @notice What a holder's shares are worth: what an exit now would set aside.
+    function valueOf(PoolId pool, address holder) external view returns (uint256);
+
+    /// @notice The shares that `bond` of `amount` would give now.
+    function previewBond(Role role, address operator, uint256 amount) external view returns (uint256 shares);
+
+    /// @notice The shares that `delegate` of `amount` would give now.
+    function previewDelegate(address provider, uint256 amount) external view returns (uint256 shares);
+
+    /// @notice How much more may be delegated to a provider now.
+    function delegationRoom(address provider) external view returns (uint256);
+
+    /// @notice A thaw request. Reverts if there never was one.
+    function thawRequest(ThawId thawId) external view returns (ThawRequest memory);
+
+    /// @notice A slasher's case against an operator.
+    function caseOf(address slasher, Role role, address operator, bytes32 caseId) external view returns (Case memory);
+
+    /// @notice What fraction a slasher may take for a case that it opens now; zero if it may open none.
+    function slasherReach(address slasher, Role role) external view returns (Ppm);
+}

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity ^0.8.28;
+
+import {Role} from "./Role.sol";
+
+/// @notice The three pools that an operator may have.
+enum PoolKind {
+    ProviderBond,
+    CoordinatorBond,
+    Delegation
+}
+
+/// @notice Names a pool: its kind and its operator in one word. Packed rather than hashed, so that it can be read
+/// backwards and costs no hash.
+type PoolId is bytes32;
+
+using {operatorOf} for PoolId global;
+
+function toPoolId(PoolKind kind, address operator) pure returns (PoolId) {
+    return PoolId.wrap(bytes32(uint256(kind) << 160 | uint160(operator)));
+}
+
+/// @dev The pool in which an operator's own stake for `role` lies.
+function bondPool(Role role, address operator) pure returns (PoolId) {
+    return toPoolId(role == Role.Provider ? PoolKind.ProviderBond : PoolKind.CoordinatorBond, operator);
+}
+
+/// @dev The pool in which others' stake behind a provider lies.
+function delegationPool(address provider) pure returns (PoolId) {
+    return toPoolId(PoolKind.Delegation, provider);
+}
+
+function operatorOf(PoolId self) pure returns (address) {
+    return address(uint160(uint256(PoolId.unwrap(self))));
+}

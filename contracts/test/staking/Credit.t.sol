@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity ^0.8.28;
+
+import {IProviderStaking} from "../../src/interfaces/IProviderStaking.sol";
+import {Ppm} from "../../src/types/Ppm.sol";
+import {Role} from "../../src/types/Role.sol";
+import {StakingTest} from "./StakingTest.sol";
+import {IERC20Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
+
+contract CreditTest is StakingTest {
+    function test_own_and_delegated_stake_earn_the_same_before_commission() public {
+        provider(paul, 100e18, 0);
+        delegate(dora, paul, 300e18);
+        credit(paul, 40e18);
+        assertEq(earned(paul), 10e18);
+        assertEq(delegation(paul).locked, 30e18);
+        sanityCheck();
+    }
+
+    function test_commission_is_taken_of_the_delegators_part_alone() public {
+        provider(paul, 100e18, 200_000);
+        delegate(dora, paul, 300e18);
+        credit(paul, 40e18);
+        assertEq(earned(paul), 10e18 + 6e18);
+        assertEq(delegation(paul).locked, 24e18);
+        sanityCheck();
+    }
+
+    function testFuzz_splits_sum_exactly(uint96 own, uint96 others, uint96 pay, uint32 commission) public {
+        own = uint96(bound(own, 1, 5_000_000e18));
+        others = uint96(bound(others, 1, 5_000_000e18));
+        if (others > uint256(own) * 10) others = uint96(uint256(own) * 10);
+        pay = uint96(bound(pay, 1, 10_000_000e18));
+        commission = uint32(bound(commission, 0, 1_000_000));
+        provider(paul, own, commission);
+        delegate(dora, paul, others);
+        uint256 before = tide.balanceOf(address(this));
+        assertEq(credit(paul, pay), pay);
+        assertEq(before - tide.balanceOf(address(this)), pay);
+        assertEq(earned(paul) + delegation(paul).locked, pay);
+        sanityCheck();
+    }
+
+    function test_without_delegators_all_is_the_providers() public {
+        provider(paul, 100e18, 0);
+        credit(paul, 7e18);
+        assertEq(earned(paul), 7e18);
+        delegate(dora, paul, 1e15 - 1);
+        credit(paul, 7e18);
+        assertEq(earned(paul), 14e18, "nor with less than a thousandth TIDE of delegation");
+        sanityCheck();
+    }
+
+    function test_without_an_own_bond_the_provider_has_its_commission() public {
+        provider(paul, 100e18, 250_000);
+        delegate(dora, paul, 300e18);
+        unbondAll(paul, Role.Provider);
+        credit(paul, 40e18);
+        assertEq(earned(paul), 10e18);
+        sanityCheck();
+    }
+
+    function test_a_reward_streams_in_over_the_period() public {
+        provider(paul, 100e18, 0);
+        delegate(dora, paul, 100e18);
+        credit(paul, 14e18);
+        assertEq(valueOf(dora, paul), 100e18);
+        for (uint256 day = 1; day <= 7; ++day) {
+            skip(1 days);
+            assertApproxEqAbs(valueOf(dora, paul), 100e18 + day * 1e18, 1, "a seventh a day");
+        }
+        skip(1 days);
+        assertApproxEqAbs(valueOf(dora, paul), 107e18, 1);
+        sanityCheck();
+    }
+
+    function testFuzz_delegating_just_before_a_reward_and_leaving_just_after_earns_nothing(uint96 mine, uint96 pay)
+        public
+    {
+        provider(paul, 5_000_000e18, 0);
+        delegate(dirk, paul, 1_000_000e18);
+        mine = uint96(bound(mine, 1, 10_000_000e18));
+        delegate(dora, paul, mine);
+        credit(paul, uint96(bound(pay, 1, 100_000_000e18)));
+        (, uint256 back) = undelegateAll(dora, paul);
+        assertLe(back, mine);
+        skip(STREAM);
+        assertGe(valueOf(dirk, paul), 1_000_000e18, "who stays has it");
+        sanityCheck();
+    }
+
+    function test_dust_does_not_put_off_a_stream() public {
+        provider(paul, 100e18, 0);
+        delegate(dora, paul, 100e18);
+        credit(paul, 14e18);
+        uint48 end = delegation(paul).streamEnd;
+        for (uint256 i = 0; i < 50; ++i) {
+            skip(1 hours);
+            credit(paul, 2);
+        }
+        assertLe(delegation(paul).streamEnd, end + 1);
+        vm.warp(end + 1);
+        assertApproxEqAbs(valueOf(dora, paul), 107e18, 60);
+        sanityCheck();
+    }
+
+    function test_one_bad_payee_holds_up_nobody() public {
+        provider(paul, 100e18, 0);
+        provider(petra, 100e18, 1_000_000);
+        IProviderStaking.Credit[] memory credits = new IProviderStaking.Credit[](6);
+        credits[0] = IProviderStaking.Credit(paul, 5e18);
+        credits[1] = IProviderStaking.Credit(eve, 7e18);
+        credits[2] = IProviderStaking.Credit(address(0), 7e18);
+        credits[3] = IProviderStaking.Credit(petra, 6e18);
+        credits[4] = IProviderStaking.Credit(paul, 1e18);
+        credits[5] = IProviderStaking.Credit(petra, 0);
+        vm.expectEmit(address(staking));
+        emit IProviderStaking.CreditSkipped(eve, address(this), 7e18);
+        assertEq(staking.credit(credits), 12e18, "not pulled for those who are no providers");
+        assertEq(earned(paul), 6e18);
+        assertEq(earned(petra), 6e18);
+        assertEq(earned(eve), 0);
+        sanityCheck();
+    }
+
+    function test_rewards_credit_only_tokens_that_arrived() public {
+        provider(paul, 100e18, 0);
+        IProviderStaking.Credit[] memory credits = new IProviderStaking.Credit[](1);
+        credits[0] = IProviderStaking.Credit(paul, 11_000_000e18);
+        vm.expectPartialRevert(IERC20Errors.ERC20InsufficientBalance.selector);
+        vm.prank(eve);
+        staking.credit(credits);
+        credits[0].amount = type(uint96).max;
+        vm.expectPartialRevert(IERC20Errors.ERC20InsufficientBalance.selector);
+        vm.prank(eve);
+        staking.credit(credits);
+        assertEq(earned(paul), 0);
+        sanityCheck();
+    }
+
+    function test_pay_is_credited_while_entries_are_paused() public {
+        provider(paul, 100e18, 0);
+        vm.prank(guardian);
+        staking.pause(7 days);
+        assertEq(credit(paul, 1e18), 1e18);
+        sanityCheck();
+    }
+}
