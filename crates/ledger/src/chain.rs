@@ -1,0 +1,288 @@
+//! A connection to a chain's node, and what can go wrong with it.
+
+use std::{sync::Arc, time::Duration};
+
+use alloy::{
+    eips::BlockNumberOrTag,
+    network::TransactionBuilder,
+    primitives::{Address, B256, Bytes, U256},
+    providers::{DynProvider, Provider, RootProvider},
+    rpc::{client::RpcClient, types::TransactionRequest},
+    transports::{RpcError, TransportError, TransportErrorKind},
+};
+use reqwest::{Client, Url, redirect};
+use tidemill_types::Coin;
+
+use crate::revert;
+
+/// A node of a chain, reached by JSON-RPC over HTTP. Clones share the connection.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    provider: DynProvider,
+    /// What errors call the node: the rest of an address often is a password.
+    node: String,
+    /// The address as errors of others repeat it.
+    url: String,
+    chain_id: u64,
+    genesis: B256,
+}
+
+/// What can go wrong between here and a chain.
+#[derive(Debug, thiserror::Error)]
+pub enum ChainError {
+    /// The address of the node is none.
+    #[error("{found:?} is not the address of a node; write it like \"http://127.0.0.1:8545\"")]
+    BadUrl {
+        /// The text, shortened to 80 characters.
+        found: String,
+    },
+    /// The node is of another chain.
+    #[error("{node} is a node of chain {found}, and not of chain {expected}")]
+    OtherChain {
+        /// The node.
+        node: String,
+        /// The chain's number there.
+        found: u64,
+        /// The chain's number that was wanted.
+        expected: u64,
+    },
+    /// The node does not answer, or not in a way that can be understood.
+    #[error("{node} does not answer: {reason}")]
+    Unreachable {
+        /// The node.
+        node: String,
+        /// What went wrong.
+        reason: String,
+        /// Whether it may pass.
+        passes: bool,
+    },
+    /// The node answered that it cannot do what was asked.
+    #[error("{node} refuses {method}: {message}")]
+    Refused {
+        /// The node.
+        node: String,
+        /// What was asked.
+        method: &'static str,
+        /// What it said.
+        message: String,
+        /// The reason that a contract gave, as bytes, where a contract refused.
+        data: Option<Bytes>,
+        /// Whether it may pass.
+        passes: bool,
+    },
+    /// The node's answer makes no sense.
+    #[error("{node} answers {method} with nonsense: {reason}")]
+    Nonsense {
+        /// The node.
+        node: String,
+        /// What was asked.
+        method: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The TLS library cannot be set up: the system has no certificates, for one.
+    #[error("cannot set up HTTPS")]
+    Tls(#[source] reqwest::Error),
+}
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// For a whole request. Nodes give up on long calls sooner.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Chain {
+    /// Connects to a node and asks which chain it is of.
+    ///
+    /// # Errors
+    /// [`ChainError::OtherChain`] where it is not the one expected; others where the node cannot be asked.
+    pub async fn connect(url: &str, expected: Option<u64>) -> Result<Self, ChainError> {
+        let bad_url = || ChainError::BadUrl { found: url.chars().take(80).collect() };
+        let parsed: Url = url.parse().map_err(|_| bad_url())?;
+        if !matches!(parsed.scheme(), "http" | "https") || parsed.host_str().is_none() {
+            return Err(bad_url());
+        }
+        let node = parsed.origin().ascii_serialization();
+        let is_https = parsed.scheme() == "https";
+        let url = parsed.to_string();
+        let client = RpcClient::new_http_with_client(http_client(is_https).map_err(ChainError::Tls)?, parsed);
+        let provider = RootProvider::new(client).erased();
+        let mut inner = Inner { provider, node, url, chain_id: 0, genesis: B256::ZERO };
+        inner.chain_id = inner.provider.get_chain_id().await.map_err(|e| inner.error("eth_chainId", e))?;
+        if let Some(expected) = expected.filter(|expected| *expected != inner.chain_id) {
+            return Err(ChainError::OtherChain { node: inner.node, found: inner.chain_id, expected });
+        }
+        let method = "eth_getBlockByNumber";
+        let first = inner.provider.get_block_by_number(BlockNumberOrTag::Number(0)).await;
+        let first = first.map_err(|e| inner.error(method, e))?;
+        inner.genesis = first.ok_or_else(|| inner.nonsense(method, "there is no block 0"))?.header.hash;
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The chain's number, which is in every signature.
+    pub fn chain_id(&self) -> u64 {
+        self.inner.chain_id
+    }
+
+    /// The hash of the chain's first block, which tells it from another one of the same number.
+    pub fn genesis(&self) -> B256 {
+        self.inner.genesis
+    }
+
+    /// What people call the node: its address without what may be secret.
+    pub fn node(&self) -> &str {
+        &self.inner.node
+    }
+
+    /// What calls and contract bindings go through. It signs nothing.
+    pub fn provider(&self) -> &DynProvider {
+        &self.inner.provider
+    }
+
+    /// How much of the chain's coin an account has.
+    ///
+    /// # Errors
+    /// Where the node cannot be asked.
+    pub async fn balance(&self, account: Address) -> Result<Coin, ChainError> {
+        let method = "eth_getBalance";
+        let wei = self.provider().get_balance(account).await.map_err(|e| self.error(method, e))?;
+        coin(wei).ok_or_else(|| self.inner.nonsense(method, "more than there can be"))
+    }
+
+    /// The code of a contract; empty where there is none.
+    ///
+    /// # Errors
+    /// Where the node cannot be asked.
+    pub async fn code(&self, address: Address) -> Result<Bytes, ChainError> {
+        self.provider().get_code_at(address).await.map_err(|e| self.error("eth_getCode", e))
+    }
+
+    /// The number of the newest block.
+    ///
+    /// # Errors
+    /// Where the node cannot be asked.
+    pub async fn head(&self) -> Result<u64, ChainError> {
+        self.provider().get_block_number().await.map_err(|e| self.error("eth_blockNumber", e))
+    }
+
+    /// Why a call fails, as of the block before the one that it failed in; none where it does not.
+    pub(crate) async fn revert_reason(
+        &self,
+        from: Address,
+        to: Option<Address>,
+        value: Coin,
+        data: Bytes,
+        block: u64,
+    ) -> Option<String> {
+        let mut call = TransactionRequest::default().with_from(from).with_value(U256::from(value.wei()));
+        call = call.with_input(data);
+        if let Some(to) = to {
+            call = call.with_to(to);
+        }
+        let answer = self.provider().call(call).block(block.saturating_sub(1).into()).await;
+        match answer.map_err(|e| self.error("eth_call", e)) {
+            Err(ChainError::Refused { message, data, .. }) => Some(revert::reason(&message, data.as_ref())),
+            _ => None,
+        }
+    }
+
+    /// The error of a call to this node.
+    pub fn error(&self, method: &'static str, error: TransportError) -> ChainError {
+        self.inner.error(method, error)
+    }
+
+    /// The error of a call through a contract's bindings.
+    pub fn contract_error(&self, error: alloy::contract::Error) -> ChainError {
+        match error {
+            alloy::contract::Error::TransportError(error) => self.error("eth_call", error),
+            other => self.inner.nonsense("eth_call", &other.to_string()),
+        }
+    }
+}
+
+impl Inner {
+    fn error(&self, method: &'static str, error: TransportError) -> ChainError {
+        let node = self.node.clone();
+        match error {
+            RpcError::ErrorResp(payload) => ChainError::Refused {
+                node,
+                method,
+                passes: payload.is_retry_err(),
+                data: payload.as_revert_data(),
+                message: shortened(&payload.message),
+            },
+            RpcError::Transport(kind) => {
+                let passes = !kind.is_non_retryable() && kind.as_http_error().is_none_or(passes);
+                ChainError::Unreachable { node, reason: self.say(&kind), passes }
+            }
+            other => ChainError::Nonsense { node, method, reason: shortened(&other.to_string()) },
+        }
+    }
+
+    fn nonsense(&self, method: &'static str, reason: &str) -> ChainError {
+        ChainError::Nonsense { node: self.node.clone(), method, reason: shortened(reason) }
+    }
+
+    /// An error with its causes, and without the secret part of the node's address.
+    fn say(&self, kind: &TransportErrorKind) -> String {
+        let mut text = kind.to_string();
+        let mut cause = std::error::Error::source(kind);
+        while let Some(error) = cause {
+            let more = error.to_string();
+            if !text.contains(&more) {
+                text = format!("{text}: {more}");
+            }
+            cause = error.source();
+        }
+        shortened(&text.replace(&self.url, &self.node))
+    }
+}
+
+impl ChainError {
+    /// Whether the same may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unreachable { passes: true, .. } | Self::Refused { passes: true, .. })
+    }
+
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unreachable { node, .. } => {
+                Some(format!("see whether a node runs at {node}, and whether it speaks JSON-RPC over HTTP"))
+            }
+            Self::OtherChain { .. } => {
+                Some("take the address book of that chain, or the address of a node of this one".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The same number of wei as money, unless there cannot be so much.
+pub(crate) fn coin(wei: U256) -> Option<Coin> {
+    wei.try_into().ok().map(Coin::from_wei)
+}
+
+fn passes(error: &alloy::transports::HttpError) -> bool {
+    error.status == 429 || error.status >= 500
+}
+
+/// What strangers say, cut to what fits a line or two and without what steers a terminal.
+fn shortened(text: &str) -> String {
+    tidemill_types::one_line(text, 300)
+}
+
+fn http_client(is_https: bool) -> Result<Client, reqwest::Error> {
+    // The HTTP library comes without cryptography of its own and takes what the process has. Whoever was first
+    // counts: an error says that there is one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(TIMEOUT);
+    // A node that sends a signed transaction elsewhere is none.
+    let builder = builder.redirect(redirect::Policy::none());
+    // Without HTTPS there is no need for certificates, which bare systems lack.
+    let builder = if is_https { builder } else { builder.tls_certs_only([]) };
+    builder.build()
+}

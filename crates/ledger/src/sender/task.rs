@@ -1,0 +1,411 @@
+//! The owner of a sender's state: the only one that changes the book, on disk and in memory.
+//!
+//! It looks at the chain, carries the steps out that follow, and looks again. While it waits for the node it answers
+//! commands, so that an intent is durable in the time that the disk takes even if no node answers.
+
+use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use alloy::{
+    primitives::{B256, Bytes},
+    signers::local::PrivateKeySigner,
+};
+use tokio::{
+    sync::{broadcast, mpsc, oneshot},
+    time::Instant,
+};
+
+use super::{
+    DropReason, Event, Intent, SenderError, Status, TxId,
+    answers::Answer,
+    book::{Book, Change, Entry, State},
+    file::BookFile,
+    plan::{self, Memory, Seen, Step},
+    signing::Signer,
+    watch::Watch,
+};
+use crate::chain::ChainError;
+
+type Reply<T> = oneshot::Sender<Result<T, SenderError>>;
+
+/// Answers that are given once what they promise is durable.
+type Answers<T> = Vec<(Result<T, SenderError>, Reply<T>)>;
+
+/// What handles ask.
+#[derive(Debug)]
+pub(super) enum Command {
+    Submit { intents: Vec<Intent>, reply: Reply<Vec<TxId>> },
+    Wait { id: TxId, confirmations: u64, reply: Reply<Entry> },
+    Cancel { id: TxId, reply: Reply<()> },
+    Pending { reply: Reply<Vec<Status>> },
+    Close,
+}
+
+/// See the module.
+pub(super) struct Owner {
+    file: Arc<BookFile>,
+    book: Book,
+    memory: Memory,
+    watch: Watch,
+    signer: Signer,
+    commands: mpsc::Receiver<Command>,
+    events: broadcast::Sender<Event>,
+    waiters: Vec<Waiter>,
+    /// The number of the newest block, once one was seen.
+    head: Option<u64>,
+    started: Instant,
+    next_look: Instant,
+    /// How often in a row the node did not answer.
+    failures: u32,
+}
+
+struct Waiter {
+    id: TxId,
+    confirmations: u64,
+    reply: Reply<Entry>,
+}
+
+/// A conversation with the node that is going on.
+type Round = Pin<Box<dyn Future<Output = RoundEnd> + Send>>;
+
+enum RoundEnd {
+    Looked(Result<Box<Seen>, ChainError>),
+    Sent { answers: Vec<(TxId, B256, Result<Answer, ChainError>)>, seen: Box<Seen> },
+}
+
+/// Commands that are answered with one commit.
+const COMMANDS_AT_ONCE: usize = 64;
+
+impl Owner {
+    pub(super) fn new(
+        file: BookFile,
+        book: Book,
+        watch: Watch,
+        key: PrivateKeySigner,
+        commands: mpsc::Receiver<Command>,
+        events: broadcast::Sender<Event>,
+    ) -> Self {
+        let signer = Signer { key, chain_id: watch.chain.chain_id() };
+        let now = Instant::now();
+        Self {
+            file: Arc::new(file),
+            book,
+            memory: Memory::default(),
+            watch,
+            signer,
+            commands,
+            events,
+            waiters: Vec::new(),
+            head: None,
+            started: now,
+            next_look: now,
+            failures: 0,
+        }
+    }
+
+    /// Works until it is told to stop, nobody is left to tell it anything, or the disk fails.
+    pub(super) async fn run(mut self) {
+        if let Err(error) = self.work().await {
+            tracing::error!(error = tidemill_types::causes(&error), "the sender of transactions stops");
+            for waiter in self.waiters {
+                // Who waits no more is not told.
+                let _ = waiter.reply.send(Err(error.clone()));
+            }
+        }
+    }
+
+    async fn work(&mut self) -> Result<(), SenderError> {
+        let mut round: Option<Round> = None;
+        let mut commands = Vec::with_capacity(COMMANDS_AT_ONCE);
+        loop {
+            let is_quiet = round.is_none();
+            let has_work = !self.book.is_idle() || !self.waiters.is_empty();
+            tokio::select! {
+                received = self.commands.recv_many(&mut commands, COMMANDS_AT_ONCE) => {
+                    let is_over = received == 0 || commands.iter().any(|command| matches!(command, Command::Close));
+                    self.obey(std::mem::take(&mut commands)).await?;
+                    if is_over {
+                        return Ok(());
+                    }
+                }
+                end = async { round.as_mut().expect("there is one when this is polled").await }, if !is_quiet => {
+                    round = match end {
+                        RoundEnd::Looked(Ok(seen)) => self.act(seen).await?,
+                        RoundEnd::Looked(Err(error)) => self.retreat(&error),
+                        RoundEnd::Sent { answers, seen } => self.learn(answers, &seen).await?,
+                    };
+                }
+                () = tokio::time::sleep_until(self.next_look), if is_quiet && has_work => {
+                    let (watch, book, now) = (self.watch.clone(), self.book.clone(), self.started.elapsed());
+                    round = Some(Box::pin(async move { RoundEnd::Looked(watch.look(book, now).await.map(Box::new)) }));
+                }
+            }
+        }
+    }
+
+    /// Carries out what a look at the chain leads to. What is to be broadcast is the next round.
+    async fn act(&mut self, seen: Box<Seen>) -> Result<Option<Round>, SenderError> {
+        self.failures = 0;
+        self.head = Some(seen.head);
+        let steps = plan::next_steps(&self.book, &mut self.memory, &seen, &self.watch.settings, &self.signer);
+        let mut broadcasts = Vec::new();
+        for step in steps {
+            match step {
+                Step::Commit(changes) => self.commit(changes).await?,
+                Step::Tell(event) => self.tell(event),
+                Step::Broadcast { id, hash, raw } => broadcasts.push((id, hash, raw)),
+            }
+        }
+        self.answer_waiters();
+        self.next_look = Instant::now() + self.watch.settings.poll;
+        if broadcasts.is_empty() {
+            return Ok(None);
+        }
+        let watch = self.watch.clone();
+        Ok(Some(Box::pin(async move {
+            let answers = broadcast(&watch, broadcasts).await;
+            RoundEnd::Sent { answers, seen }
+        })))
+    }
+
+    /// Takes down what the node answered to broadcasts.
+    async fn learn(
+        &mut self,
+        answers: Vec<(TxId, B256, Result<Answer, ChainError>)>,
+        seen: &Seen,
+    ) -> Result<Option<Round>, SenderError> {
+        // Where blocks come at once, the transactions are in one by now.
+        self.next_look = Instant::now();
+        for (id, hash, answer) in answers {
+            let answer = match answer {
+                Ok(answer) => answer,
+                Err(error) => return Ok(self.retreat(&error)),
+            };
+            self.memory.answered(id, hash, &answer, seen);
+            match answer {
+                Answer::Taken | Answer::NonceUsed | Answer::Underpriced => {}
+                Answer::Poor(reason) | Answer::Failed(reason) => self.tell(Event::Stalled { id, reason }),
+                Answer::Refused(reason) => {
+                    self.tell(Event::Stalled { id, reason: reason.clone() });
+                    let change = plan::give_up(&self.book, id, DropReason::Refused { reason });
+                    self.commit(change.into_iter().collect()).await?;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits longer and longer for a node that does not answer.
+    fn retreat(&mut self, error: &ChainError) -> Option<Round> {
+        self.tell(Event::Disconnected { reason: error.to_string() });
+        let settings = &self.watch.settings;
+        let pause = settings.poll.saturating_mul(1 << self.failures.min(16)).min(settings.max_pause);
+        self.failures = self.failures.saturating_add(1);
+        self.next_look = Instant::now() + jittered(pause);
+        None
+    }
+
+    async fn obey(&mut self, commands: Vec<Command>) -> Result<(), SenderError> {
+        let mut batch = Batch::new(&self.book);
+        for command in commands {
+            match command {
+                Command::Submit { intents, reply } => {
+                    let result = batch.submit(&self.book, &self.file, intents);
+                    batch.submitted.push((result, reply));
+                }
+                Command::Cancel { id, reply } => {
+                    let result = batch.cancel(&self.book, &self.file, id);
+                    batch.cancelled.push((result, reply));
+                }
+                Command::Wait { id, confirmations, reply } => {
+                    self.waiters.push(Waiter { id, confirmations, reply });
+                    if self.failures == 0 {
+                        self.next_look = Instant::now();
+                    }
+                }
+                Command::Pending { reply } => {
+                    let active = self.book.entries.values().filter(|entry| !entry.has_ended());
+                    // Who waits no more is not told; so below.
+                    let _ = reply.send(Ok(active.map(Entry::status).collect()));
+                }
+                Command::Close => {}
+            }
+        }
+        let Batch { changes, submitted, cancelled, .. } = batch;
+        if !changes.is_empty() {
+            // The chain is looked at soon, unless it is known not to answer.
+            if self.failures == 0 {
+                self.next_look = Instant::now();
+            }
+            if let Err(error) = self.commit(changes).await {
+                submitted.into_iter().for_each(|(_, reply)| drop(reply.send(Err(error.clone()))));
+                cancelled.into_iter().for_each(|(_, reply)| drop(reply.send(Err(error.clone()))));
+                return Err(error);
+            }
+        }
+        submitted.into_iter().for_each(|(result, reply)| drop(reply.send(result)));
+        cancelled.into_iter().for_each(|(result, reply)| drop(reply.send(result)));
+        self.answer_waiters();
+        Ok(())
+    }
+
+    /// Makes changes durable and then visible.
+    async fn commit(&mut self, changes: Vec<Change>) -> Result<(), SenderError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let file = Arc::clone(&self.file);
+        let written = tokio::task::spawn_blocking(move || file.commit(&changes).map(|()| changes)).await;
+        let changes = written.map_err(|_| SenderError::Stopped)??;
+        changes.iter().for_each(|change| self.book.apply(change));
+        Ok(())
+    }
+
+    fn answer_waiters(&mut self) {
+        for waiter in std::mem::take(&mut self.waiters) {
+            let known = self.book.entries.get(&waiter.id).cloned();
+            let entry = known.map_or_else(|| self.file.entry(waiter.id), |entry| Ok(Some(entry)));
+            let result = match entry {
+                Ok(Some(entry)) if self.is_answer(&entry, waiter.confirmations) => Ok(entry),
+                Ok(Some(_)) if waiter.reply.is_closed() => continue,
+                Ok(Some(_)) => {
+                    self.waiters.push(waiter);
+                    continue;
+                }
+                Ok(None) => Err(SenderError::Unknown(waiter.id)),
+                Err(error) => Err(error),
+            };
+            let _ = waiter.reply.send(result);
+        }
+    }
+
+    fn is_answer(&self, entry: &Entry, confirmations: u64) -> bool {
+        let is_deep =
+            |block: u64| self.head.is_some_and(|head| (head + 1).saturating_sub(block) >= confirmations);
+        match &entry.state {
+            State::Queued | State::Sent(_) => false,
+            State::Mined(_, receipt) => is_deep(receipt.block_number),
+            State::Final(_, receipt) => {
+                confirmations <= self.watch.settings.confirmations || is_deep(receipt.block_number)
+            }
+            State::Dropped(_) => true,
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        match &event {
+            Event::Stalled { .. } | Event::AtCeiling { .. } | Event::Disconnected { .. } => {
+                tracing::warn!(?event)
+            }
+            Event::ForeignNonce { .. } | Event::Gap { .. } | Event::Reorged { .. } => tracing::warn!(?event),
+            _ => tracing::debug!(?event),
+        }
+        // An error says that nobody listens.
+        let _ = self.events.send(event);
+    }
+}
+
+/// The changes that several commands lead to.
+struct Batch {
+    changes: Vec<Change>,
+    keys: HashMap<String, (TxId, Intent)>,
+    next_id: u64,
+    submitted: Answers<Vec<TxId>>,
+    cancelled: Answers<()>,
+}
+
+impl Batch {
+    fn new(book: &Book) -> Self {
+        Self {
+            changes: Vec::new(),
+            keys: HashMap::new(),
+            next_id: book.next_id,
+            submitted: Vec::new(),
+            cancelled: Vec::new(),
+        }
+    }
+
+    fn submit(
+        &mut self,
+        book: &Book,
+        file: &BookFile,
+        intents: Vec<Intent>,
+    ) -> Result<Vec<TxId>, SenderError> {
+        let (mut ids, mut changes, mut next_id) = (Vec::new(), Vec::new(), self.next_id);
+        let mut keys = HashMap::new();
+        for intent in intents {
+            if let Some(key) = &intent.key {
+                if let Some((id, known)) = self.keys.get(key).or_else(|| keys.get(key)) {
+                    check_same(&intent, known, *id, key)?;
+                    ids.push(*id);
+                    continue;
+                }
+                if let Some(stored) = file.by_key(key)? {
+                    // What is at hand is as new as what is on disk.
+                    let entry = book.entries.get(&stored.id).unwrap_or(&stored);
+                    check_same(&intent, &entry.intent, entry.id, key)?;
+                    if matches!(entry.state, State::Dropped(_)) {
+                        changes.push(Change::Put(Box::new(entry.with(State::Queued))));
+                    }
+                    keys.insert(key.clone(), (entry.id, intent));
+                    ids.push(stored.id);
+                    continue;
+                }
+                keys.insert(key.clone(), (TxId(next_id), intent.clone()));
+            }
+            let entry = Entry { id: TxId(next_id), intent, is_filler: false, state: State::Queued };
+            ids.push(entry.id);
+            changes.push(Change::Put(Box::new(entry)));
+            next_id += 1;
+        }
+        self.next_id = next_id;
+        self.keys.extend(keys);
+        self.changes.extend(changes);
+        Ok(ids)
+    }
+
+    fn cancel(&mut self, book: &Book, file: &BookFile, id: TxId) -> Result<(), SenderError> {
+        if !book.entries.contains_key(&id) {
+            return Err(match file.entry(id)? {
+                Some(_) => SenderError::HasEnded(id),
+                None => SenderError::Unknown(id),
+            });
+        }
+        match book.entries[&id].state {
+            State::Mined(..) | State::Final(..) | State::Dropped(_) => Err(SenderError::HasEnded(id)),
+            State::Queued | State::Sent(_) => {
+                self.changes.extend(plan::give_up(book, id, DropReason::Cancelled));
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A key may be used again for what it was used for, with another label or gas limit.
+fn check_same(new: &Intent, known: &Intent, id: TxId, key: &str) -> Result<(), SenderError> {
+    let is_same = new.to == known.to && new.value == known.value && new.data == known.data;
+    if is_same { Ok(()) } else { Err(SenderError::KeyReused { key: key.to_owned(), id }) }
+}
+
+/// Broadcasts in order, and no further than a node that does not answer.
+async fn broadcast(
+    watch: &Watch,
+    transactions: Vec<(TxId, B256, Bytes)>,
+) -> Vec<(TxId, B256, Result<Answer, ChainError>)> {
+    let mut answers = Vec::new();
+    for (id, hash, raw) in transactions {
+        let answer = watch.broadcast(hash, &raw).await;
+        let is_over = answer.is_err();
+        answers.push((id, hash, answer));
+        if is_over {
+            break;
+        }
+    }
+    answers
+}
+
+/// Between half of a time and all of it, so that many clients of a node that was down do not come back at once.
+fn jittered(pause: Duration) -> Duration {
+    // Without randomness the pause is whole.
+    let random = getrandom::u32().unwrap_or(u32::MAX);
+    pause / 2 + pause.mul_f64(f64::from(random) / f64::from(u32::MAX) / 2.0)
+}

@@ -1,0 +1,184 @@
+//! Our contracts on a chain that we did not write, and what is signed about them.
+
+use std::time::Duration;
+
+use alloy::{
+    primitives::{Address, B256, U256, aliases::U96, keccak256},
+    providers::Provider,
+    signers::local::PrivateKeySigner,
+};
+use serde_json::json;
+use tidemill_ledger::{
+    AddressBook, Amount, BookError,
+    contracts::{AccessManager, JobEscrow, ProviderStaking, Tide},
+    deploy::{self, DeployError, Deployment, Params, Plan},
+    sender::{Sender, Settings},
+    voucher::{EscrowContract, EscrowId, EscrowTerms, Release, Voucher},
+};
+
+use crate::foundry::{Anvil, CHAIN_ID, rich, stranger};
+
+fn params() -> Params {
+    Params { launch: stranger(21), ..Params::first_day(stranger(20)) }
+}
+
+fn quick() -> Settings {
+    Settings { poll: Duration::from_millis(20), ..Settings::local() }
+}
+
+fn address(plan: &Plan, name: &str) -> Address {
+    plan.contracts().find(|(contract, _)| *contract == name).expect("it is planned").1
+}
+
+/// The contracts by way of raw transactions, as the embedded ledger's first block has them.
+async fn deployed(anvil: &Anvil) -> AddressBook {
+    let chain = anvil.chain().await;
+    let plan = deploy::plan(&params(), rich().address(), 0);
+    let fees = deploy::Fees { max_fee_per_gas: 5_000_000_000, max_priority_fee_per_gas: 1 };
+    for raw in plan.sign(&rich(), CHAIN_ID, &fees).expect("it signs") {
+        let sent = chain.provider().send_raw_transaction(&raw).await.expect("anvil takes it");
+        assert!(sent.get_receipt().await.expect("anvil answers").status());
+    }
+    plan.address_book(&chain, 1).await.expect("all of it is there")
+}
+
+#[tokio::test]
+async fn a_deployment_that_was_interrupted_goes_on() {
+    let (anvil, home) = (Anvil::start(), tempfile::tempdir().expect("there is room"));
+    let (account, file) = (home.path().join("account"), home.path().join("deployment"));
+    let open =
+        async || Sender::open(&account, rich(), anvil.chain().await, quick()).await.expect("nobody has it");
+    let sender = open().await;
+    let deployment = Deployment::prepare(&params(), &sender, &file).await.expect("nothing was begun");
+    assert!(!deployment.is_begun());
+    // Stopped after the second contract, in the middle of everything else.
+    let (told, mut stop) = tokio::sync::mpsc::unbounded_channel();
+    let execution = deployment.execute(&sender, |label| drop(told.send(label.to_owned())));
+    tokio::select! {
+        _ = execution => {}
+        _ = async { (stop.recv().await, stop.recv().await) } => {}
+    }
+    sender.close().await;
+
+    let sender = open().await;
+    let other = Params { protocol_fee_ppm: 1, ..params() };
+    let refused = Deployment::prepare(&other, &sender, &file).await;
+    assert!(matches!(refused, Err(DeployError::OtherParams(_))), "{refused:?}");
+    let again = Deployment::prepare(&params(), &sender, &file).await.expect("the same");
+    assert!(again.is_begun());
+    let book = again.execute(&sender, |_| ()).await.expect("it goes on");
+    again.finish().expect("it is done");
+    sender.close().await;
+
+    let chain = anvil.chain().await;
+    assert_eq!(book.deployment_block, 1);
+    assert_eq!(chain.provider().get_transaction_count(rich().address()).await.expect("anvil answers"), 5);
+    book.verify(&chain).await.expect("it is what was put there");
+}
+
+#[tokio::test]
+async fn money_and_roles_are_those_of_the_first_day() {
+    let anvil = Anvil::start();
+    let book = deployed(&anvil).await;
+    let chain = anvil.chain().await;
+    let at = |name: &str| book.address(name).expect("it is there");
+    let tide = at("Tide");
+    let held =
+        async |account| chain.read(tide, &Tide::balanceOfCall { account }).await.expect("anvil answers");
+    assert_eq!(held(stranger(20)).await, U256::from(Params::TREASURY_SUPPLY.wei()));
+    assert_eq!(held(stranger(21)).await, U256::from(Params::LAUNCH_SUPPLY.wei()));
+    assert_eq!(held(rich().address()).await, U256::ZERO);
+    let cap = chain.read(tide, &Tide::CAPCall {}).await.expect("anvil answers");
+    assert_eq!(cap, U256::from(Amount::CAP.wei()));
+    let manager = at("AccessManager");
+    let holds = async |role: u64, account| {
+        let asked = AccessManager::hasRoleCall { roleId: role, account };
+        chain.read(manager, &asked).await.expect("anvil answers")
+    };
+    for role in 0..=3 {
+        assert!(!holds(role, rich().address()).await.isMember, "the deployer has given up role {role}");
+    }
+    assert!(holds(1, stranger(20)).await.isMember && holds(3, stranger(20)).await.isMember);
+    let staking = chain.read(at("JobEscrow"), &JobEscrow::stakingCall {}).await.expect("anvil answers");
+    assert_eq!(staking, at("ProviderStaking"));
+    let thaw = chain.read(staking, &ProviderStaking::thawPeriodCall {}).await.expect("anvil answers");
+    assert_eq!(thaw, params().thaw_s);
+}
+
+#[tokio::test]
+async fn another_chain_and_other_code_are_refused() {
+    let anvil = Anvil::start();
+    let book = deployed(&anvil).await;
+    let chain = anvil.chain().await;
+    book.verify(&chain).await.expect("it is what was put there");
+    let elsewhere = AddressBook { chain_id: 1, ..book.clone() };
+    assert!(matches!(elsewhere.verify(&chain).await, Err(BookError::Chain(_))));
+    let elsewhere = AddressBook { genesis: B256::ZERO, ..book.clone() };
+    assert!(matches!(elsewhere.verify(&chain).await, Err(BookError::OtherGenesis { .. })));
+    let tide = book.address("Tide").expect("it is there");
+    anvil.call("anvil_setCode", json!([tide, "0x00"])).await;
+    assert!(matches!(book.verify(&chain).await, Err(BookError::OtherCode { name, .. }) if name == "Tide"));
+    anvil.call("anvil_setCode", json!([tide, "0x"])).await;
+    assert!(matches!(book.verify(&chain).await, Err(BookError::NoCode { name, .. }) if name == "Tide"));
+}
+
+#[tokio::test]
+async fn the_contract_hashes_what_we_sign() {
+    let anvil = Anvil::start();
+    let plan = deploy::plan(&params(), rich().address(), 0);
+    let book = deployed(&anvil).await;
+    let chain = anvil.chain().await;
+    let address = address(&plan, "JobEscrow");
+    assert_eq!(book.address("JobEscrow").expect("it is there"), address);
+    let contract = EscrowContract { chain_id: CHAIN_ID, address };
+
+    let terms = EscrowTerms {
+        coordinator: stranger(1),
+        budget: Amount::CAP,
+        deadline_s: (1 << 48) - 1,
+        fee_ppm: 123_456,
+        spec_hash: keccak256("job"),
+    };
+    let salt = keccak256("salt");
+    let id = EscrowId::of(stranger(2), &terms, salt);
+    let theirs = JobEscrow::Terms {
+        coordinator: terms.coordinator,
+        budget: wei(terms.budget),
+        deadline: terms.deadline_s.try_into().expect("48 bits"),
+        fee: terms.fee_ppm,
+        specHash: terms.spec_hash,
+    };
+    let asked = JobEscrow::escrowIdCall { requester: stranger(2), terms: theirs, salt };
+    assert_eq!(chain.read(address, &asked).await.expect("anvil answers"), id.0);
+
+    let voucher = Voucher {
+        escrow: id,
+        provider: stranger(3),
+        amount: Amount::tide(5),
+        sequence: u64::MAX,
+        total: Amount::CAP,
+    };
+    let theirs = JobEscrow::Voucher {
+        escrow: id.0,
+        provider: voucher.provider,
+        amount: wei(voucher.amount),
+        sequence: voucher.sequence,
+        total: wei(voucher.total),
+    };
+    let asked = JobEscrow::voucherDigestCall { voucher: theirs };
+    let digest = chain.read(address, &asked).await.expect("anvil answers");
+    assert_eq!(voucher.digest(&contract), Ok(digest));
+    let release = Release { escrow: id, provider: stranger(3), amount: Amount::from_wei(1) };
+    let theirs = JobEscrow::Release { escrow: id.0, provider: release.provider, amount: wei(release.amount) };
+    let asked = JobEscrow::releaseDigestCall { release: theirs };
+    let digest = chain.read(address, &asked).await.expect("anvil answers");
+    assert_eq!(release.digest(&contract), Ok(digest));
+
+    let coordinator = PrivateKeySigner::random();
+    let signature = voucher.sign(&contract, &coordinator).expect("it fits");
+    assert_eq!(voucher.verify(&contract, &signature, coordinator.address()), Ok(()));
+}
+
+fn wei(amount: Amount) -> U96 {
+    U96::from(amount.wei())
+}

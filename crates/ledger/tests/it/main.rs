@@ -1,0 +1,7 @@
+//! The client against programs that we did not write: Foundry's anvil and cast.
+
+mod chain;
+mod contracts;
+mod foundry;
+mod keystore;
+mod sender;
