@@ -149,6 +149,11 @@ pub struct Node {
     connect_timeout: Duration,
 }
 
+/// The name of the node that has this secret key.
+pub fn node_id(secret: &[u8; 32]) -> NodeId {
+    NodeId(*SecretKey::from_bytes(secret).public().as_bytes())
+}
+
 /// A connection that comes in. To be awaited in a task of its own, so that nobody waits for a slow dialer.
 #[derive(Debug)]
 pub struct Incoming(iroh::endpoint::Incoming);

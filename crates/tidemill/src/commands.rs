@@ -1,12 +1,15 @@
 //! The commands, one module each: its arguments, and what it does.
 
 pub mod bench;
+pub mod bond;
 pub mod cancel;
+pub mod delegate;
 pub mod exec;
 pub mod explain;
 pub mod fetch;
 pub mod join;
 pub mod keys;
+pub mod ledger;
 pub mod logs;
 pub mod provide;
 pub mod providers;
@@ -15,7 +18,11 @@ pub mod run;
 pub mod serve;
 pub mod status;
 pub mod submit;
+pub mod unbond;
+pub mod undelegate;
 pub mod up;
+pub mod wallet;
+pub mod withdraw;
 
 use std::{fs, io::Read, os::unix::fs::OpenOptionsExt, path::Path};
 

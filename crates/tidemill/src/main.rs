@@ -11,6 +11,7 @@ mod home;
 mod hosting;
 mod interrupt;
 mod jobfile;
+mod ledger;
 mod listen;
 mod logging;
 mod network;
@@ -54,6 +55,13 @@ enum Command {
     Serve(commands::serve::Args),
     Up(commands::up::Args),
     Keys(commands::keys::Args),
+    Ledger(commands::ledger::Args),
+    Wallet(commands::wallet::Args),
+    Bond(commands::bond::Args),
+    Unbond(commands::unbond::Args),
+    Delegate(commands::delegate::Args),
+    Undelegate(commands::undelegate::Args),
+    Withdraw(commands::withdraw::Args),
     Exec(commands::exec::Args),
     Bench(commands::bench::Args),
 }
@@ -79,6 +87,13 @@ fn main() -> ExitCode {
         Command::Serve(args) => commands::serve::run(&args),
         Command::Up(args) => commands::up::run(&args),
         Command::Keys(args) => commands::keys::run(&args),
+        Command::Ledger(args) => commands::ledger::run(&args),
+        Command::Wallet(args) => commands::wallet::run(&args),
+        Command::Bond(args) => commands::bond::run(&args),
+        Command::Unbond(args) => commands::unbond::run(&args),
+        Command::Delegate(args) => commands::delegate::run(&args),
+        Command::Undelegate(args) => commands::undelegate::run(&args),
+        Command::Withdraw(args) => commands::withdraw::run(&args),
         Command::Exec(args) => commands::exec::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
     };

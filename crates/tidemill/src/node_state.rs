@@ -183,7 +183,10 @@ fn read_text(file: &Path) -> anyhow::Result<String> {
 }
 
 /// Writes a file that its owner alone may read: whole, or not at all.
-fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// When the disk does not take it.
+pub fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
     let draft = file.with_extension("part");
     let _ = fs::remove_file(&draft);
     let mut written = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;

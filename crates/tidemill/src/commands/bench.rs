@@ -3,6 +3,7 @@
 mod dispatch;
 mod exec;
 mod kernels;
+mod ledger;
 mod noop;
 
 /// Measure this machine.
@@ -16,6 +17,7 @@ pub struct Args {
 enum What {
     Dispatch(dispatch::Args),
     Exec(exec::Args),
+    Ledger(ledger::Args),
 }
 
 /// Runs the command.
@@ -23,6 +25,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     match &args.what {
         What::Dispatch(args) => dispatch::run(args),
         What::Exec(args) => exec::run(args),
+        What::Ledger(args) => ledger::run(args),
     }
 }
 

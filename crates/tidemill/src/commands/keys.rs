@@ -1,11 +1,11 @@
 //! `tidemill keys`: who this home is to others.
 
+use tidemill_net::endpoint::node_id;
+
 use crate::{
     exit::{Code, WithCode},
     home::{identity, keys_directory},
 };
-
-use tidemill_net::{endpoint::Bind, endpoint::Node, endpoint::NodeOptions};
 
 /// Show the keys that this home is known by, and make them if there are none.
 ///
@@ -27,13 +27,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let (node_file, result_file) = (directory.join("node.key"), directory.join("result.key"));
     let made = !node_file.exists() || !result_file.exists();
     let identity = identity()?;
-    let node = crate::runtime::block_on(async {
-        let options = NodeOptions { bind: Bind::Loopback { port: 0 }, ..NodeOptions::default() };
-        let node = Node::bind(&identity.node, options).await.code(Code::Host)?;
-        let id = node.id();
-        node.close().await;
-        Ok(id)
-    })?;
+    let node = node_id(&identity.node);
     let address = identity.result.address();
     if args.json {
         let text = serde_json::json!({

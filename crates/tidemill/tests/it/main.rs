@@ -8,6 +8,7 @@ mod exec;
 mod faults;
 mod heavy;
 mod hostile;
+mod ledger;
 mod network;
 mod node;
 mod nodes;

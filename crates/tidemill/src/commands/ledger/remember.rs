@@ -1,0 +1,53 @@
+//! `tidemill ledger use`: the ledger that commands mean when they do not say.
+
+use std::path::PathBuf;
+
+use crate::{
+    exit,
+    follow::unless_stopped,
+    interrupt::Signals,
+    ledger::{Kept, connect, keep, read_book},
+    runtime,
+};
+
+/// Remember a ledger, so that other commands need no `--ledger`.
+///
+/// The ledger is asked once, to see whether it is the one of the address book and has its contracts. An embedded ledger
+/// tells its address book itself: then you trust whoever runs it, as you do anyway.
+#[derive(clap::Args)]
+#[command(after_help = after_help())]
+pub struct Args {
+    /// The node's URL
+    url: String,
+    /// The address book of the contracts there, which `tidemill ledger deploy` wrote
+    #[arg(long, value_name = "FILE")]
+    book: Option<PathBuf>,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+fn after_help() -> String {
+    format!(
+        "Examples:\n  tidemill ledger use http://192.168.1.7:8545\n  tidemill ledger use https://rpc.example --book book.json\n\n{}",
+        exit::HELP
+    )
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let book = args.book.as_deref().map(read_book).transpose()?;
+    let ledger =
+        runtime::block_on(async { unless_stopped(&mut Signals::listen()?, connect(&args.url, book)).await })?;
+    let chain_id = ledger.book.chain_id;
+    keep(&Kept { url: ledger.url, book: ledger.book })?;
+    if args.json {
+        println!("{:#}", serde_json::json!({ "url": args.url, "chain_id": chain_id }));
+    } else {
+        println!(
+            "the ledger {} (chain {chain_id}) is remembered; `tidemill wallet balance` and the others are for it now",
+            args.url
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! `tidemill wallet balance`: all that an account has on a ledger.
+
+use serde_json::json;
+use tidemill_ledger::{
+    Address,
+    staking::{Pool, Portfolio, Role, Staking},
+};
+use tidemill_types::Coin;
+
+use crate::{
+    exit::{self, Code, WithCode},
+    ledger::{LedgerArgs, accounts, address_of, when},
+    runtime,
+    table::Table,
+};
+
+/// Show what accounts have: coins, TIDE, stake, thawing stake and earnings. No password is needed.
+#[derive(clap::Args)]
+#[command(after_help = exit::HELP)]
+pub struct Args {
+    /// Whose: the name of an account of this home, or an address [default: all accounts of this home]
+    account: Option<String>,
+    #[command(flatten)]
+    ledger: LedgerArgs,
+    /// Print a JSON array instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// What one account has.
+struct Balance {
+    name: String,
+    address: Address,
+    coins: Coin,
+    portfolio: Portfolio,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let whose: Vec<(String, Address)> = match &args.account {
+        Some(account) => vec![(account.clone(), address_of(account)?)],
+        None => accounts()?
+            .into_iter()
+            .filter_map(|entry| Some((entry.name.to_string(), entry.address?)))
+            .collect(),
+    };
+    let balances = runtime::block_on(async {
+        let ledger = args.ledger.connect().await?;
+        let staking = Staking::new(ledger.chain.clone(), &ledger.book).code(Code::Usage)?;
+        let mut balances = Vec::new();
+        for (name, address) in whose {
+            let coins = ledger.chain.balance(address).await.code(Code::Host)?;
+            let portfolio = staking.portfolio(address).await.code(Code::Host)?;
+            balances.push(Balance { name, address, coins, portfolio });
+        }
+        anyhow::Ok(balances)
+    })?;
+    if args.json {
+        let list: Vec<_> = balances.iter().map(json).collect();
+        println!("{}", serde_json::to_string_pretty(&list)?);
+    } else if balances.is_empty() {
+        println!("no account yet; `tidemill wallet new NAME` makes one");
+    } else {
+        balances.iter().for_each(print);
+    }
+    Ok(())
+}
+
+fn print(balance: &Balance) {
+    let Balance { name, address, coins, portfolio } = balance;
+    if name == &address.to_string() {
+        println!("{address}");
+    } else {
+        println!("{name}  {address}");
+    }
+    // The amounts last: the last column is cut to the width of a terminal if it is words, and addresses must stay whole.
+    let mut table = Table::new(&["what ", "where ", "amount"]);
+    let mut row = |what: &str, place: String, amount: String| table.row(vec![what.to_owned(), place, amount]);
+    row("free", "at its own disposal".to_owned(), portfolio.free.to_string());
+    row("coins", "for the fees of transactions".to_owned(), coins.to_string());
+    if portfolio.earned > tidemill_types::Amount::ZERO {
+        row("earned", "`tidemill withdraw` pays it out".to_owned(), portfolio.earned.to_string());
+    }
+    for position in &portfolio.positions {
+        let what = if matches!(position.pool, Pool::Delegation(_)) { "delegated" } else { "bonded" };
+        row(what, place(position.pool, *address), position.value.to_string());
+    }
+    for thaw in &portfolio.thaws {
+        let left = if thaw.end <= portfolio.now {
+            "`tidemill withdraw` pays it out".to_owned()
+        } else {
+            format!("ready in {}", when(thaw.end, portfolio.now))
+        };
+        row("thawing", left, thaw.value.to_string());
+    }
+    table.print("  ");
+}
+
+fn place(pool: Pool, owner: Address) -> String {
+    match pool {
+        Pool::Bond(Role::Provider, _) => "as a provider".to_owned(),
+        Pool::Bond(Role::Coordinator, _) => "as a coordinator".to_owned(),
+        Pool::Delegation(provider) if provider == owner => "to itself".to_owned(),
+        Pool::Delegation(provider) => format!("to {provider}"),
+    }
+}
+
+fn json(balance: &Balance) -> serde_json::Value {
+    let pool = |pool| match pool {
+        Pool::Bond(Role::Provider, operator) => {
+            json!({ "kind": "provider_bond", "operator": operator.to_string() })
+        }
+        Pool::Bond(Role::Coordinator, operator) => {
+            json!({ "kind": "coordinator_bond", "operator": operator.to_string() })
+        }
+        Pool::Delegation(operator) => json!({ "kind": "delegation", "operator": operator.to_string() }),
+    };
+    let Balance { name, address, coins, portfolio } = balance;
+    let positions = portfolio.positions.iter();
+    let thaws = portfolio.thaws.iter();
+    json!({
+        "account": name,
+        "address": address.to_string(),
+        "coins_wei": coins,
+        "free_wei": portfolio.free,
+        "earned_wei": portfolio.earned,
+        "positions": positions.map(|at| json!({ "pool": pool(at.pool), "shares": at.shares.to_string(), "value_wei": at.value })).collect::<Vec<_>>(),
+        "thaws": thaws.map(|thaw| json!({ "id": thaw.id, "pool": pool(thaw.pool), "value_wei": thaw.value, "ends_at_unix_s": thaw.end, "ready": thaw.end <= portfolio.now })).collect::<Vec<_>>(),
+    })
+}

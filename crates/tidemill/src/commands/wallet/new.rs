@@ -1,0 +1,44 @@
+//! `tidemill wallet new`: an account with a fresh key.
+
+use tidemill_ledger::keystore::{Account, AccountName};
+
+use crate::ledger::{NewPassword, keystore, refused};
+
+/// Make an account with a new key.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  tidemill wallet new ann                              asks for a password, twice
+  tidemill wallet new ann --password-file ann.txt")]
+pub struct Args {
+    /// What the account is to be called here: a-z, 0-9, '.', '-', '_'
+    name: AccountName,
+    #[command(flatten)]
+    password: NewPassword,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let password = args.password.read(&args.name)?;
+    let account = keystore()?.create(&args.name, &password).map_err(refused)?;
+    print(&account, args.json)
+}
+
+/// Says what was made.
+pub fn print(account: &Account, json: bool) -> anyhow::Result<()> {
+    let entry = keystore()?.find(account.name().as_str()).map_err(refused)?;
+    let (name, address) = (account.name(), account.address());
+    if json {
+        let text =
+            serde_json::json!({ "name": name.as_str(), "address": address.to_string(), "file": entry.path });
+        println!("{text:#}");
+    } else {
+        println!(
+            "account {name}: {address}\nits key is in {}, encrypted with the password",
+            entry.path.display()
+        );
+    }
+    Ok(())
+}

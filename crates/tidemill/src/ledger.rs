@@ -1,0 +1,132 @@
+//! Which ledger the commands mean, and what they do there in the name of an account.
+//!
+//! A ledger is a node's URL and the address book of Tidemill's contracts there. `tidemill ledger use`, `start` and
+//! `deploy` write it down for this home.
+
+mod account;
+mod kept;
+mod leave;
+mod purse;
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use tidemill_ledger::{AddressBook, BookError, Chain, ChainError};
+
+pub use self::{
+    account::{AccountArgs, NewPassword, accounts, address_of, keystore, password_beside, refused},
+    kept::{Kept, keep, kept},
+    leave::{Part, leave, when},
+    purse::{Purse, Sent, open_sender},
+};
+use crate::{
+    commands::read_file,
+    exit::{Code, Exit, WithCode},
+};
+
+/// The options of every command that needs a ledger.
+#[derive(clap::Args)]
+pub struct LedgerArgs {
+    /// The ledger's node, as an http(s) URL [default: that of `tidemill ledger use`]
+    #[arg(long, value_name = "URL")]
+    pub ledger: Option<String>,
+    /// The address book of the contracts there, where the node does not tell it itself
+    #[arg(long, value_name = "FILE", requires = "ledger")]
+    pub book: Option<PathBuf>,
+}
+
+/// A ledger that answers, whose contracts are the ones that the address book names.
+pub struct Ledger {
+    /// Its node's URL.
+    pub url: String,
+    /// The connection.
+    pub chain: Chain,
+    /// Where the contracts are.
+    pub book: AddressBook,
+}
+
+/// The longest address book that is read.
+const MAX_BOOK_BYTES: u64 = 64 << 10;
+
+impl LedgerArgs {
+    /// Connects to the ledger that is meant, and checks that it is the one.
+    ///
+    /// # Errors
+    /// With [`Code::Usage`] when none is configured or it is another than its address book says, with [`Code::Host`]
+    /// when it does not answer.
+    pub async fn connect(&self) -> anyhow::Result<Ledger> {
+        let kept = kept()?;
+        let url = self.ledger.clone().or_else(|| kept.as_ref().map(|kept| kept.url.clone()));
+        let url = url.ok_or_else(no_ledger)?;
+        let of_kept = kept.filter(|kept| kept.url == url).map(|kept| kept.book);
+        let book = match (&self.book, of_kept) {
+            (Some(file), _) => Some(read_book(file)?),
+            (None, book) => book,
+        };
+        connect(&url, book).await
+    }
+}
+
+/// Connects to a ledger whose address book is known, or is told by its node.
+///
+/// # Errors
+/// As those of [`LedgerArgs::connect`].
+pub async fn connect(url: &str, book: Option<AddressBook>) -> anyhow::Result<Ledger> {
+    let chain = Chain::connect(url, book.as_ref().map(|book| book.chain_id)).await.map_err(unreachable)?;
+    let book = match book {
+        Some(book) => book,
+        None => told_by_node(&chain, url).await?,
+    };
+    book.verify(&chain).await.map_err(|error| {
+        let (code, hint) = match &error {
+            BookError::Chain(_) => (Code::Host, None),
+            _ => (Code::Usage, Some("is it the right URL, and the address book of that ledger?")),
+        };
+        let exit = Exit::new(code, format!("{url}: {}", tidemill_types::causes(&error)));
+        anyhow::Error::from(match hint {
+            Some(hint) => exit.hint(hint),
+            None => exit,
+        })
+    })?;
+    Ok(Ledger { url: url.to_owned(), chain, book })
+}
+
+/// Reads an address book.
+///
+/// # Errors
+/// With [`Code::Usage`] when the file is none.
+pub fn read_book(file: &std::path::Path) -> anyhow::Result<AddressBook> {
+    let read = || -> anyhow::Result<AddressBook> {
+        let text = String::from_utf8(read_file(file, MAX_BOOK_BYTES)?).context("it is not text")?;
+        Ok(AddressBook::parse(&text)?)
+    };
+    read().with_context(|| format!("the address book {}", file.display())).code(Code::Usage)
+}
+
+/// An error of the connection, with its hint.
+pub fn unreachable(error: ChainError) -> anyhow::Error {
+    let code = if error.is_retryable() { Code::Host } else { Code::Usage };
+    let exit = Exit::new(code, tidemill_types::causes(&error));
+    match error.hint() {
+        Some(hint) => exit.hint(hint).into(),
+        None => exit.into(),
+    }
+}
+
+async fn told_by_node(chain: &Chain, url: &str) -> anyhow::Result<AddressBook> {
+    let answer = chain.told_address_book().await.map_err(unreachable)?;
+    let text = answer.ok_or_else(|| {
+        Exit::new(Code::Usage, format!("the node {url} does not tell where Tidemill's contracts are"))
+            .hint("give their address book with `--book FILE`: `tidemill ledger deploy` wrote it")
+    })?;
+    AddressBook::parse(&text).with_context(|| format!("the address book that {url} tells")).code(Code::Host)
+}
+
+fn no_ledger() -> anyhow::Error {
+    Exit::new(Code::Usage, "no ledger is given or configured")
+        .hint(
+            "`tidemill ledger start` runs one on this machine; `tidemill ledger use URL` remembers another; \
+             `--ledger URL` means one for this command",
+        )
+        .into()
+}

@@ -1,0 +1,204 @@
+//! An account on a ledger: sends transactions, and says what came of them.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use tidemill_ledger::{
+    Address, Bytes, Chain,
+    keystore::Account,
+    sender::{Event, Intent, Outcome, Receipt, Sender, SenderError, Settings},
+};
+use tidemill_types::Coin;
+
+use super::{Ledger, LedgerArgs, unreachable};
+use crate::{
+    exit::{Code, Exit, WithCode},
+    home::data_directory,
+};
+
+/// An unlocked account on a ledger that answers. One process of this machine has it at a time.
+pub struct Purse {
+    /// The ledger.
+    pub ledger: Ledger,
+    /// The account.
+    pub account: Account,
+    sender: Sender,
+}
+
+/// A transaction that did what it should.
+pub struct Sent {
+    /// What it was for.
+    pub label: String,
+    /// Where it is.
+    pub receipt: Receipt,
+}
+
+impl Purse {
+    /// Connects, and takes up what an earlier command with this account left pending.
+    ///
+    /// # Errors
+    /// With a code: as [`LedgerArgs::connect`], and with [`Code::Host`] when another process sends for this account.
+    pub async fn open(ledger: &LedgerArgs, account: Account) -> anyhow::Result<Self> {
+        Self::on(ledger.connect().await?, account).await
+    }
+
+    /// The same on a ledger that is connected.
+    ///
+    /// # Errors
+    /// With [`Code::Host`] when another process sends for this account.
+    pub async fn on(ledger: Ledger, account: Account) -> anyhow::Result<Self> {
+        let sender = open_sender(&ledger.chain, &account).await?;
+        Ok(Self { ledger, account, sender })
+    }
+
+    /// The account's address.
+    pub fn address(&self) -> Address {
+        self.account.address()
+    }
+
+    /// Sends a call of a contract, and waits until it is in a block.
+    ///
+    /// # Errors
+    /// With [`Code::Failed`] when the contract refuses it, with [`Code::Host`] when the ledger does not answer.
+    pub async fn call(&self, label: &str, to: Address, data: Vec<u8>) -> anyhow::Result<Sent> {
+        self.send(label, to, Coin::ZERO, data).await
+    }
+
+    /// Sends a transaction, and waits until it is in a block.
+    ///
+    /// # Errors
+    /// As those of [`Purse::call`].
+    pub async fn send(&self, label: &str, to: Address, value: Coin, data: Vec<u8>) -> anyhow::Result<Sent> {
+        let intent = Intent {
+            to: Some(to),
+            value,
+            data: Bytes::from(data),
+            gas_limit: None,
+            label: label.to_owned(),
+            key: None,
+        };
+        self.can_pay_fees(label).await?;
+        let waiting = Waiting::begin(label);
+        let mut events = self.sender.events();
+        let id = self.sender.submit(intent).await.map_err(failed)?;
+        let outcome = self.sender.wait(id, 1);
+        tokio::pin!(outcome);
+        let outcome = loop {
+            tokio::select! {
+                outcome = &mut outcome => break outcome.map_err(failed)?,
+                event = events.recv() => if let Ok(event) = event { waiting.tell(&event) },
+            }
+        };
+        match outcome {
+            Outcome::Succeeded(receipt) => Ok(Sent { label: label.to_owned(), receipt }),
+            Outcome::Reverted { receipt, reason } => {
+                let message =
+                    format!("{label}: the contract refused: {reason} (transaction {})", receipt.hash);
+                Err(Exit::new(Code::Failed, message).into())
+            }
+            Outcome::Dropped(reason) => {
+                Err(Exit::new(Code::Failed, format!("{label}: not sent: {reason}")).into())
+            }
+        }
+    }
+
+    /// Says at once what would otherwise wait until somebody sends coins.
+    async fn can_pay_fees(&self, label: &str) -> anyhow::Result<()> {
+        let chain = &self.ledger.chain;
+        if chain.balance(self.address()).await.map_err(unreachable)? > Coin::ZERO {
+            return Ok(());
+        }
+        let message =
+            format!("{label}: the account {} has no coins for the fees of transactions", self.address());
+        Err(Exit::new(Code::Failed, message)
+            .hint(
+                "send it some of the chain's own coin; on an embedded ledger the account `treasury` has them",
+            )
+            .into())
+    }
+
+    /// Lets the account go, for other processes. What is pending is on disk.
+    pub async fn close(self) {
+        self.sender.close().await;
+    }
+}
+
+impl Sent {
+    /// For a person.
+    pub fn print(&self) {
+        println!(
+            "{}\n  transaction {} in block {}, {} gas",
+            self.label, self.receipt.hash, self.receipt.block_number, self.receipt.gas_used
+        );
+    }
+
+    /// For a script.
+    pub fn json(&self) -> serde_json::Value {
+        json!({
+            "label": self.label,
+            "transaction": self.receipt.hash,
+            "block": self.receipt.block_number,
+            "gas_used": self.receipt.gas_used,
+        })
+    }
+}
+
+/// The line that a person looks at while a transaction is on its way.
+struct Waiting {
+    bar: ProgressBar,
+    label: String,
+}
+
+impl Waiting {
+    fn begin(label: &str) -> Self {
+        let bar = ProgressBar::new_spinner();
+        let style = ProgressStyle::with_template("{spinner} {msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.enable_steady_tick(Duration::from_millis(200));
+        bar.set_message(label.to_owned());
+        Self { bar, label: label.to_owned() }
+    }
+
+    fn tell(&self, event: &Event) {
+        let words = match event {
+            Event::Signed { hash, .. } => format!("sent as {hash}"),
+            Event::Replaced { hash, .. } => format!("sent again with higher fees, as {hash}"),
+            Event::AtCeiling { .. } => {
+                "waits until the chain is cheaper: the fees are at their ceiling".to_owned()
+            }
+            Event::Stalled { reason, .. } => format!("waits: {reason}"),
+            Event::Reorged { .. } => "its block is gone; sent again".to_owned(),
+            Event::ForeignNonce { .. } => "another program used its nonce; it gets another one".to_owned(),
+            _ => return,
+        };
+        if self.bar.is_hidden() && !matches!(event, Event::Signed { .. }) {
+            eprintln!("{}: {words}", self.label);
+        }
+        self.bar.set_message(format!("{}: {words}", self.label));
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// What sends for an account on a chain. It takes up what an earlier command left pending.
+///
+/// # Errors
+/// With [`Code::Host`] when another process sends for this account.
+pub async fn open_sender(chain: &Chain, account: &Account) -> anyhow::Result<Sender> {
+    let home = data_directory().code(Code::Host)?.join("transactions");
+    let directory = Sender::directory(&home, chain, account.address());
+    Sender::open(&directory, account.signer().clone(), chain.clone(), Settings::default())
+        .await
+        .map_err(failed)
+}
+
+/// An error of the sender, with its code.
+fn failed(error: SenderError) -> anyhow::Error {
+    let code = if error.is_retryable() { Code::Host } else { Code::Failed };
+    Exit::new(code, tidemill_types::causes(&error)).into()
+}
