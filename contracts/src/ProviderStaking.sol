@@ -123,12 +123,11 @@ contract ProviderStaking is ProviderRegistry, StakeSlashing, EntryPause {
         }
         uint256 toDelegators = 0;
         SharePool.Pool storage others = _pools[delegationPool(provider)];
-        if (others.takesRewards()) {
+        if (others.shares > 0) {
             uint256 delegated = uint256(others.active) + others.locked;
             uint256 bonded = _pools[bondPool(Role.Provider, provider)].active;
             uint256 part = amount * delegated / (bonded + delegated);
-            toDelegators = part - _commissionOf(operator).mulDown(part);
-            if (toDelegators > 0) others.reward(toDelegators, streamPeriod);
+            toDelegators = others.reward(part - _commissionOf(operator).mulDown(part), streamPeriod);
         }
         operator.earned += uint96(amount - toDelegators);
         emit Credited(provider, msg.sender, amount - toDelegators, toDelegators);

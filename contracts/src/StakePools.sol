@@ -17,7 +17,7 @@ abstract contract StakePools is IProviderStaking, PermitEntry {
     using SharePool for SharePool.Pool;
     using ThawQueue for ThawQueue.Queue;
 
-    /// @dev Shares of an older era than the pool's are dead.
+    /// @dev As of `era`; each era that the pool ended since divides them. Read by `sharesOf` alone.
     struct Holding {
         uint128 shares;
         uint32 era;
@@ -30,7 +30,7 @@ abstract contract StakePools is IProviderStaking, PermitEntry {
     uint32 public immutable streamPeriod;
 
     mapping(PoolId pool => SharePool.Pool) internal _pools;
-    mapping(PoolId pool => mapping(uint32 thawEra => ThawQueue.Queue)) private _thaws;
+    mapping(PoolId pool => ThawQueue.Queue) private _thaws;
     mapping(PoolId pool => mapping(address holder => Holding)) private _holdings;
     mapping(ThawId thawId => address) private _thawOwners;
 
@@ -59,14 +59,14 @@ abstract contract StakePools is IProviderStaking, PermitEntry {
             shares: p.shares,
             streamEnd: p.streamEnd,
             era: p.era,
-            thawEra: p.thawEra
+            thawEra: _thaws[pool].latestEra()
         });
     }
 
     /// @inheritdoc IProviderStaking
     function sharesOf(PoolId pool, address holder) public view returns (uint256) {
         Holding memory held = _holdings[pool][holder];
-        return held.era == _pools[pool].era ? held.shares : 0;
+        return SharePool.afterErasDown(held.shares, _pools[pool].era - held.era);
     }
 
     /// @inheritdoc IProviderStaking
@@ -78,7 +78,7 @@ abstract contract StakePools is IProviderStaking, PermitEntry {
     /// @inheritdoc IProviderStaking
     function thawRequest(ThawId thawId) external view returns (ThawRequest memory request) {
         request.owner = _thawOwners[thawId];
-        (request.end, request.value) = _thaws[thawId.poolOf()][thawId.eraOf()].valueDown(thawId.indexOf(), thawPeriod);
+        (request.end, request.value) = _thaws[thawId.poolOf()].valueDown(thawId.eraOf(), thawId.indexOf(), thawPeriod);
     }
 
     // Adds the caller's `amount` to the pool.
@@ -97,14 +97,14 @@ abstract contract StakePools is IProviderStaking, PermitEntry {
         if (shares == 0) revert ZeroAmount();
         uint256 held = sharesOf(pool, msg.sender);
         if (shares > held) revert NotEnoughShares(held, shares);
-        _holdings[pool][msg.sender].shares = uint128(held - shares);
-
         SharePool.Pool storage p = _pools[pool];
+        _holdings[pool][msg.sender] = Holding({shares: uint128(held - shares), era: p.era});
+
         uint256 left;
         (amount, left) = p.exit(shares);
         if (amount > 0) {
-            uint32 era = p.thawEra;
-            thawId = toThawId(pool, era, _thaws[pool][era].push(amount));
+            (uint32 era, uint56 index) = _thaws[pool].push(amount);
+            thawId = toThawId(pool, era, index);
             _thawOwners[thawId] = msg.sender;
         }
         if (left > 0) {
@@ -114,27 +114,23 @@ abstract contract StakePools is IProviderStaking, PermitEntry {
         emit Thawed(pool, msg.sender, shares, amount, thawId);
     }
 
-    // Takes up to `amount` out of the pool and its waiting thaws. `burned` has left the pool too, for nobody.
-    function _slashPool(PoolId pool, uint256 amount) internal returns (uint256 taken, uint256 burned) {
+    // Takes up to `amount` out of the pool and its waiting thaws.
+    function _slashPool(PoolId pool, uint256 amount) internal returns (uint256 taken) {
         SharePool.Pool storage p = _pools[pool];
-        uint32 thawEra = p.thawEra;
-        ThawQueue.Queue storage queue = _thaws[pool][thawEra];
+        ThawQueue.Queue storage queue = _thaws[pool];
         uint256 waiting = queue.waitingDown(thawPeriod);
         SharePool.Taken memory part = p.slash(amount, waiting);
         taken = part.active + part.locked + part.thawing;
-        burned = part.burned;
-        if (part.eraEnded) emit EraEnded(pool, p.era - 1, part.burned);
-        if (part.thawing > 0 && queue.slash(waiting, part.thawing)) {
-            uint256 rest = waiting - part.thawing;
-            p.thawing -= uint96(rest);
-            p.thawEra = thawEra + 1;
-            burned += rest;
-            emit ThawEraEnded(pool, thawEra, rest);
-        }
+        if (part.erasEnded > 0) emit EraEnded(pool, p.era - part.erasEnded, p.era);
+        if (part.thawing == 0) return taken;
+        uint32 erasEnded = queue.slash(waiting, part.thawing);
+        if (erasEnded == 0) return taken;
+        uint32 era = queue.latestEra();
+        emit ThawEraEnded(pool, era - erasEnded, era);
     }
 
     function _waiting(PoolId pool) internal view returns (uint256) {
-        return _thaws[pool][_pools[pool].thawEra].waitingDown(thawPeriod);
+        return _thaws[pool].waitingDown(thawPeriod);
     }
 
     function _preview(PoolId pool, uint256 amount) internal view returns (uint256) {
@@ -157,7 +153,7 @@ abstract contract StakePools is IProviderStaking, PermitEntry {
         if (_thawOwners[thawId] != msg.sender) revert NotThawOwner(thawId);
         PoolId pool = thawId.poolOf();
         uint48 end;
-        (end, amount) = _thaws[pool][thawId.eraOf()].valueDown(thawId.indexOf(), thawPeriod);
+        (end, amount) = _thaws[pool].valueDown(thawId.eraOf(), thawId.indexOf(), thawPeriod);
         // The second itself counts, for the slash and for the exit alike: no maker of blocks gains by moving it.
         // slither-disable-next-line timestamp
         if (block.timestamp < end) revert StillThawing(thawId, end);

@@ -30,17 +30,14 @@ abstract contract StakeSlashing is StakePools {
         amount = Math.min(amount, _raiseBound(c, reach, slashable(role, operator)));
         if (amount == 0) return 0;
 
-        (uint256 own, uint256 burned) = _slashPool(bondPool(role, operator), amount);
+        uint256 own = _slashPool(bondPool(role, operator), amount);
         uint256 delegated = 0;
         if (own < amount && role == Role.Provider) {
-            uint256 dust;
-            (delegated, dust) = _slashPool(delegationPool(operator), amount - own);
-            burned += dust;
+            delegated = _slashPool(delegationPool(operator), amount - own);
         }
         taken = own + delegated;
         c.taken += uint112(taken);
         emit Slashed(role, operator, caseId, msg.sender, own, delegated);
-        if (burned > 0) tide.burn(burned);
         if (taken > 0) _pay(msg.sender, taken);
     }
 

@@ -10,22 +10,34 @@ contract QueueHarness {
 
     uint32 public constant PERIOD = 28 days;
 
+    struct Place {
+        uint32 era;
+        uint56 index;
+    }
+
     ThawQueue.Queue private _queue;
+    Place[] private _places;
 
     function push(uint256 amount) external returns (uint56) {
-        return _queue.push(amount);
+        (uint32 era, uint56 index) = _queue.push(amount);
+        _places.push(Place(era, index));
+        return uint56(_places.length - 1);
+    }
+
+    function latestEra() external view returns (uint32) {
+        return _queue.latestEra();
     }
 
     function waiting() public view returns (uint256) {
         return _queue.waitingDown(PERIOD);
     }
 
-    function slash(uint256 taken) external returns (bool) {
+    function slash(uint256 taken) external returns (uint32) {
         return _queue.slash(waiting(), taken);
     }
 
     function request(uint56 index) external view returns (uint48 end, uint256 value) {
-        return _queue.valueDown(index, PERIOD);
+        return _queue.valueDown(_places[index].era, _places[index].index, PERIOD);
     }
 }
 
@@ -49,12 +61,6 @@ contract NaiveQueue {
             if (block.timestamp < _ends[i]) {
                 _tokens[i] = Math.mulDiv(_tokens[i], keep, all);
             }
-        }
-    }
-
-    function die() external {
-        for (uint256 i = 0; i < _tokens.length; ++i) {
-            if (block.timestamp < _ends[i]) _tokens[i] = 0;
         }
     }
 
@@ -115,7 +121,7 @@ contract ThawQueueTest is Test {
         skip(100);
         h.push(6);
         assertEq(h.waiting(), 11);
-        assertFalse(h.slash(11 - 5));
+        assertEq(h.slash(11 - 5), 0);
         assertEq(h.waiting(), 4, "five, less what the factor's rounding leaves set aside");
     }
 
@@ -145,21 +151,48 @@ contract ThawQueueTest is Test {
         uint56 over = h.push(10);
         skip(h.PERIOD());
         uint56 waiting_ = h.push(20);
-        assertTrue(h.slash(20));
+        assertEq(h.slash(20), 5);
         assertEq(valueOf(over), 10);
         assertEq(valueOf(waiting_), 0);
         skip(h.PERIOD());
         assertEq(valueOf(waiting_), 0, "dead for good");
     }
 
-    function test_a_billionth_is_the_least_that_a_factor_keeps() public {
-        h.push(1e27);
-        assertFalse(h.slash(1e27 - 1e18));
+    function test_where_a_factor_keeps_less_than_a_billionth_an_era_ends_and_nothing_else() public {
+        uint56 old = h.push(1e27);
+        assertEq(h.slash(1e27 - 1e18), 0);
         assertEq(h.waiting(), 1e18);
-        h.push(1e18);
-        assertEq(h.waiting(), 2e18);
-        assertTrue(h.slash(1));
+        skip(1 days);
+        uint56 fresh = h.push(1e26);
+        assertEq(h.slash(1e20), 1);
+        assertApproxEqAbs(valueOf(fresh), 1e26 - 1e20, 1e12);
+        assertApproxEqAbs(valueOf(old), 1e18 - 1e12, 1e4);
+        assertApproxEqAbs(h.waiting(), 1e26 + 1e18 - 1e20, 2);
+        // In the new era, too; and over both until the older one is over.
+        uint56 third = h.push(1e26);
+        assertApproxEqAbs(valueOf(third), 1e26, 1);
+        h.slash(h.waiting() / 2);
+        assertApproxEqAbs(valueOf(third), 5e25, 1e18);
+        assertApproxEqAbs(valueOf(fresh), 5e25 - 5e19, 1e18);
+        skip(27 days);
+        assertApproxEqAbs(h.waiting(), 1e26 - 5e19, 2e18);
+        skip(1 days);
         assertEq(h.waiting(), 0);
+    }
+
+    function test_the_last_wei_of_a_queue_outlives_two_eras_and_not_five() public {
+        uint56 old = h.push(1e27);
+        assertEq(h.slash(1e27 - 1), 2);
+        assertEq(valueOf(old), 1);
+        h.push(1e27 - 1);
+        assertEq(h.slash(1e27 - 1), 3);
+        assertEq(valueOf(old), 0);
+        assertEq(h.latestEra(), 5);
+        assertEq(h.waiting(), 0, "a fraction of a wei each");
+        assertEq(valueOf(h.push(7)), 7);
+        assertEq(h.slash(7), 5);
+        assertEq(valueOf(h.push(7)), 7);
+        assertEq(h.waiting(), 7);
     }
 
     function testFuzz_every_request_is_worth_what_a_loop_says(uint256[40] calldata steps) public {
@@ -180,16 +213,12 @@ contract ThawQueueTest is Test {
                 uint256 all = h.waiting();
                 if (all == 0) continue;
                 uint256 taken = (steps[i] >> 8) % 4 == 0 ? all - all / (1 + size % 1e6) : size % (all + 1);
-                // In halves of halves a queue would die within thirty slashes; it should not in every run.
+                // In halves of halves little would be left within thirty slashes; it should not be so in every run.
                 if ((steps[i] >> 16) % 4 != 0) taken /= 10;
                 ++slashes;
                 setAside -= taken;
                 naive.slash(taken);
-                if (h.slash(taken)) {
-                    naive.die();
-                    compare(naive, slashes, setAside, frozen);
-                    return;
-                }
+                h.slash(taken);
             } else {
                 skip(size % 10 days);
             }

@@ -26,7 +26,7 @@ interface IEntryPause {
     /// @notice Closes the entries for `duration` seconds from now. Guardians only.
     function pause(uint32 duration) external;
 
-    /// @notice Opens them at once. The governor only.
+    /// @notice Opens them at once. Restricted.
     function unpause() external;
 
     /// @notice When the entries open again; a time in the past if they are open.

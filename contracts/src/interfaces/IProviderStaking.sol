@@ -79,10 +79,11 @@ interface IProviderStaking {
     /// @param active Tokens behind the shares.
     /// @param locked Tokens that have not streamed to them yet.
     /// @param thawing Tokens set aside for requests to leave, those whose time is over too, until they are withdrawn.
-    /// @param shares All live shares.
+    /// @param shares All shares, as of this era. Some may be nobody's, at most one for each holder: what rounding left
+    /// when an era ended.
     /// @param streamEnd When the locked tokens will all have arrived.
-    /// @param era How often the pool's shares have died.
-    /// @param thawEra How often its thaws have.
+    /// @param era How often the pool's shares were divided by a million; seven times at once where nothing was left.
+    /// @param thawEra The era in which a thaw would begin.
     struct PoolState {
         uint256 active;
         uint256 locked;
@@ -148,10 +149,13 @@ interface IProviderStaking {
         uint256 own,
         uint256 delegated
     );
-    /// @notice A pool's shares became worthless; those who come now start anew. `burned` was left of their value.
-    event EraEnded(PoolId indexed pool, uint32 era, uint256 burned);
-    /// @notice A pool's thaws in their window became worthless. `burned` was left of their value.
-    event ThawEraEnded(PoolId indexed pool, uint32 era, uint256 burned);
+    /// @notice A slash left a pool's shares worth so little that all were divided by a million for each era from `era`
+    /// to `next`, which changes nobody's value; or it left nothing, and after seven eras at once no share is left.
+    event EraEnded(PoolId indexed pool, uint32 era, uint32 next);
+    /// @notice A slash left so little of a pool's thaws in their window that new ones count in units that are a
+    /// billionfold for each era from `era` to `next`, which changes no value; or it left nothing, and five eras end at
+    /// once.
+    event ThawEraEnded(PoolId indexed pool, uint32 era, uint32 next);
     /// @notice A slasher's reach changed; open cases keep their bound.
     event SlasherSet(address indexed slasher, Role indexed role, Ppm perCase);
     /// @notice How many times its own active bond may be delegated to a provider changed.
@@ -314,7 +318,7 @@ interface IProviderStaking {
     /// @notice What lies in a pool.
     function poolOf(PoolId pool) external view returns (PoolState memory);
 
-    /// @notice A holder's shares in a pool, dead ones left out.
+    /// @notice A holder's shares in a pool, as of the pool's era.
     function sharesOf(PoolId pool, address holder) external view returns (uint256);
 
     /// @notice What a holder's shares are worth: what an exit now would set aside.

@@ -11,9 +11,11 @@ import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 /// Token amounts fit 96 bits, since fewer than 2^90 wei exist; then nothing here overflows. Three things hold after
 /// every call, and the rest follows from them:
 /// - (shares + VIRTUAL_SHARES) <= MAX_SHARES_PER_TOKEN * (active + 1): entries and exits round so that it only falls,
-///   rewards make it fall, and a slash that would break it ends the era;
-/// - locked > 0 only while shares >= MIN_REWARDED_SHARES: so rewards cannot drive the price of a share, and with it
-///   the least deposit, over (all tokens / MIN_REWARDED_SHARES), whoever pays them and whoever then leaves;
+///   rewards make it fall, and a slash that would break it divides all shares by ERA_DIVISOR, as often as needed;
+/// - while shares < MIN_REWARDED_SHARES, no reward and no exit leaves more locked than active, nor anything locked over
+///   less than MIN_REWARDED_TOKENS: so what is paid to dust makes no share dear. The price of a share, and with it the
+///   least deposit, stays under (all tokens / MIN_REWARDED_SHARES) while shares are many, whoever pays and whoever
+///   then leaves; over fewer it at most doubles with each stream, at the price of what the virtual shares take;
 /// - active == 0 implies locked == 0.
 library SharePool {
     using SafeCast for uint256;
@@ -21,19 +23,30 @@ library SharePool {
     /// @notice Shares that nobody holds: they price the first entry, and what a donation could take from a later one.
     uint256 internal constant VIRTUAL_SHARES = 1e3;
 
-    /// @notice The fewest shares (a thousandth TIDE at the first price) among which a reward is shared.
+    /// @notice The fewest shares (a thousandth TIDE at the first price) among which any reward is shared.
     uint256 internal constant MIN_REWARDED_SHARES = 1e18;
 
-    /// @notice A share that lost all but a millionth of its first price is dead. It keeps shares within 128 bits under
-    /// any number of slashes.
+    /// @notice The fewest tokens (a thousandth TIDE) among which fewer shares than that share a reward: whoever makes
+    /// shares dear, by rewards to few, cannot so make the real stake of others count as dust.
+    uint256 internal constant MIN_REWARDED_TOKENS = 1e15;
+
+    /// @notice Where a share has lost all but a millionth of its first price, an era ends. It keeps shares within 128
+    /// bits under any number of slashes.
     uint256 internal constant MAX_SHARES_PER_TOKEN = 1e9;
+
+    /// @notice By what the end of an era divides everybody's shares. Nobody loses tokens by it: a share's price rises as
+    /// much. Holders' parts are rounded down, each by less than a share; so of all shares those that nobody holds are
+    /// at most one for each holder, however many eras end, since the next one divides them, too.
+    uint256 internal constant ERA_DIVISOR = 1e6;
+
+    /// @notice As many eras end at once where nothing is left: no 2^128 shares outlive them.
+    uint32 internal constant ERAS_OF_DEATH = 7;
 
     /// @dev The first two words are all that most calls touch; the third is read only while a reward streams.
     /// @param active Tokens behind the shares (A).
     /// @param thawing Tokens set aside for those who left.
-    /// @param era Counts the deaths of the shares.
-    /// @param thawEra Counts the deaths of the thaws.
-    /// @param shares All shares of this era (S).
+    /// @param era How often the shares have been divided by ERA_DIVISOR.
+    /// @param shares All shares, as of this era (S).
     /// @param locked A reward's tokens that have not streamed in yet (L).
     /// @param streamEnd When the last of them will have.
     /// @param updatedAt Since when they stream at the present rate.
@@ -41,7 +54,6 @@ library SharePool {
         uint96 active;
         uint96 thawing;
         uint32 era;
-        uint32 thawEra;
         uint128 shares;
         uint96 locked;
         uint48 streamEnd;
@@ -49,13 +61,12 @@ library SharePool {
     }
 
     /// @notice What a slash took from each part.
-    /// @param burned What was left to shares that died; no longer in the pool.
+    /// @param erasEnded How often the shares were divided by ERA_DIVISOR.
     struct Taken {
         uint256 active;
         uint256 locked;
         uint256 thawing;
-        uint256 burned;
-        bool eraEnded;
+        uint32 erasEnded;
     }
 
     /// @notice The amount is worth less than one share.
@@ -74,8 +85,8 @@ library SharePool {
 
     /// @notice Takes `shares`, at most all there are, out of the pool and sets aside what they are worth.
     /// @return amount What was set aside.
-    /// @return left What nobody is left to own: rewards that stream to too few shares, and, after the last one, the
-    /// rounding. No longer in the pool; the operator's.
+    /// @return left What nobody is left to own: rewards that stream to too few shares, but for what may double the
+    /// tokens of those who stay, and, after the last one, the rounding. No longer in the pool; the operator's.
     function exit(Pool storage self, uint256 shares) internal returns (uint256 amount, uint256 left) {
         accrue(self);
         uint256 active = self.active;
@@ -84,8 +95,10 @@ library SharePool {
         active -= amount;
         all -= shares;
         if (all < MIN_REWARDED_SHARES) {
-            left = self.locked;
-            self.locked = 0;
+            uint256 locked = self.locked;
+            uint256 kept = all == 0 || active < MIN_REWARDED_TOKENS ? 0 : Math.min(locked, active);
+            left = locked - kept;
+            self.locked = uint96(kept);
             if (all == 0) {
                 left += active;
                 active = 0;
@@ -96,19 +109,17 @@ library SharePool {
         self.shares = uint128(all);
     }
 
-    /// @notice Whether a reward for the shares would be taken.
-    function takesRewards(Pool storage self) internal view returns (bool) {
-        return self.shares >= MIN_REWARDED_SHARES;
-    }
-
-    /// @notice Lets `amount` stream in over `period`. Ends of streams are averaged by amount, so that dust cannot put
-    /// off what is on its way. The pool must take rewards.
-    function reward(Pool storage self, uint256 amount, uint32 period) internal {
+    /// @notice Lets up to `amount` stream in over `period`: as much as there is room for. Ends of streams are averaged
+    /// by amount, so that dust cannot put off what is on its way.
+    /// @return taken What streams in.
+    function reward(Pool storage self, uint256 amount, uint32 period) internal returns (uint256 taken) {
         accrue(self);
+        taken = Math.min(amount, rewardRoom(self));
+        if (taken == 0) return 0;
         uint256 locked = self.locked;
         uint256 rest = locked == 0 ? 0 : self.streamEnd - block.timestamp;
-        uint256 average = (locked * rest + amount * period) / (locked + amount);
-        self.locked = (locked + amount).toUint96();
+        uint256 average = (locked * rest + taken * period) / (locked + taken);
+        self.locked = (locked + taken).toUint96();
         self.streamEnd = uint48(block.timestamp + average);
         self.updatedAt = uint48(block.timestamp);
     }
@@ -135,13 +146,19 @@ library SharePool {
         active -= taken.active;
         locked -= taken.locked;
         uint256 all = self.shares;
-        if (all > 0 && (active == 0 || all + VIRTUAL_SHARES > MAX_SHARES_PER_TOKEN * (active + 1))) {
-            taken.burned = active + locked;
-            taken.eraEnded = true;
-            active = 0;
-            locked = 0;
-            self.shares = 0;
-            self.era += 1;
+        if (all > 0 && active == 0) {
+            // No locked tokens are left either: the floor took all active ones only if the amount was all there is.
+            all = 0;
+            taken.erasEnded = ERAS_OF_DEATH;
+        }
+        // At most five times, as shares are below 2^120; and some are left, as there were over a billion.
+        while (all + VIRTUAL_SHARES > MAX_SHARES_PER_TOKEN * (active + 1)) {
+            all /= ERA_DIVISOR;
+            taken.erasEnded += 1;
+        }
+        if (taken.erasEnded > 0) {
+            self.shares = uint128(all);
+            self.era += taken.erasEnded;
         }
         self.active = uint96(active);
         self.locked = uint96(locked);
@@ -171,6 +188,12 @@ library SharePool {
         pool.locked -= arrived;
     }
 
+    /// @notice What is left of `shares` when `eras` have ended since.
+    function afterErasDown(uint256 shares, uint256 eras) internal pure returns (uint256) {
+        if (eras == 0) return shares;
+        return eras < ERAS_OF_DEATH ? shares / ERA_DIVISOR ** eras : 0;
+    }
+
     /// @notice Shares for `amount` tokens.
     function toSharesDown(uint256 amount, uint256 active, uint256 shares) internal pure returns (uint256) {
         return amount * (shares + VIRTUAL_SHARES) / (active + 1);
@@ -179,6 +202,14 @@ library SharePool {
     /// @notice Tokens for `amount` shares; at most `active` for at most `shares`.
     function toTokensDown(uint256 amount, uint256 active, uint256 shares) internal pure returns (uint256) {
         return amount * (active + 1) / (shares + VIRTUAL_SHARES);
+    }
+
+    // What the shares may be rewarded with, once accrued: without bound where they are many, and where they are few but
+    // hold real tokens, what doubles those.
+    function rewardRoom(Pool storage self) private view returns (uint256) {
+        if (self.shares >= MIN_REWARDED_SHARES) return type(uint256).max;
+        uint256 active = self.active;
+        return active < MIN_REWARDED_TOKENS ? 0 : Math.saturatingSub(active, self.locked);
     }
 
     function arrivedDown(uint256 locked, uint256 since, uint256 end) private view returns (uint256) {

@@ -3,7 +3,7 @@ pragma solidity ^0.8.28;
 
 import {PoolId} from "./PoolId.sol";
 
-/// @notice Names a thaw request by where it lies: the pool, the pool's thaw era, and the place in that era's queue.
+/// @notice Names a thaw request by where it lies: the pool, the pool's thaw era, and the place in that era.
 /// The id carries what a request would else have to store. No request has the id zero, since no pool has the
 /// operator zero: an exit that was worth nothing gets that instead.
 type ThawId is bytes32;

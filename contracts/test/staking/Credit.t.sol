@@ -104,6 +104,50 @@ contract CreditTest is StakingTest {
         sanityCheck();
     }
 
+    // A puppet's share, made dear by pay that the puppet gets back, is no reason to count the delegators as dust.
+    function test_a_price_driven_up_by_a_puppet_takes_no_pay_from_delegators() public {
+        driveUpThePrice();
+        bond(paul, Role.Provider, 190e18);
+        delegate(dora, paul, 899e18);
+        undelegateAll(eve, paul);
+        assertLt(delegation(paul).shares, 1e18, "few shares");
+
+        uint256 before = earned(paul);
+        credit(paul, 100e18);
+        uint256 due = 100e18 * uint256(899) / (899 + 190);
+        // The puppet's rounding and the bond's hundred-thousandth TIDE stay in it.
+        assertApproxEqRel(delegation(paul).locked, due, 0.005e18);
+        assertEq(earned(paul) - before + delegation(paul).locked, 100e18);
+        skip(STREAM);
+        assertApproxEqRel(valueOf(dora, paul), 899e18 + due, 0.005e18);
+        sanityCheck();
+    }
+
+    function test_a_puppet_that_leaves_does_not_take_the_stream_along() public {
+        driveUpThePrice();
+        bond(paul, Role.Provider, 1000e18);
+        delegate(dora, paul, 990e18);
+        credit(paul, 300e18);
+        uint256 streaming = delegation(paul).locked;
+        uint256 before = earned(paul);
+        undelegateAll(eve, paul);
+        assertLt(delegation(paul).shares, 1e18, "few shares");
+        assertEq(delegation(paul).locked, streaming);
+        assertEq(earned(paul), before);
+        skip(STREAM);
+        assertApproxEqRel(valueOf(dora, paul), 990e18 + streaming, 1e12);
+        sanityCheck();
+    }
+
+    // A thousand TIDE on the thousandth of one that eve, a puppet of paul's, has delegated.
+    function driveUpThePrice() private {
+        provider(paul, 1e14, 0);
+        delegate(eve, paul, 1e15);
+        credit(paul, 1100e18);
+        assertApproxEqAbs(delegation(paul).locked, 1000e18, 1e6);
+        skip(STREAM);
+    }
+
     function test_one_bad_payee_holds_up_nobody() public {
         provider(paul, 100e18, 0);
         provider(petra, 100e18, 1_000_000);

@@ -207,11 +207,11 @@ contract SlashTest is StakingTest {
         delegate(dirk, paul, 100e18);
         (ThawId old,) = undelegateAll(dirk, paul);
         vm.expectEmit(address(staking));
-        emit IProviderStaking.EraEnded(bondPool(Role.Provider, paul), 0, 0);
+        emit IProviderStaking.EraEnded(bondPool(Role.Provider, paul), 0, 7);
         vm.expectEmit(address(staking));
-        emit IProviderStaking.EraEnded(delegationPool(paul), 0, 0);
+        emit IProviderStaking.EraEnded(delegationPool(paul), 0, 7);
         vm.expectEmit(address(staking));
-        emit IProviderStaking.ThawEraEnded(delegationPool(paul), 0, 0);
+        emit IProviderStaking.ThawEraEnded(delegationPool(paul), 0, 5);
         assertEq(slash(paul, type(uint256).max), 300e18);
 
         assertEq(valueOf(dora, paul), 0);
@@ -269,28 +269,71 @@ contract SlashTest is StakingTest {
         sanityCheck();
     }
 
-    function test_what_is_left_of_dead_shares_is_burned() public {
-        provider(paul, 1, 0);
+    function test_what_a_slash_leaves_stays_its_owners() public {
         coordinator(cora, 1_000e18);
-        uint256 supply = tide.totalSupply();
         vm.expectEmit(address(staking));
-        emit IProviderStaking.EraEnded(bondPool(Role.Coordinator, cora), 0, 1e12);
+        emit IProviderStaking.EraEnded(bondPool(Role.Coordinator, cora), 0, 1);
         vm.prank(escrow);
-        assertEq(staking.slash(Role.Coordinator, cora, 1_000e18 - 1e12, "case"), 1_000e18 - 1e12);
-        assertEq(supply - tide.totalSupply(), 1e12, "a billionth");
+        assertEq(staking.slash(Role.Coordinator, cora, 1_000e18 - 1e12 + 1e6, "case"), 1_000e18 - 1e12 + 1e6);
+        (ThawId thawId,) = unbondAll(cora, Role.Coordinator);
+        skip(THAW);
+        assertApproxEqAbs(withdraw(cora, thawId), 1e12 - 1e6, 1, "a billionth");
+        assertEq(staking.poolOf(bondPool(Role.Coordinator, cora)).shares, 0);
         sanityCheck();
     }
 
-    function test_what_is_left_of_dead_thaws_is_burned() public {
+    // A pool whose shares once lost nearly all they can lose, and then newcomers and a slash like any other.
+    function test_a_small_slash_takes_no_more_from_newcomers_for_the_losses_before_them() public {
+        provider(paul, 1e16, 0);
+        delegate(eve, paul, 1e17);
+        slash(paul, 1e16 + 1e17 - 100_000_100_000, "first");
+        assertEq(delegation(paul).era, 0);
+        bond(paul, Role.Provider, 100_000e18);
+        delegate(dora, paul, 999_999e18);
+        (ThawId own,) = unbondAll(paul, Role.Provider);
+        skip(THAW);
+        withdraw(paul, own);
+        uint256 supply = tide.totalSupply();
+        assertEq(slash(paul, 10e18, "second"), 10e18);
+        assertEq(delegation(paul).era, 1);
+        assertApproxEqAbs(valueOf(dora, paul) + valueOf(eve, paul), 999_989e18 + 100_000_100_000, 3);
+        assertApproxEqAbs(valueOf(dora, paul), 999_989e18, 2e9, "but for the entry's rounding, a share");
+        assertEq(tide.totalSupply(), supply, "nothing is burned");
+
+        (ThawId thawId, uint256 amount) = undelegateAll(dora, paul);
+        skip(THAW);
+        assertEq(withdraw(dora, thawId), amount);
+        sanityCheck();
+    }
+
+    function test_what_a_slash_leaves_of_thaws_stays_their_owners() public {
         coordinator(cora, 10_000e18);
         (ThawId thawId,) = unbondAll(cora, Role.Coordinator);
-        uint256 supply = tide.totalSupply();
+        vm.expectEmit(address(staking));
+        emit IProviderStaking.ThawEraEnded(bondPool(Role.Coordinator, cora), 0, 1);
         vm.prank(escrow);
         assertEq(staking.slash(Role.Coordinator, cora, 10_000e18 - 1e12, "case"), 10_000e18 - 1e12);
-        assertEq(supply - tide.totalSupply(), 1e12);
-        assertEq(staking.poolOf(bondPool(Role.Coordinator, cora)).thawing, 0);
         skip(THAW);
-        assertEq(withdraw(cora, thawId), 0);
+        assertEq(withdraw(cora, thawId), 1e12);
+        sanityCheck();
+    }
+
+    // The same where a queue of thaws once lost nearly all it can lose.
+    function test_a_small_slash_takes_no_more_from_new_thaws_for_the_losses_before_them() public {
+        provider(paul, 1e16, 0);
+        delegate(eve, paul, 1e17);
+        undelegateAll(eve, paul);
+        slash(paul, 1e16 + 1e17 - 100_000_200, "first");
+        assertEq(delegation(paul).thawEra, 0);
+        skip(60 days);
+        bond(paul, Role.Provider, 100_000e18);
+        delegate(dora, paul, 1_000_000e18);
+        unbondAll(paul, Role.Provider);
+        (ThawId thawId,) = undelegateAll(dora, paul);
+        assertEq(slash(paul, 100_000e18 + 10e18, "second"), 100_010e18);
+        assertEq(delegation(paul).thawEra, 1);
+        skip(THAW);
+        assertApproxEqAbs(withdraw(dora, thawId), 999_990e18, 2);
         sanityCheck();
     }
 }

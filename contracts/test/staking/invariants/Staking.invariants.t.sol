@@ -40,9 +40,9 @@ contract StakingInvariants is StakingTest {
         uint256 held = tide.balanceOf(address(staking));
         assertEq(held, accountedFor() + handler.donated(), "pools + earned, and what nobody counts");
         assertEq(
-            held + handler.paid() + handler.slashed() + handler.burned(),
+            held + handler.paid() + handler.slashed(),
             atStart + handler.pulled() + handler.donated(),
-            "what came in is here, was paid, slashed or burned"
+            "what came in is here, was paid or slashed"
         );
     }
 
@@ -63,7 +63,8 @@ contract StakingInvariants is StakingTest {
                     value = staking.valueOf(pool, operator);
                 }
                 IProviderStaking.PoolState memory p = staking.poolOf(pool);
-                assertEq(sum, p.shares);
+                assertLe(sum, p.shares);
+                assertLe(p.shares - sum, _unowned(p, PoolKind(kind)));
                 assertLe(value, p.active);
             }
         }
@@ -101,7 +102,8 @@ contract StakingInvariants is StakingTest {
                 uint256 shares = p.shares + SharePool.VIRTUAL_SHARES;
                 assertLe(shares, SharePool.MAX_SHARES_PER_TOKEN * (p.active + 1));
                 assertLe(p.active / shares, 1e10, "a share never gets dear");
-                if (p.locked > 0) assertGe(p.shares, SharePool.MIN_REWARDED_SHARES);
+                // Each slash rounds the two apart by at most two wei. An era's end makes shares few at once.
+                if (p.era == 0 && p.shares < SharePool.MIN_REWARDED_SHARES) assertLe(p.locked, p.active + 1000);
             }
         }
     }
@@ -130,8 +132,17 @@ contract StakingInvariants is StakingTest {
             staking.withdrawEarnings();
             for (uint8 kind = 0; kind < 3; ++kind) {
                 IProviderStaking.PoolState memory p = staking.poolOf(toPoolId(PoolKind(kind), handler.operators(o)));
-                assertEq(p.active + p.locked + p.shares, 0, "nothing is stuck in a pool");
+                assertLe(p.shares, _unowned(p, PoolKind(kind)), "nobody has shares");
+                assertEq(p.locked, 0, "nothing streams to nobody");
+                // With shares that are nobody's stays what they and the virtual ones hold, at a price below 1e10.
+                assertLe(p.active, p.shares == 0 ? 0 : 1e13, "nothing is stuck in a pool");
             }
         }
+    }
+
+    // Each end of an era rounds every holder's shares down, so that at most one for each holder is nobody's.
+    function _unowned(IProviderStaking.PoolState memory p, PoolKind kind) private view returns (uint256) {
+        if (p.era == 0) return 0;
+        return kind == PoolKind.Delegation ? handler.holderCount() : 1;
     }
 }

@@ -13,7 +13,7 @@ use super::{Params, Plan, plan};
 use crate::{
     address_book::{AddressBook, BookError},
     chain::{Chain, ChainError},
-    sender::{DropReason, Intent, Outcome, Sender, SenderError},
+    sender::{DropReason, Intent, Outcome, Phase, Sender, SenderError},
 };
 
 /// A deployment on a chain: begun by an earlier process, or not yet.
@@ -96,7 +96,9 @@ impl Deployment {
             let plan = plan(params, deployer, begun.first_nonce);
             return Ok(Self { plan, params: *params, file: file.to_owned(), begun: true });
         }
-        let pending = sender.pending().await.map_err(DeployError::Sender)?;
+        let mut pending = sender.pending().await.map_err(DeployError::Sender)?;
+        // Those that are in a block have their nonces, and come before.
+        pending.retain(|status| matches!(status.phase, Phase::Queued | Phase::Sent { .. }));
         if !pending.is_empty() {
             return Err(DeployError::Busy(pending.len()));
         }

@@ -35,6 +35,9 @@ pub(super) struct Watch {
     pub(super) settings: Settings,
 }
 
+/// A thousand a second for millions of years; what is more, a node has made up.
+const MOST_TRANSACTIONS: u64 = 1 << 56;
+
 impl Watch {
     /// All that [`plan::next_steps`] wants to know about this book. The newest block is read first, so that what is
     /// learned after it is at least as new.
@@ -102,8 +105,15 @@ impl Watch {
     }
 
     async fn nonce(&self, block: BlockNumberOrTag) -> Result<u64, ChainError> {
+        let method = "eth_getTransactionCount";
         let count = self.chain.provider().get_transaction_count(self.account).block_id(block.into()).await;
-        count.map_err(|e| self.chain.error("eth_getTransactionCount", e))
+        let count = count.map_err(|e| self.chain.error(method, e))?;
+        if count > MOST_TRANSACTIONS {
+            let (node, reason) =
+                (self.chain.node().to_owned(), format!("no account has sent {count} transactions"));
+            return Err(ChainError::Nonsense { node, method, reason });
+        }
+        Ok(count)
     }
 
     async fn estimate(&self, intent: &Intent) -> Result<Gas, ChainError> {
