@@ -35,6 +35,18 @@ pub struct LedgerArgs {
     pub book: Option<PathBuf>,
 }
 
+/// The options of every command that sends in the name of an account.
+#[derive(clap::Args)]
+pub struct Acting {
+    #[command(flatten)]
+    pub account: AccountArgs,
+    #[command(flatten)]
+    pub ledger: LedgerArgs,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// A ledger that answers, whose contracts are the ones that the address book names.
 pub struct Ledger {
     /// Its node's URL.

@@ -10,7 +10,7 @@ use tidemill_types::Amount;
 use crate::{
     exit::{self, Code, WithCode},
     home::{self, data_directory, identity},
-    ledger::{AccountArgs, LedgerArgs, Purse, Sent},
+    ledger::{Acting, Purse, Sent},
     network::private_directory,
     runtime,
 };
@@ -32,12 +32,7 @@ pub struct Args {
     #[arg(long, value_name = "PERCENT", default_value = "10", value_parser = percent)]
     commission: Ppm,
     #[command(flatten)]
-    account: AccountArgs,
-    #[command(flatten)]
-    ledger: LedgerArgs,
-    /// Print one JSON object instead of text
-    #[arg(long)]
-    json: bool,
+    acting: Acting,
 }
 
 /// The roles as they are written.
@@ -87,14 +82,14 @@ fn percent(text: &str) -> Result<Ppm, String> {
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let account = args.account.unlock()?;
+    let account = args.acting.account.unlock()?;
     let sent = runtime::block_on(async {
-        let purse = Purse::open(&args.ledger, account).await?;
+        let purse = Purse::open(&args.acting.ledger, account).await?;
         let sent = bond(args, &purse).await;
         purse.close().await;
         sent
     })?;
-    print(&sent, args.json);
+    print(&sent, args.acting.json);
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use tidemill_types::Amount;
 use super::bond;
 use crate::{
     exit::{self, Code, WithCode},
-    ledger::{AccountArgs, LedgerArgs, Purse, address_of},
+    ledger::{Acting, Purse, address_of},
     runtime,
 };
 
@@ -23,20 +23,15 @@ pub struct Args {
     /// The provider: an address, or the name of an account of this home
     provider: String,
     #[command(flatten)]
-    account: AccountArgs,
-    #[command(flatten)]
-    ledger: LedgerArgs,
-    /// Print one JSON object instead of text
-    #[arg(long)]
-    json: bool,
+    acting: Acting,
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let provider = address_of(&args.provider)?;
-    let account = args.account.unlock()?;
+    let account = args.acting.account.unlock()?;
     let sent = runtime::block_on(async {
-        let purse = Purse::open(&args.ledger, account).await?;
+        let purse = Purse::open(&args.acting.ledger, account).await?;
         let delegating = async {
             let staking = Staking::new(purse.ledger.chain.clone(), &purse.ledger.book).code(Code::Usage)?;
             let call =
@@ -47,6 +42,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         purse.close().await;
         sent
     })?;
-    bond::print(&[sent], args.json);
+    bond::print(&[sent], args.acting.json);
     Ok(())
 }

@@ -5,7 +5,7 @@ use tidemill_ledger::staking::{Pool, Role};
 use super::bond::As;
 use crate::{
     exit,
-    ledger::{AccountArgs, LedgerArgs, Part, leave},
+    ledger::{Acting, Part, leave},
 };
 
 /// Let stake of your own thaw. It stays at risk until the thaw period is over; then `tidemill withdraw` pays it out.
@@ -18,16 +18,11 @@ pub struct Args {
     #[arg(long = "as", value_enum, default_value_t = As::Provider, value_name = "ROLE")]
     role: As,
     #[command(flatten)]
-    account: AccountArgs,
-    #[command(flatten)]
-    ledger: LedgerArgs,
-    /// Print one JSON object instead of text
-    #[arg(long)]
-    json: bool,
+    acting: Acting,
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let role = Role::from(args.role);
-    leave(&args.ledger, &args.account, args.amount, args.json, "unbond", |owner| Ok(Pool::Bond(role, owner)))
+    leave(&args.acting, args.amount, "unbond", |owner| Ok(Pool::Bond(role, owner)))
 }

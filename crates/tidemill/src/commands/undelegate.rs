@@ -4,7 +4,7 @@ use tidemill_ledger::staking::Pool;
 
 use crate::{
     exit,
-    ledger::{AccountArgs, LedgerArgs, Part, address_of, leave},
+    ledger::{Acting, Part, address_of, leave},
 };
 
 /// Let stake behind a provider thaw. It stays at risk until the thaw period is over; then `tidemill withdraw` pays it
@@ -17,18 +17,11 @@ pub struct Args {
     /// The provider: an address, or the name of an account of this home
     provider: String,
     #[command(flatten)]
-    account: AccountArgs,
-    #[command(flatten)]
-    ledger: LedgerArgs,
-    /// Print one JSON object instead of text
-    #[arg(long)]
-    json: bool,
+    acting: Acting,
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let provider = address_of(&args.provider)?;
-    leave(&args.ledger, &args.account, args.amount, args.json, "undelegate", |_| {
-        Ok(Pool::Delegation(provider))
-    })
+    leave(&args.acting, args.amount, "undelegate", |_| Ok(Pool::Delegation(provider)))
 }

@@ -6,7 +6,7 @@ use tidemill_types::Amount;
 use super::bond;
 use crate::{
     exit::{self, Code, WithCode},
-    ledger::{AccountArgs, LedgerArgs, Purse, Sent, when},
+    ledger::{Acting, Purse, Sent, when},
     runtime,
 };
 
@@ -15,28 +15,23 @@ use crate::{
 #[command(after_help = exit::HELP)]
 pub struct Args {
     #[command(flatten)]
-    account: AccountArgs,
-    #[command(flatten)]
-    ledger: LedgerArgs,
-    /// Print one JSON object instead of text
-    #[arg(long)]
-    json: bool,
+    acting: Acting,
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let account = args.account.unlock()?;
+    let account = args.acting.account.unlock()?;
     let (sent, portfolio) = runtime::block_on(async {
-        let purse = Purse::open(&args.ledger, account).await?;
+        let purse = Purse::open(&args.acting.ledger, account).await?;
         let done = withdraw(&purse).await;
         purse.close().await;
         done
     })?;
-    if sent.is_empty() && !args.json {
+    if sent.is_empty() && !args.acting.json {
         println!("nothing to withdraw{}", later(&portfolio));
         return Ok(());
     }
-    bond::print(&sent, args.json);
+    bond::print(&sent, args.acting.json);
     Ok(())
 }
 

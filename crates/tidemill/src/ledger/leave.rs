@@ -8,7 +8,7 @@ use tidemill_ledger::{
 };
 use tidemill_types::{Amount, MoneyError};
 
-use super::{AccountArgs, LedgerArgs, Purse};
+use super::{Acting, Purse};
 use crate::{
     commands::bond,
     exit::{Code, Exit, WithCode},
@@ -37,17 +37,15 @@ impl FromStr for Part {
 /// # Errors
 /// With [`Code::Usage`] when the account has not that much there, and as [`Purse::call`].
 pub fn leave(
-    ledger: &LedgerArgs,
-    account: &AccountArgs,
+    acting: &Acting,
     part: Part,
-    json: bool,
     verb: &str,
     pool: impl FnOnce(Address) -> anyhow::Result<Pool>,
 ) -> anyhow::Result<()> {
-    let account = account.unlock()?;
+    let account = acting.account.unlock()?;
     let pool = pool(account.address())?;
     let sent = runtime::block_on(async {
-        let purse = Purse::open(ledger, account).await?;
+        let purse = Purse::open(&acting.ledger, account).await?;
         let leaving = async {
             let staking = Staking::new(purse.ledger.chain.clone(), &purse.ledger.book).code(Code::Usage)?;
             let (wanted, words) = match part {
@@ -64,7 +62,7 @@ pub fn leave(
         purse.close().await;
         sent
     })?;
-    bond::print(&[sent], json);
+    bond::print(&[sent], acting.json);
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use tidemill_ledger::{
     Address, Bytes, Chain,
     keystore::Account,
-    sender::{Event, Intent, Outcome, Receipt, Sender, SenderError, Settings},
+    sender::{Event, Intent, Outcome, Phase, Receipt, Sender, SenderError, Settings},
 };
 use tidemill_types::Coin;
 
@@ -15,6 +15,7 @@ use super::{Ledger, LedgerArgs, unreachable};
 use crate::{
     exit::{Code, Exit, WithCode},
     home::data_directory,
+    interrupt::Signals,
 };
 
 /// An unlocked account on a ledger that answers. One process of this machine has it at a time.
@@ -25,6 +26,9 @@ pub struct Purse {
     pub account: Account,
     sender: Sender,
 }
+
+/// How long a command waits for what earlier ones left: some blocks of a public chain.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A transaction that did what it should.
 pub struct Sent {
@@ -49,7 +53,29 @@ impl Purse {
     /// With [`Code::Host`] when another process sends for this account.
     pub async fn on(ledger: Ledger, account: Account) -> anyhow::Result<Self> {
         let sender = open_sender(&ledger.chain, &account).await?;
-        Ok(Self { ledger, account, sender })
+        let purse = Self { ledger, account, sender };
+        purse.settle().await?;
+        Ok(purse)
+    }
+
+    /// Brings what earlier commands left on its way to its end, or to where it waits for something; what comes next
+    /// then knows what they did.
+    async fn settle(&self) -> anyhow::Result<()> {
+        let pending = self.sender.pending().await.map_err(failed)?;
+        let left = pending.iter().filter(|status| matches!(status.phase, Phase::Queued | Phase::Sent { .. }));
+        for status in left {
+            eprintln!("going on with an earlier transaction: {}", status.label);
+            let patience = tokio::time::timeout(PATIENCE, self.sender.wait(status.id, 1)).await;
+            let Ok(outcome) = patience else {
+                let message =
+                    format!("an earlier transaction of this account is still on its way: {}", status.label);
+                return Err(Exit::new(Code::Host, message)
+                    .hint("does the account have coins for its fees? Try again later; it goes on by itself")
+                    .into());
+            };
+            outcome.map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// The account's address.
@@ -78,7 +104,8 @@ impl Purse {
             label: label.to_owned(),
             key: None,
         };
-        self.can_pay_fees(label).await?;
+        self.can_pay(label, value).await?;
+        let mut signals = Signals::listen()?;
         let waiting = Waiting::begin(label);
         let mut events = self.sender.events();
         let id = self.sender.submit(intent).await.map_err(failed)?;
@@ -88,6 +115,12 @@ impl Purse {
             tokio::select! {
                 outcome = &mut outcome => break outcome.map_err(failed)?,
                 event = events.recv() => if let Ok(event) = event { waiting.tell(&event) },
+                () = signals.next() => {
+                    let message = format!("{label}: it is written down and stays on its way");
+                    return Err(Exit::new(Code::Interrupted, message)
+                        .hint("the next command with this account goes on with it; look at the balance before you send again")
+                        .into());
+                }
             }
         };
         match outcome {
@@ -104,13 +137,12 @@ impl Purse {
     }
 
     /// Says at once what would otherwise wait until somebody sends coins.
-    async fn can_pay_fees(&self, label: &str) -> anyhow::Result<()> {
-        let chain = &self.ledger.chain;
-        if chain.balance(self.address()).await.map_err(unreachable)? > Coin::ZERO {
+    async fn can_pay(&self, label: &str, value: Coin) -> anyhow::Result<()> {
+        let has = self.ledger.chain.balance(self.address()).await.map_err(unreachable)?;
+        if has > value {
             return Ok(());
         }
-        let message =
-            format!("{label}: the account {} has no coins for the fees of transactions", self.address());
+        let message = format!("{label}: the account {} has {has}, and fees come on top", self.address());
         Err(Exit::new(Code::Failed, message)
             .hint(
                 "send it some of the chain's own coin; on an embedded ledger the account `treasury` has them",

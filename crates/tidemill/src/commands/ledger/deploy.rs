@@ -18,7 +18,7 @@ use tidemill_types::Coin;
 use crate::{
     exit::{self, Code, Exit, WithCode},
     home::data_directory,
-    ledger::{AccountArgs, Kept, address_of, keep, open_sender, unreachable},
+    ledger::{AccountArgs, Kept, address_of, keep, open_sender, read_book, unreachable},
     runtime,
 };
 
@@ -62,6 +62,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let params = Params::first_day(treasury.unwrap_or_else(|| account.address()));
     let book = runtime::block_on(async {
         let chain = Chain::connect(&args.rpc, None).await.map_err(unreachable)?;
+        if let Some(book) = deployed(args, &chain).await? {
+            eprintln!("they are there already; give another `--out` to deploy them once more");
+            return Ok(book);
+        }
         deploy(args, &account, &chain, &params).await
     })?;
     keep(&Kept { url: args.rpc.clone(), book: book.clone() })?;
@@ -102,6 +106,23 @@ async fn deploy(
     let book = deploying.await;
     sender.close().await;
     book
+}
+
+/// What an earlier run has deployed: the address book is there, and so is all that it names.
+async fn deployed(args: &Args, chain: &Chain) -> anyhow::Result<Option<AddressBook>> {
+    if !args.out.exists() {
+        return Ok(None);
+    }
+    let book = read_book(&args.out)?;
+    book.verify(chain).await.map_err(|error| {
+        let message = format!(
+            "{} is there and is not of this chain: {}",
+            args.out.display(),
+            tidemill_types::causes(&error)
+        );
+        Exit::new(Code::Usage, message).hint("give another `--out`, or move it away")
+    })?;
+    Ok(Some(book))
 }
 
 fn failed(error: DeployError) -> anyhow::Error {

@@ -103,7 +103,7 @@ impl Treasury {
         };
         let password = if self.made { "; its password lies beside its key" } else { "" };
         format!(
-            "made a ledger with the chain id {chain_id}\nall that exists on the first day has {who}{password}\n"
+            "made a ledger with the chain id {chain_id}\n{who} has all that exists on the first day{password}\n"
         )
     }
 }

@@ -89,7 +89,7 @@ impl Hosted for Served {
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    logging::start("warn,tidemill=info");
+    logging::start("warn,tidemill=info,tidemill_devnet=warn");
     let throw_away =
         (args.dev && args.directory.is_none()).then(tempfile::tempdir).transpose().code(Code::Host)?;
     let directory = match (&args.directory, &throw_away) {
@@ -132,7 +132,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             keep(&Kept { url: url.clone(), book: book.clone() })?;
         }
         tell_listening(&announcer, &ledger, &server, state.path(), &url, remembered && !args.dev);
-        let words = Words { what: "ledger", again: "start it again on the same directory" };
+        let again =
+            if throw_away.is_some() { "start another" } else { "start it again on the same directory" };
+        let words = Words { what: "ledger", again };
         hosting::stay(Served { ledger, server }, &mut signals, &announcer, &words).await
     })
 }
@@ -158,6 +160,15 @@ async fn open_or_make(args: &Args, blocks: &Path, announcer: &Announcer) -> anyh
                 format!("the ledger in this directory is {is} development ledger"),
             )
             .hint(format!("{wanted} `--dev`, or give another `--directory`"))
+            .into());
+        }
+        if recovery.head.number == 0 && !ledger.genesis().transactions.is_empty() {
+            stop(ledger).await;
+            return Err(Exit::new(
+                Code::Host,
+                "the first block of this ledger, with its contracts, is damaged or missing",
+            )
+            .hint("restore its directory from a copy, or make a new ledger in another one")
             .into());
         }
         tell_recovery(announcer, &recovery);
@@ -229,7 +240,7 @@ fn tell_recovery(announcer: &Announcer, recovery: &Recovery) {
     let torn = match recovery.dropped_bytes {
         0 => String::new(),
         bytes => {
-            format!("; the last {bytes} bytes were no whole block and are gone: nobody has seen that block")
+            format!("; the last {bytes} bytes were no whole block and were cut off")
         }
     };
     announcer.tell(&event, &format!("taken up at block {}{torn}", recovery.head.number));
@@ -253,7 +264,7 @@ fn tell_listening(
         "directory": directory,
     });
     let commands = if remembered {
-        "the commands of this home are for it; on other machines:"
+        "the commands of this home are for it; for other homes:"
     } else {
         "for its commands:"
     };

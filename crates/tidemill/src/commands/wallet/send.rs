@@ -4,8 +4,8 @@ use tidemill_ledger::{SolCall, U256, contracts::Tide};
 use tidemill_types::{Amount, Coin};
 
 use crate::{
-    exit::{self, Code, WithCode},
-    ledger::{AccountArgs, LedgerArgs, Purse, address_of},
+    exit::{self, Code, Exit, WithCode},
+    ledger::{Acting, Purse, address_of},
     runtime,
 };
 
@@ -19,12 +19,7 @@ pub struct Args {
     /// To whom: an address, or the name of an account of this home
     to: String,
     #[command(flatten)]
-    account: AccountArgs,
-    #[command(flatten)]
-    ledger: LedgerArgs,
-    /// Print one JSON object instead of text
-    #[arg(long)]
-    json: bool,
+    acting: Acting,
 }
 
 /// An amount of one of the two kinds of money.
@@ -53,9 +48,13 @@ fn after_help() -> String {
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let to = address_of(&args.to).code(Code::Usage)?;
-    let account = args.account.unlock()?;
+    let account = args.acting.account.unlock()?;
     let sent = runtime::block_on(async {
-        let purse = Purse::open(&args.ledger, account).await?;
+        let purse = Purse::open(&args.acting.ledger, account).await?;
+        if let Some((name, _)) = purse.ledger.book.addresses().find(|(_, at)| *at == to) {
+            let message = format!("{to} is the contract {name}: what is sent to it is lost");
+            return Err(Exit::new(Code::Usage, message).hint("`tidemill bond` and `delegate` stake").into());
+        }
         let sent = match args.amount {
             Sum::Tide(amount) => {
                 let call = Tide::transferCall { to, value: U256::from(amount.wei()) };
@@ -67,7 +66,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         purse.close().await;
         sent
     })?;
-    if args.json {
+    if args.acting.json {
         println!("{:#}", sent.json())
     } else {
         sent.print()

@@ -1,22 +1,33 @@
 //! The transactions that nodes are measured with.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use alloy::{
     consensus::{SignableTransaction, TxEip1559, TxEnvelope},
     eips::eip2718::Encodable2718,
     network::TxSignerSync,
     primitives::{Address, Bytes, TxKind, U256},
-    providers::{Provider, ProviderBuilder, RootProvider},
+    providers::Provider,
     signers::local::PrivateKeySigner,
     sol_types::{SolCall, SolConstructor},
 };
 use anyhow::Context;
+use serde_json::Value;
 use tidemill_devnet::{DEV_CHAIN_ID, dev_signers};
-use tidemill_ledger::contracts::{ITide, Tide};
+use tidemill_ledger::{
+    Chain,
+    contracts::{ITide, Tide},
+};
 use tokio::{task::JoinSet, time::sleep};
 
-use crate::exit::{Code, Exit, WithCode};
+use crate::{
+    exit::{Code, Exit, WithCode},
+    ledger::unreachable,
+};
 
 /// Signed transactions for a node with the development keys: a token's deployment, and transfers of it.
 pub struct Load {
@@ -28,6 +39,9 @@ pub struct Load {
 
 /// Enough for any number of blocks between the two.
 const MAX_FEE_PER_GAS: u128 = 1_000_000_000_000;
+
+/// A node that has made no block for so long, with transactions waiting, has forgotten them.
+const STILL: Duration = Duration::from_millis(100);
 
 /// A transfer to an account that had nothing takes some 52,000.
 const TRANSFER_GAS: u64 = 80_000;
@@ -60,9 +74,9 @@ impl Load {
     /// Sends all transfers, an account's in order and the accounts at the same time, and gives how many a second got
     /// into blocks.
     pub async fn run(&self, url: &str) -> anyhow::Result<f64> {
-        let node = connect(url)?;
+        let node = connect(url).await?;
         self.deploy(&node).await?;
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let mut sending = JoinSet::new();
         for transfers in &self.transfers {
             let (node, transfers) = (node.clone(), transfers.clone());
@@ -77,30 +91,29 @@ impl Load {
             sent.code(Code::Host)??;
         }
         self.all_mined(&node).await?;
-        let count: usize = self.transfers.iter().map(|transfers| transfers.len()).sum();
-        Ok(count as f64 / started.elapsed().as_secs_f64())
+        Ok(self.count() as f64 / started.elapsed().as_secs_f64())
     }
 
     /// Sends all transfers, each once the one before it is in a block.
     pub async fn one_by_one(&self, url: &str) -> anyhow::Result<()> {
-        let node = connect(url)?;
+        let node = connect(url).await?;
         self.deploy(&node).await?;
         let longest = self.transfers.iter().map(|transfers| transfers.len()).max().unwrap_or(0);
         let order = (0..longest).flat_map(|at| self.transfers.iter().filter_map(move |of| of.get(at)));
         for transfer in order {
-            let before = node.get_block_number().await.code(Code::Host)?;
+            let before = node.head().await.map_err(unreachable)?;
             send(&node, transfer).await?;
-            while node.get_block_number().await.code(Code::Host)? == before {
+            while node.head().await.map_err(unreachable)? == before {
                 tokio::task::yield_now().await;
             }
         }
         Ok(())
     }
 
-    async fn deploy(&self, node: &RootProvider) -> anyhow::Result<()> {
+    async fn deploy(&self, node: &Chain) -> anyhow::Result<()> {
         let hash = send(node, &self.deployment).await?;
         loop {
-            match node.get_transaction_receipt(hash).await.code(Code::Host)? {
+            match node.provider().get_transaction_receipt(hash).await.code(Code::Host)? {
                 Some(receipt) if receipt.status() => return Ok(()),
                 Some(_) => return Err(Exit::new(Code::Failed, "the token's deployment failed").into()),
                 None => sleep(Duration::from_millis(5)).await,
@@ -108,29 +121,45 @@ impl Load {
         }
     }
 
-    async fn all_mined(&self, node: &RootProvider) -> anyhow::Result<()> {
-        for (at, account) in self.accounts.iter().enumerate() {
-            let wanted = self.transfers[at].len() as u64 + u64::from(at == 0);
-            while node.get_transaction_count(*account).await.code(Code::Host)? < wanted {
-                sleep(Duration::from_millis(2)).await;
+    /// Waits until all transfers are in blocks. A node that has stopped making blocks though it has transactions, as
+    /// anvil does at times, is asked for one.
+    async fn all_mined(&self, node: &Chain) -> anyhow::Result<()> {
+        let (mut mined, mut since) = (0, Instant::now());
+        loop {
+            let mut now = 0;
+            for account in &self.accounts {
+                now += node.provider().get_transaction_count(*account).await.code(Code::Host)?;
             }
+            // The deployment is one of them.
+            if now > self.count() {
+                return Ok(());
+            }
+            if now != mined {
+                (mined, since) = (now, Instant::now());
+            } else if since.elapsed() > STILL {
+                let asked = node.provider().raw_request::<_, Value>(Cow::Borrowed("evm_mine"), ()).await;
+                asked.context("a node makes no more blocks").code(Code::Failed)?;
+            }
+            sleep(Duration::from_millis(2)).await;
         }
-        Ok(())
+    }
+
+    fn count(&self) -> u64 {
+        self.transfers.iter().map(|transfers| transfers.len() as u64).sum()
     }
 }
 
 /// The number of a node's newest block.
 pub async fn height(url: &str) -> anyhow::Result<u64> {
-    connect(url)?.get_block_number().await.code(Code::Host)
+    connect(url).await?.head().await.map_err(unreachable)
 }
 
-fn connect(url: &str) -> anyhow::Result<RootProvider> {
-    let url = url.parse().with_context(|| format!("{url} is no URL")).code(Code::Usage)?;
-    Ok(ProviderBuilder::default().connect_http(url))
+async fn connect(url: &str) -> anyhow::Result<Chain> {
+    Chain::connect(url, Some(DEV_CHAIN_ID)).await.map_err(unreachable)
 }
 
-async fn send(node: &RootProvider, raw: &Bytes) -> anyhow::Result<alloy::primitives::B256> {
-    let sent = node.raw_request(Cow::Borrowed("eth_sendRawTransaction"), (raw,)).await;
+async fn send(node: &Chain, raw: &Bytes) -> anyhow::Result<alloy::primitives::B256> {
+    let sent = node.provider().raw_request(Cow::Borrowed("eth_sendRawTransaction"), (raw,)).await;
     sent.context("a node refused a transaction").code(Code::Failed)
 }
 
