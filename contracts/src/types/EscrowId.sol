@@ -5,11 +5,7 @@ pragma solidity ^0.8.28;
 /// and what is signed about it is signed about its terms.
 type EscrowId is bytes32;
 
-using {equals as ==, differs as !=} for EscrowId global;
-
-function equals(EscrowId a, EscrowId b) pure returns (bool) {
-    return EscrowId.unwrap(a) == EscrowId.unwrap(b);
-}
+using {differs as !=} for EscrowId global;
 
 function differs(EscrowId a, EscrowId b) pure returns (bool) {
     return EscrowId.unwrap(a) != EscrowId.unwrap(b);
