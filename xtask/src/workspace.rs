@@ -38,9 +38,22 @@ impl Workspace {
     }
 
     /// A cargo command in the root, with the very cargo that started this program.
+    ///
+    /// It does not see what that cargo says of the package `xtask`: build scripts of dependencies look at the same
+    /// variables, and would run again, with all that rests on them, whenever cargo is called now from here and now by
+    /// a person.
     pub fn cargo(&self) -> Command {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-        self.command(cargo)
+        let mut command = self.command(cargo);
+        for (name, _) in std::env::vars_os() {
+            let is_of_package = name
+                .to_str()
+                .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"));
+            if is_of_package {
+                command.env_remove(name);
+            }
+        }
+        command
     }
 
     /// A command in the root.
