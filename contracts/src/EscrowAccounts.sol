@@ -144,9 +144,8 @@ abstract contract EscrowAccounts is IJobEscrow, EIP712, PermitEntry, EntryPause 
         out.feeRate = Ppm.wrap(Ppm.unwrap(e.fee) + Ppm.unwrap(e.protocolFee));
     }
 
-    /// @dev Adds to the round what the provider lacks of `upTo`, as far as the money goes. False, and nothing else, if
-    /// the provider is not registered. The fees are those of all it was ever paid here, less those taken before: so by
-    /// whatever steps a sum is paid, the provider gets the same of it.
+    /// @dev Enrols the provider, and pays it what it lacks of `upTo`, as far as the money goes. False, and nothing else,
+    /// if it is not registered.
     function _pay(EscrowId id, Escrow storage e, Payout memory out, address provider, uint256 upTo)
         internal
         returns (bool)
@@ -154,24 +153,44 @@ abstract contract EscrowAccounts is IJobEscrow, EIP712, PermitEntry, EntryPause 
         Holder storage h = _holders[id][provider];
         if (!_enrol(id, e, h, provider)) return false;
         uint256 before = h.paid;
-        if (upTo <= before) return true;
-        uint256 gross = Math.min(upTo - before, out.left);
+        uint256 gross = _draw(id, out, provider, before, upTo);
         if (gross == 0) return true;
-
-        uint256 fees = out.feeRate.mulDown(before + gross) - out.feeRate.mulDown(before);
-        // All amounts stay below what was deposited, which fits 96 bits.
-        uint96 net = uint96(gross - fees);
         h.paid = uint96(before + gross);
         // What was proven to be unpaid is paid now.
         uint256 proven = h.proven;
         if (proven > before) _cases[id].unpaid -= uint128(Math.min(gross, proven - before));
-
-        out.left -= gross;
-        out.gross += gross;
-        out.fees += fees;
-        if (net > 0) out.credits[out.count++] = IProviderStaking.Credit(provider, net);
-        emit Paid(id, provider, uint96(gross), net);
+        // What it released was not its last word.
+        if (h.acknowledged) {
+            h.acknowledged = false;
+            e.acknowledged--;
+        }
         return true;
+    }
+
+    /// @dev Adds to the round what a provider that was paid `before` lacks of `upTo`, as far as the money goes. The fees
+    /// are those of all it was ever paid here, less those taken before: so by whatever steps a sum is paid, the provider
+    /// gets the same of it.
+    function _draw(EscrowId id, Payout memory out, address provider, uint256 before, uint256 upTo)
+        internal
+        returns (uint256 gross)
+    {
+        if (upTo <= before) return 0;
+        // Nothing wraps from here on. What is paid is within what is left, which together with all that was paid is what
+        // was deposited, and fits 96 bits. The rate is below the whole, so fees never fall as a sum grows, nor outgrow it.
+        unchecked {
+            gross = Math.min(upTo - before, out.left);
+            if (gross == 0) return 0;
+            uint256 fees = out.feeRate.mulDown(before + gross) - out.feeRate.mulDown(before);
+            uint96 net = uint96(gross - fees);
+            out.left -= gross;
+            out.gross += gross;
+            out.fees += fees;
+            if (net > 0) {
+                IProviderStaking.Credit memory credit = out.credits[out.count++];
+                (credit.provider, credit.amount) = (provider, net);
+            }
+            emit Paid(id, provider, uint96(gross), net);
+        }
     }
 
     /// @dev Writes a round into the accounts. To be called before `_send`.
@@ -186,19 +205,22 @@ abstract contract EscrowAccounts is IJobEscrow, EIP712, PermitEntry, EntryPause 
 
     /// @dev Moves a round into the providers' records.
     function _send(Payout memory out) internal {
-        _credit(out.credits, out.count);
+        _credit(out.credits, out.count, out.gross - out.fees);
     }
 
-    /// @dev Credits the first `count` of `credits`. All of them are registered, which is for ever, so all is taken.
-    function _credit(IProviderStaking.Credit[] memory credits, uint256 count) internal {
+    /// @dev Credits the first `count` of `credits`, `total` altogether. What is for an account that is not registered is
+    /// not taken there; so its answer tells whether all are, at no cost to each.
+    function _credit(IProviderStaking.Credit[] memory credits, uint256 count, uint256 total) internal {
         if (count == 0) return;
         // The list was made as long as it could become; there is no other way to shorten it than to copy it.
         // slither-disable-next-line assembly
         assembly ("memory-safe") {
             mstore(credits, count)
         }
-        // slither-disable-next-line unused-return
-        staking.credit(credits);
+        if (staking.credit(credits) == total) return;
+        uint256 i = 0;
+        while (_isProvider(credits[i].provider)) i++;
+        revert NotRegistered(credits[i].provider);
     }
 
     /// @dev Whether the provider is enrolled now; false if it is not registered.

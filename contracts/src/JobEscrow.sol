@@ -3,10 +3,11 @@ pragma solidity ^0.8.28;
 
 import {EscrowAccounts} from "./EscrowAccounts.sol";
 import {OverIssue} from "./OverIssue.sol";
-import {Case, Escrow, IJobEscrow, Payment, State, Terms} from "./interfaces/IJobEscrow.sol";
+import {Escrow, Holder, IJobEscrow, Payment, State, Terms} from "./interfaces/IJobEscrow.sol";
 import {IProviderStaking} from "./interfaces/IProviderStaking.sol";
 import {ITide} from "./interfaces/ITide.sol";
-import {Release, SignedRelease, SignedVoucher, Voucher} from "./libraries/Vouchers.sol";
+import {ReleasedList} from "./libraries/ReleasedList.sol";
+import {SignedRelease, SignedVoucher, Voucher, Vouchers} from "./libraries/Vouchers.sol";
 import {EscrowId} from "./types/EscrowId.sol";
 import {Ppm} from "./types/Ppm.sol";
 import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
@@ -17,6 +18,7 @@ import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 /// @dev `EscrowAccounts` keeps the accounts, `OverIssue` the fraud's; here is an escrow's life.
 contract JobEscrow is OverIssue {
     using SafeERC20 for ITide;
+    using ReleasedList for address[];
 
     Ppm public constant MAX_PROTOCOL_FEE = Ppm.wrap(50_000);
 
@@ -123,27 +125,29 @@ contract JobEscrow is OverIssue {
     }
 
     /// @inheritdoc IJobEscrow
-    function close(EscrowId id, SignedRelease[] calldata releases, bytes32 root) external {
-        Escrow storage e = _live(id);
-        _requireCoordinator(id, e);
-        Case storage c = _cases[id];
-        if (c.convicted) revert CoordinatorConvicted(id);
+    function acknowledge(EscrowId id, SignedRelease[] calldata releases) external returns (uint256 gross) {
+        Escrow storage e = _releasable(id);
         Payout memory out = _payout(e, releases.length);
-        address last = address(0);
         for (uint256 i = 0; i < releases.length; i++) {
-            Release calldata release = releases[i].release;
-            if (release.provider <= last) revert ReleasesUnsorted(release.provider);
-            last = release.provider;
-            _requireRelease(id, releases[i]);
-            uint96 paid = _holders[id][last].paid;
-            if (release.amount < paid) revert ReleaseBelowPaid(last, release.amount, paid);
-            if (release.amount - paid > out.left) revert BudgetExceeded(last, release.amount - paid, out.left);
-            if (!_pay(id, e, out, last, release.amount)) revert NotRegistered(last);
+            (address provider, uint96 amount) = _released(id, releases[i]);
+            Holder storage h = _holders[id][provider];
+            _requirePayable(out, provider, amount, h.paid);
+            if (!_pay(id, e, out, provider, amount)) revert NotRegistered(provider);
+            if (h.acknowledged) continue;
+            h.acknowledged = true;
+            e.acknowledged++;
+            emit Acknowledged(id, provider, amount);
         }
-        // Different providers, all enrolled by now: as many as there are, or some are missing.
-        if (e.enrolled != releases.length) revert ReleasesMissing(e.enrolled, releases.length);
-        // All who were proven to be unpaid are enrolled, and so have waived it.
-        if (c.unpaid != 0) c.unpaid = 0;
+        _book(e, out);
+        _send(out);
+        return out.gross;
+    }
+
+    /// @inheritdoc IJobEscrow
+    function close(EscrowId id, SignedRelease[] calldata releases, bytes32 root) external {
+        Escrow storage e = _releasable(id);
+        Payout memory out = _payout(e, releases.length);
+        _payReleased(id, e, out, releases);
         _book(e, out);
         e.collectUntil = uint48(block.timestamp);
         e.released = true;
@@ -170,6 +174,38 @@ contract JobEscrow is OverIssue {
     /// @inheritdoc IJobEscrow
     function setTreasury(address treasury_) external restricted {
         _setTreasury(treasury_);
+    }
+
+    /// @dev Pays those whose releases close the escrow, and requires that nobody is missing whom the chain knows of.
+    function _payReleased(EscrowId id, Escrow storage e, Payout memory out, SignedRelease[] calldata releases) private {
+        address[] memory released = new address[](releases.length);
+        // Where nobody is enrolled, nobody's slot has to be read.
+        bool someEnrolled = e.enrolled != 0;
+        uint256 found = 0;
+        address last = address(0);
+        for (uint256 i = 0; i < releases.length; i++) {
+            (address provider, uint96 amount) = _released(id, releases[i]);
+            if (provider <= last) revert ReleasesUnsorted(provider);
+            last = provider;
+            released[i] = provider;
+            Holder storage h = _holders[id][provider];
+            if (someEnrolled && h.enrolled) {
+                _requirePayable(out, provider, amount, h.paid);
+                _pay(id, e, out, provider, amount);
+                if (!h.acknowledged) found++;
+            } else {
+                _requirePayable(out, provider, amount, 0);
+                _draw(id, out, provider, 0, amount);
+            }
+        }
+        // Those found are different providers: as many as there are, or some are missing.
+        uint256 needed = e.enrolled - e.acknowledged;
+        if (found != needed) revert ReleasesMissing(needed, found);
+        // All who were proven to be unpaid are enrolled, and so have waived it.
+        if (_cases[id].unpaid != 0) _cases[id].unpaid = 0;
+        if (released.length == 0) return;
+        e.releasedBy = released.hash();
+        emit Released(id, released);
     }
 
     /// @dev The escrow's last change; what is left of it is then the requester's.
@@ -200,15 +236,26 @@ contract JobEscrow is OverIssue {
         if (msg.sender != e.coordinator) revert NotCoordinator(id, msg.sender);
     }
 
-    /// @dev Signed by the provider's operator, or by a result key that is bound to it now.
-    function _requireRelease(EscrowId id, SignedRelease calldata signed) private view {
-        Release calldata release = signed.release;
-        if (release.escrow != id) revert WrongEscrow(id, release.escrow);
-        address signer = ECDSA.recover(releaseDigest(release), signed.signature);
-        if (signer == release.provider) return;
-        // slither-disable-next-line calls-loop -- views of a contract that is fixed, for those who use a result key
-        if (staking.operatorOf(signer) != release.provider || !staking.isBound(signer)) {
-            revert WrongSigner(release.provider, signer);
-        }
+    /// @dev The escrow, if the caller may pay by releases from it now.
+    function _releasable(EscrowId id) private view returns (Escrow storage e) {
+        e = _live(id);
+        _requireCoordinator(id, e);
+        if (_cases[id].convicted) revert CoordinatorConvicted(id);
+    }
+
+    /// @dev Who wants no more than what, signed by the provider's operator or by a result key that is bound to it now.
+    function _released(EscrowId id, SignedRelease calldata signed) private view returns (address, uint96) {
+        (address provider, uint96 amount) = (signed.provider, signed.amount);
+        bytes32 digest = _hashTypedDataV4(Vouchers.releaseHash(id, provider, amount));
+        address signer = ECDSA.recover(digest, signed.r, signed.vs);
+        // slither-disable-next-line calls-loop -- a view of a contract that is fixed, for those who use a result key
+        if (signer != provider && !staking.isBoundTo(signer, provider)) revert WrongSigner(provider, signer);
+        return (provider, amount);
+    }
+
+    /// @dev A release is paid in full or not at all.
+    function _requirePayable(Payout memory out, address provider, uint96 amount, uint96 paid) private pure {
+        if (amount < paid) revert ReleaseBelowPaid(provider, amount, paid);
+        if (amount - paid > out.left) revert BudgetExceeded(provider, amount - paid, out.left);
     }
 }

@@ -5,6 +5,7 @@ import {EscrowAccounts} from "./EscrowAccounts.sol";
 import {Case, Escrow, Holder, IJobEscrow, State} from "./interfaces/IJobEscrow.sol";
 import {IProviderStaking} from "./interfaces/IProviderStaking.sol";
 import {ITide} from "./interfaces/ITide.sol";
+import {ReleasedList} from "./libraries/ReleasedList.sol";
 import {SignedVoucher, Voucher, Vouchers} from "./libraries/Vouchers.sol";
 import {EscrowId} from "./types/EscrowId.sol";
 import {Ppm} from "./types/Ppm.sol";
@@ -18,6 +19,7 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 abstract contract OverIssue is EscrowAccounts {
     using SafeERC20 for ITide;
     using Vouchers for Voucher;
+    using ReleasedList for address[];
 
     /// @dev Of what was issued: a fraud found out early, before it costs anybody much, must not be nearly free.
     Ppm internal constant PENALTY = Ppm.wrap(100_000);
@@ -30,23 +32,31 @@ abstract contract OverIssue is EscrowAccounts {
     Ppm internal constant BURN = Ppm.wrap(200_000);
 
     /// @inheritdoc IJobEscrow
-    function accuse(EscrowId id, SignedVoucher[] calldata vouchers) external returns (uint256 taken) {
+    function accuse(EscrowId id, SignedVoucher[] calldata vouchers, address[] memory released)
+        external
+        returns (uint256 taken)
+    {
         Escrow storage e = _underEvidence(id);
+        _requireReleasedList(id, e, released);
         Case memory c = _cases[id];
         for (uint256 i = 0; i < vouchers.length; i++) {
-            _admit(id, e, c, vouchers[i]);
+            _admit(id, e, c, vouchers[i], released);
         }
         return _judge(id, e, c, false);
     }
 
     /// @inheritdoc IJobEscrow
-    function accuseConflict(SignedVoucher calldata a, SignedVoucher calldata b) external returns (uint256 taken) {
+    function accuseConflict(SignedVoucher calldata a, SignedVoucher calldata b, address[] memory released)
+        external
+        returns (uint256 taken)
+    {
         EscrowId id = a.voucher.escrow;
         Escrow storage e = _underEvidence(id);
+        _requireReleasedList(id, e, released);
         if (a.voucher.sequence != b.voucher.sequence || a.voucher.hash() == b.voucher.hash()) revert NoConflict();
         Case memory c = _cases[id];
-        _admit(id, e, c, a);
-        _admit(id, e, c, b);
+        _admit(id, e, c, a, released);
+        _admit(id, e, c, b, released);
         return _judge(id, e, c, true);
     }
 
@@ -73,7 +83,7 @@ abstract contract OverIssue is EscrowAccounts {
         }
         _cases[id] = c;
         if (surplus > 0) tide.burn(surplus);
-        _credit(credits, count);
+        _credit(credits, count, paid);
     }
 
     /// @inheritdoc IJobEscrow
@@ -95,12 +105,19 @@ abstract contract OverIssue is EscrowAccounts {
     }
 
     /// @dev Takes one voucher into the evidence.
-    function _admit(EscrowId id, Escrow storage e, Case memory c, SignedVoucher calldata signed) private {
+    function _admit(
+        EscrowId id,
+        Escrow storage e,
+        Case memory c,
+        SignedVoucher calldata signed,
+        address[] memory released
+    ) private {
         Voucher calldata v = signed.voucher;
         if (v.escrow != id) revert WrongEscrow(id, v.escrow);
         _requireVoucher(e, signed);
         Holder storage h = _holders[id][v.provider];
-        if (e.released && h.enrolled) return;
+        // Closed early, all the enrolled have released, and so have those in the list.
+        if (e.released && (h.enrolled || released.includes(v.provider))) return;
         if (!e.closed) {
             // Who is known to hold a voucher must release before an early close.
             if (!_enrol(id, e, h, v.provider)) revert NotRegistered(v.provider);
@@ -164,6 +181,13 @@ abstract contract OverIssue is EscrowAccounts {
         if (stateOf(id) != State.Open) return;
         e.collectUntil = uint48(block.timestamp) + collectWindow;
         emit Ended(id, msg.sender, e.collectUntil);
+    }
+
+    function _requireReleasedList(EscrowId id, Escrow storage e, address[] memory released) private view {
+        // An escrow that was not closed early keeps no list, and its slot has not to be read.
+        bytes32 expected = e.released ? e.releasedBy : bytes32(0);
+        bytes32 found = released.hash();
+        if (found != expected) revert WrongReleasedList(id, expected, found);
     }
 
     /// @dev The escrow, if evidence about it is still taken.

@@ -88,6 +88,12 @@ abstract contract ProviderRegistry is StakePools, EIP712 {
     }
 
     /// @inheritdoc IProviderStaking
+    function isBoundTo(address resultKey, address operator) external view returns (bool) {
+        ResultKey storage key = _resultKeys[resultKey];
+        return key.bound && key.operator == operator;
+    }
+
+    /// @inheritdoc IProviderStaking
     function resultKeyRecord(address resultKey) external view returns (ResultKey memory) {
         return _resultKeys[resultKey];
     }

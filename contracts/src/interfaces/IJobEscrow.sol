@@ -36,33 +36,43 @@ enum State {
     Closed
 }
 
+/// Ordered so that of an escrow's slots a close writes one.
 struct Escrow {
     address requester;
     /// All that was ever put in.
     uint96 deposited;
     address coordinator;
-    /// All that was ever paid out of it to providers, fees included.
-    uint96 paid;
-    /// End of the collect window; the escrow itself ends one window earlier.
-    uint48 collectUntil;
     Ppm fee;
     /// The protocol's part of every payment, as it was at the opening.
     Ppm protocolFee;
     /// Providers that have been enrolled.
     uint32 enrolled;
+    /// All that was ever paid out of it to providers, fees included.
+    uint96 paid;
+    /// How many of the enrolled have a release that is acknowledged.
+    uint32 acknowledged;
+    /// End of the collect window; the escrow itself ends one window earlier.
+    uint48 collectUntil;
     bool closed;
     /// Closed early, with a release of every enrolled provider.
     bool released;
     /// Merkle root of the receipts that the last settlement named.
     bytes32 root;
+    /// Of an escrow that was closed early: keccak256 over the providers of the closing releases, in rising order and
+    /// each in a word of 32 bytes. 0 if there were none.
+    bytes32 releasedBy;
 }
 
+/// What an escrow keeps of a provider. All of it is 0 for one that was first met in the early close, paid or not: there
+/// the events tell.
 struct Holder {
     /// Paid so far, gross.
     uint96 paid;
     /// The best voucher that was proven against the coordinator; 0 when none was, or its loss has been made good.
     uint96 proven;
     bool enrolled;
+    /// Its release has been acknowledged, and nothing was paid to it since.
+    bool acknowledged;
 }
 
 /// What has been shown of a coordinator's over-issue in one escrow.
@@ -118,6 +128,11 @@ interface IJobEscrow {
     /// The provider is not registered, so there is no record to pay into. Nothing was paid or enrolled.
     event PayeeSkipped(EscrowId indexed id, address indexed provider);
     event Settled(EscrowId indexed id, bytes32 root);
+    /// The provider has released with `amount`, and been paid all of it.
+    event Acknowledged(EscrowId indexed id, address indexed provider, uint96 amount);
+    /// The escrow is closed early with releases of these, in rising order: the list that `accuse` asks for. None is told
+    /// where the list is empty.
+    event Released(EscrowId indexed id, address[] providers);
     event Closed(EscrowId indexed id, uint96 refunded, bool released);
 
     event VoucherProven(EscrowId indexed id, address indexed provider, uint96 amount);
@@ -151,10 +166,13 @@ interface IJobEscrow {
     error WrongSigner(address expected, address recovered);
     /// Releases come in rising order of their providers, each one once.
     error ReleasesUnsorted(address provider);
-    /// A provider that is enrolled has not released.
-    error ReleasesMissing(uint256 enrolled, uint256 releases);
+    /// Of the enrolled providers without an acknowledged release, not all have released.
+    error ReleasesMissing(uint256 needed, uint256 found);
     error ReleaseBelowPaid(address provider, uint96 released, uint96 paid);
     error BudgetExceeded(address provider, uint256 asked, uint256 left);
+    /// These are not the providers whose releases closed the escrow early. Where it was not closed early, or with no
+    /// release, none is to be named.
+    error WrongReleasedList(EscrowId id, bytes32 expected, bytes32 found);
     error EvidenceOver(EscrowId id, uint256 since);
     error EvidenceOpen(EscrowId id, uint256 until);
     /// The two vouchers are no contradiction.
@@ -170,8 +188,8 @@ interface IJobEscrow {
     function deposit(EscrowId id, uint96 amount) external;
 
     /// @notice The coordinator names providers that hold, or will hold, vouchers; from then on the escrow cannot close
-    /// early without their release. Who is not registered is skipped; who is enrolled stays so. A payment, a `collect`
-    /// and a proven voucher enrol too.
+    /// early without their release. Who is not registered is skipped; who is enrolled stays so. `settle`, `collect`,
+    /// `acknowledge` and a proven voucher enrol too; `close` does not.
     function enrol(EscrowId id, address[] calldata providers) external;
 
     /// @notice The requester or the coordinator ends an open escrow: the collect window starts now. Without a call it
@@ -189,11 +207,24 @@ interface IJobEscrow {
     /// paid already pays 0.
     function collect(SignedVoucher calldata signed) external returns (uint256 gross);
 
-    /// @notice The coordinator pays every enrolled provider up to the amount it has released, and sends the rest to the
-    /// requester at once. Providers in the list that are not enrolled yet are enrolled by it.
-    /// @dev Releases are signed by the provider's operator or by a result key bound to it. The coordinator's alone,
-    /// since it alone knows who holds vouchers: a requester that could close without it would make it an over-issuer.
-    /// Whoever held a voucher and was left out proves the over-issue, for what is refunded here is no deposit any more.
+    /// @notice The coordinator pays providers up to the amounts they have released, ahead of an early close, which then
+    /// needs no release of theirs: so an escrow of any number of providers can close early. Enrols them.
+    /// @dev Releases are checked as in `close`, and may come in any order. Until the close it is a payment like others:
+    /// the provider's vouchers keep their force. A later payment takes the acknowledgement back, for the release was not
+    /// the provider's last word; a newer one has to be acknowledged then, or listed. To name one again changes nothing.
+    /// @return gross What left the escrow, fees included
+    function acknowledge(EscrowId id, SignedRelease[] calldata releases) external returns (uint256 gross);
+
+    /// @notice The coordinator pays providers up to the amounts they have released, and sends the rest to the requester
+    /// at once. Every enrolled provider must be among them or be acknowledged, and may be both.
+    /// @dev Releases are signed by the provider's operator or by a result key bound to it, and listed by rising
+    /// provider. The coordinator's alone, since it alone knows who holds vouchers: a requester that could close without
+    /// it would make it an over-issuer. Whoever held a voucher and was left out proves the over-issue, for what is
+    /// refunded here is no deposit any more.
+    ///
+    /// Who was not enrolled before does not become so, which would cost a slot each: its `holder` stays empty, `Paid`
+    /// says what it got, and of the whole list the hash is kept, and `Released` tells it. Who gets something must be
+    /// registered; who asks for nothing need not be.
     function close(EscrowId id, SignedRelease[] calldata releases, bytes32 root) external;
 
     /// @notice Sends what is left to the requester once the collect window is over; anyone may call, always.
@@ -204,14 +235,20 @@ interface IJobEscrow {
     /// as far as that goes. Further vouchers raise the sum, until the evidence window after the collect window is over.
     /// @dev Over-issue is the sum over providers of the greater of payment and best voucher, less all deposits (without
     /// an early refund); or the highest total or amount that a voucher speaks of, less all deposits. A provider that
-    /// released an early closed escrow counts with what it was paid. The penalty is a part of what was issued, at most
-    /// of the deposits: a requester cannot raise it by a deposit.
+    /// released an early closed escrow, by the closing list or acknowledged, counts with what it was paid, and vouchers
+    /// to it are passed over. The penalty is a part of what was issued, at most of the deposits: a requester cannot
+    /// raise it by a deposit.
+    /// @param released The list that `Released` told of; empty if there was none
     /// @return taken What was slashed by this call: a part goes to the caller, a part is burned, the rest is for the
     /// unpaid
-    function accuse(EscrowId id, SignedVoucher[] calldata vouchers) external returns (uint256 taken);
+    function accuse(EscrowId id, SignedVoucher[] calldata vouchers, address[] calldata released)
+        external
+        returns (uint256 taken);
 
     /// @notice Shows two different vouchers of one escrow with one sequence number, which convicts by itself.
-    function accuseConflict(SignedVoucher calldata a, SignedVoucher calldata b) external returns (uint256 taken);
+    function accuseConflict(SignedVoucher calldata a, SignedVoucher calldata b, address[] calldata released)
+        external
+        returns (uint256 taken);
 
     /// @notice After the evidence window: pays proven providers their share of the pot, in proportion to what they are
     /// unpaid and at most that, into their records in the staking contract. Anyone may call, for any of them.

@@ -306,6 +306,9 @@ interface IProviderStaking {
     /// @notice Whether the result key is in use.
     function isBound(address resultKey) external view returns (bool);
 
+    /// @notice Whether the result key is `operator`'s and in use.
+    function isBoundTo(address resultKey, address operator) external view returns (bool);
+
     /// @notice All that is known of a result key.
     function resultKeyRecord(address resultKey) external view returns (ResultKey memory);
 

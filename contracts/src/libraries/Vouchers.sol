@@ -22,16 +22,20 @@ struct SignedVoucher {
 }
 
 /// A provider's word that it wants no more than `amount`, gross and altogether, from an escrow. Who has signed one
-/// takes no more work there: older and newer vouchers alike lose their force when the escrow is closed with it.
+/// takes no more work there: older and newer vouchers alike lose their force when the escrow is closed early with it.
 struct Release {
     EscrowId escrow;
     address provider;
     uint96 amount;
 }
 
+/// A release of an escrow that is named beside it, signed in the 64 bytes of EIP-2098: `vs` is `s` with the parity of
+/// `v` as its highest bit.
 struct SignedRelease {
-    Release release;
-    bytes signature;
+    address provider;
+    uint96 amount;
+    bytes32 r;
+    bytes32 vs;
 }
 
 /// The EIP-712 struct hashes of what is signed about an escrow.
@@ -46,6 +50,10 @@ library Vouchers {
     }
 
     function hash(Release calldata r) internal pure returns (bytes32) {
-        return keccak256(abi.encode(RELEASE_TYPEHASH, r.escrow, r.provider, r.amount));
+        return releaseHash(r.escrow, r.provider, r.amount);
+    }
+
+    function releaseHash(EscrowId id, address provider, uint96 amount) internal pure returns (bytes32) {
+        return keccak256(abi.encode(RELEASE_TYPEHASH, id, provider, amount));
     }
 }

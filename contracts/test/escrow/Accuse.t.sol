@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 import {Case, IJobEscrow, State, Terms} from "../../src/interfaces/IJobEscrow.sol";
-import {SignedVoucher, Voucher} from "../../src/libraries/Vouchers.sol";
+import {SignedRelease, SignedVoucher, Voucher} from "../../src/libraries/Vouchers.sol";
 import {EscrowId} from "../../src/types/EscrowId.sol";
 import {Role} from "../../src/types/Role.sol";
 import {EscrowFixture, Vm} from "./EscrowFixture.sol";
@@ -37,7 +37,7 @@ contract AccuseTest is EscrowFixture {
             all[i] = voucher(id, provider(i), 400e18);
         }
         all[3] = all[0];
-        assertEq(escrows.accuse(id, all), 300e18);
+        assertEq(escrows.accuse(id, all, nobody()), 300e18);
         assertEq(escrows.caseOf(id).unpaid, 1200e18, "the same one twice counts once");
     }
 
@@ -60,27 +60,27 @@ contract AccuseTest is EscrowFixture {
         SignedVoucher memory a = voucher(id, provider(0), 10e18, 7, 100e18);
         SignedVoucher memory b = voucher(id, provider(1), 10e18, 7, 90e18);
         vm.prank(stranger);
-        assertEq(escrows.accuseConflict(a, b), 10e18, "a tenth of what was issued");
+        assertEq(escrows.accuseConflict(a, b, nobody()), 10e18, "a tenth of what was issued");
         assertTrue(escrows.caseOf(id).convicted);
         vm.prank(stranger);
-        assertEq(escrows.accuseConflict(b, a), 0, "once");
+        assertEq(escrows.accuseConflict(b, a, nobody()), 0, "once");
     }
 
     function test_WhatIsNoConflict() public {
         EscrowId id = openEscrow();
         SignedVoucher memory a = voucher(id, provider(0), 10e18, 7, 100e18);
         vm.expectRevert(IJobEscrow.NoConflict.selector);
-        escrows.accuseConflict(a, a);
+        escrows.accuseConflict(a, a, nobody());
         SignedVoucher memory next = voucher(id, provider(0), 10e18, 8, 100e18);
         vm.expectRevert(IJobEscrow.NoConflict.selector);
-        escrows.accuseConflict(a, next);
+        escrows.accuseConflict(a, next, nobody());
         EscrowId other = openEscrow();
         SignedVoucher memory elsewhere = voucher(other, provider(0), 11e18, 7, 100e18);
         vm.expectRevert(abi.encodeWithSelector(IJobEscrow.WrongEscrow.selector, id, other));
-        escrows.accuseConflict(a, elsewhere);
+        escrows.accuseConflict(a, elsewhere, nobody());
         SignedVoucher memory forged = signed(providers[0], Voucher(id, provider(0), 11e18, 7, 100e18));
         vm.expectPartialRevert(IJobEscrow.WrongSigner.selector);
-        escrows.accuseConflict(a, forged);
+        escrows.accuseConflict(a, forged, nobody());
         assertFalse(escrows.caseOf(id).convicted);
     }
 
@@ -91,7 +91,7 @@ contract AccuseTest is EscrowFixture {
         SignedVoucher memory b = voucher(id, provider(1), 10e18, 7, 20e18);
         vm.prank(requester);
         escrows.deposit(id, 50 * BUDGET);
-        assertEq(escrows.accuseConflict(a, b), 2e18);
+        assertEq(escrows.accuseConflict(a, b, nobody()), 2e18);
     }
 
     function test_FurtherPiecesRaiseTheExcessAndThePenaltyComesOnce() public sane {
@@ -174,10 +174,10 @@ contract AccuseTest is EscrowFixture {
 
     function test_ACoordinatorWithoutABondIsConvictedForNothing() public sane {
         Terms memory t = terms();
-        Vm.Wallet memory nobody = vm.createWallet("nobody");
-        t.coordinator = nobody.addr;
+        Vm.Wallet memory bondless = vm.createWallet("bondless");
+        t.coordinator = bondless.addr;
         EscrowId id = openEscrow(t, "");
-        SignedVoucher memory v = signed(nobody, Voucher(id, provider(0), 1, 1, 2 * BUDGET));
+        SignedVoucher memory v = signed(bondless, Voucher(id, provider(0), 1, 1, 2 * BUDGET));
         assertEq(accuse(stranger, id, v), 0);
         assertTrue(escrows.caseOf(id).convicted);
         assertState(id, State.Collecting);
@@ -241,7 +241,78 @@ contract AccuseTest is EscrowFixture {
         accuse(stranger, id, toNobody);
         EscrowId unknown = EscrowId.wrap("unknown");
         expectState(unknown, State.None);
-        escrows.accuse(unknown, new SignedVoucher[](0));
+        escrows.accuse(unknown, new SignedVoucher[](0), nobody());
+    }
+
+    /// The list is told by `Released`; without the right one no evidence is taken of an escrow that was closed early.
+    function test_TheListOfThoseThatReleased() public {
+        EscrowId id = openEscrow();
+        SignedVoucher memory v = voucher(id, provider(4), 10e18);
+        address[] memory some = list(provider(0));
+        expectWrongList(id, 0, some);
+        accuse(stranger, id, v, some);
+
+        uint96[] memory amounts = new uint96[](3);
+        (amounts[0], amounts[1]) = (1e18, 2e18);
+        SignedRelease[] memory all = releases(id, amounts);
+        close(id, all);
+        address[] memory right = releasedBy(all);
+        bytes32 kept = keccak256(abi.encodePacked(right));
+        expectWrongList(id, kept, nobody());
+        accuse(stranger, id, v);
+        expectWrongList(id, kept, some);
+        accuse(stranger, id, v, some);
+        address[] memory turned = releasedBy(all);
+        (turned[0], turned[1]) = (turned[1], turned[0]);
+        expectWrongList(id, kept, turned);
+        accuse(stranger, id, v, turned);
+        SignedVoucher memory a = voucher(id, provider(4), 10e18, 7, 0);
+        SignedVoucher memory b = voucher(id, provider(4), 11e18, 7, 0);
+        expectWrongList(id, kept, nobody());
+        escrows.accuseConflict(a, b, nobody());
+        assertGt(accuse(stranger, id, v, right), 0);
+    }
+
+    function test_AnEarlyCloseOfNobodyHasAnEmptyList() public sane {
+        EscrowId id = openEscrow();
+        close(id, new SignedRelease[](0));
+        assertEq(escrows.escrow(id).releasedBy, 0);
+        SignedVoucher memory v = voucher(id, provider(0), 10e18);
+        address[] memory some = list(provider(0));
+        expectWrongList(id, 0, some);
+        accuse(stranger, id, v, some);
+        assertEq(accuse(stranger, id, v), 11e18);
+    }
+
+    /// Each of a list is found in it, and nobody else.
+    function testFuzz_TheListPassesOverThoseInItAlone(uint256 size) public sane {
+        EscrowId id = openEscrow();
+        while (providers.length < 12) {
+            addProvider();
+        }
+        size = bound(size, 0, 11);
+        SignedRelease[] memory all = releases(id, new uint96[](size));
+        close(id, all);
+        address[] memory released = releasedBy(all);
+        for (uint256 i = 0; i < size; i++) {
+            assertEq(accuse(stranger, id, voucher(id, provider(i), 1e18), released), 0);
+        }
+        for (uint256 i = size; i < 12; i++) {
+            assertGt(accuse(stranger, id, voucher(id, provider(i), 1e18), released), 0);
+        }
+    }
+
+    /// Against those that released, two words under one number convict as before: it is no matter of what is owed.
+    function test_AConflictIsNoMatterOfWhoReleased() public sane {
+        EscrowId id = openEscrow();
+        SignedVoucher memory a = voucher(id, provider(0), 10e18, 7, 0);
+        SignedVoucher memory b = voucher(id, provider(0), 11e18, 7, 0);
+        SignedRelease[] memory all = one(release(id, 0, 10e18));
+        close(id, all);
+        vm.prank(stranger);
+        assertEq(escrows.accuseConflict(a, b, releasedBy(all)), 1e18, "a tenth of what was paid");
+        assertTrue(escrows.caseOf(id).convicted);
+        assertEq(escrows.unpaidOf(id, provider(0)), 0);
     }
 
     function testFuzz_WhoIssuesWithinTheDepositsIsNeverConvicted(uint96[4] memory parts, uint256 way) public sane {
@@ -257,5 +328,10 @@ contract AccuseTest is EscrowFixture {
         }
         assertFalse(escrows.caseOf(id).convicted);
         assertEq(staking.slashable(Role.Coordinator, coordinator.addr), BOND);
+    }
+
+    function expectWrongList(EscrowId id, bytes32 kept, address[] memory shown) private {
+        bytes32 found = shown.length == 0 ? bytes32(0) : keccak256(abi.encodePacked(shown));
+        vm.expectRevert(abi.encodeWithSelector(IJobEscrow.WrongReleasedList.selector, id, kept, found));
     }
 }

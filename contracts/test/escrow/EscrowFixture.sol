@@ -214,8 +214,8 @@ abstract contract EscrowFixture is Test {
         view
         returns (SignedRelease memory)
     {
-        Release memory r = Release(id, payee, amount);
-        return SignedRelease(r, sign(signer, escrows.releaseDigest(r)));
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(signer.privateKey, escrows.releaseDigest(Release(id, payee, amount)));
+        return SignedRelease(payee, amount, r, bytes32(uint256(v - 27) << 255) | s);
     }
 
     /// Releases of providers 0 to n - 1, in the order that `close` wants.
@@ -229,9 +229,17 @@ abstract contract EscrowFixture is Test {
 
     function sort(SignedRelease[] memory all) internal pure {
         for (uint256 i = 1; i < all.length; i++) {
-            for (uint256 j = i; j > 0 && all[j].release.provider < all[j - 1].release.provider; j--) {
+            for (uint256 j = i; j > 0 && all[j].provider < all[j - 1].provider; j--) {
                 (all[j], all[j - 1]) = (all[j - 1], all[j]);
             }
+        }
+    }
+
+    /// What `accuse` has to be shown of an escrow that these closed.
+    function releasedBy(SignedRelease[] memory all) internal pure returns (address[] memory released) {
+        released = new address[](all.length);
+        for (uint256 i = 0; i < all.length; i++) {
+            released[i] = all[i].provider;
         }
     }
 
@@ -251,11 +259,34 @@ abstract contract EscrowFixture is Test {
         payments[0] = Payment(payee, amount);
     }
 
+    function acknowledge(EscrowId id, SignedRelease memory r) internal returns (uint256) {
+        vm.prank(coordinator.addr);
+        return escrows.acknowledge(id, one(r));
+    }
+
+    function close(EscrowId id, SignedRelease[] memory all) internal {
+        vm.prank(coordinator.addr);
+        escrows.close(id, all, "root");
+    }
+
+    function one(SignedRelease memory r) internal pure returns (SignedRelease[] memory all) {
+        all = new SignedRelease[](1);
+        all[0] = r;
+    }
+
+    /// Of an escrow that was not closed early.
     function accuse(address prover, EscrowId id, SignedVoucher memory a) internal returns (uint256) {
+        return accuse(prover, id, a, nobody());
+    }
+
+    function accuse(address prover, EscrowId id, SignedVoucher memory a, address[] memory released)
+        internal
+        returns (uint256)
+    {
         SignedVoucher[] memory all = new SignedVoucher[](1);
         all[0] = a;
         vm.prank(prover);
-        return escrows.accuse(id, all);
+        return escrows.accuse(id, all, released);
     }
 
     function enrol(EscrowId id, uint256 i) internal {
@@ -271,6 +302,10 @@ abstract contract EscrowFixture is Test {
     function list(address a) internal pure returns (address[] memory all) {
         all = new address[](1);
         all[0] = a;
+    }
+
+    function nobody() internal pure returns (address[] memory) {
+        return new address[](0);
     }
 
     function passCollectWindow(EscrowId id) internal {

@@ -110,17 +110,55 @@ contract EscrowGasTest is EscrowFixture {
         vm.snapshotGasLastCall("Escrow", "end");
     }
 
-    /// The usual end of a job, in one transaction: ten providers are paid for the first time, and the rest refunded.
+    /// The usual end of a job, in one transaction: providers are paid for the first time, and the rest refunded.
     function test_Close10() public {
+        closeWith(openEscrow(), 10, "close_10");
+    }
+
+    function test_Close20() public {
+        closeWith(openEscrow(), 20, "close_20");
+    }
+
+    /// One of them has collected a voucher before, so that each has to be looked up.
+    function test_Close20WithOneEnrolled() public {
         EscrowId id = openEscrow();
-        uint96[] memory amounts = new uint96[](10);
-        for (uint256 i = 0; i < 10; i++) {
-            amounts[i] = 1e18;
+        escrows.collect(voucher(id, provider(1), 1));
+        closeWith(id, 20, "close_20_one_enrolled");
+    }
+
+    function test_Close20Enrolled() public {
+        EscrowId id = openEscrow();
+        address[] memory all = new address[](20);
+        for (uint256 i = 0; i < 20; i++) {
+            all[i] = provider(i + 1);
         }
-        SignedRelease[] memory ten = releases(id, amounts);
         vm.prank(coordinator.addr);
-        escrows.close(id, ten, "root");
-        vm.snapshotGasLastCall("Escrow", "close_10");
+        escrows.enrol(id, all);
+        closeWith(id, 20, "close_20_enrolled");
+    }
+
+    function test_Close20ByResultKeys() public {
+        EscrowId id = openEscrow();
+        SignedRelease[] memory all = new SignedRelease[](20);
+        for (uint256 i = 0; i < 20; i++) {
+            all[i] = releaseBy(resultKeys[i + 1], id, provider(i + 1), 1e18);
+        }
+        sort(all);
+        vm.prank(coordinator.addr);
+        escrows.close(id, all, "root");
+        vm.snapshotGasLastCall("Escrow", "close_20_by_result_keys");
+    }
+
+    function test_Acknowledge10() public {
+        EscrowId id = openEscrow();
+        SignedRelease[] memory ten = someReleases(id, 10);
+        vm.prank(coordinator.addr);
+        escrows.acknowledge(id, ten);
+        vm.snapshotGasLastCall("Escrow", "acknowledge_10");
+        SignedRelease[] memory none = new SignedRelease[](0);
+        vm.prank(coordinator.addr);
+        escrows.close(id, none, "root");
+        vm.snapshotGasLastCall("Escrow", "close_acknowledged");
     }
 
     function test_Refund() public {
@@ -137,21 +175,39 @@ contract EscrowGasTest is EscrowFixture {
         SignedVoucher[] memory piece = new SignedVoucher[](1);
         piece[0] = voucher(id, provider(11), 50e18);
         vm.prank(stranger);
-        escrows.accuse(id, piece);
+        escrows.accuse(id, piece, nobody());
         vm.snapshotGasLastCall("Escrow", "accuse");
         piece[0] = voucher(id, provider(12), 50e18);
         vm.prank(stranger);
-        escrows.accuse(id, piece);
+        escrows.accuse(id, piece, nobody());
         vm.snapshotGasLastCall("Escrow", "accuse_again");
         passEvidenceWindow(id);
         escrows.claimCompensation(id, list(provider(11)));
         vm.snapshotGasLastCall("Escrow", "claim_compensation");
     }
 
+    function test_AccuseOfAnEarlyClose() public {
+        EscrowId id = openEscrow();
+        SignedRelease[] memory hundred = someReleases(id, 100);
+        close(id, hundred);
+        SignedVoucher[] memory leftOut = new SignedVoucher[](1);
+        leftOut[0] = voucher(id, provider(0), 50e18);
+        vm.prank(stranger);
+        escrows.accuse(id, leftOut, releasedBy(hundred));
+        vm.snapshotGasLastCall("Escrow", "accuse_after_close_100");
+    }
+
     function test_WithdrawFees() public {
         vm.prank(coordinator.addr);
         escrows.withdrawFees();
         vm.snapshotGasLastCall("Escrow", "withdraw_fees");
+    }
+
+    function closeWith(EscrowId id, uint256 count, string memory name) private {
+        SignedRelease[] memory all = someReleases(id, count);
+        vm.prank(coordinator.addr);
+        escrows.close(id, all, "root");
+        vm.snapshotGasLastCall("Escrow", name);
     }
 
     function settleOf(uint256 count, string memory first, string memory again) private {
@@ -164,6 +220,15 @@ contract EscrowGasTest is EscrowFixture {
         vm.prank(coordinator.addr);
         escrows.settle(id, more, "next root");
         vm.snapshotGasLastCall("Escrow", again);
+    }
+
+    /// Of the providers that `payments` pays.
+    function someReleases(EscrowId id, uint256 count) private view returns (SignedRelease[] memory all) {
+        all = new SignedRelease[](count);
+        for (uint256 i = 0; i < count; i++) {
+            all[i] = release(id, i + 1, 1e18);
+        }
+        sort(all);
     }
 
     /// Leaves out provider 0, whom the setup has paid.

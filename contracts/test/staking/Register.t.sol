@@ -25,6 +25,9 @@ contract RegisterTest is StakingTest {
         assertEq(staking.metadataOf(Role.Provider, paul), METADATA);
         assertEq(staking.operatorOf(keys.resultKey), paul);
         assertTrue(staking.isBound(keys.resultKey));
+        assertTrue(staking.isBoundTo(keys.resultKey, paul));
+        assertFalse(staking.isBoundTo(keys.resultKey, petra));
+        assertFalse(staking.isBoundTo(paul, address(0)), "a key that nobody bound is nobody's");
         assertEq(staking.resultKeyRecord(keys.resultKey).nodeKey, keys.nodeKey);
     }
 
@@ -121,6 +124,7 @@ contract RegisterTest is StakingTest {
         staking.unbindKeys(pauls.resultKey);
         vm.stopPrank();
         assertFalse(staking.isBound(pauls.resultKey));
+        assertFalse(staking.isBoundTo(pauls.resultKey, paul));
         assertEq(staking.operatorOf(pauls.resultKey), paul, "what it signed stays evidence");
 
         vm.expectRevert(abi.encodeWithSelector(IProviderStaking.KeyTaken.selector, pauls.resultKey, paul));

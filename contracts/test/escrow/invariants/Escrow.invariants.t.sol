@@ -14,7 +14,7 @@ import {EscrowHandler} from "./EscrowHandler.sol";
 contract EscrowInvariants is EscrowHandler {
     function setUp() public override {
         super.setUp();
-        bytes4[] memory actions = new bytes4[](19);
+        bytes4[] memory actions = new bytes4[](21);
         actions[0] = this.open.selector;
         actions[1] = this.deposit.selector;
         actions[2] = this.enrolSome.selector;
@@ -34,6 +34,8 @@ contract EscrowInvariants is EscrowHandler {
         actions[16] = this.governFee.selector;
         actions[17] = this.pauseEntries.selector;
         actions[18] = this.donate.selector;
+        actions[19] = this.acknowledgeSome.selector;
+        actions[20] = this.accuseByAWrongList.selector;
         targetContract(address(this));
         targetSelector(FuzzSelector({addr: address(this), selectors: actions}));
         bytes4[] memory time = new bytes4[](1);
@@ -66,17 +68,22 @@ contract EscrowInvariants is EscrowHandler {
             Escrow memory e = escrows.escrow(opened[i]);
             uint256 sum = 0;
             uint256 enrolled = 0;
+            uint256 acknowledged = 0;
             uint256 unpaid = 0;
             for (uint256 j = 0; j < providers.length; j++) {
                 Holder memory h = escrows.holder(opened[i], provider(j));
-                sum += h.paid;
+                sum += paidTo(opened[i], provider(j));
                 unpaid += escrows.unpaidOf(opened[i], provider(j));
                 if (h.enrolled) enrolled++;
-                else assertEq(h.paid, 0, "who is paid is enrolled");
+                else assertEq(h.paid + h.proven * (e.closed ? 0 : 1), 0, "who is paid or proven is enrolled");
+                if (h.acknowledged) acknowledged++;
+                assertEq(h.acknowledged, isAcknowledged(opened[i], provider(j)));
+                assertLe(h.acknowledged ? 1 : 0, h.enrolled ? 1 : 0, "who is acknowledged is enrolled");
             }
             assertEq(e.paid, sum);
             assertLe(e.paid, e.deposited);
             assertEq(e.enrolled, enrolled);
+            assertEq(e.acknowledged, acknowledged);
             assertEq(escrows.caseOf(opened[i]).unpaid, unpaid);
         }
     }
@@ -85,7 +92,7 @@ contract EscrowInvariants is EscrowHandler {
         for (uint256 i = 0; i < opened.length; i++) {
             for (uint256 j = 0; j < providers.length; j++) {
                 address p = provider(j);
-                assertLe(escrows.holder(opened[i], p).paid, bestWord[opened[i]][p]);
+                assertLe(paidTo(opened[i], p), bestWord[opened[i]][p]);
             }
         }
     }
@@ -96,10 +103,25 @@ contract EscrowInvariants is EscrowHandler {
             uint256 sum = compensations[provider(j)];
             for (uint256 i = 0; i < opened.length; i++) {
                 Escrow memory e = escrows.escrow(opened[i]);
-                uint256 gross = escrows.holder(opened[i], provider(j)).paid;
+                uint256 gross = paidTo(opened[i], provider(j));
                 sum += gross - gross * (Ppm.unwrap(e.fee) + Ppm.unwrap(e.protocolFee)) / 1_000_000;
             }
             assertEq(earned(j), sum);
+        }
+    }
+
+    function invariant_AnEarlyCloseHasEverybodysReleaseAndKeepsTheirList() public view {
+        for (uint256 i = 0; i < opened.length; i++) {
+            EscrowId id = opened[i];
+            Escrow memory e = escrows.escrow(id);
+            address[] memory list = closers[id];
+            assertEq(e.releasedBy, list.length == 0 ? bytes32(0) : keccak256(abi.encodePacked(list)));
+            if (!e.released) continue;
+            for (uint256 j = 0; j < providers.length; j++) {
+                bool released = hasReleased(id, provider(j));
+                assertTrue(released || !escrows.holder(id, provider(j)).enrolled, "who is enrolled has released");
+                if (released) assertEq(escrows.unpaidOf(id, provider(j)), 0);
+            }
         }
     }
 

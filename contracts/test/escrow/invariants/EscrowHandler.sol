@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
-import {Case, Escrow, Holder, Payment, State, Terms} from "../../../src/interfaces/IJobEscrow.sol";
-import {Release, SignedRelease, SignedVoucher, Voucher} from "../../../src/libraries/Vouchers.sol";
+import {Case, Escrow, Holder, IJobEscrow, Payment, State, Terms} from "../../../src/interfaces/IJobEscrow.sol";
+import {SignedRelease, SignedVoucher, Voucher} from "../../../src/libraries/Vouchers.sol";
 import {EscrowId} from "../../../src/types/EscrowId.sol";
 import {Ppm} from "../../../src/types/Ppm.sol";
 import {Role} from "../../../src/types/Role.sol";
@@ -29,6 +29,14 @@ abstract contract EscrowHandler is EscrowFixture {
     /// The most that anybody entitled has ever named for a provider: voucher, settlement or release.
     mapping(EscrowId => mapping(address => uint96)) internal bestWord;
     mapping(EscrowId => State) internal lastState;
+
+    /// Whom the close of each escrow listed, and what it paid to those of them of whom the escrow keeps no record.
+    mapping(EscrowId => address[]) internal closers;
+    mapping(EscrowId => mapping(address => bool)) internal inClose;
+    mapping(EscrowId => mapping(address => uint96)) internal paidByClose;
+    /// Whose release was acknowledged, and at how much.
+    mapping(EscrowId => mapping(address => bool)) internal everAcknowledged;
+    mapping(EscrowId => mapping(address => uint96)) internal acknowledgedAt;
 
     /// The case as a reader of the rules would keep it, with loops.
     mapping(EscrowId => mapping(address => uint96)) internal provenBest;
@@ -146,9 +154,31 @@ abstract contract EscrowHandler is EscrowFixture {
         escrows.end(id);
     }
 
+    /// Sometimes one of them twice. The honest coordinator shows what it promised, the other what they are ready to take.
+    function acknowledgeSome(uint256 which, uint256 whom, uint96 amount) public {
+        EscrowId id = pick(which);
+        if (!live(id) || escrows.caseOf(id).convicted) return;
+        Escrow memory e = escrows.escrow(id);
+        uint256 i = whom % providers.length;
+        uint256 j = (whom >> 8) % providers.length;
+        SignedRelease[] memory two = new SignedRelease[](2);
+        two[0] = release(id, i, takes(id, provider(i), amount, e.deposited - e.paid));
+        uint96 left = e.deposited - e.paid - (two[0].amount - escrows.holder(id, provider(i)).paid);
+        two[1] = i == j ? two[0] : release(id, j, takes(id, provider(j), amount >> 1, left));
+        vm.prank(e.coordinator);
+        uint256 gross = escrows.acknowledge(id, two);
+        assertEq(escrows.escrow(id).paid, e.paid + gross);
+        for (uint256 k = 0; k < 2; k++) {
+            address payee = two[k].provider;
+            word(id, payee, two[k].amount);
+            (everAcknowledged[id][payee], acknowledgedAt[id][payee]) = (true, two[k].amount);
+            assertEq(escrows.holder(id, payee).paid, two[k].amount, "all that it released");
+        }
+    }
+
     /// The honest coordinator closes with everybody, for what it promised; the other with those that it must, for what
-    /// they are ready to take.
-    function closeOne(uint256 which, uint96[5] memory amounts) public {
+    /// they are ready to take. Who is acknowledged, or not known to the escrow, is among them or is not.
+    function closeOne(uint256 which, uint96[5] memory amounts, uint8 also) public {
         EscrowId id = pick(which);
         if (!live(id) || escrows.caseOf(id).convicted) return;
         Escrow memory e = escrows.escrow(id);
@@ -157,12 +187,16 @@ abstract contract EscrowHandler is EscrowFixture {
         uint256 count = 0;
         for (uint256 i = 0; i < providers.length; i++) {
             Holder memory h = escrows.holder(id, provider(i));
-            uint96 amount = promised[id][provider(i)];
-            if (!h.enrolled && (!honest(id) || amount == 0)) continue;
-            if (!honest(id)) amount = h.paid + uint96(bound(amounts[i], 0, left));
+            uint96 amount = takes(id, provider(i), amounts[i], left);
+            bool needed = honest(id) ? amount > h.paid : h.enrolled && !h.acknowledged;
+            if (h.enrolled && !h.acknowledged) needed = true;
+            if (!needed && also >> i & 1 == 0) continue;
             left -= amount - h.paid;
             all[count++] = release(id, i, amount);
             word(id, provider(i), amount);
+            closers[id].push(provider(i));
+            inClose[id][provider(i)] = true;
+            if (!h.enrolled) paidByClose[id][provider(i)] = amount;
         }
         assembly ("memory-safe") {
             mstore(all, count)
@@ -170,8 +204,9 @@ abstract contract EscrowHandler is EscrowFixture {
         sort(all);
         vm.prank(e.coordinator);
         escrows.close(id, all, "");
+        sortClosers(id);
         for (uint256 i = 0; i < count; i++) {
-            assertEq(escrows.holder(id, all[i].release.provider).paid, all[i].release.amount);
+            assertEq(paidTo(id, all[i].provider), all[i].amount);
         }
     }
 
@@ -205,7 +240,33 @@ abstract contract EscrowHandler is EscrowFixture {
         }
         (uint256 supply, uint256 staked, uint256 reach) = beforeSlash(id);
         vm.prank(stranger);
-        afterSlash(id, escrows.accuse(id, some), supply, staked, reach);
+        afterSlash(id, escrows.accuse(id, some, closers[id]), supply, staked, reach);
+    }
+
+    /// No list but the right one: none, one too few, one that did not release, another order.
+    function accuseByAWrongList(uint256 which, uint256 way, address other) public {
+        EscrowId id = pick(which);
+        if (!underEvidence(id)) return;
+        address[] memory list = closers[id];
+        uint256 length = list.length;
+        way = way % 4;
+        if (way == 0 && length > 0) {
+            list = nobody();
+        } else if (way == 1 && length > 1) {
+            assembly ("memory-safe") {
+                mstore(list, sub(length, 1))
+            }
+        } else if (way == 2 && length > 1) {
+            (list[0], list[1]) = (list[1], list[0]);
+        } else {
+            list = new address[](length + 1);
+            for (uint256 i = 0; i < length; i++) {
+                list[i] = closers[id][i];
+            }
+            list[length] = other;
+        }
+        vm.expectPartialRevert(IJobEscrow.WrongReleasedList.selector);
+        escrows.accuse(id, new SignedVoucher[](0), list);
     }
 
     function accuseByConflict(uint256 which) public {
@@ -222,7 +283,7 @@ abstract contract EscrowHandler is EscrowFixture {
             provenConflict[id] = true;
             (uint256 supply, uint256 staked, uint256 reach) = beforeSlash(id);
             vm.prank(stranger);
-            afterSlash(id, escrows.accuseConflict(a, b), supply, staked, reach);
+            afterSlash(id, escrows.accuseConflict(a, b, closers[id]), supply, staked, reach);
             return;
         }
     }
@@ -235,6 +296,7 @@ abstract contract EscrowHandler is EscrowFixture {
         uint256 unpaid = escrows.unpaidOf(id, payee);
         uint256 paid = escrows.claimCompensation(id, list(payee));
         assertLe(paid, unpaid, "no more than it is unpaid");
+        if (hasReleased(id, payee)) assertEq(paid, 0, "who released has waived it");
         burned[id] += supply - tide.totalSupply();
         compensated[id] += paid;
         compensations[payee] += paid;
@@ -293,9 +355,8 @@ abstract contract EscrowHandler is EscrowFixture {
         Escrow memory e = escrows.escrow(id);
         uint256 sum = 0;
         for (uint256 i = 0; i < providers.length; i++) {
-            Holder memory h = escrows.holder(id, provider(i));
-            uint256 best = e.released && h.enrolled ? 0 : Math.min(provenBest[id][provider(i)], e.deposited);
-            sum += Math.max(h.paid, best);
+            uint256 best = hasReleased(id, provider(i)) ? 0 : Math.min(provenBest[id][provider(i)], e.deposited);
+            sum += Math.max(paidTo(id, provider(i)), best);
         }
         uint256 cover = e.released ? e.paid : e.deposited;
         uint256 excess = Math.max(
@@ -306,7 +367,7 @@ abstract contract EscrowHandler is EscrowFixture {
     }
 
     function prove(EscrowId id, Voucher memory v) private {
-        if (escrows.escrow(id).released && escrows.holder(id, v.provider).enrolled) return;
+        if (hasReleased(id, v.provider)) return;
         provenBest[id][v.provider] = uint96(Math.max(provenBest[id][v.provider], v.amount));
         provenHighest[id] = uint96(Math.max(provenHighest[id], Math.max(v.amount, v.total)));
     }
@@ -330,6 +391,21 @@ abstract contract EscrowHandler is EscrowFixture {
         bounties[id] += bounty;
         vm.prank(stranger);
         assertTrue(tide.transfer(address(this), bounty));
+    }
+
+    /// Gross and altogether, whether the escrow keeps it or not.
+    function paidTo(EscrowId id, address payee) internal view returns (uint256) {
+        return escrows.holder(id, payee).paid + paidByClose[id][payee];
+    }
+
+    /// Whether the escrow was closed early with the provider's release, in the closing list or acknowledged before.
+    function hasReleased(EscrowId id, address payee) internal view returns (bool) {
+        return escrows.escrow(id).released && (inClose[id][payee] || isAcknowledged(id, payee));
+    }
+
+    /// By the text of the rules: acknowledged, and paid nothing since.
+    function isAcknowledged(EscrowId id, address payee) internal view returns (bool) {
+        return everAcknowledged[id][payee] && escrows.holder(id, payee).paid == acknowledgedAt[id][payee];
     }
 
     // -------------------------------------------------------------------------------------------- picking
@@ -361,6 +437,21 @@ abstract contract EscrowHandler is EscrowFixture {
         if (i < providers.length) return provider(i);
         if (i == providers.length) return stranger;
         return i == providers.length + 1 ? address(0) : address(escrows);
+    }
+
+    /// What a provider releases: what an honest coordinator promised it, or some of what is left.
+    function takes(EscrowId id, address payee, uint96 amount, uint96 left) private view returns (uint96) {
+        if (honest(id)) return promised[id][payee];
+        return escrows.holder(id, payee).paid + uint96(bound(amount, 0, left));
+    }
+
+    function sortClosers(EscrowId id) private {
+        address[] storage all = closers[id];
+        for (uint256 i = 1; i < all.length; i++) {
+            for (uint256 j = i; j > 0 && all[j] < all[j - 1]; j--) {
+                (all[j], all[j - 1]) = (all[j - 1], all[j]);
+            }
+        }
     }
 
     function issue(EscrowId id, Vm.Wallet memory by, Voucher memory v) private {
