@@ -6,6 +6,7 @@
 
 mod archive;
 mod content;
+mod escrow;
 mod id;
 mod limits;
 pub mod merkle;
@@ -14,6 +15,7 @@ mod node;
 mod offer;
 mod outcome;
 mod path;
+mod price;
 mod result;
 mod signing;
 mod task;
@@ -22,6 +24,7 @@ mod units;
 
 pub use archive::{Archive, ArchiveBuilder, ArchiveEntry, ArchiveError, MAX_INDEX_BYTES};
 pub use content::{Content, Segment};
+pub use escrow::{EscrowContract, EscrowId, EscrowTerms, Mandate, Release, Signable, Signed, Voucher};
 pub use id::{BlobId, BlobRef, BlobSource, IdError, SpecHash};
 pub use limits::{LimitError, Limits};
 pub use money::{Amount, Coin, MoneyError};
@@ -29,6 +32,7 @@ pub use node::{Address, JobId, LeaseId, NameError, NodeId, Stage, TaskId, TaskNu
 pub use offer::{Capacity, Needs, Offer};
 pub use outcome::{Failure, Outcome, TrapKind, Usage, Weight};
 pub use path::{GuestPath, PathError};
+pub use price::{Billable, RateCard, RateError, input_bytes};
 pub use result::{Chain, Claim, ClaimError, ClaimedOutput, Leaf, Terms, WorkTerms};
 pub use signing::{
     BatchTerms, KeyBinding, LeafError, ResultKey, ResultKeyError, Signature65, SignatureError, SignedLeaf,

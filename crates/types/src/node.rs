@@ -53,11 +53,11 @@ pub struct NameError {
     digits: usize,
 }
 
-fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+pub(crate) fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }
 
-fn read_hex<const N: usize>(text: &str, what: &'static str) -> Result<[u8; N], NameError> {
+pub(crate) fn read_hex<const N: usize>(text: &str, what: &'static str) -> Result<[u8; N], NameError> {
     let error = || NameError { found: text.chars().take(80).collect(), what, digits: 2 * N };
     let digits = text.as_bytes();
     if digits.len() != 2 * N {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ByteSize, FloatClass, ProgramKind};
+use crate::{ByteSize, FloatClass, ProgramKind, RateCard};
 
 /// What a provider lets others use, and how fast it measured it to be.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -25,6 +25,8 @@ pub struct Offer {
     pub exec_version: u32,
     /// What it measured.
     pub capacity: Capacity,
+    /// What it asks, in networks that pay.
+    pub rates: RateCard,
 }
 
 /// Rates that a provider measured on itself. They are claims: placement starts from them and goes on with

@@ -79,6 +79,9 @@ pub enum SignatureError {
         /// Whose signature it would be over what should have been signed.
         found: Address,
     },
+    /// An amount has more than 96 bits.
+    #[error("the amount is more than a contract can read")]
+    TooMuch,
 }
 
 impl ResultKey {
@@ -112,7 +115,7 @@ impl ResultKey {
         self.sign(&binding_digest(chain, node))
     }
 
-    fn sign(&self, digest: &[u8; 32]) -> Signature65 {
+    pub(crate) fn sign(&self, digest: &[u8; 32]) -> Signature65 {
         let signed = self.key.sign_prehash_recoverable(digest);
         let (signature, recovery) = signed
             .expect("r and s are zero for no digest that anyone can find, and 32 bytes are long enough");
@@ -151,7 +154,11 @@ pub fn verify_result_side(chain: &Chain, node: NodeId, binding: &KeyBinding) -> 
     verify(&binding_digest(chain, node), &binding.by_result_key, binding.address)
 }
 
-fn verify(digest: &[u8; 32], signature: &Signature65, signer: Address) -> Result<(), SignatureError> {
+pub(crate) fn verify(
+    digest: &[u8; 32],
+    signature: &Signature65,
+    signer: Address,
+) -> Result<(), SignatureError> {
     let (scalars, v) = (&signature.0[..64], signature.0[64]);
     let is_y_odd = match v {
         27 => false,
