@@ -13,7 +13,7 @@ use alloy::{
 use reqwest::{Client, Url, redirect};
 use tidemill_types::Coin;
 
-use crate::revert;
+use crate::{revert, sender::Receipt};
 
 /// A node of a chain, reached by JSON-RPC over HTTP. Clones share the connection.
 #[derive(Clone, Debug)]
@@ -30,6 +30,19 @@ struct Inner {
     url: String,
     chain_id: u64,
     genesis: B256,
+}
+
+/// What is asked of a block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Block {
+    /// Its number.
+    pub number: u64,
+    /// Its time, in seconds since 1970.
+    pub time_s: u64,
+    /// The most gas that its transactions may use together.
+    pub gas_limit: u64,
+    /// What each unit of gas costs at least, in wei; 0 where the chain has no such fee.
+    pub base_fee: u64,
 }
 
 /// What can go wrong between here and a chain.
@@ -168,6 +181,25 @@ impl Chain {
         self.provider().get_block_number().await.map_err(|e| self.error("eth_blockNumber", e))
     }
 
+    /// What a unit of gas costs now.
+    ///
+    /// # Errors
+    /// Where the node cannot be asked.
+    pub async fn gas_price(&self) -> Result<Coin, ChainError> {
+        let price = self.provider().get_gas_price().await;
+        Ok(Coin::from_wei(price.map_err(|e| self.error("eth_gasPrice", e))?))
+    }
+
+    /// The receipt of a transaction that is in a block.
+    ///
+    /// # Errors
+    /// Where the node cannot be asked.
+    pub async fn receipt(&self, hash: B256) -> Result<Option<Receipt>, ChainError> {
+        let receipt = self.provider().get_transaction_receipt(hash).await;
+        let receipt = receipt.map_err(|e| self.error("eth_getTransactionReceipt", e))?;
+        Ok(receipt.as_ref().and_then(Receipt::read))
+    }
+
     /// Why a call fails, as of the block before the one that it failed in; none where it does not.
     pub(crate) async fn revert_reason(
         &self,
@@ -194,12 +226,9 @@ impl Chain {
         self.inner.error(method, error)
     }
 
-    /// The error of a call through a contract's bindings.
-    pub fn contract_error(&self, error: alloy::contract::Error) -> ChainError {
-        match error {
-            alloy::contract::Error::TransportError(error) => self.error("eth_call", error),
-            other => self.inner.nonsense("eth_call", &other.to_string()),
-        }
+    /// The error of an answer that makes no sense.
+    pub(crate) fn nonsense(&self, method: &'static str, reason: &str) -> ChainError {
+        self.inner.nonsense(method, reason)
     }
 }
 

@@ -3,7 +3,12 @@
 // The bindings carry the documentation of the contracts' interfaces (contracts/src/interfaces).
 #![allow(missing_docs, clippy::pub_underscore_fields, clippy::too_many_arguments)]
 
-use alloy::{primitives::Bytes, sol, sol_types::SolInterface};
+use alloy::{
+    primitives::{Address, B256, Bytes, Signature},
+    signers::{SignerSync, local::PrivateKeySigner},
+    sol,
+    sol_types::SolInterface,
+};
 use tidemill_types::Amount;
 
 sol!(AccessManager, "../../contracts/artifacts/AccessManager.json");
@@ -22,6 +27,20 @@ sol!(
     Tide,
     "../../contracts/artifacts/Tide.json"
 );
+
+/// An address as contracts have it.
+pub fn evm(address: tidemill_types::Address) -> Address {
+    Address::from(address.0)
+}
+
+/// An address as the rest of Tidemill has it.
+pub fn ours(address: Address) -> tidemill_types::Address {
+    tidemill_types::Address(address.0.0)
+}
+
+pub(crate) fn sign(key: &PrivateKeySigner, digest: &B256) -> Signature {
+    key.sign_hash_sync(digest).expect("a key in memory signs every digest")
+}
 
 /// A custom error of one of the contracts, in words.
 pub(crate) fn error_text(data: &Bytes) -> Option<String> {

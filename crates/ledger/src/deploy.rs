@@ -6,8 +6,6 @@
 
 mod deployment;
 
-use std::fmt;
-
 use alloy::{
     consensus::{SignableTransaction, TxEip1559, TxEnvelope, transaction::SignerRecoverable},
     eips::eip2718::{Decodable2718, Encodable2718},
@@ -329,16 +327,6 @@ impl Plan {
 pub fn signer_of(raw: &Bytes) -> Result<Address, NotATransaction> {
     let transaction = TxEnvelope::decode_2718(&mut raw.as_ref()).map_err(|_| NotATransaction)?;
     transaction.recover_signer().map_err(|_| NotATransaction)
-}
-
-impl fmt::Display for Fees {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "at most {} wei a unit of gas, {} of it as tip",
-            self.max_fee_per_gas, self.max_priority_fee_per_gas
-        )
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! - [`chain`] is a connection to a node.
 //! - [`sender`] makes transactions, each exactly once, whatever happens to this process, the node or the chain.
 //! - [`contracts`] are Tidemill's contracts, [`deploy`] puts them on a chain, and [`address_book`] says where they are.
-//! - [`staking`] says what an account has there; [`voucher`] is what is signed about escrows.
+//! - [`staking`] says what an account has there; [`escrow`] what is locked for jobs; [`settlement`] plans who is paid.
 //!
 //! The chain may be any that speaks JSON-RPC; nothing here knows the embedded ledger.
 
@@ -12,18 +12,22 @@ pub mod address_book;
 pub mod chain;
 pub mod contracts;
 pub mod deploy;
+pub mod escrow;
 pub mod keystore;
+mod permit;
 mod reading;
 mod revert;
 pub mod sender;
+pub mod settlement;
 pub mod staking;
-pub mod voucher;
 
 pub use tidemill_types::{Amount, Coin, MoneyError};
 
 pub use self::{
     address_book::{AddressBook, BookError},
-    chain::{Chain, ChainError},
+    chain::{Block, Chain, ChainError},
+    contracts::{evm, ours},
+    escrow::{EscrowView, Escrows},
     reading::ADDRESS_BOOK_METHOD,
 };
 pub use alloy::{

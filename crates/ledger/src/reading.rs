@@ -3,12 +3,17 @@
 use std::borrow::Cow;
 
 use alloy::{
-    eips::BlockNumberOrTag, network::TransactionBuilder, primitives::Address, providers::Provider,
-    rpc::types::TransactionRequest, sol_types::SolCall, transports::RpcError,
+    eips::BlockNumberOrTag,
+    network::TransactionBuilder,
+    primitives::Address,
+    providers::Provider,
+    rpc::types::{Filter, Log, TransactionRequest},
+    sol_types::SolCall,
+    transports::RpcError,
 };
 use serde_json::Value;
 
-use crate::{Chain, ChainError};
+use crate::{Chain, ChainError, chain::Block};
 
 /// The method by which a node of the embedded ledger tells where the contracts are.
 pub const ADDRESS_BOOK_METHOD: &str = "tidemill_addressBook";
@@ -20,10 +25,50 @@ impl Chain {
     /// [`ChainError::Refused`] where the contract refuses, [`ChainError::Nonsense`] where the answer is of another
     /// shape, others where the node cannot be asked.
     pub async fn read<C: SolCall>(&self, contract: Address, call: &C) -> Result<C::Return, ChainError> {
+        self.ask(contract, call, BlockNumberOrTag::Latest).await
+    }
+
+    /// Asks a contract something, as of a block.
+    ///
+    /// # Errors
+    /// As those of [`Self::read`].
+    pub async fn read_at<C: SolCall>(
+        &self,
+        contract: Address,
+        call: &C,
+        block: u64,
+    ) -> Result<C::Return, ChainError> {
+        self.ask(contract, call, BlockNumberOrTag::Number(block)).await
+    }
+
+    async fn ask<C: SolCall>(
+        &self,
+        contract: Address,
+        call: &C,
+        block: BlockNumberOrTag,
+    ) -> Result<C::Return, ChainError> {
         let method = "eth_call";
         let request = TransactionRequest::default().with_to(contract).with_input(call.abi_encode());
-        let answer = self.provider().call(request).await.map_err(|error| self.error(method, error))?;
-        C::abi_decode_returns(&answer).map_err(|error| self.answered_nonsense(method, error))
+        let answer = self.provider().call(request).block(block.into()).await;
+        let answer = answer.map_err(|error| self.error(method, error))?;
+        C::abi_decode_returns(&answer).map_err(|error| self.nonsense(method, &error.to_string()))
+    }
+
+    /// The newest block.
+    ///
+    /// # Errors
+    /// Where the node cannot be asked.
+    pub async fn newest(&self) -> Result<Block, ChainError> {
+        let method = "eth_getBlockByNumber";
+        let newest = self.provider().get_block_by_number(BlockNumberOrTag::Latest).await;
+        let newest = newest.map_err(|error| self.error(method, error))?;
+        let newest = newest.ok_or_else(|| self.nonsense(method, "there is no newest block"))?;
+        Ok(Block {
+            number: newest.header.number,
+            time_s: newest.header.timestamp,
+            gas_limit: newest.header.gas_limit,
+            base_fee: newest.header.base_fee_per_gas.unwrap_or(0),
+        })
     }
 
     /// The time of the newest block, in seconds since 1970: the clock that contracts go by.
@@ -31,12 +76,33 @@ impl Chain {
     /// # Errors
     /// Where the node cannot be asked.
     pub async fn now(&self) -> Result<u64, ChainError> {
-        let method = "eth_getBlockByNumber";
-        let newest = self.provider().get_block_by_number(BlockNumberOrTag::Latest).await;
-        let newest = newest.map_err(|error| self.error(method, error))?;
-        newest
-            .map(|block| block.header.timestamp)
-            .ok_or_else(|| self.answered_nonsense(method, "there is no newest block"))
+        Ok(self.newest().await?.time_s)
+    }
+
+    /// Goes through the events that fit, from a block on, oldest first.
+    ///
+    /// # Errors
+    /// Where the node cannot be asked.
+    pub(crate) async fn for_each_log(
+        &self,
+        filter: &Filter,
+        first: u64,
+        mut take: impl FnMut(&Log),
+    ) -> Result<(), ChainError> {
+        let last = self.head().await?;
+        let (mut from, mut blocks) = (first, LOG_BLOCKS);
+        while from <= last {
+            let to = last.min(from.saturating_add(blocks - 1));
+            match self.provider().get_logs(&filter.clone().from_block(from).to_block(to)).await {
+                Ok(logs) => {
+                    logs.iter().for_each(&mut take);
+                    from = to + 1;
+                }
+                Err(_) if blocks > 1 => blocks = (blocks / 4).max(1),
+                Err(error) => return Err(self.error("eth_getLogs", error)),
+            }
+        }
+        Ok(())
     }
 
     /// The address book that the node tells, as text; none where it is no node of an embedded ledger.
@@ -52,11 +118,11 @@ impl Chain {
             Err(error) => Err(self.error(ADDRESS_BOOK_METHOD, error)),
         }
     }
-
-    fn answered_nonsense(&self, method: &'static str, reason: impl ToString) -> ChainError {
-        ChainError::Nonsense { node: self.node().to_owned(), method, reason: reason.to_string() }
-    }
 }
+
+/// How many blocks are asked for events at once, at first. Nodes refuse what would give too much, each by a measure of
+/// its own; then fewer are asked for.
+const LOG_BLOCKS: u64 = 50_000;
 
 /// JSON-RPC 2.0.
 const METHOD_NOT_FOUND: i64 = -32601;

@@ -6,8 +6,8 @@
 mod history;
 
 use alloy::{
-    primitives::{Address, B256, Bytes, U256, keccak256},
-    signers::{Signature, SignerSync, local::PrivateKeySigner},
+    primitives::{Address, B256, Bytes, U256},
+    signers::local::PrivateKeySigner,
     sol,
     sol_types::{SolCall, SolStruct, eip712_domain},
 };
@@ -16,7 +16,8 @@ use tidemill_types::Amount;
 use self::history::History;
 use crate::{
     AddressBook, BookError, Chain, ChainError,
-    contracts::{IProviderStaking, ProviderStaking, Tide},
+    contracts::{IProviderStaking, ProviderStaking, Tide, sign},
+    permit::with_permit,
 };
 
 /// What an operator does, and so which bond answers for it. The numbers are the contract's.
@@ -126,22 +127,10 @@ pub enum StakingError {
     },
 }
 
-/// How long a permit may wait for its block, in seconds.
-const PERMIT_LASTS_S: u64 = 60 * 60;
-
 /// What prices the first entry into a pool; that of contracts/src/libraries/SharePool.sol.
 const VIRTUAL_SHARES: U256 = U256::from_limbs([1_000, 0, 0, 0]);
 
 sol! {
-    /// EIP-2612.
-    struct Permit {
-        address owner;
-        address spender;
-        uint256 value;
-        uint256 nonce;
-        uint256 deadline;
-    }
-
     /// What a result key signs to belong to an operator.
     struct ResultKeyBinding {
         address operator;
@@ -192,17 +181,25 @@ impl Staking {
             }
         }
         thaws.sort_by_key(|thaw| (thaw.end, thaw.id));
-        let free = self.read("the balance", self.tide, Tide::balanceOfCall { account }).await?;
+        let free = self.free(account).await?;
         let call = ProviderStaking::operatorRecordCall { operator: account };
         let record = self.read("the earnings", self.staking, call).await?;
         let now = self.chain.now().await.map_err(|source| StakingError::Read { what: "the time", source })?;
         Ok(Portfolio {
-            free: amount("the balance", free)?,
+            free,
             earned: amount("the earnings", U256::from(record.earned))?,
             positions,
             thaws,
             now,
         })
+    }
+
+    /// The TIDE of an account that is neither at stake nor locked.
+    ///
+    /// # Errors
+    /// [`StakingError::Read`] when the ledger does not answer.
+    pub async fn free(&self, account: Address) -> Result<Amount, StakingError> {
+        amount("the balance", self.read("the balance", self.tide, Tide::balanceOfCall { account }).await?)
     }
 
     /// What an account has in a pool.
@@ -340,28 +337,9 @@ impl Staking {
         amount: Amount,
         entry: Vec<u8>,
     ) -> Result<Vec<u8>, StakingError> {
-        let nonce =
-            self.read("the permit's nonce", self.tide, Tide::noncesCall { owner: owner.address() }).await?;
-        let now = self.chain.now().await.map_err(|source| StakingError::Read { what: "the time", source })?;
-        let deadline = U256::from(now.saturating_add(PERMIT_LASTS_S));
-        let value = U256::from(amount.wei());
-        let permit = Permit { owner: owner.address(), spender: self.staking, value, nonce, deadline };
-        let domain = eip712_domain! {
-            name: "Tide",
-            version: "1",
-            chain_id: self.chain.chain_id(),
-            verifying_contract: self.tide,
-        };
-        let signature = sign(owner, &permit.eip712_signing_hash(&domain));
-        let permit = ProviderStaking::permitCall {
-            value,
-            deadline,
-            v: 27 + u8::from(signature.v()),
-            r: signature.r().into(),
-            s: signature.s().into(),
-        };
-        let data = vec![permit.abi_encode().into(), entry.into()];
-        Ok(ProviderStaking::multicallCall { data }.abi_encode())
+        with_permit(&self.chain, self.tide, self.staking, owner, amount, entry)
+            .await
+            .map_err(|source| StakingError::Read { what: "what a permit needs", source })
     }
 
     async fn thaw(&self, id: B256) -> Result<IProviderStaking::ThawRequest, StakingError> {
@@ -421,15 +399,6 @@ fn shares_worth(wanted: Amount, active: U256, shares: U256) -> U256 {
 
 fn amount(what: &'static str, found: U256) -> Result<Amount, StakingError> {
     u128::try_from(found).map(Amount::from_wei).map_err(|_| StakingError::TooMuch { what, found })
-}
-
-fn sign(key: &PrivateKeySigner, digest: &B256) -> Signature {
-    key.sign_hash_sync(digest).expect("a key in memory signs every digest")
-}
-
-/// The hash under which what an operator says of itself is registered.
-pub fn metadata_hash(text: &str) -> B256 {
-    if text.is_empty() { B256::ZERO } else { keccak256(text) }
 }
 
 #[cfg(test)]

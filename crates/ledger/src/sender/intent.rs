@@ -2,7 +2,10 @@
 
 use std::{fmt, time::Duration};
 
-use alloy::primitives::{Address, B256, Bytes};
+use alloy::{
+    primitives::{Address, B256, Bytes},
+    rpc::types::TransactionReceipt,
+};
 use serde::{Deserialize, Serialize};
 use tidemill_types::Coin;
 
@@ -238,6 +241,21 @@ impl Default for Settings {
             poll: Duration::from_secs(2),
             max_pause: Duration::from_secs(60),
         }
+    }
+}
+
+impl Receipt {
+    /// What a node says of a transaction; none where it is in no block yet.
+    pub(crate) fn read(receipt: &TransactionReceipt) -> Option<Self> {
+        Some(Self {
+            hash: receipt.transaction_hash,
+            block_number: receipt.block_number?,
+            block_hash: receipt.block_hash?,
+            success: receipt.status(),
+            gas_used: receipt.gas_used,
+            gas_price: receipt.effective_gas_price,
+            contract: receipt.contract_address,
+        })
     }
 }
 

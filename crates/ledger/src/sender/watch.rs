@@ -8,7 +8,7 @@ use alloy::{
     network::{TransactionBuilder, TransactionResponse},
     primitives::{Address, B256, U256},
     providers::Provider,
-    rpc::types::{TransactionReceipt, TransactionRequest},
+    rpc::types::TransactionRequest,
 };
 use tokio::task::JoinSet;
 
@@ -82,9 +82,7 @@ impl Watch {
 
     /// The receipt of a transaction that is in a block.
     pub(super) async fn receipt(&self, hash: B256) -> Result<Option<Receipt>, ChainError> {
-        let receipt = self.chain.provider().get_transaction_receipt(hash).await;
-        let receipt = receipt.map_err(|e| self.chain.error("eth_getTransactionReceipt", e))?;
-        Ok(receipt.as_ref().and_then(read_receipt))
+        self.chain.receipt(hash).await
     }
 
     async fn receipts(&self, hashes: Vec<B256>) -> Result<HashMap<B256, Option<Receipt>>, ChainError> {
@@ -109,9 +107,7 @@ impl Watch {
         let count = self.chain.provider().get_transaction_count(self.account).block_id(block.into()).await;
         let count = count.map_err(|e| self.chain.error(method, e))?;
         if count > MOST_TRANSACTIONS {
-            let (node, reason) =
-                (self.chain.node().to_owned(), format!("no account has sent {count} transactions"));
-            return Err(ChainError::Nonsense { node, method, reason });
+            return Err(self.chain.nonsense(method, &format!("no account has sent {count} transactions")));
         }
         Ok(count)
     }
@@ -200,17 +196,4 @@ impl Watch {
             Err(other) => Err(other),
         }
     }
-}
-
-/// A receipt of a transaction in a block; none of one that is not yet.
-fn read_receipt(receipt: &TransactionReceipt) -> Option<Receipt> {
-    Some(Receipt {
-        hash: receipt.transaction_hash,
-        block_number: receipt.block_number?,
-        block_hash: receipt.block_hash?,
-        success: receipt.status(),
-        gas_used: receipt.gas_used,
-        gas_price: receipt.effective_gas_price,
-        contract: receipt.contract_address,
-    })
 }

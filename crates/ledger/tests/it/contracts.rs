@@ -5,16 +5,16 @@ use std::time::Duration;
 use alloy::{
     primitives::{Address, B256, U256, aliases::U96, keccak256},
     providers::Provider,
-    signers::local::PrivateKeySigner,
 };
 use serde_json::json;
 use tidemill_ledger::{
     AddressBook, Amount, BookError,
     contracts::{AccessManager, JobEscrow, ProviderStaking, Tide},
     deploy::{self, DeployError, Deployment, Params, Plan},
+    ours,
     sender::{Sender, Settings},
-    voucher::{EscrowContract, EscrowId, EscrowTerms, Release, Voucher},
 };
+use tidemill_types::{EscrowContract, EscrowId, EscrowTerms, Release, ResultKey, Signable, Voucher};
 
 use crate::foundry::{Anvil, CHAIN_ID, rich, stranger};
 
@@ -130,53 +130,54 @@ async fn the_contract_hashes_what_we_sign() {
     let chain = anvil.chain().await;
     let address = address(&plan, "JobEscrow");
     assert_eq!(book.address("JobEscrow").expect("it is there"), address);
-    let contract = EscrowContract { chain_id: CHAIN_ID, address };
+    let contract = EscrowContract { chain_id: CHAIN_ID, address: ours(address) };
 
     let terms = EscrowTerms {
-        coordinator: stranger(1),
+        coordinator: ours(stranger(1)),
         budget: Amount::CAP,
         deadline_s: (1 << 48) - 1,
         fee_ppm: 123_456,
-        spec_hash: keccak256("job"),
+        spec_hash: keccak256("job").0,
     };
     let salt = keccak256("salt");
-    let id = EscrowId::of(stranger(2), &terms, salt);
+    let id = EscrowId::of(ours(stranger(2)), &terms, salt.0);
     let theirs = JobEscrow::Terms {
-        coordinator: terms.coordinator,
+        coordinator: stranger(1),
         budget: wei(terms.budget),
         deadline: terms.deadline_s.try_into().expect("48 bits"),
         fee: terms.fee_ppm,
-        specHash: terms.spec_hash,
+        specHash: terms.spec_hash.into(),
     };
     let asked = JobEscrow::escrowIdCall { requester: stranger(2), terms: theirs, salt };
-    assert_eq!(chain.read(address, &asked).await.expect("anvil answers"), id.0);
+    assert_eq!(chain.read(address, &asked).await.expect("anvil answers"), B256::from(id.0));
 
+    let coordinator = ResultKey::from_bytes(&[7; 32]).expect("a key");
     let voucher = Voucher {
         escrow: id,
-        provider: stranger(3),
+        provider: ours(stranger(3)),
         amount: Amount::tide(5),
         sequence: u64::MAX,
         total: Amount::CAP,
     };
     let theirs = JobEscrow::Voucher {
-        escrow: id.0,
-        provider: voucher.provider,
+        escrow: id.0.into(),
+        provider: stranger(3),
         amount: wei(voucher.amount),
         sequence: voucher.sequence,
         total: wei(voucher.total),
     };
     let asked = JobEscrow::voucherDigestCall { voucher: theirs };
     let digest = chain.read(address, &asked).await.expect("anvil answers");
-    assert_eq!(voucher.digest(&contract), Ok(digest));
-    let release = Release { escrow: id, provider: stranger(3), amount: Amount::from_wei(1) };
-    let theirs = JobEscrow::Release { escrow: id.0, provider: release.provider, amount: wei(release.amount) };
+    assert_eq!(voucher.digest(&contract), Ok(digest.0));
+    let signed = voucher.sign(&contract, &coordinator).expect("it fits");
+    assert_eq!(signed.verify(&contract, coordinator.address()), Ok(()));
+
+    let release = Release { escrow: id, provider: ours(stranger(3)), amount: Amount::from_wei(1) };
+    let theirs =
+        JobEscrow::Release { escrow: id.0.into(), provider: stranger(3), amount: wei(release.amount) };
     let asked = JobEscrow::releaseDigestCall { release: theirs };
     let digest = chain.read(address, &asked).await.expect("anvil answers");
-    assert_eq!(release.digest(&contract), Ok(digest));
-
-    let coordinator = PrivateKeySigner::random();
-    let signature = voucher.sign(&contract, &coordinator).expect("it fits");
-    assert_eq!(voucher.verify(&contract, &signature, coordinator.address()), Ok(()));
+    assert_eq!(release.digest(&contract), Ok(digest.0));
 }
 
 fn wei(amount: Amount) -> U96 {
