@@ -3,7 +3,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use tidemill_types::{ByteSize, FloatClass, GuestPath, Limits, Millis, ProgramKind};
+use tidemill_types::{Amount, ByteSize, FloatClass, GuestPath, Limits, Millis, ProgramKind};
 
 use crate::{split::SplitRules, template::Template};
 
@@ -38,6 +38,8 @@ pub struct JobFile {
     pub reduce: Option<Reduce>,
     /// What a machine needs to be given a task.
     pub resources: Resources,
+    /// The most that the job may cost, before fees are taken out of it.
+    pub max_price: Option<Amount>,
 }
 
 /// A name of 1 to 64 lower-case letters, digits and hyphens that begins with a letter. It is safe as the

@@ -95,7 +95,7 @@ fn job(root: &Section, report: &mut Report) -> Option<JobFile> {
         }
         None => Some(None),
     };
-    policy::refuse(root, report);
+    let max_price = policy::read(root, report);
     Some(JobFile {
         name: name?,
         deadline,
@@ -107,6 +107,7 @@ fn job(root: &Section, report: &mut Report) -> Option<JobFile> {
         limits,
         reduce: reduce?,
         resources,
+        max_price,
     })
 }
 

@@ -1,4 +1,4 @@
-//! What nodes say to each other in a session: version 1 of the protocol.
+//! What nodes say to each other in a session: version 2 of the protocol.
 //!
 //! The dialer opens one stream. The first frame each way is an [`crate::Opening`] with a [`Hello`] and its answer
 //! with a [`Welcome`], whose form outlives versions; after that frames are postcard messages: [`FromProvider`] and
@@ -9,16 +9,19 @@ mod provider;
 mod requester;
 
 use serde::{Deserialize, Serialize};
-use tidemill_types::{Chain, KeyBinding, LeaseId, Millis, Offer};
+use tidemill_types::{Address, Chain, EscrowContract, KeyBinding, Millis, Offer};
 
 pub use self::{
     provider::{
-        FromProvider, Lease, LogBody, MAX_CREDITS, MAX_INLINE_BYTES, MAX_LEASE_INLINE_BYTES, OutputBody,
-        ResultBatch, ReturnReason, Source, TaskResult, ToProvider,
+        Decision, FromProvider, HeldLease, Lease, LeasePay, LogBody, MAX_CREDITS, MAX_INLINE_BYTES,
+        MAX_LEASE_INLINE_BYTES, MAX_VOUCHERS, OutputBody, ReleaseAsked, ResultBatch, ReturnReason, Source,
+        TaskResult, ToProvider, Unpaid,
     },
     requester::{
-        Answer, Attempt, Call, Contribution, Explanation, JobPhase, JobReport, MAX_CALLS_IN_FLIGHT, MAX_PAGE,
-        OutputPiece, ProviderReport, Refusal, Reply, Request, SpecBody, TaskPhase, TaskReport,
+        Answer, Attempt, Call, Contribution, EscrowReport, EscrowStage, Explanation, JobCost, JobPay,
+        JobPhase, JobReport, MAX_CALLS_IN_FLIGHT, MAX_PAGE, NetworkTerms, OutputPiece, PayeeReport,
+        ProviderReport, Refusal, Reply, Request, SettlementReport, SpecBody, StageTerms, TaskPhase,
+        TaskReport,
     },
 };
 
@@ -26,7 +29,7 @@ pub use self::{
 pub const SESSION_ALPN: &[u8] = b"tidemill/session/1";
 
 /// The versions of the session protocol that this build speaks: the first and the last.
-pub const SESSION_VERSIONS: (u32, u32) = (1, 1);
+pub const SESSION_VERSIONS: (u32, u32) = (2, 2);
 
 /// The longest frame of a session. What is longer travels as a blob.
 pub const MAX_FRAME_BYTES: usize = 4 << 20;
@@ -49,6 +52,7 @@ pub struct Hello {
 
 /// What a dialer comes for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum Role {
     /// To lend a machine.
     Provider {
@@ -57,7 +61,7 @@ pub enum Role {
         /// How many leases it may hold at once.
         credits: u32,
         /// The leases that it holds from an earlier session, results that were not settled among them.
-        held: Vec<LeaseId>,
+        held: Vec<HeldLease>,
     },
     /// To have jobs run.
     Requester,
@@ -76,6 +80,19 @@ pub struct Welcome {
     pub heartbeat: Millis,
     /// A provider that was not heard of for so long loses its leases.
     pub lease: Millis,
+    /// How work is paid for; a network without this is free: nobody is paid anything.
+    pub money: Option<Money>,
+}
+
+/// How a network pays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Money {
+    /// The contract that escrows are in.
+    pub contract: EscrowContract,
+    /// The coordinator's account, which signs vouchers and names it in the terms of escrows.
+    pub account: Address,
+    /// The coordinator's part of payments, in parts per million.
+    pub fee_ppm: u32,
 }
 
 /// A message whose lists and texts have bounds.
@@ -126,6 +143,7 @@ const MAX_SLOTS: usize = 4096;
 fn check_offer(offer: &Offer) -> Result<(), OutOfBounds> {
     at_most("the name of the provider", offer.name.len(), MAX_WORDS_BYTES)?;
     at_most("the number of slots", offer.slots as usize, MAX_SLOTS)?;
+    at_most("the number of rates that are too high", usize::from(offer.rates.check().is_err()), 0)?;
     at_most("the number of kinds", offer.kinds.len(), 16)?;
     at_most("the number of float classes", offer.floats.len(), 16)?;
     let class = offer.hardware_class.as_ref().map_or(0, String::len);

@@ -78,6 +78,13 @@ impl Scheduler {
         }
     }
 
+    /// How many more leases of a job can be paid for, until the next call; none: as many as there are tasks.
+    pub fn set_budget(&mut self, job: JobId, leases: Option<u64>) {
+        if let Some(job) = self.jobs.get_mut(&job) {
+            job.budget = leases;
+        }
+    }
+
     /// A task that wants care by itself is ready. One of the same number is replaced.
     pub fn add_single(&mut self, single: Single) {
         self.remove_single(single.task);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use tidemill_types::{Address, ByteSize, FloatClass, ProgramKind};
+use tidemill_types::{Address, Amount, ByteSize, FloatClass, ProgramKind, RateCard};
 
 use crate::{Class, Micros, Policy, provider::Provider};
 
@@ -38,6 +38,8 @@ pub enum Unfit {
         /// All of the provider's.
         offers: ByteSize,
     },
+    /// It asks more than the job pays.
+    Price(Dearer),
     /// It offers no slots.
     NoSlots,
     /// The task failed at this operator before, or an attempt of it runs there.
@@ -66,6 +68,8 @@ pub enum Waiting {
     },
     /// It failed several times in a row, and is left alone for this long.
     Paused(Micros),
+    /// What is left of the budget does not pay for another lease.
+    Budget,
     /// The job has as many leases as it may.
     JobLimit(u32),
     /// Others are predicted to have done all that is left before it would have done one.
@@ -77,6 +81,29 @@ pub enum Waiting {
     },
     /// An attempt of the task runs already.
     Leased,
+}
+
+/// A rate that is higher than what is paid.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Dearer {
+    /// Of what, in words.
+    pub of: &'static str,
+    /// The provider's rate.
+    pub asks: Amount,
+    /// The job's.
+    pub pays: Amount,
+}
+
+impl Dearer {
+    /// The first rate that is too high.
+    pub fn of(asked: &RateCard, ceiling: &RateCard) -> Option<Self> {
+        let rates = [
+            ("for a billion units of fuel", asked.fuel, ceiling.fuel),
+            ("for a GiB held over a billion units of fuel", asked.memory, ceiling.memory),
+            ("for a GiB moved", asked.transfer, ceiling.transfer),
+        ];
+        rates.into_iter().find(|(_, asks, pays)| asks > pays).map(|(of, asks, pays)| Self { of, asks, pays })
+    }
 }
 
 /// What does not depend on the moment.
@@ -94,6 +121,8 @@ pub(crate) fn unfit(provider: &Provider, class: &Class, policy: &Policy) -> Opti
         Some(Unfit::Memory { needs: needs.memory, offers: offer.memory })
     } else if offer.disk.0 < class.bytes() {
         Some(Unfit::Disk { needs: ByteSize(class.bytes()), offers: offer.disk })
+    } else if let Some(dearer) = class.ceiling.and_then(|ceiling| Dearer::of(&offer.rates, &ceiling)) {
+        Some(Unfit::Price(dearer))
     } else if offer.slots == 0 {
         Some(Unfit::NoSlots)
     } else if provider.credits == 0 {
@@ -121,6 +150,9 @@ impl fmt::Display for Unfit {
             Self::Disk { needs, offers } => {
                 write!(f, "offers {offers} of disk, where what a task reads takes {needs}")
             }
+            Self::Price(Dearer { of, asks, pays }) => {
+                write!(f, "asks {asks} {of}, where the job pays {pays}")
+            }
             Self::NoSlots => f.write_str("offers no slots"),
             Self::Excluded(operator) => {
                 write!(f, "is excluded: operator {operator} has or had an attempt of the task")
@@ -138,6 +170,7 @@ impl fmt::Display for Waiting {
             }
             Self::Unknown { busy } => write!(f, "{} busy with tasks of unknown length", Count(*busy, "slot")),
             Self::Paused(length) => write!(f, "failed several times in a row, left alone for {length}"),
+            Self::Budget => f.write_str("the job's budget does not hold another lease: it waits for money"),
             Self::JobLimit(most) => write!(f, "the job has {}, as many as it may", Count(*most, "lease")),
             Self::Outpaced { here, others } => {
                 write!(f, "would be done in {here}, others have done all that is left in {others}")

@@ -30,7 +30,7 @@ mod work;
 
 pub use cost::Cost;
 pub use explain::{Candidate, IdleReason, Verdict};
-pub use filter::{Unfit, Waiting};
+pub use filter::{Dearer, Unfit, Waiting};
 pub use lease::{LeaseEnd, NewLease};
 pub use place::{Placement, Work};
 pub use policy::Policy;

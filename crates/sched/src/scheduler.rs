@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidemill_types::{JobId, LeaseId, NodeId};
+use tidemill_types::{BlobId, JobId, LeaseId, NodeId};
 
 use crate::{
     ClassId, Micros, Policy, cost, history::History, lanes::Lanes, lease::Lease, provider::Provider,
@@ -52,6 +52,11 @@ impl Scheduler {
     pub fn observed_rate(&self, node: NodeId) -> Option<u64> {
         let per_us = self.providers.get(&node)?.rate.get()?;
         Some((per_us * 1e6) as u64)
+    }
+
+    /// What a task of a program burnt in earlier jobs; none where it has not run here.
+    pub fn typical_fuel(&self, program: BlobId) -> Option<u64> {
+        Some(self.history.get(program)?.fuel.get()? as u64)
     }
 
     /// A provider's slots from now on.

@@ -9,7 +9,7 @@ mod world;
 
 use tidemill_types::{
     Address, BlobId, ByteSize, Capacity, EXEC_VERSION, FloatClass, Fuel, JobId, LeaseId, Needs, NodeId,
-    Offer, ProgramKind, Stage, TaskId, TaskNumber,
+    Offer, ProgramKind, RateCard, Stage, TaskId, TaskNumber,
 };
 
 use crate::{Class, ClassId, Job, LeaseEnd, Micros, NewLease, Placement, Policy, Scheduler, Single, Work};
@@ -62,6 +62,7 @@ pub(crate) fn offer(slots: u32) -> Offer {
             all_fuel_per_s: u64::from(slots) * 1_000_000_000,
             down_bytes_per_s: 10 << 20,
         },
+        rates: RateCard::FREE,
     }
 }
 
@@ -74,6 +75,7 @@ pub(crate) fn class(memory_mib: u64) -> Class {
         },
         shared: Vec::new(),
         own_bytes: 0,
+        ceiling: None,
     }
 }
 

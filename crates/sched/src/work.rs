@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use tidemill_types::{Address, BlobId, JobId, LeaseId, Needs, NodeId, Stage, TaskId, TaskNumber};
+use tidemill_types::{Address, BlobId, JobId, LeaseId, Needs, NodeId, RateCard, Stage, TaskId, TaskNumber};
 
 use crate::{
     Micros,
@@ -42,6 +42,8 @@ pub struct Class {
     pub shared: Vec<(BlobId, u64)>,
     /// Bytes of its own that a task typically reads besides.
     pub own_bytes: u64,
+    /// The highest rates that are paid; none where nothing is.
+    pub ceiling: Option<RateCard>,
 }
 
 /// A ready task that is placed by itself.
@@ -64,6 +66,8 @@ pub struct Single {
 pub(crate) struct JobState {
     pub weight: u32,
     pub most_running: Option<u32>,
+    /// How many more leases can be paid for.
+    pub budget: Option<u64>,
     map: ClassState,
     reduce: Option<ClassState>,
     pub singles: BTreeMap<TaskNumber, Single>,
@@ -125,6 +129,7 @@ impl JobState {
         Self {
             weight: job.weight.max(1),
             most_running: job.most_running,
+            budget: None,
             map: ClassState::new(job.map, history),
             reduce: job.reduce.map(|class| ClassState::new(class, history)),
             singles: BTreeMap::new(),
@@ -166,7 +171,8 @@ impl JobState {
     /// How many leases more it may have.
     pub fn room(&self) -> u64 {
         let held = self.attempts.len() as u64;
-        self.most_running.map_or(u64::MAX, |most| u64::from(most).saturating_sub(held))
+        let of_limit = self.most_running.map_or(u64::MAX, |most| u64::from(most).saturating_sub(held));
+        of_limit.min(self.budget.unwrap_or(u64::MAX))
     }
 
     pub fn has_ready(&self) -> bool {

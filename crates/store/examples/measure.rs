@@ -14,7 +14,7 @@ use tidemill_store::{
     BatchId, BatchRecord, Change, DoneRecord, JobEnd, LeaseRecord, Options, Store, UnixMillis,
 };
 use tidemill_types::{
-    Address, BlobId, ByteSize, Fuel, JobId, LeaseId, NodeId, SpecHash, TaskId, TaskNumber, Usage,
+    Address, Amount, BlobId, ByteSize, Fuel, JobId, LeaseId, NodeId, SpecHash, TaskId, TaskNumber, Usage,
 };
 
 const FILL: u64 = 1 << 20;
@@ -134,6 +134,7 @@ fn submitted() -> Change {
         map_count: FILL * 2,
         task_count: FILL * 2,
         spec: vec![0; 4096],
+        pay: None,
     }
 }
 
@@ -159,6 +160,7 @@ fn finished(number: u64) -> Change {
             spec,
             output: BlobId::of(&number.to_be_bytes()),
             output_len: ByteSize(1000),
+            price: Amount::ZERO,
             usage: Usage { fuel: Fuel(1_000_000_000), ..Usage::default() },
             hardware_class: None,
             wall_us: 1000,

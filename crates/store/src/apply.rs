@@ -6,15 +6,15 @@
 use std::collections::HashMap;
 
 use redb::{ReadableTable, WriteTransaction};
-use tidemill_types::{JobId, LeaseId, NodeId, TaskId, Weight};
+use tidemill_types::{Amount, EscrowId, JobId, LeaseId, NodeId, TaskId, Weight};
 
 use crate::{
-    AttemptRecord, BatchId, BatchRecord, Change, Contradiction, DoneRecord, Ended, FailedTask, JobEnd,
-    JobRecord, LeaseRecord, LogRecord, MAX_ATTEMPTS_KEPT,
+    AttemptRecord, BatchId, BatchRecord, Change, Contradiction, DoneRecord, Ended, EscrowRecord, FailedTask,
+    JobEnd, JobRecord, LeaseRecord, LogRecord, MAX_ATTEMPTS_KEPT, PayeeRecord,
     error::Fault,
     schema::{
         self, Tables, UsesRow, counter, decode, encode, encode_lease, lease_key, lease_keys_of_job,
-        lease_keys_of_task, order_key, task_key,
+        lease_keys_of_task, order_key, payee_key, task_key,
     },
 };
 
@@ -68,7 +68,7 @@ struct Seen<T> {
 impl Applying<'_> {
     fn apply(&mut self, change: &Change) -> Result<(), Refusal> {
         match change {
-            Change::JobSubmitted { job, owner, at, name, map_count, task_count, spec } => {
+            Change::JobSubmitted { job, owner, at, name, map_count, task_count, spec, pay } => {
                 let record = JobRecord {
                     job: *job,
                     owner: *owner,
@@ -78,6 +78,7 @@ impl Applying<'_> {
                     task_count: *task_count,
                     done: 0,
                     ended: None,
+                    pay: *pay,
                 };
                 self.submit(record, spec)
             }
@@ -96,6 +97,8 @@ impl Applying<'_> {
             Change::AttemptFailed { task, record } => self.fail(*task, record),
             Change::Batch { id, record } => self.keep_batch(*id, record),
             Change::BatchClosed { id } => self.close_batch(*id),
+            Change::Escrow(record) => self.keep_escrow(record),
+            Change::Payee { escrow, record } => self.keep_payee(*escrow, record),
         }
     }
 
@@ -106,6 +109,11 @@ impl Applying<'_> {
             || self.tables.removing.get(&job.0)?.is_some();
         if taken {
             return Err(Contradiction::JobExists(job).into());
+        }
+        if let Some(pay) = &record.pay
+            && self.tables.escrows.get(&pay.escrow.0)?.is_none()
+        {
+            return Err(Contradiction::NoEscrow(pay.escrow).into());
         }
         self.tables.specs.insert(&job.0, spec)?;
         let NodeId(owner) = record.owner;
@@ -224,6 +232,40 @@ impl Applying<'_> {
             self.tables.uses.remove(id.0)?;
             self.tables.batches.remove(id.0)?;
         }
+        Ok(())
+    }
+
+    fn keep_escrow(&mut self, record: &EscrowRecord) -> Result<(), Refusal> {
+        let escrow = record.id;
+        let former = self.tables.escrows.get(&escrow.0)?.map(|row| decode::<EscrowRecord>(row.value()));
+        let former = former.transpose()?;
+        let (least, promised) =
+            former.map_or((0, Amount::ZERO), |former| (former.next_sequence, former.total));
+        let (found, total, deposited) = (record.next_sequence, record.total, record.deposited);
+        if found < least {
+            return Err(Contradiction::SequenceUsed { escrow, found, least }.into());
+        }
+        // A deposit that the chain took back leaves more promised than there is; nothing may be added to that.
+        if total > promised && total > deposited {
+            return Err(Contradiction::OverIssue { escrow, total, deposited }.into());
+        }
+        self.tables.escrows.insert(&escrow.0, encode(record).as_slice())?;
+        Ok(())
+    }
+
+    fn keep_payee(&mut self, escrow: EscrowId, record: &PayeeRecord) -> Result<(), Refusal> {
+        if self.tables.escrows.get(&escrow.0)?.is_none() {
+            return Err(Contradiction::NoEscrow(escrow).into());
+        }
+        let key = payee_key(escrow, record.operator);
+        let former = self.tables.payees.get(&key)?.map(|row| decode::<PayeeRecord>(row.value()));
+        let (earned, vouched) = former
+            .transpose()?
+            .map_or((Amount::ZERO, Amount::ZERO), |former| (former.earned, former.vouched));
+        if record.earned < earned || record.vouched < vouched || record.vouched > record.earned {
+            return Err(Contradiction::EarningsShrink { escrow, operator: record.operator }.into());
+        }
+        self.tables.payees.insert(&key, encode(record).as_slice())?;
         Ok(())
     }
 

@@ -1,8 +1,11 @@
 //! What a coordinator asks to be made durable, and what of it makes no sense.
 
-use tidemill_types::{JobId, LeaseId, NodeId, TaskId};
+use tidemill_types::{Address, Amount, EscrowId, JobId, LeaseId, NodeId, TaskId};
 
-use crate::{AttemptRecord, BatchId, BatchRecord, DoneRecord, JobEnd, LeaseRecord, LogRecord, UnixMillis};
+use crate::{
+    AttemptRecord, BatchId, BatchRecord, DoneRecord, EscrowRecord, JobEnd, JobPayRecord, LeaseRecord,
+    LogRecord, PayeeRecord, UnixMillis,
+};
 
 /// One step of a coordinator's state. The steps of a commit are applied in order.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,6 +26,8 @@ pub enum Change {
         task_count: u64,
         /// All of it, in the coordinator's own encoding.
         spec: Vec<u8>,
+        /// What pays for it.
+        pay: Option<JobPayRecord>,
     },
     /// A job ended; its leases end with it.
     JobEnded {
@@ -81,6 +86,15 @@ pub enum Change {
         /// The batch.
         id: BatchId,
     },
+    /// An escrow as it is now, in the place of what it was.
+    Escrow(EscrowRecord),
+    /// A payee of an escrow as it is now.
+    Payee {
+        /// The escrow.
+        escrow: EscrowId,
+        /// The payee.
+        record: PayeeRecord,
+    },
 }
 
 /// Why a change contradicts what the store holds: a bug of the caller. None of the commit is applied.
@@ -136,4 +150,35 @@ pub enum Contradiction {
     /// A result refers to a batch that was closed.
     #[error("batch {} is closed", .0.0)]
     BatchClosed(BatchId),
+    /// There is no such escrow.
+    #[error("escrow {0} does not exist")]
+    NoEscrow(EscrowId),
+    /// A number of a voucher would be used again.
+    #[error("escrow {escrow} goes back to number {found}, where {least} is the next")]
+    SequenceUsed {
+        /// The escrow.
+        escrow: EscrowId,
+        /// The number.
+        found: u64,
+        /// The first that is free.
+        least: u64,
+    },
+    /// More would be promised than there is.
+    #[error("escrow {escrow} has {deposited}, and {total} would be promised")]
+    OverIssue {
+        /// The escrow.
+        escrow: EscrowId,
+        /// What would be promised.
+        total: Amount,
+        /// What there is.
+        deposited: Amount,
+    },
+    /// What somebody has earned or was promised would shrink, or a promise would exceed what was earned.
+    #[error("payee {operator} of escrow {escrow} would lose what it has earned")]
+    EarningsShrink {
+        /// The escrow.
+        escrow: EscrowId,
+        /// The payee.
+        operator: Address,
+    },
 }

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition};
-use tidemill_types::{JobId, TaskId};
+use tidemill_types::{Amount, EscrowId, JobId, TaskId};
 
 use crate::{
-    BatchRecord, DoneRecord, FailedTask, JobEnd, JobRecord, LogRecord, MAX_ATTEMPTS_KEPT, Store,
+    BatchRecord, DoneRecord, EscrowRecord, FailedTask, JobEnd, JobRecord, LogRecord, MAX_ATTEMPTS_KEPT,
+    PayeeRecord, Store,
     error::Fault,
     schema::{
-        self, BATCHES, Bytes, DONE, FAILED, JOBS, LEASES, LOGS, ORDER, OUTPUTS, REMOVING, SPECS, TaskKey,
-        USES, counter, decode, decode_lease, order_key, order_of, task_key, task_of,
+        self, BATCHES, Bytes, DONE, ESCROWS, FAILED, JOBS, LEASES, LOGS, ORDER, OUTPUTS, PAYEES, REMOVING,
+        SPECS, TaskKey, USES, counter, decode, decode_lease, order_key, order_of, payee_key, task_key,
+        task_of,
     },
 };
 
@@ -27,6 +29,7 @@ impl Store {
             check.jobs()?;
             check.leases()?;
             check.done()?;
+            check.escrows()?;
             check.of_tasks(OUTPUTS, true, |_| Ok(None))?;
             check.of_tasks(LOGS, true, |row| decode::<LogRecord>(row).map(|_| None))?;
             check.of_tasks(FAILED, false, |row| decode(row).map(|row| wrong_with(&row)))?;
@@ -138,6 +141,42 @@ impl Check<'_> {
         }
         let (batches, uses) = (batches.len()?, uses.len()?);
         self.expect(batches == uses, || format!("{batches} batches are there, {uses} are kept"));
+        Ok(())
+    }
+
+    fn escrows(&mut self) -> Result<(), Fault> {
+        let mut totals: BTreeMap<EscrowId, Amount> = BTreeMap::new();
+        let escrows = self.read.open_table(ESCROWS)?;
+        for row in self.read.open_table(PAYEES)?.iter()? {
+            let (key, row) = row?;
+            let (key, payee): (&[u8; 52], PayeeRecord) = (key.value(), decode(row.value())?);
+            let escrow = EscrowId(key[..32].try_into().expect("a key of 52 bytes begins with 32"));
+            let operator = payee.operator;
+            self.expect(*key == payee_key(escrow, operator), || {
+                format!("a payee of escrow {escrow} calls itself {operator}")
+            });
+            self.expect(payee.vouched <= payee.earned, || {
+                format!("{operator} was promised {} in {escrow} and earned {}", payee.vouched, payee.earned)
+            });
+            let total = totals.entry(escrow).or_default();
+            *total = total.checked_add(payee.vouched).unwrap_or(Amount::from_wei(u128::MAX));
+            let there = escrows.get(&escrow.0)?.is_some();
+            self.expect(there, || format!("{operator} is a payee of escrow {escrow}, which is not there"));
+        }
+        for row in escrows.iter()? {
+            let (key, row) = row?;
+            let (id, record): (_, EscrowRecord) = (EscrowId(*key.value()), decode(row.value())?);
+            self.expect(record.id == id, || format!("escrow {id} calls itself {}", record.id));
+            let total = totals.get(&id).copied().unwrap_or(Amount::ZERO);
+            self.expect(total == record.total, || {
+                format!("escrow {id} has promised {total} and counts {}", record.total)
+            });
+        }
+        let paid: Vec<_> = self.jobs.values().filter_map(|job| Some((job.job, job.pay?.escrow))).collect();
+        for (job, escrow) in paid {
+            let there = escrows.get(&escrow.0)?.is_some();
+            self.expect(there, || format!("job {job} is paid by escrow {escrow}, which is not there"));
+        }
         Ok(())
     }
 

@@ -41,6 +41,20 @@ pub enum StoreError {
         /// The version that this program writes.
         known: u64,
     },
+    /// An older version wrote it, whose format is not read any more.
+    #[error(
+        "the state in {} was written by an older version of tidemill (its format is {found}, this one's is {known}): \
+         finish its jobs with that version, or move the directory away to begin without them",
+        path.display()
+    )]
+    Older {
+        /// The directory.
+        path: PathBuf,
+        /// The format's version there.
+        found: u64,
+        /// The version that this program writes.
+        known: u64,
+    },
     /// The file does not hold what was written to it.
     #[error(
         "the state in {} is damaged ({reason}): restore the directory from a copy, or move it away to \
@@ -100,6 +114,7 @@ pub(crate) enum Fault {
     InUse,
     Damaged(String),
     Newer(u64),
+    Older(u64),
     Contradiction { position: usize, source: Contradiction },
 }
 
@@ -114,6 +129,7 @@ impl Fault {
             Self::InUse => StoreError::InUse { path },
             Self::Damaged(reason) => StoreError::Damaged { path, reason },
             Self::Newer(found) => StoreError::Newer { path, found, known: crate::schema::VERSION },
+            Self::Older(found) => StoreError::Older { path, found, known: crate::schema::VERSION },
             Self::Contradiction { position, source } => StoreError::Contradiction { position, source },
         }
     }

@@ -1,4 +1,5 @@
-//! A coordinator's durable state: its jobs, leases, results, failed attempts and signed batches, in one file.
+//! A coordinator's durable state: its jobs, leases, results, failed attempts, signed batches, and the escrows that pay
+//! for them, in one file.
 //!
 //! The coordinator decides what happens; it hands over [`Change`]s, and [`Store::commit`] makes a whole slice
 //! of them durable in one transaction, so that the changes of many events share one wait for the disk. After
@@ -26,7 +27,8 @@ mod tests;
 pub use change::{Change, Contradiction};
 pub use error::StoreError;
 pub use record::{
-    AttemptRecord, BatchId, BatchRecord, DoneRecord, Ended, FailedTask, JobEnd, JobRecord, LeaseRecord,
-    LogRecord, MAX_ATTEMPTS_KEPT, Recovered, UnixMillis,
+    AttemptRecord, BatchId, BatchRecord, DoneRecord, Ended, EscrowRecord, EscrowStage, FailedTask, JobEnd,
+    JobPayRecord, JobRecord, LeaseRecord, LogRecord, MAX_ATTEMPTS_KEPT, PayeeRecord, Recovered,
+    SettlementRecord, UnixMillis,
 };
 pub use store::{Options, Store};

@@ -1,15 +1,16 @@
 //! Reads. Each sees the store as one commit left it.
 
 use redb::{ReadTransaction, ReadableTable, TableDefinition};
-use tidemill_types::{JobId, LeaseId, NodeId, TaskId, TaskNumber};
+use tidemill_types::{EscrowId, JobId, LeaseId, NodeId, TaskId, TaskNumber};
 
 use crate::{
-    AttemptRecord, BatchId, BatchRecord, DoneRecord, FailedTask, JobRecord, LogRecord, Recovered, Store,
-    StoreError,
+    AttemptRecord, BatchId, BatchRecord, DoneRecord, EscrowRecord, EscrowStage, FailedTask, JobRecord,
+    LogRecord, PayeeRecord, Recovered, Store, StoreError,
     error::Fault,
     schema::{
-        self, BATCHES, Bytes, DONE, FAILED, JOBS, LEASES, LOGS, ORDER, OUTPUTS, REMOVING, SPECS, TaskKey,
-        USES, counter, decode, decode_lease, order_of, task_key, task_keys, task_of,
+        self, BATCHES, Bytes, DONE, ESCROWS, FAILED, JOBS, LEASES, LOGS, ORDER, OUTPUTS, PAYEES, REMOVING,
+        SPECS, TaskKey, USES, counter, decode, decode_lease, order_of, payee_keys, task_key, task_keys,
+        task_of,
     },
 };
 
@@ -26,6 +27,8 @@ impl Store {
                 next_batch: BatchId(schema::count(&counters, counter::NEXT_BATCH)?),
                 open_batches: open_batches(read)?,
                 removing: removing(read)?,
+                closed_escrows: closed_escrows(read)?,
+                escrows: open_escrows(read)?,
             })
         })
     }
@@ -136,6 +139,14 @@ impl Store {
         })
     }
 
+    /// An escrow with its payees.
+    pub fn escrow(&self, id: EscrowId) -> Result<Option<(EscrowRecord, Vec<PayeeRecord>)>, StoreError> {
+        self.read(|read| {
+            let Some(record) = get(read, ESCROWS, &id.0, decode)? else { return Ok(None) };
+            Ok(Some((record, payees(read, id)?)))
+        })
+    }
+
     fn walk(
         &self,
         table: TableDefinition<TaskKey, Bytes>,
@@ -184,6 +195,29 @@ fn removing(read: &ReadTransaction) -> Result<Vec<JobId>, Fault> {
     let table = read.open_table(REMOVING)?;
     let keys = table.iter()?;
     keys.map(|row| Ok(JobId(*row?.0.value()))).collect()
+}
+
+fn closed_escrows(read: &ReadTransaction) -> Result<Vec<EscrowId>, Fault> {
+    let records: Vec<EscrowRecord> = rows(read, ESCROWS, |_, row| decode(row))?;
+    let closed = records.into_iter().filter(|record| record.stage == EscrowStage::Closed);
+    Ok(closed.map(|record| record.id).collect())
+}
+
+fn open_escrows(read: &ReadTransaction) -> Result<Vec<(EscrowRecord, Vec<PayeeRecord>)>, Fault> {
+    let records: Vec<EscrowRecord> = rows(read, ESCROWS, |_, row| decode(row))?;
+    let open = records.into_iter().filter(|record| record.stage != EscrowStage::Closed);
+    open.map(|record| {
+        let payees = payees(read, record.id)?;
+        Ok((record, payees))
+    })
+    .collect()
+}
+
+fn payees(read: &ReadTransaction, escrow: EscrowId) -> Result<Vec<PayeeRecord>, Fault> {
+    let (first, last) = payee_keys(escrow);
+    let table = read.open_table(PAYEES)?;
+    let rows = table.range::<&[u8; 52]>(&first..=&last)?;
+    rows.map(|row| decode(row?.1.value())).collect()
 }
 
 fn open_batches(read: &ReadTransaction) -> Result<Vec<BatchId>, Fault> {

@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 use tidemill_types::{
-    Address, BlobId, ByteSize, Failure, JobId, LeaseId, NodeId, SpecHash, TaskId, TaskNumber, Usage,
+    Address, Amount, BlobId, ByteSize, EscrowContract, EscrowId, Failure, JobId, LeaseId, NodeId, RateCard,
+    Release, Signed, SpecHash, TaskId, TaskNumber, Usage,
 };
 
 /// How many failed attempts of one task are kept. Enough to see a pattern and to know which operators tried;
@@ -37,6 +38,105 @@ pub struct JobRecord {
     pub done: u64,
     /// How it ended, if it has.
     pub ended: Option<Ended>,
+    /// What pays for it; nothing where work is free.
+    pub pay: Option<JobPayRecord>,
+}
+
+/// What pays for a job.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct JobPayRecord {
+    /// The escrow.
+    pub escrow: EscrowId,
+    /// The highest rates at which its tasks are leased.
+    pub ceiling: RateCard,
+    /// The most that it may cost.
+    pub max_price: Option<Amount>,
+}
+
+/// An escrow that pays for jobs.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct EscrowRecord {
+    /// Its name on the ledger.
+    pub id: EscrowId,
+    /// The contract that it is in.
+    pub contract: EscrowContract,
+    /// Whose money it is.
+    pub requester: Address,
+    /// The account that signs its vouchers.
+    pub coordinator: Address,
+    /// Nodes that the requester lets spend it.
+    pub nodes: Vec<NodeId>,
+    /// All that was put in, as far as the coordinator counts on it.
+    pub deposited: Amount,
+    /// When it ends by itself, in seconds of the ledger's clock.
+    pub ends_s: u64,
+    /// Until when its vouchers are paid.
+    pub collect_until_s: u64,
+    /// The coordinator's part of payments, in parts per million.
+    pub fee_ppm: u32,
+    /// The protocol's.
+    pub protocol_fee_ppm: u32,
+    /// The first number that no voucher of it has had.
+    pub next_sequence: u64,
+    /// The sum of the newest vouchers of all payees.
+    pub total: Amount,
+    /// Whether to settle it once no job uses it.
+    pub close: bool,
+    /// How far it is.
+    pub stage: EscrowStage,
+    /// The transactions that settled it so far, oldest first.
+    pub settlements: Vec<SettlementRecord>,
+}
+
+/// How far an escrow is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum EscrowStage {
+    /// Jobs may use it.
+    Open,
+    /// It is to be settled: no job uses it any more.
+    Settling,
+    /// Everybody was paid, and the rest waits for the end of the collect window.
+    Paid,
+    /// Nothing is left to do.
+    Closed,
+}
+
+/// A transaction that settled an escrow, or a part of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SettlementRecord {
+    /// Its hash.
+    pub transaction: [u8; 32],
+    /// The number of its block.
+    pub block: u64,
+    /// The gas that it used, for all escrows that it settled.
+    pub gas_used: u64,
+    /// The price of a unit of gas, in wei.
+    pub gas_price_wei: u128,
+    /// How many escrows it settled.
+    pub escrows: u32,
+    /// What went back to this one's requester.
+    pub refunded: Option<Amount>,
+}
+
+/// Somebody who has earned something in an escrow.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PayeeRecord {
+    /// Its account.
+    pub operator: Address,
+    /// A node of it.
+    pub node: NodeId,
+    /// What it has earned altogether, before fees.
+    pub earned: Amount,
+    /// What its newest voucher says.
+    pub vouched: Amount,
+    /// The number of that voucher.
+    pub sequence: u64,
+    /// Its word that it wants no more.
+    pub release: Option<Signed<Release>>,
+    /// What it was paid, before fees.
+    pub paid: Amount,
+    /// Whether its release stands in the ledger already, ahead of the close.
+    pub acknowledged: bool,
 }
 
 /// That a job ended.
@@ -102,6 +202,8 @@ pub struct DoneRecord {
     pub output: BlobId,
     /// The output's length.
     pub output_len: ByteSize,
+    /// What it costs, before fees.
+    pub price: Amount,
     /// What it used, as signed.
     pub usage: Usage,
     /// The hardware class of the machine that did it, as signed.
@@ -138,6 +240,8 @@ pub struct AttemptRecord {
     pub operator: Address,
     /// What happened.
     pub failure: Failure,
+    /// What it costs if the job ends by this failure, before fees.
+    pub price: Amount,
     /// When it was reported.
     pub at: UnixMillis,
 }
@@ -184,4 +288,8 @@ pub struct Recovered {
     pub open_batches: Vec<BatchId>,
     /// Jobs that were removed and whose rows are not all swept yet; their ids are still taken.
     pub removing: Vec<JobId>,
+    /// Those that are closed: no job may use one again.
+    pub closed_escrows: Vec<EscrowId>,
+    /// The escrows that are not closed, each with its payees.
+    pub escrows: Vec<(EscrowRecord, Vec<PayeeRecord>)>,
 }

@@ -5,12 +5,12 @@
 
 use redb::{ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
 use serde::{Serialize, de::DeserializeOwned};
-use tidemill_types::{Address, JobId, LeaseId, NodeId, TaskId, TaskNumber};
+use tidemill_types::{Address, EscrowId, JobId, LeaseId, NodeId, TaskId, TaskNumber};
 
 use crate::{LeaseRecord, UnixMillis, error::Fault};
 
 /// The version of all that this module says. A store of another version is not opened.
-pub(crate) const VERSION: u64 = 1;
+pub(crate) const VERSION: u64 = 2;
 
 /// A job.
 pub(crate) type JobKey = &'static [u8; 16];
@@ -20,6 +20,10 @@ pub(crate) type TaskKey = &'static [u8; 24];
 pub(crate) type LeaseKey = &'static [u8; 32];
 /// A job by its time of submission.
 pub(crate) type OrderKey = &'static [u8; 24];
+/// An escrow.
+pub(crate) type EscrowKey = &'static [u8; 32];
+/// A payee of an escrow: the escrow, its account.
+pub(crate) type PayeeKey = &'static [u8; 52];
 /// How many leaves a batch has, how many done tasks refer to it, whether it is open for more.
 pub(crate) type UsesRow = (u32, u32, bool);
 /// An encoded row.
@@ -42,6 +46,9 @@ pub(crate) const BATCHES: TableDefinition<u64, Bytes> = TableDefinition::new("ba
 /// What a batch is kept for.
 pub(crate) const USES: TableDefinition<u64, UsesRow> = TableDefinition::new("uses");
 
+pub(crate) const ESCROWS: TableDefinition<EscrowKey, Bytes> = TableDefinition::new("escrows");
+pub(crate) const PAYEES: TableDefinition<PayeeKey, Bytes> = TableDefinition::new("payees");
+
 /// The rows of [`COUNTERS`].
 pub(crate) mod counter {
     pub(crate) const VERSION: &str = "version";
@@ -58,6 +65,7 @@ pub(crate) fn prepare(db: &redb::Database) -> Result<(), Fault> {
         return match counters(&read)?.get(counter::VERSION)?.map(|row| row.value()) {
             Some(VERSION) => Ok(()),
             Some(found) if found > VERSION => Err(Fault::Newer(found)),
+            Some(found) if found > 0 => Err(Fault::Older(found)),
             found => Err(Fault::Damaged(format!("its format is {found:?}, which never was"))),
         };
     }
@@ -99,6 +107,8 @@ pub(crate) struct Tables<'t> {
     pub(crate) failed: Table<'t, TaskKey, Bytes>,
     pub(crate) batches: Table<'t, u64, Bytes>,
     pub(crate) uses: Table<'t, u64, UsesRow>,
+    pub(crate) escrows: Table<'t, EscrowKey, Bytes>,
+    pub(crate) payees: Table<'t, PayeeKey, Bytes>,
 }
 
 impl<'t> Tables<'t> {
@@ -116,6 +126,8 @@ impl<'t> Tables<'t> {
             failed: write.open_table(FAILED)?,
             batches: write.open_table(BATCHES)?,
             uses: write.open_table(USES)?,
+            escrows: write.open_table(ESCROWS)?,
+            payees: write.open_table(PAYEES)?,
         })
     }
 }
@@ -148,6 +160,18 @@ pub(crate) fn lease_keys_of_job(job: JobId) -> ([u8; 32], [u8; 32]) {
 /// The keys of a job's tasks from a number on lie between these two.
 pub(crate) fn task_keys(job: JobId, from: TaskNumber) -> ([u8; 24], [u8; 24]) {
     (task_key(TaskId { job, task: from }), task_key(TaskId { job, task: TaskNumber(u64::MAX) }))
+}
+
+pub(crate) fn payee_key(escrow: EscrowId, operator: Address) -> [u8; 52] {
+    let mut key = [0; 52];
+    key[..32].copy_from_slice(&escrow.0);
+    key[32..].copy_from_slice(&operator.0);
+    key
+}
+
+/// The keys of an escrow's payees lie between these two.
+pub(crate) fn payee_keys(escrow: EscrowId) -> ([u8; 52], [u8; 52]) {
+    (payee_key(escrow, Address([0; 20])), payee_key(escrow, Address([0xff; 20])))
 }
 
 pub(crate) fn order_key(at: UnixMillis, job: JobId) -> [u8; 24] {

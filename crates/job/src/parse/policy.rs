@@ -1,5 +1,7 @@
-//! `[policy]`: what a requester may ask of a network of strangers. It is checked already, so that a file
-//! which is right today is right then, and refused, so that nobody believes to have what is not there.
+//! `[policy]`: what a requester may ask of a network of strangers. What is not honoured yet is checked already, so that a
+//! file which is right today is right then, and refused, so that nobody believes to have what is not there.
+
+use tidemill_types::Amount;
 
 use toml::de::DeValue;
 
@@ -11,13 +13,14 @@ use crate::mistake::{Report, quoted};
 
 const KEYS: &[&str] = &["max_price", "assurance", "replicate", "regions"];
 
-/// Reports what is wrong in `[policy]`, and for each key that is right, that it has no effect yet.
-pub(super) fn refuse(root: &Section, report: &mut Report) {
-    let Some(section) = root.section("policy", KEYS, report) else { return };
-    for key in KEYS {
+/// The most that the job may cost. Reports what is wrong in `[policy]`, and for each other key that is right, that it
+/// has no effect yet.
+pub(super) fn read(root: &Section, report: &mut Report) -> Option<Amount> {
+    let section = root.section("policy", KEYS, report)?;
+    let max_price = section.get("max_price").and_then(|value| price(value, report));
+    for key in KEYS.iter().filter(|key| **key != "max_price") {
         let Some(value) = section.get(key) else { continue };
         let right = match *key {
-            "max_price" => price(value, report),
             "assurance" => assurance(value, report),
             "replicate" => number(&section, key, 1, 100, report).is_some(),
             _ => regions(value, report),
@@ -27,23 +30,18 @@ pub(super) fn refuse(root: &Section, report: &mut Report) {
             report.wrong(section.key_span(key), found, "remove it to run the job");
         }
     }
+    max_price
 }
 
-/// An amount of the token: its smallest unit is the eighteenth decimal.
-fn price(value: &Value, report: &mut Report) -> bool {
+/// An amount of the token, and not nothing: a job that may cost nothing runs in networks that are free.
+fn price(value: &Value, report: &mut Report) -> Option<Amount> {
     const EXPECTED: &str = "expected an amount like \"1.5 TIDE\"";
-    let Some(price) = text("max_price", value, EXPECTED, report) else { return false };
-    let digits = |part: &str, most: usize| {
-        (1..=most).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
-    };
-    let right = price.strip_suffix("TIDE").map(str::trim_end).is_some_and(|number| {
-        let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-        digits(whole, 18) && digits(fraction, 18)
-    });
-    if !right {
+    let price = text("max_price", value, EXPECTED, report)?;
+    let amount = price.parse::<Amount>().ok().filter(|amount| !amount.is_zero());
+    if amount.is_none() {
         report.wrong(value.span(), format!("{} is not a price", quoted(price)), EXPECTED);
     }
-    right
+    amount
 }
 
 fn assurance(value: &Value, report: &mut Report) -> bool {

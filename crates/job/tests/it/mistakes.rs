@@ -408,12 +408,11 @@ fn limits_and_resources() {
 }
 
 #[test]
-fn a_policy_is_checked_and_refused() {
+fn a_policy_is_checked_and_what_is_not_honoured_is_refused() {
     let right = "[policy]\nmax_price = \"1.5 TIDE\"\nassurance = \"none\"\nreplicate = 3\nregions = [\"eu\"]";
     assert_eq!(
         said_after(right),
         [
-            "5:1: `max_price` is not supported yet; remove it to run the job",
             "6:1: `assurance` is not supported yet; remove it to run the job",
             "7:1: `replicate` is not supported yet; remove it to run the job",
             "8:1: `regions` is not supported yet; remove it to run the job"

@@ -3,6 +3,13 @@
 use tidemill_job::{JobFile, SplitBy, Tasks};
 use tidemill_types::{ByteSize, FloatClass, Fuel, Limits, Millis};
 
+#[test]
+fn a_price_is_taken_to_the_wei() {
+    let price = |text: &str| with(&format!("[policy]\nmax_price = \"{text}\"")).max_price;
+    assert_eq!(price("1.5 TIDE"), Some(tidemill_types::Amount::from_wei(1_500_000_000_000_000_000)));
+    assert_eq!(with("").max_price, None);
+}
+
 /// A right file with more after its program's path.
 fn with(more: &str) -> JobFile {
     let text = format!("name = \"a\"\n[program]\npath = \"a.wasm\"\n{more}");

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use tidemill_types::{
-    BlobSource, Claim, JobId, LeaseId, Millis, Offer, Outcome, Signature65, TaskNumber, TaskSpec,
+    Amount, BlobSource, Claim, EscrowId, JobId, LeaseId, Millis, Offer, Outcome, RateCard, Release,
+    Signature65, Signed, TaskId, TaskNumber, TaskSpec, Voucher,
 };
 
 use super::{Bounded, MAX_WORDS_BYTES, OutOfBounds, at_most, check_offer};
@@ -22,6 +23,9 @@ const MAX_FAILURE_BYTES: usize = 32 << 10;
 /// The most results of one batch.
 const MAX_RESULTS: usize = 256;
 
+/// The most vouchers, releases or askings for releases of one message.
+pub const MAX_VOUCHERS: usize = 256;
+
 /// What a coordinator says to a provider.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum ToProvider {
@@ -35,6 +39,15 @@ pub enum ToProvider {
     },
     /// These leases are of no use any more. Results for them are not wanted.
     Cancel(Vec<LeaseId>),
+    /// What results are paid, or why they are not, and the vouchers that this comes to.
+    Decided {
+        /// For each result of a lease that pays, once.
+        decisions: Vec<(LeaseId, Decision)>,
+        /// One for each escrow in which the provider has earned more since its last voucher.
+        vouchers: Vec<Signed<Voucher>>,
+    },
+    /// These escrows are to end. No lease of them is left: the provider is asked to say that it wants no more.
+    ReleaseWanted(Vec<ReleaseAsked>),
     /// The coordinator is there.
     Heartbeat {
         /// Why the provider has no work, when it has none.
@@ -66,6 +79,62 @@ pub struct Lease {
     pub sources: Vec<Source>,
     /// The attempt must have ended after so long.
     pub within: Millis,
+    /// What it pays; nothing in a network that is free.
+    pub pay: Option<LeasePay>,
+}
+
+/// What a lease pays when its result is accepted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LeasePay {
+    /// Out of which escrow.
+    pub escrow: EscrowId,
+    /// By which rates: the provider's own.
+    pub rates: RateCard,
+}
+
+/// What a result is paid.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Decision {
+    /// So much, before fees. The next voucher holds it.
+    Paid(Amount),
+    /// Nothing.
+    Unpaid(Unpaid),
+}
+
+/// Why a result is not paid.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub enum Unpaid {
+    /// It came after its lease had ended.
+    Late,
+    /// Somebody else's result of the task was first.
+    Superseded,
+    /// The job had ended.
+    JobEnded,
+    /// The attempt failed by the machine's doing: that says nothing about the task.
+    Circumstance,
+    /// The program failed, and nobody else has seen it fail in the same way yet. A failure that ends the job is paid
+    /// then.
+    Unconfirmed,
+    /// The output could not be fetched, or was none.
+    NoOutput,
+}
+
+/// An asking for a release.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ReleaseAsked {
+    /// Of which escrow.
+    pub escrow: EscrowId,
+    /// What the provider has earned there altogether, as its last voucher says.
+    pub amount: Amount,
+}
+
+/// A lease that a provider holds from an earlier session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HeldLease {
+    /// The lease.
+    pub lease: LeaseId,
+    /// Its task.
+    pub task: TaskId,
 }
 
 /// Where an input's bytes are.
@@ -100,6 +169,8 @@ pub enum FromProvider {
         /// Leases that wait for a slot or for blobs.
         waiting: u32,
     },
+    /// Its word that it wants no more from these escrows.
+    Released(Vec<Signed<Release>>),
     /// It ends the session and holds nothing any more.
     Bye,
 }
@@ -115,6 +186,8 @@ pub enum ReturnReason {
     Fetch(String),
     /// The coordinator asked for the end of it.
     Cancelled,
+    /// Why the provider does not count on being paid for it.
+    NotPaid(String),
 }
 
 /// Results under one signature.
@@ -198,9 +271,12 @@ impl Bounded for FromProvider {
             Self::Results(batch) => batch.check(),
             Self::Returned { leases, reason } => {
                 at_most("the number of leases", leases.len(), MAX_CREDITS as usize)?;
-                let ReturnReason::Fetch(words) = reason else { return Ok(()) };
+                let (ReturnReason::Fetch(words) | ReturnReason::NotPaid(words)) = reason else {
+                    return Ok(());
+                };
                 at_most("a reason", words.len(), MAX_WORDS_BYTES)
             }
+            Self::Released(releases) => at_most("the number of releases", releases.len(), MAX_VOUCHERS),
             Self::Heartbeat { .. } | Self::Bye => Ok(()),
         }
     }
@@ -240,6 +316,11 @@ impl Bounded for ToProvider {
             Self::Heartbeat { idle } => {
                 at_most("a reason", idle.as_ref().map_or(0, String::len), 4 * MAX_WORDS_BYTES)
             }
+            Self::Decided { decisions, vouchers } => {
+                at_most("the number of decisions", decisions.len(), MAX_CREDITS as usize)?;
+                at_most("the number of vouchers", vouchers.len(), MAX_VOUCHERS)
+            }
+            Self::ReleaseWanted(asked) => at_most("the number of releases", asked.len(), MAX_VOUCHERS),
             Self::Bye { reason } => at_most("a reason", reason.len(), 4 * MAX_WORDS_BYTES),
             Self::Settled { .. } => Ok(()),
         }

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 use tidemill_types::{
-    Address, BlobRef, ByteSize, Failure, JobId, Millis, NodeId, Offer, SpecHash, TaskNumber, Usage,
+    Address, Amount, BlobId, BlobRef, ByteSize, EscrowId, Failure, JobId, Millis, Needs, NodeId, Offer,
+    RateCard, Signature65, SpecHash, TaskNumber, Usage,
 };
 
-use super::{Bounded, MAX_FRAME_BYTES, OutOfBounds, at_most};
+use super::{Bounded, MAX_FRAME_BYTES, Money, OutOfBounds, at_most};
 
 /// The most calls that one requester may have waiting for an answer.
 pub const MAX_CALLS_IN_FLIGHT: usize = 1024;
@@ -24,6 +25,7 @@ pub struct Call {
 
 /// What a requester may ask for. Jobs are its own alone.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum Request {
     /// To run a job. Answered by [`Reply::Submitted`] once the job is durable; asking again with the same id and
     /// job is harmless.
@@ -34,6 +36,23 @@ pub enum Request {
         spec: SpecBody,
         /// Whether [`Reply::Ended`] is to follow.
         follow: bool,
+        /// What pays for it; nothing in a network that is free.
+        pay: Option<JobPay>,
+    },
+    /// What running something would cost here. Answered by [`Reply::Terms`].
+    Terms {
+        /// For each stage of a job, what its tasks need, and its program.
+        stages: Vec<(Needs, BlobId)>,
+    },
+    /// How an escrow of this node's stands, and what became of it. Answered by [`Reply::Escrow`].
+    Escrow {
+        /// Which.
+        escrow: EscrowId,
+    },
+    /// To settle an escrow now that no job uses it, instead of at its deadline. Answered by [`Reply::Escrow`].
+    CloseEscrow {
+        /// Which.
+        escrow: EscrowId,
     },
     /// How jobs stand, the newest first. Answered by [`Reply::Jobs`].
     Jobs {
@@ -96,6 +115,21 @@ pub enum Request {
     Providers,
 }
 
+/// What pays for a job.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct JobPay {
+    /// The escrow. Several jobs may share one.
+    pub escrow: EscrowId,
+    /// The signature of the escrow's requester under a `Mandate` for this node.
+    pub mandate: Signature65,
+    /// Providers with any higher rate get no task of the job.
+    pub ceiling: RateCard,
+    /// The most that the job may cost, before anything else is taken out of the escrow. Without this, what is there.
+    pub max_price: Option<Amount>,
+    /// Whether to settle the escrow once no job uses it.
+    pub close: bool,
+}
+
 /// An encoded `JobSpec` of the crate `job`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum SpecBody {
@@ -149,6 +183,117 @@ pub enum Reply {
     Explained(Explanation),
     /// Providers.
     Providers(Vec<ProviderReport>),
+    /// What running something would cost.
+    Terms(NetworkTerms),
+    /// An escrow.
+    Escrow(Box<EscrowReport>),
+}
+
+/// What running something would cost in a network.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NetworkTerms {
+    /// How it pays; nothing where it is free.
+    pub money: Option<Money>,
+    /// The coordinator's bond, as far as it knows. The ledger knows better.
+    pub bond: Option<Amount>,
+    /// What is known of each stage that was asked for.
+    pub stages: Vec<StageTerms>,
+}
+
+/// What running tasks of one sort would cost.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StageTerms {
+    /// How many providers could run them now.
+    pub providers: u32,
+    /// The highest of each rate among those; none without a provider.
+    pub highest: Option<RateCard>,
+    /// The lowest of each.
+    pub lowest: Option<RateCard>,
+    /// What a task of the program burnt in earlier jobs, where it is known.
+    pub typical_fuel: Option<u64>,
+}
+
+/// An escrow as its coordinator knows it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct EscrowReport {
+    /// Which one.
+    pub escrow: EscrowId,
+    /// How far it is.
+    pub stage: EscrowStage,
+    /// All that was put in, as far as the coordinator counts on it.
+    pub deposited: Amount,
+    /// What providers have earned, before fees.
+    pub earned: Amount,
+    /// What leases that are not done may come to.
+    pub reserved: Amount,
+    /// Jobs that use it.
+    pub jobs: u64,
+    /// Who earned what.
+    pub payees: Vec<PayeeReport>,
+    /// The transactions that settled it so far.
+    pub settlements: Vec<SettlementReport>,
+    /// What it waits for, in a sentence, where it waits.
+    pub waits_for: Option<String>,
+}
+
+/// How far an escrow is, for its coordinator.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum EscrowStage {
+    /// Work goes on, or may come.
+    Open,
+    /// It is to be settled.
+    Settling,
+    /// Everybody was paid; what is left goes back once the collect window is over.
+    Paid,
+    /// It is closed: everybody was paid, and the rest is back.
+    Closed,
+}
+
+/// What a provider has earned in an escrow.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PayeeReport {
+    /// The provider's account.
+    pub operator: Address,
+    /// Its node that earned last.
+    pub node: NodeId,
+    /// How much, before fees.
+    pub earned: Amount,
+    /// What it was paid, before fees.
+    pub paid: Amount,
+    /// What of that it got.
+    pub net: Amount,
+    /// Whether it has said that it wants no more.
+    pub released: bool,
+}
+
+/// A transaction of a settlement.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SettlementReport {
+    /// Its hash.
+    pub transaction: [u8; 32],
+    /// The number of its block.
+    pub block: u64,
+    /// The gas that it used, for all escrows that it settled.
+    pub gas_used: u64,
+    /// The price of a unit of gas, in wei.
+    pub gas_price_wei: u128,
+    /// How many escrows it settled.
+    pub escrows: u32,
+    /// What went back to the requester of this one.
+    pub refunded: Option<Amount>,
+}
+
+/// What a job costs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct JobCost {
+    /// Which escrow pays.
+    pub escrow: EscrowId,
+    /// What its accepted results come to, before fees.
+    pub earned: Amount,
+    /// What leases that are not done may come to.
+    pub reserved: Amount,
+    /// What the escrow has beside what is earned and reserved, by all of its jobs.
+    pub left: Amount,
 }
 
 /// Why a call was not done.
@@ -190,6 +335,21 @@ pub enum Refusal {
         /// What it lacks.
         reason: String,
     },
+    /// Nothing pays for it, or not this node's money.
+    #[error("it is not paid for: {reason}")]
+    Unpaid {
+        /// What is wrong.
+        reason: String,
+    },
+    /// The ledger does not show the money yet, or cannot be asked.
+    #[error("the coordinator does not see the money yet: {reason}")]
+    NotSeen {
+        /// What it sees.
+        reason: String,
+    },
+    /// The coordinator knows no such escrow of this node's.
+    #[error("the coordinator knows no such escrow of yours")]
+    NoSuchEscrow,
 }
 
 /// How far a job is.
@@ -245,6 +405,8 @@ pub struct JobReport {
     pub contributions: Vec<Contribution>,
     /// Why nothing is leased, when nothing is and there is something to do.
     pub stuck: Option<String>,
+    /// What it costs; nothing in a network that is free.
+    pub cost: Option<JobCost>,
 }
 
 /// What one provider did for a job.
@@ -262,6 +424,8 @@ pub struct Contribution {
     pub fuel: u64,
     /// Attempts that came to nothing.
     pub lost_attempts: u64,
+    /// What it has earned by that, before fees.
+    pub earned: Amount,
 }
 
 /// A task as its requester sees it.
@@ -358,7 +522,7 @@ pub struct ProviderReport {
 impl Refusal {
     /// Whether the same call may be answered otherwise later.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Busy { .. } | Self::Fetch { .. })
+        matches!(self, Self::Busy { .. } | Self::Fetch { .. } | Self::NotSeen { .. })
     }
 }
 
@@ -368,6 +532,9 @@ impl JobPhase {
         *self != Self::Running
     }
 }
+
+/// A job has two stages.
+const MAX_STAGES: usize = 2;
 
 /// The longest job that travels in a call.
 const MAX_INLINE_SPEC_BYTES: usize = 1 << 20;
@@ -388,6 +555,7 @@ impl Bounded for Call {
             Request::Jobs { limit } | Request::Tasks { limit, .. } | Request::Outputs { limit, .. } => {
                 at_most("the number of entries asked for", *limit as usize, MAX_PAGE as usize)
             }
+            Request::Terms { stages } => at_most("the number of stages", stages.len(), MAX_STAGES),
             _ => Ok(()),
         }
     }

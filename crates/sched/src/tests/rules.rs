@@ -1,6 +1,6 @@
 //! An example for each rule.
 
-use tidemill_types::{ByteSize, Fuel};
+use tidemill_types::{Amount, ByteSize, Fuel};
 
 use super::*;
 use crate::{IdleReason, Unfit, Waiting};
@@ -431,4 +431,26 @@ fn a_measured_transfer_counts_more_than_a_claim() {
     bench.join(2, offer(1), 9);
     bench.scheduler.fetched(node(1), 1 << 20, ms(1_000));
     assert_eq!(bench.place().0[0].node, node(2));
+}
+
+#[test]
+fn what_is_too_dear_or_not_paid_for_is_not_leased() {
+    let mut bench = Bench::new();
+    let rates = |fuel| RateCard { fuel: Amount::from_wei(fuel), ..RateCard::FREE };
+    bench.join(1, Offer { rates: rates(11), ..offer(1) }, 9);
+    bench.join(2, Offer { rates: rates(10), ..offer(1) }, 9);
+    let paid = Job { map: Class { ceiling: Some(rates(10)), ..class(100) }, ..job() };
+    bench.job(1, paid, 5);
+    bench.scheduler.set_budget(job_id(1), Some(0));
+    assert!(bench.scheduler.place(Micros(0)).is_empty(), "there is no money for a lease");
+    let words = bench.scheduler.explain(ClassId { job: job_id(1), stage: Stage::Map }, None, Micros(0));
+    let words: Vec<String> = words.iter().map(ToString::to_string).collect();
+    assert!(words.iter().any(|line| line.contains("asks 0.000000000000000011 TIDE")), "{words:?}");
+    assert!(words.iter().any(|line| line.contains("waits for money")), "{words:?}");
+    bench.scheduler.set_budget(job_id(1), Some(1));
+    let placed = bench.scheduler.place(Micros(0));
+    assert_eq!(
+        placed.iter().map(|placement| (placement.node, placement.work)).collect::<Vec<_>>(),
+        [(node(2), Work::Any(1))]
+    );
 }

@@ -67,6 +67,8 @@ fn a_job_from_submission_to_its_last_trace() {
         next_batch: BatchId(1),
         open_batches: vec![],
         removing: vec![],
+        closed_escrows: Vec::new(),
+        escrows: Vec::new(),
     };
     assert_eq!(store.recover().unwrap(), nothing);
 }

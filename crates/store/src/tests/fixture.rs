@@ -1,11 +1,13 @@
 //! Builders of changes, small enough to read in a test.
 
 use tidemill_types::{
-    Address, BlobId, ByteSize, Failure, JobId, LeaseId, Millis, NodeId, SpecHash, TaskId, TaskNumber, Usage,
+    Address, Amount, BlobId, ByteSize, EscrowContract, EscrowId, Failure, JobId, LeaseId, Millis, NodeId,
+    SpecHash, TaskId, TaskNumber, Usage,
 };
 
 use crate::{
-    AttemptRecord, BatchId, BatchRecord, Change, DoneRecord, JobEnd, LeaseRecord, LogRecord, UnixMillis,
+    AttemptRecord, BatchId, BatchRecord, Change, DoneRecord, EscrowRecord, EscrowStage, JobEnd, LeaseRecord,
+    LogRecord, PayeeRecord, UnixMillis,
 };
 
 pub(super) fn job(number: u8) -> JobId {
@@ -30,6 +32,45 @@ pub(super) fn submitted(number: u8, task_count: u64) -> Change {
         map_count: task_count,
         task_count,
         spec: vec![number; 100],
+        pay: None,
+    }
+}
+
+pub(super) fn escrow_id(number: u8) -> EscrowId {
+    EscrowId([number; 32])
+}
+
+/// An escrow of 100 wei.
+pub(super) fn escrow(number: u8) -> EscrowRecord {
+    EscrowRecord {
+        id: escrow_id(number),
+        contract: EscrowContract { chain_id: 7, address: Address([8; 20]) },
+        requester: Address([9; 20]),
+        coordinator: Address([0xac; 20]),
+        nodes: vec![node(1)],
+        deposited: Amount::from_wei(100),
+        ends_s: 1_000,
+        collect_until_s: 2_000,
+        fee_ppm: 0,
+        protocol_fee_ppm: 20_000,
+        next_sequence: 0,
+        total: Amount::ZERO,
+        close: true,
+        stage: EscrowStage::Open,
+        settlements: Vec::new(),
+    }
+}
+
+pub(super) fn payee(number: u8) -> PayeeRecord {
+    PayeeRecord {
+        operator: Address([number; 20]),
+        node: node(number),
+        earned: Amount::ZERO,
+        vouched: Amount::ZERO,
+        sequence: 0,
+        release: None,
+        paid: Amount::ZERO,
+        acknowledged: false,
     }
 }
 
@@ -84,6 +125,7 @@ pub(super) fn done(lease: u64, batch: u64, leaf: u32) -> DoneRecord {
         spec,
         output: BlobId::of(b"output"),
         output_len: ByteSize(6),
+        price: Amount::ZERO,
         usage: Usage::default(),
         hardware_class: None,
         wall_us: 10,
@@ -110,6 +152,7 @@ pub(super) fn attempt(lease: u64, failure: Failure) -> AttemptRecord {
         provider: node(3),
         operator: Address([3; 20]),
         failure,
+        price: Amount::ZERO,
         at: UnixMillis(lease),
     }
 }

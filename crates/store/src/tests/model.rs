@@ -3,21 +3,23 @@
 use std::{collections::BTreeMap, io::ErrorKind};
 
 use proptest::prelude::*;
-use tidemill_types::{Failure, JobId, LeaseId, TaskId, TaskNumber};
+use tidemill_types::{Address, Amount, EscrowId, Failure, JobId, LeaseId, TaskId, TaskNumber};
 
 use super::{
     disk::Disk,
     fixture::{
-        attempt, batch, closed, ended, exit, finished, job, leased, removed, submitted, task, too_slow,
+        attempt, batch, closed, ended, escrow, escrow_id, exit, finished, job, leased, payee, removed,
+        submitted, task, too_slow,
     },
 };
 use crate::{
-    AttemptRecord, BatchId, BatchRecord, Change, DoneRecord, Ended, FailedTask, JobEnd, JobRecord,
-    LeaseRecord, Store, StoreError,
+    AttemptRecord, BatchId, BatchRecord, Change, DoneRecord, Ended, EscrowRecord, EscrowStage, FailedTask,
+    JobEnd, JobRecord, LeaseRecord, PayeeRecord, Store, StoreError,
 };
 
 const JOBS: u8 = 3;
 const TASKS: u64 = 4;
+const ESCROWS: u8 = 2;
 
 /// All that the store holds, as far as readers see it.
 #[derive(Clone, Default, PartialEq, Debug)]
@@ -31,14 +33,17 @@ struct Model {
     batches: BTreeMap<BatchId, (BatchRecord, bool)>,
     next_lease: u64,
     next_batch: u64,
+    escrows: BTreeMap<EscrowId, EscrowRecord>,
+    payees: BTreeMap<(EscrowId, Address), PayeeRecord>,
 }
 
 impl Model {
     /// Applies a change, or does not where it is a contradiction.
     fn apply(&mut self, change: &Change) -> Option<()> {
         match change.clone() {
-            Change::JobSubmitted { job, owner, at, name, map_count, task_count, .. } => {
-                let free = !self.jobs.contains_key(&job) && !self.removing.contains(&job);
+            Change::JobSubmitted { job, owner, at, name, map_count, task_count, pay, .. } => {
+                let paid = pay.is_none_or(|pay| self.escrows.contains_key(&pay.escrow));
+                let free = paid && !self.jobs.contains_key(&job) && !self.removing.contains(&job);
                 let record = JobRecord {
                     job,
                     owner,
@@ -48,6 +53,7 @@ impl Model {
                     task_count,
                     done: 0,
                     ended: None,
+                    pay,
                 };
                 free.then(|| self.jobs.insert(job, record))?;
             }
@@ -99,8 +105,46 @@ impl Model {
                 }
                 self.drop_batches();
             }
+            Change::Escrow(record) => {
+                if let Some(former) = self.escrows.get(&record.id) {
+                    (record.next_sequence >= former.next_sequence).then_some(())?;
+                    (record.total <= former.total || record.total <= record.deposited).then_some(())?;
+                } else {
+                    (record.total <= record.deposited).then_some(())?;
+                }
+                self.escrows.insert(record.id, record);
+            }
+            Change::Payee { escrow, record } => {
+                self.escrows.get(&escrow)?;
+                (record.vouched <= record.earned).then_some(())?;
+                if let Some(former) = self.payees.get(&(escrow, record.operator)) {
+                    let grows = record.earned >= former.earned && record.vouched >= former.vouched;
+                    grows.then_some(())?;
+                }
+                self.payees.insert((escrow, record.operator), record);
+            }
         }
         Some(())
+    }
+
+    /// What makes a payee earn and be promised so much more, or less.
+    fn promise(&self, (number, who): (u8, u8), earned: i128, vouched: i128) -> Vec<Change> {
+        let id = escrow_id(number);
+        let (fresh, nobody) = (escrow(number), payee(who));
+        let mut record = self.escrows.get(&id).cloned().unwrap_or(fresh);
+        let mut payee = self.payees.get(&(id, nobody.operator)).cloned().unwrap_or(nobody);
+        let moved = |amount: Amount, by: i128| {
+            Amount::from_wei(u128::try_from(amount.wei() as i128 + by).unwrap_or(0))
+        };
+        payee.earned = moved(payee.earned, earned);
+        let before = payee.vouched;
+        payee.vouched = moved(before, vouched);
+        payee.sequence = record.next_sequence;
+        record.next_sequence += 1;
+        record.total = moved(record.total, payee.vouched.wei() as i128 - before.wei() as i128);
+        let closed = record.total.wei() > 80;
+        record.stage = if closed { EscrowStage::Closed } else { EscrowStage::Open };
+        vec![Change::Escrow(record), Change::Payee { escrow: id, record: payee }]
     }
 
     /// Those of the changes, one after the other, that are no contradiction.
@@ -173,6 +217,15 @@ fn read(store: &Store) -> Result<Model, StoreError> {
     for lease in recovered.leases {
         model.leases.insert((lease.task, lease.id), lease);
     }
+    for number in 0..ESCROWS {
+        let found = store.escrow(escrow_id(number))?;
+        let is_open = found.as_ref().is_some_and(|(record, _)| record.stage != EscrowStage::Closed);
+        assert_eq!(recovered.escrows.iter().any(|of| Some(of) == found.as_ref()), is_open);
+        if let Some((record, payees)) = found {
+            model.payees.extend(payees.into_iter().map(|payee| ((record.id, payee.operator), payee)));
+            model.escrows.insert(record.id, record);
+        }
+    }
     let mut listed = store.jobs(None, usize::MAX)?;
     listed.sort_by_key(|record| record.job);
     assert_eq!(listed, recovered.jobs);
@@ -188,6 +241,8 @@ enum Step {
     Commit(Vec<Change>),
     /// Without the changes that contradict what there is, so that most of the commits go through.
     CommitFitting(Vec<Change>),
+    /// A payee of an escrow earns and is promised so much more; less, or more than there is, is refused.
+    Promise((u8, u8), i128, i128),
     Sweep(usize),
     LosePower(u64),
     Reopen,
@@ -227,6 +282,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         prop_oneof![
             3 => prop::collection::vec(changes(time), 1..4).prop_map(Step::Commit),
             20 => prop::collection::vec(changes(time), 1..8).prop_map(Step::CommitFitting),
+            4 => ((0..ESCROWS, 1..3u8), -3..40i128, -3..40i128)
+                .prop_map(|(who, earned, vouched)| Step::Promise(who, earned, vouched)),
             1 => (1..6usize).prop_map(Step::Sweep),
             1 => any::<u64>().prop_map(Step::LosePower),
             1 => Just(Step::Reopen),
@@ -249,6 +306,10 @@ proptest! {
                 Step::CommitFitting(changes) => {
                     let mut trial = model.clone();
                     model.commit(&store, &trial.fitting(changes))?;
+                }
+                Step::Promise(who, earned, vouched) => {
+                    let changes = model.promise(who, earned, vouched);
+                    model.commit(&store, &changes)?;
                 }
                 Step::Sweep(rows) => {
                     while store.sweep(rows).unwrap() {
