@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidemill_exec::{Cancel, MAX_PROGRAM_BYTES};
 use tidemill_job::{BlobRef, BlobSource};
-use tidemill_net::wire::{Lease, MAX_LEASE_INLINE_BYTES, Source};
+use tidemill_net::wire::{Lease, LeasePay, MAX_LEASE_INLINE_BYTES, Source};
 use tidemill_types::{BlobId, JobId, LeaseId, TaskNumber, TaskSpec};
 
 /// An attempt to make.
@@ -14,6 +14,8 @@ pub(crate) struct Attempt {
     pub(crate) seal: [u8; 16],
     pub(crate) job: JobId,
     pub(crate) task: TaskNumber,
+    /// What pays for it.
+    pub(crate) pay: Option<LeasePay>,
     pub(crate) spec: Arc<TaskSpec>,
     pub(crate) program: BlobRef,
     /// Where the bytes of each of `spec.inputs` are, in the same order.
@@ -43,12 +45,14 @@ pub(crate) enum LeaseError {
     LongInputs(usize),
     #[error("the program is said to be empty, and is not")]
     EmptyProgram,
+    #[error("it pays by other rates than this provider asks")]
+    OtherRates,
 }
 
 impl Attempt {
     /// Looks at a lease. What is in it is not hashed here: that is for the thread that runs it.
     pub(crate) fn new(lease: Lease) -> Result<Self, LeaseError> {
-        let Lease { id, seal, job, task, spec, program_len, sources, within: _ } = lease;
+        let Lease { id, seal, job, task, spec, program_len, sources, within: _, pay } = lease;
         check_program(spec.program, program_len)?;
         for (input, source) in spec.inputs.iter().zip(&sources) {
             let path = || input.path.to_string();
@@ -76,7 +80,7 @@ impl Attempt {
         let spec = Arc::new(spec);
         let blobs = blobs(program, &sources)?;
         let cancel = Cancel::default();
-        Ok(Self { id, seal, job, task, spec, program, sources, blobs, bytes, cancel })
+        Ok(Self { id, seal, job, task, pay, spec, program, sources, blobs, bytes, cancel })
     }
 }
 
@@ -160,6 +164,7 @@ pub(crate) mod tests {
             program_len: 7,
             sources: inputs.iter().map(|(_, source)| source.clone()).collect(),
             within: Millis(60_000),
+            pay: None,
         }
     }
 

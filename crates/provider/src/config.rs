@@ -7,7 +7,9 @@ use tidemill_net::{
     ticket::Ticket,
     wire::{MAX_CREDITS, MAX_WORDS_BYTES},
 };
-use tidemill_types::{ByteSize, Capacity, ResultKey};
+use tidemill_types::{Amount, ByteSize, Capacity, RateCard, RateError, ResultKey};
+
+use crate::pay;
 
 /// Leases for each slot: deep enough that tasks of a fraction of a millisecond do not wait for the network. The
 /// coordinator bounds the queue by the time that it predicts, so long tasks do not pile up here.
@@ -41,6 +43,10 @@ pub struct ProviderConfig {
     pub capacity: Option<Capacity>,
     /// Every so long without work, an event says why there is none.
     pub idle_report: Duration,
+    /// What it asks, in networks that pay.
+    pub rates: RateCard,
+    /// How it is paid. Without this it joins free networks only.
+    pub pay: Option<pay::Config>,
 }
 
 /// A setting that cannot be.
@@ -55,6 +61,12 @@ pub enum ConfigError {
     /// No task fits.
     #[error("no memory is given to tasks")]
     Memory,
+    /// A rate is too high.
+    #[error(transparent)]
+    Rates(#[from] RateError),
+    /// Nothing may be done ahead of vouchers, so nothing at all.
+    #[error("no work may be done ahead of its pay, and it is paid afterwards: allow some")]
+    Exposure,
 }
 
 impl ProviderConfig {
@@ -70,6 +82,10 @@ impl ProviderConfig {
         }
         if self.memory.0 == 0 {
             return Err(ConfigError::Memory);
+        }
+        self.rates.check()?;
+        if self.pay.as_ref().is_some_and(|pay| pay.max_exposure == Amount::ZERO) {
+            return Err(ConfigError::Exposure);
         }
         Ok(())
     }

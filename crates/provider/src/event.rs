@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use tidemill_types::{JobId, LeaseId, NodeId, Outcome, TaskNumber};
+use tidemill_ledger::B256;
+use tidemill_net::wire::Unpaid;
+use tidemill_types::{Amount, EscrowId, JobId, LeaseId, NodeId, Outcome, TaskNumber};
+
+use crate::pay::{Loss, VoucherError};
 
 /// What happened. For people and logs: nothing depends on an event being heard.
 #[derive(Clone, PartialEq, Debug)]
@@ -78,6 +82,126 @@ pub enum Event {
     },
     /// All is reported and settled, and the session is over.
     Drained,
+    /// The network pays nothing, and this provider could be paid: it works for nothing.
+    Free,
+    /// The coordinator gave a voucher, and it is on the disk.
+    Paid {
+        /// The escrow that pays.
+        escrow: EscrowId,
+        /// How much more than before.
+        amount: Amount,
+        /// How much altogether, before fees.
+        total: Amount,
+    },
+    /// A result is paid nothing.
+    Unpaid {
+        /// The lease.
+        lease: LeaseId,
+        /// The job.
+        job: JobId,
+        /// Why.
+        reason: Unpaid,
+        /// What it would have cost.
+        amount: Amount,
+    },
+    /// A result is paid less than it costs by the rates that were agreed on.
+    Underpaid {
+        /// The lease.
+        lease: LeaseId,
+        /// The job.
+        job: JobId,
+        /// What is paid.
+        paid: Amount,
+        /// What it costs.
+        price: Amount,
+    },
+    /// A voucher promises less than the coordinator said that it pays. It was kept: more comes later, or never.
+    Short {
+        /// The escrow.
+        escrow: EscrowId,
+        /// What the voucher promises.
+        promised: Amount,
+        /// What the coordinator said.
+        earned: Amount,
+    },
+    /// A voucher is not good, and does not count.
+    VoucherRefused {
+        /// The escrow that it names.
+        escrow: EscrowId,
+        /// What is wrong with it.
+        error: VoucherError,
+    },
+    /// The coordinator has promised more than an escrow holds. The voucher that proves it was kept, and nothing more is
+    /// done for this coordinator.
+    OverIssue {
+        /// The escrow.
+        escrow: EscrowId,
+        /// By how much.
+        error: VoucherError,
+    },
+    /// Work that vouchers do not cover has reached the limit: nothing new is begun.
+    Exposed {
+        /// What is not covered.
+        amount: Amount,
+        /// The limit.
+        limit: Amount,
+    },
+    /// It is below the limit again: work goes on.
+    Secure {
+        /// What is not covered.
+        amount: Amount,
+    },
+    /// The provider has signed that it wants no more than this from an escrow, so that it can close at once.
+    Released {
+        /// The escrow.
+        escrow: EscrowId,
+        /// How much altogether, before fees.
+        amount: Amount,
+    },
+    /// A voucher is being collected by this provider itself.
+    Collecting {
+        /// The escrow.
+        escrow: EscrowId,
+        /// What it would bring at most, before fees.
+        amount: Amount,
+    },
+    /// A voucher was collected.
+    Collected {
+        /// The escrow.
+        escrow: EscrowId,
+        /// What left the escrow.
+        gross: Amount,
+        /// What of that the provider has.
+        net: Amount,
+        /// The transaction.
+        transaction: B256,
+    },
+    /// A voucher could not be collected. It is tried again, unless there is nobody to send it.
+    CollectFailed {
+        /// The escrow.
+        escrow: EscrowId,
+        /// Why.
+        reason: String,
+    },
+    /// Pay that was earned will not come.
+    Loss {
+        /// The escrow.
+        escrow: EscrowId,
+        /// How much, and why.
+        loss: Loss,
+    },
+    /// The ledger does not answer. Work goes on up to the limit.
+    LedgerLost {
+        /// Why.
+        reason: String,
+    },
+    /// It answers again.
+    LedgerBack,
+    /// Vouchers cannot be written down, so they do not count. It is tried again.
+    JournalFailed {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// How a provider ended.

@@ -25,6 +25,10 @@ pub(crate) enum Standing {
     Fetching(usize),
     /// Results wait for the coordinator to settle them.
     Unsettled(usize),
+    /// Leases wait for the ledger's word on their escrows.
+    Unverified(usize),
+    /// Work would not be paid, for this reason.
+    NotPaid(String),
     /// Nothing does.
     Ready,
 }
@@ -77,6 +81,8 @@ impl Idle {
             Standing::Unsettled(results) => {
                 format!("waiting for the coordinator to settle {results} results")
             }
+            Standing::Unverified(leases) => format!("waiting for the ledger's word on {leases} leases"),
+            Standing::NotPaid(reason) => format!("no work is taken: {reason}"),
             Standing::Ready => match &self.told {
                 Some(reason) => format!("the coordinator says: {reason}"),
                 None => "the coordinator has not said why".to_owned(),
@@ -126,6 +132,8 @@ mod tests {
             (Standing::Draining, "draining: no more leases are taken"),
             (Standing::NoRoom("full".to_owned()), "paused for want of room for blobs: full"),
             (Standing::Fetching(2), "waiting for the inputs of 2 leases"),
+            (Standing::Unverified(4), "waiting for the ledger's word on 4 leases"),
+            (Standing::NotPaid("no bond".to_owned()), "no work is taken: no bond"),
             (Standing::Unsettled(3), "waiting for the coordinator to settle 3 results"),
         ] {
             let mut idle = Idle::new(MINUTE, begin);

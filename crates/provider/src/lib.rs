@@ -1,12 +1,13 @@
 //! Lends a machine: advertises, leases, fetches, executes, reports.
 //!
 //! [`Provider`] joins one coordinator and does what it is leased, within what its owner allows, until it is told to
-//! stop. It decides nothing about what work is worth, verifies nobody and keeps nothing of value: what its
-//! coordinator has settled it forgets.
+//! stop. It verifies nobody and keeps nothing of what it was given: what its coordinator has settled it forgets. What
+//! it is owed, it writes down ([`pay`]).
 //!
 //! One task owns all state (`owner`). What it decides, it decides with plain values: which lease may start
 //! (`queue`), which blobs are needed (`wants`), when results go out (`report`), when to dial again
-//! (`backoff`), what to say of an idle minute (`idle`). Threads run the tasks (`run`).
+//! (`backoff`), what to say of an idle minute (`idle`), what is owed and what to do about it (`pay`). Threads run the
+//! tasks (`run`).
 
 mod attempt;
 mod backoff;
@@ -16,6 +17,7 @@ mod event;
 mod idle;
 mod inputs;
 mod owner;
+pub mod pay;
 mod provider;
 mod queue;
 mod report;

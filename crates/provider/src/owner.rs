@@ -3,6 +3,7 @@
 mod act;
 mod leases;
 mod link;
+mod pay;
 
 use std::{
     io,
@@ -39,6 +40,9 @@ use crate::{
     wants::Wants,
 };
 
+use self::pay::PayDone;
+pub(crate) use self::pay::Purse;
+
 /// Attempts handed to the threads ahead of time, for each slot: a thread that ends a task of 50 µs finds the next one
 /// without waiting for this task.
 const AHEAD_PER_SLOT: usize = 4;
@@ -72,6 +76,7 @@ pub(crate) struct Setting {
     pub(crate) offer: Offer,
     pub(crate) credits: u32,
     pub(crate) idle_report: Duration,
+    pub(crate) pay: Option<Purse>,
 }
 
 /// What the handle asks for.
@@ -85,6 +90,8 @@ pub(crate) struct Owner {
     setting: Setting,
     orders: Orders,
     room: Room,
+    /// None where it is not set up to be paid.
+    pay: Option<Purse>,
     events: broadcast::Sender<Event>,
     runners: Runners,
     ended: mpsc::Receiver<Ended>,
@@ -129,6 +136,7 @@ enum Done {
     Fetched { blob: tidemill_job::BlobRef, result: Result<Fetched, FetchError>, broken: bool },
     Kept { result: Box<TaskResult>, kept: Result<(), BlobError> },
     Forgotten,
+    Pay(PayDone),
 }
 
 /// What woke the owner.
@@ -145,7 +153,7 @@ enum Wake {
 
 impl Owner {
     pub(crate) fn new(
-        setting: Setting,
+        mut setting: Setting,
         room: Room,
         executor: Arc<dyn Executor>,
         events: broadcast::Sender<Event>,
@@ -172,6 +180,7 @@ impl Owner {
         };
         Ok(Self {
             room,
+            pay: setting.pay.take(),
             events,
             runners,
             ended,
@@ -276,6 +285,7 @@ impl Owner {
         if let Some(link) = link {
             link.farewell().await;
         }
+        self.save_the_rest().await;
         self.chores.shutdown().await;
         let _ = timeout(END_PATIENCE, async {
             while self.queue.running() > 0 {

@@ -1,13 +1,13 @@
 //! The handle that a program holds.
 
-use std::{io, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 use tidemill_exec::Executor;
 use tidemill_net::{
     blobs::BlobError,
     endpoint::{BindError, Node},
 };
-use tidemill_types::{Capacity, NodeId, Offer};
+use tidemill_types::{Capacity, NodeId, Offer, RateCard};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +15,11 @@ use crate::{
     capacity::{MeasureError, measure},
     config::{ConfigError, ProviderConfig},
     event::{Ending, Event},
-    owner::{Orders, Owner, Setting},
+    owner::{Orders, Owner, Purse, Setting},
+    pay::{
+        self,
+        journal::{Journal, JournalError},
+    },
     room::Room,
     session::node_options,
 };
@@ -48,6 +52,9 @@ pub enum ProviderError {
     /// The folder for blobs is of no use.
     #[error("cannot open the folder for blobs")]
     Blobs(#[from] BlobError),
+    /// What it has earned so far cannot be read.
+    #[error("cannot open the journal of payments")]
+    Journal(#[from] JournalError),
     /// The threads that run tasks could not be started.
     #[error("cannot start {wanted} threads to run tasks on")]
     Threads {
@@ -76,7 +83,18 @@ impl Provider {
         };
         let credits = config.credits();
         let ProviderConfig {
-            name, ticket, node_key, result_key, bind, slots, memory, disk, directory, ..
+            name,
+            ticket,
+            node_key,
+            result_key,
+            bind,
+            slots,
+            memory,
+            disk,
+            directory,
+            rates,
+            pay,
+            ..
         } = config;
         let capabilities = executor.capabilities();
         let offer = Offer {
@@ -89,8 +107,14 @@ impl Provider {
             hardware_class: capabilities.hardware_class,
             exec_version: capabilities.exec_version,
             capacity,
+            rates,
         };
+        // Opened first: its lock is the directory's.
         let room = Room::open(&directory.join("blobs"), disk).await?;
+        let pay = match pay {
+            Some(pay) => Some(open_purse(pay, rates, directory).await?),
+            None => None,
+        };
         let node = Node::bind(&node_key, node_options(bind)).await?;
         let (events, listener) = broadcast::channel(EVENTS_KEPT);
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
@@ -98,8 +122,15 @@ impl Provider {
         let id = node.id();
         let orders = Orders { drain: drain.clone(), stop: stop.clone() };
         let idle_report = config.idle_report;
-        let setting =
-            Setting { node, key: Arc::new(result_key), ticket, offer: offer.clone(), credits, idle_report };
+        let setting = Setting {
+            node,
+            key: Arc::new(result_key),
+            ticket,
+            offer: offer.clone(),
+            credits,
+            idle_report,
+            pay,
+        };
         let owner = Owner::new(setting, room, executor, events, orders)
             .map_err(|source| ProviderError::Threads { wanted: slots, source })?;
         let work = tokio::spawn(owner.run());
@@ -145,6 +176,21 @@ impl Provider {
 impl Drop for Provider {
     fn drop(&mut self) {
         self.stop.cancel();
+    }
+}
+
+/// Reading the journal blocks too.
+async fn open_purse(pay: pay::Config, rates: RateCard, directory: PathBuf) -> Result<Purse, JournalError> {
+    let opened = tokio::task::spawn_blocking(move || Journal::open(&directory));
+    match opened.await {
+        Ok(Ok((journal, torn))) => {
+            if torn > 0 {
+                tracing::warn!(bytes = torn, "cut off a torn end of the journal of payments");
+            }
+            Ok(Purse::new(pay, rates, journal))
+        }
+        Ok(Err(error)) => Err(error),
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 

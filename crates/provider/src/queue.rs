@@ -203,11 +203,6 @@ impl Queue {
         self.leases.values().map(|held| &held.attempt)
     }
 
-    /// The leases that somebody waits for.
-    pub(crate) fn ids(&self) -> impl Iterator<Item = LeaseId> {
-        self.leases.keys().copied()
-    }
-
     /// How many leases somebody waits for.
     pub(crate) fn len(&self) -> usize {
         self.leases.len()

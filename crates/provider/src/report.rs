@@ -6,7 +6,7 @@ use std::{
 };
 
 use tidemill_net::wire::{MAX_INLINE_BYTES, OutputBody, TaskResult};
-use tidemill_types::{BlobId, LeaseId};
+use tidemill_types::{BlobId, LeaseId, TaskId};
 
 /// The most results of a batch: a signature takes as long as a short task, and shared by so many it is nothing.
 const MOST_RESULTS: usize = 64;
@@ -25,10 +25,17 @@ pub(crate) struct Reports {
     /// Since when the first of `unsent` waits.
     since: Option<Instant>,
     sent: BTreeMap<u64, Vec<TaskResult>>,
-    /// Where each lease's result is: in a batch, or not sent yet.
-    places: HashMap<LeaseId, Option<u64>>,
+    places: HashMap<LeaseId, Place>,
     /// The most results of a batch from now on: fewer, once one was too long for a frame.
     most: usize,
+}
+
+/// Where a lease's result is.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    task: TaskId,
+    /// In this batch, or not sent yet.
+    sequence: Option<u64>,
 }
 
 /// When a batch should go out.
@@ -61,8 +68,8 @@ impl Reports {
         }
     }
 
-    pub(crate) fn add(&mut self, result: TaskResult, now: Instant) {
-        self.places.insert(result.lease, None);
+    pub(crate) fn add(&mut self, result: TaskResult, task: TaskId, now: Instant) {
+        self.places.insert(result.lease, Place { task, sequence: None });
         self.unsent.push_back(result);
         self.since.get_or_insert(now);
     }
@@ -93,7 +100,9 @@ impl Reports {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         for result in &results {
-            self.places.insert(result.lease, Some(sequence));
+            if let Some(place) = self.places.get_mut(&result.lease) {
+                place.sequence = Some(sequence);
+            }
         }
         let results = self.sent.entry(sequence).or_insert(results);
         Some((sequence, results))
@@ -124,7 +133,7 @@ impl Reports {
 
     /// The result of a lease is of no use any more.
     pub(crate) fn forget(&mut self, lease: LeaseId) -> Option<Settled> {
-        let result = match self.places.remove(&lease)? {
+        let result = match self.places.remove(&lease)?.sequence {
             None => {
                 let at = self.unsent.iter().position(|result| result.lease == lease)?;
                 let result = self.unsent.remove(at)?;
@@ -154,7 +163,9 @@ impl Reports {
 
     fn put_back(&mut self, results: Vec<TaskResult>, now: Instant) {
         for result in results.into_iter().rev() {
-            self.places.insert(result.lease, None);
+            if let Some(place) = self.places.get_mut(&result.lease) {
+                place.sequence = None;
+            }
             self.unsent.push_front(result);
         }
         if !self.unsent.is_empty() {
@@ -167,8 +178,8 @@ impl Reports {
     }
 
     /// The leases whose results are not settled.
-    pub(crate) fn ids(&self) -> impl Iterator<Item = LeaseId> {
-        self.places.keys().copied()
+    pub(crate) fn held(&self) -> impl Iterator<Item = (LeaseId, TaskId)> {
+        self.places.iter().map(|(lease, place)| (*lease, place.task))
     }
 
     /// How many results are not settled.

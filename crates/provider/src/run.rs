@@ -189,7 +189,7 @@ impl Runner {
         let claim =
             Claim { outcome, usage, output: claimed, hardware_class: self.parties.hardware_class.clone() };
         let terms = Terms {
-            escrow: [0; 32],
+            escrow: attempt.pay.map_or([0; 32], |pay| pay.escrow.0),
             coordinator: self.parties.coordinator,
             provider: self.parties.provider,
             job: attempt.job,

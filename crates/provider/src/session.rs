@@ -8,7 +8,7 @@ use tidemill_net::{
     frame::{FrameError, FrameReader, FrameWriter},
     session::{Session, SessionError},
     ticket::Ticket,
-    wire::{FromProvider, Role, ToProvider},
+    wire::{FromProvider, Money, Role, ToProvider},
 };
 use tidemill_types::{Chain, Millis, ResultKey, causes, one_line};
 use tokio_util::task::AbortOnDropHandle;
@@ -37,6 +37,7 @@ pub(crate) struct Link {
     pub(crate) connection: Connection,
     pub(crate) blobs: Connection,
     pub(crate) chain: Chain,
+    pub(crate) money: Option<Money>,
     pub(crate) software: String,
     /// Between two heartbeats.
     pub(crate) beat: Duration,
@@ -108,6 +109,7 @@ pub(crate) async fn dial(
         connection,
         blobs,
         chain: welcome.chain,
+        money: welcome.money,
         software: one_line(&welcome.software, 80),
         beat,
         lease: lease_time(welcome.lease, beat),

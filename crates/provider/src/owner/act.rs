@@ -25,6 +25,7 @@ impl Owner {
         if let Some(link) = link.as_deref() {
             self.fetch(link);
         }
+        self.see_to_pay(now);
         self.start();
         let spoken = match link.as_deref_mut() {
             Some(link) => self.speak(link, now),
@@ -34,7 +35,8 @@ impl Owner {
             self.lost(link, crate::session::words(&error));
         }
         self.note_idleness(link.is_some(), now);
-        self.has_drained(link.as_deref()).then_some(Ending::Drained)
+        let is_rest_done = self.has_drained(link.as_deref());
+        self.is_paid_off(is_rest_done, link.is_some(), now).then_some(Ending::Drained)
     }
 
     fn keep_time(&mut self, link: &mut Option<Box<Link>>, now: Instant) {
@@ -46,6 +48,7 @@ impl Owner {
         {
             // Nothing was read, so nothing was missed: its heartbeats may lie there.
             link.heard = now;
+            self.coordinator_heard(now);
         }
         if link.as_ref().is_some_and(|link| now >= link.silence()) {
             self.lost(link, "the coordinator says nothing any more".to_owned());
@@ -95,7 +98,12 @@ impl Owner {
     /// worked for no longer, and no more is kept for it than it may lease.
     fn start(&mut self) {
         let most = self.setting.credits as usize;
-        while self.reports.len() + self.queue.storing() + self.queue.running() < most {
+        if self.pay_stop().is_some() {
+            return;
+        }
+        // Results that are settled and not decided are among the one or the other.
+        let ended = |owner: &Self| owner.reports.len().max(owner.undecided_count());
+        while ended(self) + self.queue.storing() + self.queue.running() < most {
             let Some(attempt) = self.queue.start() else { return };
             let path = |blob: &tidemill_job::BlobRef| Some((blob.id, self.wants.path(blob.id)?.clone()));
             let paths = attempt.blobs.iter().filter_map(path).collect();
@@ -105,7 +113,8 @@ impl Owner {
 
     /// How many leases it would hold now.
     pub(super) fn credits(&self) -> u32 {
-        if self.draining || self.no_room.is_some() { 0 } else { self.setting.credits }
+        let is_stopped = self.draining || self.no_room.is_some() || self.pay_stop().is_some();
+        if is_stopped { 0 } else { self.setting.credits }
     }
 
     fn speak(&mut self, link: &mut Link, now: Instant) -> Result<(), FrameError> {
@@ -119,6 +128,7 @@ impl Owner {
             link.push(&FromProvider::Offer(self.setting.offer.clone()))?;
         }
         self.speak_of_returns(link)?;
+        self.speak_of_releases(link)?;
         while link.has_room() && self.reports.due(now, self.is_quiet()) == Due::Now {
             self.speak_of_results(link, now)?;
         }
@@ -162,6 +172,7 @@ impl Owner {
             Err(FrameError::Oversized { .. }) => {
                 if let Some(lease) = self.reports.too_long(sequence, now) {
                     tracing::error!(%lease, "a result is too long for a message");
+                    self.result_dropped(lease);
                     self.give_back(fetch_reason("its result is too long for a message"), lease);
                 }
                 Ok(())
@@ -202,6 +213,8 @@ impl Owner {
             _ if !connected => Standing::Unconnected(self.link.reason.clone()),
             _ if self.draining => Standing::Draining,
             Some((_, reason)) => Standing::NoRoom(reason.clone()),
+            None if self.unverified_count() > 0 => Standing::Unverified(self.unverified_count()),
+            None if let Some(stop) = self.pay_stop() => Standing::NotPaid(stop.to_string()),
             None if self.queue.len() > self.queue.storing() => Standing::Fetching(self.queue.len()),
             None if self.reports.len() > 0 => Standing::Unsettled(self.reports.len()),
             None => Standing::Ready,
@@ -224,6 +237,7 @@ impl Owner {
         let mut deadline = self.next_sweep;
         let mut at = |time: Option<Instant>| deadline = time.map_or(deadline, |time| deadline.min(time));
         at(self.idle.deadline());
+        at(self.pay_deadline(now));
         at(self.no_room.as_ref().map(|(until, _)| *until));
         match link {
             Some(link) => {
@@ -251,7 +265,7 @@ fn reason_words(reason: &ReturnReason) -> String {
     match reason {
         ReturnReason::Draining => "draining".to_owned(),
         ReturnReason::NoRoom => "there is no room for the blobs or the memory that they need".to_owned(),
-        ReturnReason::Fetch(words) => words.clone(),
+        ReturnReason::Fetch(words) | ReturnReason::NotPaid(words) => words.clone(),
         ReturnReason::Cancelled => "cancelled".to_owned(),
     }
 }

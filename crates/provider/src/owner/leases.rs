@@ -1,18 +1,19 @@
 //! Leases from their arrival to their results.
 
-use std::{sync::Arc, time::Instant};
+use std::{error::Error, sync::Arc, time::Instant};
 
 use tidemill_exec::OutputBody;
 use tidemill_net::{
     blobs::{BlobError, FetchError},
     wire::{Lease, MAX_WORDS_BYTES, ReturnReason, TaskResult},
 };
-use tidemill_types::{LeaseId, one_line};
+use tidemill_types::{LeaseId, TaskId, one_line};
 
 use super::{Done, NO_ROOM_PAUSE, Owner};
 use crate::{
-    attempt::Attempt,
+    attempt::{Attempt, LeaseError},
     event::{Ending, Event},
+    pay::book::Admission,
     queue::Dropped,
     room::Fetched,
     run::{Ended, LargeOutput, Ran},
@@ -45,17 +46,31 @@ impl Owner {
         if self.no_room.is_some() {
             return self.give_back(ReturnReason::NoRoom, id);
         }
-        let attempt = match Attempt::new(lease) {
-            Ok(attempt) => Arc::new(attempt),
-            Err(error) => return self.distrust(id, &error),
+        let is_unverified = match self.admit(&lease) {
+            Admission::Take => false,
+            // The word of the ledger is like one more blob that is missing.
+            Admission::Wait => true,
+            Admission::Refuse(reason) => return self.give_back(reason.reason(), id),
+            Admission::OtherRates => return self.distrust(id, &LeaseError::OtherRates),
         };
+        if let Err(error) = self.queue_up(lease, is_unverified) {
+            self.lease_left(id);
+            match error {
+                Some(error) => self.distrust(id, &*error),
+                None => self.give_back(ReturnReason::NoRoom, id),
+            }
+        }
+    }
+
+    /// Queues a lease. An error is what cannot be right about it, or nothing where it never fits.
+    fn queue_up(&mut self, lease: Lease, is_unverified: bool) -> Result<(), Option<Box<dyn Error>>> {
+        let attempt = Arc::new(Attempt::new(lease).map_err(|error| Some(error.into()))?);
         if !self.queue.fits(&attempt) {
-            return self.give_back(ReturnReason::NoRoom, id);
+            return Err(None);
         }
-        match self.wants.need(id, &attempt.blobs) {
-            Ok(missing) => self.queue.add(attempt, missing),
-            Err(error) => self.distrust(id, &error),
-        }
+        let missing = self.wants.need(attempt.id, &attempt.blobs).map_err(|error| Some(error.into()))?;
+        self.queue.add(attempt, missing + usize::from(is_unverified));
+        Ok(())
     }
 
     /// A lease that contradicts itself or its blobs: nothing of it is signed.
@@ -78,6 +93,7 @@ impl Owner {
         if self.drop_lease(lease, now) {
             return;
         }
+        self.result_cancelled(lease, now);
         if let Some(settled) = self.reports.forget(lease) {
             self.forget_output(settled.lease, settled.blob);
         }
@@ -89,6 +105,7 @@ impl Owner {
         let (Dropped::Waiting(attempt) | Dropped::Running(attempt) | Dropped::Storing(attempt)) = dropped;
         attempt.cancel.cancel();
         self.wants.release(lease, &attempt.blobs, now);
+        self.lease_left(lease);
         true
     }
 
@@ -138,7 +155,8 @@ impl Owner {
                 wall: std::time::Duration::from_micros(result.wall_us),
             });
         }
-        self.reports.add(result, now);
+        self.note_result(&attempt, &result);
+        self.reports.add(result, TaskId { job: attempt.job, task: attempt.task }, now);
     }
 
     fn kept(&mut self, result: Box<TaskResult>, kept: Result<(), BlobError>, now: Instant) {
@@ -177,6 +195,7 @@ impl Owner {
             Done::Fetched { blob, result: Err(error), .. } => self.fetch_failed(blob, &error, now),
             Done::Kept { result, kept } => self.kept(result, kept, now),
             Done::Forgotten => {}
+            Done::Pay(done) => self.pay_done(done, now),
         }
         None
     }

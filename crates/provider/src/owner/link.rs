@@ -1,12 +1,12 @@
 //! The session: dialing, what is heard, and its loss.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 use tidemill_net::{
     frame::FrameError,
-    wire::{Bounded, Role, ToProvider},
+    wire::{Bounded, HeldLease, Role, ToProvider},
 };
-use tidemill_types::{LeaseId, one_line};
+use tidemill_types::{LeaseId, TaskId, one_line};
 
 use super::{Done, Owner};
 use crate::{
@@ -19,8 +19,13 @@ impl Owner {
     pub(super) fn dial(&mut self) {
         // What would have been returned is not held any more, which the coordinator learns from the list.
         self.returns.clear();
-        let mut held: Vec<LeaseId> = self.queue.ids().chain(self.reports.ids()).collect();
-        held.sort_unstable();
+        let waiting = self
+            .queue
+            .attempts()
+            .map(|attempt| (attempt.id, TaskId { job: attempt.job, task: attempt.task }));
+        let held: BTreeMap<LeaseId, TaskId> =
+            waiting.chain(self.reports.held()).chain(self.undecided()).collect();
+        let held = held.into_iter().map(|(lease, task)| HeldLease { lease, task }).collect();
         let credits = self.credits();
         self.told_credits = credits;
         let role = Role::Provider { offer: self.setting.offer.clone(), credits, held };
@@ -41,9 +46,18 @@ impl Owner {
         self.link.dialing = false;
         match dialed {
             Ok(new) => {
+                if let Err(reason) = self.settle_money(new.money, Instant::now()) {
+                    tracing::error!(reason, "this network does not suit");
+                    new.cut(&reason);
+                    self.say(Event::Refused { reason: reason.clone() });
+                    return Some(Ending::Refused { reason });
+                }
                 let coordinator = self.setting.ticket.node();
                 tracing::info!(coordinator = %coordinator.short(), "joined");
                 self.say(Event::Joined { coordinator, software: new.software.clone() });
+                if self.works_for_nothing() {
+                    self.say(Event::Free);
+                }
                 self.link.lease = new.lease;
                 self.link.forsaken = None;
                 self.idle.told(None);
@@ -82,6 +96,7 @@ impl Owner {
         self.backoff.held(now.duration_since(old.since));
         old.cut(&reason);
         self.reports.lost(now);
+        self.forget_releases();
         self.link.forsaken = now.checked_add(self.link.lease);
         self.retry(reason);
     }
@@ -107,6 +122,7 @@ impl Owner {
         if let Some(link) = link {
             link.heard = now;
         }
+        self.coordinator_heard(now);
         if let Err(error) = message.check() {
             return self.leave(link, &error.to_string());
         }
@@ -126,6 +142,8 @@ impl Owner {
                     self.cancel(lease, now);
                 }
             }
+            ToProvider::Decided { decisions, vouchers } => self.decided(&decisions, &vouchers),
+            ToProvider::ReleaseWanted(asked) => self.releases_wanted(&asked),
             ToProvider::Heartbeat { idle } => self.idle.told(idle.map(|reason| one_line(&reason, 300))),
             ToProvider::Bye { reason } => {
                 let reason = one_line(&reason, 300);

@@ -1,6 +1,6 @@
 use proptest::{collection::vec, prelude::*};
 use tidemill_net::wire::LogBody;
-use tidemill_types::{Claim, ClaimedOutput, Outcome, Usage};
+use tidemill_types::{Claim, ClaimedOutput, JobId, Outcome, TaskNumber, Usage};
 
 use super::*;
 
@@ -32,16 +32,28 @@ fn batch(reports: &mut Reports, now: Instant) -> Option<(u64, Vec<u64>)> {
     Some((sequence, results.iter().map(|result| result.lease.0).collect()))
 }
 
+/// The task of a lease.
+fn task(lease: LeaseId) -> TaskId {
+    TaskId { job: JobId([1; 16]), task: TaskNumber(lease.0) }
+}
+
 impl Reports {
+    fn take(&mut self, result: TaskResult, now: Instant) {
+        let task = task(result.lease);
+        self.add(result, task, now);
+    }
+
     fn sanity_check(&self) {
         let sent: usize = self.sent.values().map(Vec::len).sum();
         assert_eq!(self.places.len(), sent + self.unsent.len());
-        assert!(self.unsent.iter().all(|result| self.places.get(&result.lease) == Some(&None)));
+        let place = |result: &TaskResult| self.places.get(&result.lease).map(|place| place.sequence);
+        assert!(self.unsent.iter().all(|result| place(result) == Some(None)));
         for (sequence, results) in &self.sent {
             assert!(!results.is_empty());
-            assert!(results.iter().all(|result| self.places.get(&result.lease) == Some(&Some(*sequence))));
+            assert!(results.iter().all(|result| place(result) == Some(Some(*sequence))));
         }
         assert_eq!(self.since.is_some(), !self.unsent.is_empty());
+        assert!(self.held().all(|(lease, held)| held == task(lease)));
     }
 }
 
@@ -50,7 +62,7 @@ fn a_single_task_waits_for_nothing() {
     let now = Instant::now();
     let mut reports = Reports::new(1);
     assert_eq!(reports.due(now, true), Due::Never);
-    reports.add(result(7, 0), now);
+    reports.take(result(7, 0), now);
     assert_eq!(reports.due(now, true), Due::Now);
     assert_eq!(batch(&mut reports, now), Some((1, vec![7])));
     assert_eq!(reports.due(now, true), Due::Never);
@@ -64,12 +76,12 @@ fn many_share_a_signature() {
     let begin = Instant::now();
     let mut reports = Reports::new(1);
     for lease in 0..63 {
-        reports.add(result(lease, 0), begin);
+        reports.take(result(lease, 0), begin);
     }
     assert_eq!(reports.due(begin, false), Due::At(begin + PATIENCE));
     assert_eq!(reports.due(begin + PATIENCE, false), Due::Now, "waited long enough");
-    reports.add(result(63, 0), begin);
-    reports.add(result(64, 0), begin);
+    reports.take(result(63, 0), begin);
+    reports.take(result(64, 0), begin);
     assert_eq!(reports.due(begin, false), Due::Now, "enough for a batch");
     assert_eq!(batch(&mut reports, begin).map(|(_, leases)| leases.len()), Some(64));
     assert_eq!(reports.due(begin, false), Due::At(begin + PATIENCE));
@@ -82,7 +94,7 @@ fn a_batch_stays_well_below_a_frame() {
     let now = Instant::now();
     let mut reports = Reports::new(1);
     for lease in 0..64 {
-        reports.add(
+        reports.take(
             TaskResult { output: Some(OutputBody::Inline(vec![0; MAX_INLINE_BYTES])), ..result(lease, 0) },
             now,
         );
@@ -97,7 +109,7 @@ fn a_batch_that_is_too_long_all_the_same_is_split() {
     let now = Instant::now();
     let mut reports = Reports::new(1);
     for lease in 0..3 {
-        reports.add(result(lease, 0), now);
+        reports.take(result(lease, 0), now);
     }
     assert_eq!(batch(&mut reports, now), Some((1, vec![0, 1, 2])));
     assert_eq!(reports.too_long(1, now), None);
@@ -115,10 +127,10 @@ fn what_was_not_settled_is_sent_again_in_its_old_order() {
     let now = Instant::now();
     let mut reports = Reports::new(1);
     for lease in [3, 1, 2] {
-        reports.add(result(lease, 0), now);
+        reports.take(result(lease, 0), now);
         batch(&mut reports, now);
     }
-    reports.add(result(9, 0), now);
+    reports.take(result(9, 0), now);
     assert_eq!((reports.len(), reports.unsent()), (4, 1));
     reports.settled(2);
     reports.lost(now);
@@ -132,11 +144,11 @@ fn what_was_not_settled_is_sent_again_in_its_old_order() {
 fn a_kept_output_is_cleared_away_with_its_result() {
     let now = Instant::now();
     let mut reports = Reports::new(1);
-    reports.add(large(5), now);
+    reports.take(large(5), now);
     let kept = Settled { lease: LeaseId(5), blob: Some(BlobId::of(&5u64.to_le_bytes())) };
     assert_eq!(reports.forget(LeaseId(5)), Some(kept));
     assert_eq!(reports.due(now, true), Due::Never);
-    reports.add(large(5), now);
+    reports.take(large(5), now);
     batch(&mut reports, now);
     assert_eq!(reports.settled(1), [kept]);
     assert_eq!(reports.forget(LeaseId(5)), None);
@@ -152,7 +164,7 @@ proptest! {
         let mut last = 0;
         for (what, number) in steps {
             match what {
-                0 | 1 if unsettled.insert(number) => reports.add(result(number, 0), now),
+                0 | 1 if unsettled.insert(number) => reports.take(result(number, 0), now),
                 2 => {
                     if let Some((sequence, leases)) = batch(&mut reports, now) {
                         prop_assert!(sequence > last);
@@ -173,7 +185,7 @@ proptest! {
                 _ => {}
             }
             reports.sanity_check();
-            prop_assert!(reports.ids().map(|id| id.0).collect::<std::collections::BTreeSet<_>>() == unsettled);
+            prop_assert!(reports.held().map(|(id, _)| id.0).collect::<std::collections::BTreeSet<_>>() == unsettled);
         }
         reports.lost(now);
         let mut sent = std::collections::BTreeSet::new();

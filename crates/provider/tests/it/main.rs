@@ -3,6 +3,8 @@
 
 mod ends;
 mod faults;
+mod money;
+mod pay;
 mod results;
 mod speed;
 mod support;

@@ -15,15 +15,15 @@ use tidemill_net::{
     session::{Session, bind_keys},
     ticket::{Pass, Ticket},
     wire::{
-        Bounded, FromProvider, Hello, Lease, ResultBatch, Role, SESSION_ALPN, Source, TaskResult, ToProvider,
-        Welcome,
+        Bounded, FromProvider, Hello, Lease, Money, ResultBatch, Role, SESSION_ALPN, Source, TaskResult,
+        ToProvider, Welcome,
     },
 };
 use tidemill_provider::{Ending, Event, Provider, ProviderConfig};
 use tidemill_types::{
     BatchTerms, BlobId, ByteSize, Capacity, Chain, Failure, FloatClass, GuestPath, InputSpec, JobId, Leaf,
-    LeaseId, Limits, Millis, NodeId, Outcome, ProgramKind, ResultKey, TaskNumber, TaskSpec, Terms, Usage,
-    WorkTerms, merkle, verify_batch,
+    LeaseId, Limits, Millis, NodeId, Outcome, ProgramKind, RateCard, ResultKey, TaskNumber, TaskSpec, Terms,
+    Usage, WorkTerms, merkle, verify_batch,
 };
 use tokio::sync::broadcast;
 
@@ -68,6 +68,8 @@ pub struct Joined {
     leased: BTreeMap<LeaseId, Lease>,
     /// The number of the last batch.
     pub sequence: u64,
+    /// The credits that came before it.
+    credits: Option<u32>,
 }
 
 impl Coordinator {
@@ -106,8 +108,13 @@ impl Coordinator {
         soon(Session::hear(connection)).await.expect("a good hello")
     }
 
-    /// Takes the next provider in.
+    /// Takes the next provider in, into a network that is free.
     pub async fn join(&self) -> Joined {
+        self.join_paid(None).await
+    }
+
+    /// Takes the next provider in, into a network that pays like this.
+    pub async fn join_paid(&self, money: Option<Money>) -> Joined {
         let (mut session, version, hello) = self.hear().await;
         let welcome = Welcome {
             software: "a double".to_owned(),
@@ -115,6 +122,7 @@ impl Coordinator {
             chain: Chain::default(),
             heartbeat: Millis(60_000),
             lease: Millis(60_000),
+            money,
         };
         opening::welcome(&mut session.writer, version, &welcome).await.expect("it listens");
         let incoming = soon(self.node.accept()).await.expect("the node is open");
@@ -123,7 +131,7 @@ impl Coordinator {
         let (blobs, connection) = (self.blobs.clone(), lent.clone());
         tokio::spawn(async move { blobs.serve(connection, |_, _| true, 16).await });
         let (coordinator, leased) = (self.node.id(), BTreeMap::new());
-        Joined { session, hello, lent, coordinator, leased, sequence: 0 }
+        Joined { session, hello, lent, coordinator, leased, sequence: 0, credits: None }
     }
 
     /// Fetches an output from the provider.
@@ -165,7 +173,13 @@ impl Joined {
 
     /// The next batch, checked as a coordinator checks it.
     pub async fn batch(&mut self) -> ResultBatch {
-        let Some(FromProvider::Results(batch)) = self.next().await else { panic!("results were expected") };
+        let batch = loop {
+            match self.next().await {
+                Some(FromProvider::Results(batch)) => break batch,
+                Some(FromProvider::Credits(credits)) => self.credits = Some(credits),
+                other => panic!("results were expected: {other:?}"),
+            }
+        };
         let leaves: Vec<_> = batch.results.iter().map(|result| self.leaf(result)).collect();
         let terms = BatchTerms {
             root: merkle::root(&leaves),
@@ -179,6 +193,13 @@ impl Joined {
         assert!(batch.sequence > self.sequence, "numbers rise");
         self.sequence = batch.sequence;
         batch
+    }
+
+    /// Waits until the provider has so many credits.
+    pub async fn credited(&mut self, credits: u32) {
+        if self.credits.take() != Some(credits) {
+            assert_eq!(self.next().await, Some(FromProvider::Credits(credits)));
+        }
     }
 
     /// The next batch, as it comes.
@@ -212,7 +233,7 @@ impl Joined {
     /// The leases that the provider says it holds.
     pub fn held(&self) -> Vec<u64> {
         let Role::Provider { held, .. } = &self.hello.role else { panic!("a provider was expected") };
-        held.iter().map(|lease| lease.0).collect()
+        held.iter().map(|held| held.lease.0).collect()
     }
 
     /// Remembers what was leased in an earlier session.
@@ -225,7 +246,7 @@ impl Joined {
         let lease = self.leased.get(&result.lease).expect("it was leased");
         assert_eq!(result.seal, lease.seal);
         let terms = Terms {
-            escrow: [0; 32],
+            escrow: lease.pay.map_or([0; 32], |pay| pay.escrow.0),
             coordinator: self.coordinator,
             provider: self.session.peer,
             job: lease.job,
@@ -265,6 +286,7 @@ pub fn lease(id: u64, program: BlobRef, inputs: &[(&[u8], Source)]) -> Lease {
         program_len: program.len,
         sources: inputs.iter().map(|(_, source)| source.clone()).collect(),
         within: Millis(600_000),
+        pay: None,
     }
 }
 
@@ -308,6 +330,8 @@ pub async fn lend_on(
         directory: folder.path().to_owned(),
         capacity: Some(Capacity::default()),
         idle_report: ProviderConfig::IDLE_REPORT,
+        rates: RateCard::default(),
+        pay: None,
     };
     change(&mut config);
     let (provider, events) =

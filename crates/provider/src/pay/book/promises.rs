@@ -1,0 +1,207 @@
+//! What the coordinator promises and this provider waives: decisions, vouchers, releases.
+
+use std::collections::BTreeMap;
+
+use tidemill_net::wire::{Decision, ReleaseAsked};
+use tidemill_types::{EscrowId, JobId, LeaseId, Release, Signed, Voucher};
+
+use super::{
+    Book,
+    account::{Account, Noted},
+};
+use crate::{
+    event::Event,
+    pay::{
+        Promise, VoucherError,
+        journal::{Decided, Entry, Tally},
+        minus, plus,
+        voucher::{self, Known},
+    },
+};
+
+impl Book {
+    /// The coordinator says what results are paid, and gives the vouchers for it.
+    pub(crate) fn decided(&mut self, decisions: &[(LeaseId, Decision)], vouchers: &[Signed<Voucher>]) {
+        self.decide(decisions);
+        for signed in vouchers {
+            self.promised(signed, false);
+        }
+        self.recount();
+    }
+
+    pub(super) fn decide(&mut self, decisions: &[(LeaseId, Decision)]) {
+        let mut decided: BTreeMap<(EscrowId, JobId), Decided> = BTreeMap::new();
+        for (lease, decision) in decisions {
+            // Of results of an earlier life nothing is known but the voucher.
+            let Some(undecided) = self.forget_result(*lease) else { continue };
+            let reported = undecided.reported;
+            let (escrow, job) = (reported.escrow, reported.task.job);
+            let new = || Decided {
+                escrow,
+                job,
+                paid: Tally::default(),
+                short: Default::default(),
+                unpaid: Vec::new(),
+            };
+            let of_job = decided.entry((escrow, job)).or_insert_with(new);
+            match *decision {
+                Decision::Paid(amount) => {
+                    // What is said to be paid on top counts once a voucher holds it.
+                    of_job.paid.add(Tally::one(amount.min(reported.price)));
+                    let short = minus(reported.price, amount);
+                    of_job.short = plus(of_job.short, short);
+                    if !short.is_zero() {
+                        let (lease, price) = (*lease, reported.price);
+                        self.news.push(Event::Underpaid { lease, job, paid: amount, price });
+                    }
+                }
+                Decision::Unpaid(reason) => {
+                    let amount = reported.price;
+                    match of_job.unpaid.iter_mut().find(|(known, _)| *known == reason) {
+                        Some((_, tally)) => tally.add(Tally::one(amount)),
+                        None => of_job.unpaid.push((reason, Tally::one(amount))),
+                    }
+                    self.news.push(Event::Unpaid { lease: *lease, job, reason, amount });
+                }
+            }
+        }
+        for ((escrow, _), decided) in decided {
+            let Some(account) = self.accounts.get_mut(&escrow) else { continue };
+            account.earned = plus(account.earned, decided.paid.amount);
+            self.unsaved.push(Entry::Decided(decided));
+        }
+    }
+
+    /// Takes a voucher in. `is_sure`: the ledger was asked for it what the escrow holds.
+    pub(super) fn promised(&mut self, signed: &Signed<Voucher>, is_sure: bool) {
+        let escrow = signed.body.escrow;
+        let is_open = |account: &&mut Account| account.noted == Noted::Durably && !account.has_ended;
+        let Some(account) = self.accounts.get_mut(&escrow).filter(is_open) else {
+            return self.refuse(escrow, VoucherError::UnknownEscrow(escrow));
+        };
+        let known = Known {
+            contract: self.terms.contract,
+            operator: self.terms.operator,
+            signer: account.signer(),
+            newest: account.newest,
+            deposited: account.sight().map(|sight| sight.deposited),
+        };
+        match voucher::check(signed, &known) {
+            Ok(Promise::Repeated) => {}
+            Ok(Promise::New) => self.accept(signed),
+            Err(error) if error.is_over_issue() && !is_sure => {
+                // A deposit may have been made since the ledger was asked.
+                let is_newer = |other: Signed<Voucher>| other.body.sequence < signed.body.sequence;
+                if account.doubted.is_none_or(is_newer) {
+                    account.doubted = Some(*signed);
+                }
+                account.is_wanted = true;
+            }
+            Err(error) if error.is_over_issue() => {
+                self.over_issued(signed, error);
+                // It is worth what the escrow still has.
+                if matches!(error, VoucherError::OverIssue { .. }) {
+                    self.accept(signed);
+                }
+            }
+            Err(error) => {
+                if error.is_evidence() {
+                    self.unsaved.extend(known.newest.map(Entry::Evidence));
+                    self.unsaved.push(Entry::Evidence(*signed));
+                    self.frauds.insert(known.signer);
+                }
+                self.refuse(escrow, error);
+            }
+        }
+    }
+
+    fn refuse(&mut self, escrow: EscrowId, error: VoucherError) {
+        self.news.push(Event::VoucherRefused { escrow, error });
+    }
+
+    /// A good voucher, which counts once it is on the disk.
+    fn accept(&mut self, signed: &Signed<Voucher>) {
+        let Voucher { escrow, amount, .. } = signed.body;
+        let Some(account) = self.accounts.get_mut(&escrow) else { return };
+        if amount < account.earned {
+            self.news.push(Event::Short { escrow, promised: amount, earned: account.earned });
+        }
+        account.newest = Some(*signed);
+        self.unsaved.push(Entry::Voucher(*signed));
+    }
+
+    /// A voucher proves that the coordinator promised more than there is.
+    pub(super) fn over_issued(&mut self, signed: &Signed<Voucher>, error: VoucherError) {
+        let escrow = signed.body.escrow;
+        let Some(account) = self.accounts.get_mut(&escrow) else { return };
+        self.frauds.insert(account.coordinator);
+        if !account.is_over_issued {
+            account.is_over_issued = true;
+            self.unsaved.push(Entry::Evidence(*signed));
+            self.news.push(Event::OverIssue { escrow, error });
+        }
+    }
+
+    /// The coordinator asks for a release. `has_leases`: whether leases of the escrow are held. Where it is not time for
+    /// it, nothing is said: it will be asked for again.
+    pub(crate) fn release_asked(&mut self, asked: ReleaseAsked, has_leases: bool) {
+        let ReleaseAsked { escrow, amount } = asked;
+        let is_waited_for = self.waiting.values().any(|waiting| waiting.escrow == escrow);
+        let Some(account) = self.accounts.get_mut(&escrow) else { return };
+        let promised = account.newest.map_or(Default::default(), |signed| signed.body.amount);
+        let least = promised.max(account.earned).max(account.released.unwrap_or_default());
+        let is_open = has_leases || is_waited_for || account.undecided > 0;
+        if is_open || account.noted != Noted::Durably || amount < least {
+            return;
+        }
+        account.released = Some(amount);
+        self.unsaved.push(Entry::Released { escrow, amount });
+        self.is_stirred = true;
+    }
+
+    /// The releases that may be signed and sent now.
+    pub(crate) fn releases(&mut self) -> Vec<Release> {
+        std::mem::take(&mut self.releases)
+    }
+
+    /// Entries are on the disk.
+    pub(crate) fn stored(&mut self, entries: &[Entry]) {
+        self.saving = 0;
+        self.journal_fails = false;
+        for entry in entries {
+            let escrow = entry.escrow();
+            let Some(account) = self.accounts.get_mut(&escrow) else { continue };
+            match entry {
+                Entry::Escrow { .. } => account.noted = Noted::Durably,
+                Entry::Voucher(signed) => {
+                    let total = signed.body.amount;
+                    let amount = minus(total, account.promised());
+                    account.durable = Some(*signed);
+                    account.earned = account.earned.max(total);
+                    if !amount.is_zero() {
+                        self.news.push(Event::Paid { escrow, amount, total });
+                    }
+                }
+                Entry::Released { amount, .. } => {
+                    let (provider, amount) = (self.terms.operator, *amount);
+                    self.releases.push(Release { escrow, provider, amount });
+                    self.news.push(Event::Released { escrow, amount });
+                }
+                _ => {}
+            }
+        }
+        self.recount();
+    }
+
+    /// Entries could not be written down; they are to be tried again.
+    pub(crate) fn not_stored(&mut self, mut entries: Vec<Entry>, reason: String) {
+        self.saving = 0;
+        entries.append(&mut self.unsaved);
+        self.unsaved = entries;
+        if !self.journal_fails {
+            self.news.push(Event::JournalFailed { reason });
+        }
+        self.journal_fails = true;
+        self.is_stirred = true;
+    }
+}

@@ -1,0 +1,195 @@
+//! How far ahead of its pay work is done.
+
+use tidemill_net::wire::Unpaid;
+
+use super::*;
+
+fn exposed(world: &World) -> bool {
+    matches!(world.book.stop(), Some(NotPaid::Exposed { .. }))
+}
+
+#[test]
+fn work_counts_until_a_voucher_for_it_is_on_the_disk() {
+    let mut world = World::new();
+    world.open(1);
+    world.report(1, 1, tide(4));
+    assert_eq!(world.book.exposure(), tide(4));
+    let voucher = world.voucher(1, 1, tide(4));
+    world.pays(&[(1, tide(4))], Some(voucher));
+    assert_eq!(world.book.exposure(), tide(4), "it is not on the disk");
+    world.store();
+    assert_eq!(world.book.exposure(), Amount::ZERO);
+    let paid = Event::Paid { escrow: escrow(1), amount: tide(4), total: tide(4) };
+    assert_eq!(world.said(|event| *event == paid), 1);
+    world.sanity_check();
+}
+
+#[test]
+fn at_the_limit_work_pauses_and_goes_on_when_it_is_paid() {
+    let mut world = World::new();
+    world.open(1);
+    world.report(1, 1, tide(9));
+    assert!(!exposed(&world));
+    world.report(2, 1, tide(1));
+    assert!(exposed(&world));
+    assert_eq!(world.book.gives_back(world.now.at), None, "leases are kept for a while");
+    assert_eq!(world.said(|event| matches!(event, Event::Exposed { .. })), 1);
+    let patience = world.book.deadline(world.now.at).expect("it is waited");
+    assert!(patience <= world.now.at + EXPOSED_PATIENCE);
+    world.pass(EXPOSED_PATIENCE);
+    assert!(matches!(world.book.gives_back(world.now.at), Some(NotPaid::Exposed { .. })));
+    assert_eq!(world.book.gives_back(world.now.at), None, "once");
+    assert!(matches!(world.admit(3, 1), Admission::Refuse(NotPaid::Exposed { .. })), "nor are more kept");
+    let voucher = world.voucher(1, 1, tide(10));
+    world.pays(&[(1, tide(9)), (2, tide(1))], Some(voucher));
+    world.store();
+    assert!(!exposed(&world));
+    assert_eq!(world.book.gives_back(world.now.at), None);
+    assert_eq!(world.said(|event| matches!(event, Event::Secure { .. })), 1);
+    world.sanity_check();
+}
+
+#[test]
+fn decisions_without_a_voucher_change_nothing() {
+    let mut world = World::new();
+    world.open(1);
+    world.report(1, 1, tide(6));
+    world.pays(&[(1, tide(6))], None);
+    world.store();
+    assert_eq!(world.book.exposure(), tide(6));
+    let short = world.voucher(1, 1, tide(5));
+    world.pays(&[], Some(short));
+    world.store();
+    assert_eq!(world.book.exposure(), tide(1));
+    let event = Event::Short { escrow: escrow(1), promised: tide(5), earned: tide(6) };
+    assert_eq!(world.said(|said| *said == event), 1);
+    world.sanity_check();
+}
+
+#[test]
+fn what_is_not_paid_is_no_exposure_and_is_remembered_with_its_reason() {
+    let mut world = World::new();
+    world.open(1);
+    world.report(1, 1, tide(2));
+    world.report(2, 1, tide(3));
+    let decisions = [(LeaseId(1), Decision::Unpaid(Unpaid::Late)), (LeaseId(2), Decision::Paid(tide(1)))];
+    world.book.decided(&decisions, &[]);
+    assert_eq!(world.book.exposure(), tide(1), "what is paid too little is lost");
+    world.store();
+    let job = &world.history().escrows[&escrow(1)].jobs[&JobId([1; 16])];
+    assert_eq!(job.unpaid[&Unpaid::Late].amount, tide(2));
+    assert_eq!((job.paid.results, job.paid.amount, job.short), (1, tide(1), tide(2)));
+    let is_said = |event: &Event| match event {
+        Event::Unpaid { amount, reason, .. } => (*amount, *reason) == (tide(2), Unpaid::Late),
+        Event::Underpaid { paid, price, .. } => (*paid, *price) == (tide(1), tide(3)),
+        _ => false,
+    };
+    assert_eq!(world.said(is_said), 2);
+    world.sanity_check();
+}
+
+#[test]
+fn a_cancelled_result_is_decided_or_given_up() {
+    let mut world = World::new();
+    world.open(1);
+    world.report(1, 1, tide(2));
+    world.report(2, 1, tide(3));
+    world.book.cancelled(LeaseId(1), world.now.at);
+    world.book.cancelled(LeaseId(2), world.now.at);
+    world.pays(&[(1, tide(2))], None);
+    assert_eq!(world.book.exposure(), tide(5));
+    world.book.errands(world.now);
+    world.pass(CANCELLED_PATIENCE);
+    world.book.errands(world.now);
+    assert_eq!(world.book.exposure(), tide(2));
+    world.store();
+    let job = &world.history().escrows[&escrow(1)].jobs[&JobId([1; 16])];
+    assert_eq!(job.unpaid[&Unpaid::Superseded], crate::pay::Tally { results: 1, amount: tide(3) });
+    world.sanity_check();
+}
+
+#[test]
+fn a_decision_of_an_earlier_life_is_nothing_and_its_voucher_counts() {
+    let mut world = World::new();
+    world.open(1);
+    world.report(1, 1, tide(4));
+    world.store();
+    // Killed before it was decided.
+    let mut world = World::recalled(terms(), &world.history());
+    let voucher = world.voucher(1, 1, tide(4));
+    world.pays(&[(1, tide(4))], Some(voucher));
+    world.store();
+    assert_eq!(world.book.exposure(), Amount::ZERO);
+    world.see(1, Some(world.sight(1)));
+    world.report(2, 1, tide(3));
+    world.pays(&[(2, tide(3))], None);
+    assert_eq!(world.book.exposure(), tide(3), "the new work is not covered by the old voucher");
+}
+
+#[test]
+fn killed_between_hearing_a_voucher_and_writing_it_the_next_one_is_taken() {
+    let mut world = World::new();
+    world.open(1);
+    world.report(1, 1, tide(4));
+    let voucher = world.voucher(1, 1, tide(4));
+    world.pays(&[(1, tide(4))], Some(voucher));
+    let history = world.history();
+    for voucher in [voucher, world.voucher(1, 2, tide(5))] {
+        let mut world = World::recalled(terms(), &history);
+        world.pays(&[], Some(voucher));
+        world.store();
+        assert_eq!(world.book.uncollected(), voucher.amount);
+        assert_eq!(world.said(|event| matches!(event, Event::VoucherRefused { .. })), 0);
+    }
+}
+
+#[test]
+fn without_the_ledger_work_goes_on_up_to_the_limit() {
+    let mut world = World::new();
+    world.open(1);
+    world.earn(1, 1, tide(8));
+    assert_eq!(world.admit(2, 2), Admission::Wait);
+    world.book.errands(world.now);
+    world.book.unseen("nobody answers".to_owned(), world.now.at);
+    assert_eq!(world.said(|event| matches!(event, Event::LedgerLost { .. })), 1);
+    assert_eq!(world.book.reconsider(world.now), [], "the new escrow is written down first");
+    world.store();
+    assert_eq!(world.book.reconsider(world.now), [(LeaseId(2), Ok(()))]);
+    assert_eq!(world.admit(3, 1), Admission::Take, "known escrows are good still");
+    // Vouchers of an escrow that nobody saw are worth nothing yet.
+    world.report(2, 2, tide(6));
+    let voucher = world.voucher(2, 1, tide(6));
+    world.pays(&[(2, tide(6))], Some(voucher));
+    world.store();
+    assert_eq!(world.book.exposure(), tide(6));
+    world.report(4, 2, tide(4));
+    assert!(exposed(&world));
+
+    world.pass(terms().poll);
+    let looks = world.book.errands(world.now).expect("it is asked again").looks;
+    assert_eq!(looks, [escrow(2), escrow(1)], "what somebody waits for comes first");
+    world.see(2, Some(world.sight(2)));
+    assert_eq!(world.said(|event| matches!(event, Event::LedgerBack)), 1);
+    assert_eq!(world.book.exposure(), tide(4));
+    assert!(!exposed(&world));
+    world.sanity_check();
+}
+
+#[test]
+fn a_voucher_of_an_escrow_that_is_none_stays_exposure() {
+    let mut world = World::new();
+    assert_eq!(world.admit(1, 1), Admission::Wait);
+    world.book.errands(world.now);
+    world.book.unseen("nobody answers".to_owned(), world.now.at);
+    world.book.reconsider(world.now);
+    world.store();
+    assert_eq!(world.book.reconsider(world.now), [(LeaseId(1), Ok(()))]);
+    world.report(1, 1, tide(10));
+    let voucher = world.voucher(1, 1, tide(10));
+    world.pays(&[(1, tide(10))], Some(voucher));
+    world.store();
+    world.see(1, None);
+    assert!(exposed(&world));
+    assert_eq!(world.book.spoilt(), [(escrow(1), NotPaid::Missing(escrow(1)))]);
+    world.sanity_check();
+}
