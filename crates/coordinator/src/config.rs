@@ -6,8 +6,9 @@ use tidemill_net::{endpoint::Bind, ticket::Pass};
 use tidemill_sched::Policy;
 use tidemill_types::{ByteSize, Millis};
 
+use crate::teller::MoneyConfig;
+
 /// How a coordinator is set up.
-#[derive(Debug)]
 pub struct Config {
     /// Where its state and its blobs are.
     pub directory: PathBuf,
@@ -23,6 +24,8 @@ pub struct Config {
     pub disk: ByteSize,
     /// How it behaves in time.
     pub pace: Pace,
+    /// How it pays; nothing for a network that is free.
+    pub money: Option<MoneyConfig>,
 }
 
 /// How long things take. What a person may set is in `tidemill serve --help`; the rest is for tests.

@@ -7,6 +7,7 @@
 
 mod jobs;
 mod leases;
+mod money;
 mod peers;
 mod recovery;
 mod reports;
@@ -16,11 +17,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tidemill_sched::{Micros, Policy, Scheduler};
 use tidemill_store::{BatchId, Change, Recovered};
-use tidemill_types::{Address, Chain, JobId, LeaseId, Millis, NodeId, Offer, TaskId, WorkTerms};
+use tidemill_types::{Address, Amount, Chain, JobId, LeaseId, Millis, NodeId, Offer, TaskId, WorkTerms};
 
-use self::jobs::Job;
+pub use self::money::{Funding, MoneyConfig, Settled};
 pub use self::recovery::Resuming;
-pub(crate) use self::reports::{Summary, attempt, phase};
+use self::{jobs::Job, money::Money};
+pub(crate) use self::{
+    money::escrow_report,
+    reports::{Summary, attempt, phase},
+};
 use crate::event::{Effect, Event, Now, SessionId};
 
 /// What a coordinator's core needs to know of its node, and how it behaves.
@@ -40,6 +45,8 @@ pub struct CoreConfig {
     pub second_opinion: Millis,
     /// How placement behaves.
     pub policy: Policy,
+    /// How work is paid for; nothing where it is free.
+    pub money: Option<MoneyConfig>,
 }
 
 /// What an event came to.
@@ -65,6 +72,7 @@ pub struct Core {
     next_lease: LeaseId,
     next_batch: BatchId,
     next_heartbeat: Micros,
+    money: Option<Money>,
     step: Step,
 }
 
@@ -88,11 +96,16 @@ struct Held {
     until: Micros,
     /// What came of it while its output is on its way.
     fetching: Option<Box<results::Pending>>,
+    /// What it is billed by; nothing where work is free.
+    bill: Option<money::Bill>,
 }
 
 /// A provider that is connected, or was and has leases or a history.
 #[derive(Clone, Debug)]
 struct Provider {
+    /// The address of its result key.
+    signer: Address,
+    /// The account that it works for.
     operator: Address,
     offer: Offer,
     /// Its session, while it has one.
@@ -114,8 +127,9 @@ struct Provider {
 
 impl Provider {
     /// One of whom nothing is known but this, without a session.
-    fn new(operator: Address, offer: Offer, now: Now) -> Self {
+    fn new((signer, operator): (Address, Address), offer: Offer, now: Now) -> Self {
         Self {
+            signer,
             operator,
             offer,
             session: None,
@@ -139,6 +153,7 @@ struct Tally {
     busy_us: u64,
     fuel: u64,
     lost_attempts: u64,
+    earned: Amount,
 }
 
 impl Core {
@@ -147,6 +162,10 @@ impl Core {
     pub fn new(config: CoreConfig, recovered: &Recovered) -> Self {
         Self {
             sched: Scheduler::new(config.policy.clone()),
+            money: config
+                .money
+                .clone()
+                .map(|money| Money::new(money, recovered.escrows.clone(), recovered.closed_escrows.clone())),
             config,
             jobs: BTreeMap::new(),
             gone: {
@@ -162,7 +181,7 @@ impl Core {
             next_heartbeat: Micros(0),
             step: Step {
                 changes: recovered.open_batches.iter().map(|id| Change::BatchClosed { id: *id }).collect(),
-                effects: Vec::new(),
+                effects: recovered.escrows.iter().map(|(escrow, _)| Effect::WatchEscrow(escrow.id)).collect(),
             },
         }
     }
@@ -170,8 +189,8 @@ impl Core {
     /// Takes in an event. What it comes to is in the next [`Self::take_step`].
     pub fn handle(&mut self, event: Event, now: Now) {
         match event {
-            Event::ProviderJoined { session, node, operator, offer, credits, held } => {
-                self.join(session, node, operator, offer, credits, &held, now);
+            Event::ProviderJoined { session, node, signer, operator, offer, credits, held } => {
+                self.join(session, node, (signer, operator), offer, credits, &held, now);
             }
             Event::FromProvider { session, message } => self.heard(session, message, now),
             Event::SessionEnded { session } => self.session_ended(session, now),
@@ -179,9 +198,12 @@ impl Core {
                 self.output_fetched(session, lease, result, now)
             }
             Event::Assembled { task, result } => self.assembled(task, result, now),
-            Event::Submit { caller, job, spec, encoded, follow } => {
-                self.submit(caller, job, spec, encoded, follow, now);
+            Event::Submit { caller, job, spec, encoded, follow, funding } => {
+                self.submit(caller, job, spec, encoded, follow, funding, now);
             }
+            Event::EscrowSeen { escrow, view } => self.escrow_seen(escrow, view, now),
+            Event::BondSeen(bond) => self.bond_seen(bond),
+            Event::EscrowSettled { escrow, result } => self.settled_escrow(escrow, result, now),
             Event::Ask { caller, question } => self.ask(caller, question, now),
         }
     }
@@ -192,6 +214,7 @@ impl Core {
         self.unpause(now);
         self.pass_deadlines(now);
         self.settle_for_one_opinion(now);
+        self.tick_money(now);
         self.report_to_watchers(now);
         if now.mono >= self.next_heartbeat {
             self.next_heartbeat = after(now, self.config.heartbeat.0);
@@ -201,11 +224,13 @@ impl Core {
 
     /// Leases what can be leased now.
     pub fn place(&mut self, now: Now) {
+        self.tell_budgets(now);
         self.lease_ready(now);
     }
 
     /// What has to be done since the last call.
     pub fn take_step(&mut self) -> Step {
+        self.close_books();
         std::mem::take(&mut self.step)
     }
 

@@ -3,11 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use tidemill_job::{BlobRef, JobSpec};
+use tidemill_ledger::settlement::Closing;
 use tidemill_net::{
     blobs::{BlobError, Pin},
-    wire::{Refusal, Reply, ToProvider},
+    wire::{Decision, MAX_CREDITS, MAX_VOUCHERS, Refusal, Reply, ToProvider},
 };
-use tidemill_types::{BlobId, JobId, LeaseId, TaskId, causes};
+use tidemill_types::{BlobId, JobId, LeaseId, Signed, TaskId, Voucher, causes};
 use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
@@ -83,6 +84,31 @@ impl Effects {
             Effect::FetchOutput { session, lease, job, output } => self.fetch(session, lease, job, output),
             Effect::Assemble { spec, task } => self.assemble(spec, task),
             Effect::ReleaseInputs(job) => release_inputs(&self.shared, job),
+            Effect::Pay { session, decisions, vouchers } => self.pay(session, decisions, vouchers),
+            Effect::Reconcile { session, stale } => {
+                let shared = self.shared.clone();
+                self.shared.tasks.spawn_blocking(move || match answers::reconcile(&shared, &stale) {
+                    Ok(decisions) => decided(&shared, session, &decisions, &[]),
+                    Err(error) => {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::error!(error, "what became of a provider's leases cannot be read");
+                    }
+                });
+            }
+            Effect::WatchEscrow(escrow) => {
+                if let Some(teller) = &self.shared.teller {
+                    teller.watch(escrow);
+                }
+            }
+            Effect::UnwatchEscrow(escrow) => {
+                if let Some(teller) = &self.shared.teller {
+                    teller.unwatch(escrow);
+                }
+            }
+            Effect::Settle(closings) => self.settle(closings),
+            Effect::EscrowFromStore(caller, id) => {
+                self.answer(caller, move |shared| answers::escrow(shared, caller, id))
+            }
             Effect::ReleaseOutputs(job) => {
                 let shared = self.shared.clone();
                 let unpin = async move {
@@ -94,6 +120,31 @@ impl Effects {
                 self.shared.tasks.spawn(unpin);
             }
         }
+    }
+
+    fn pay(&self, session: SessionId, decisions: Vec<(LeaseId, Decision)>, vouchers: Vec<Voucher>) {
+        let Some(teller) = &self.shared.teller else { return };
+        Failpoint::BeforeVouchers.pass();
+        let vouchers = teller.sign(vouchers);
+        decided(&self.shared, session, &decisions, &vouchers);
+        Failpoint::AfterVouchers.pass();
+    }
+
+    fn settle(&self, closings: Vec<Closing>) {
+        let Some(teller) = self.shared.teller.clone() else { return };
+        let shared = self.shared.clone();
+        let settle = async move {
+            Failpoint::BeforeSettlement.pass();
+            let settled = tokio::select! {
+                settled = teller.settle(closings) => settled,
+                () = shared.stop.cancelled() => return,
+            };
+            Failpoint::AfterSettlement.pass();
+            for (escrow, result) in settled {
+                shared.tell(Event::EscrowSettled { escrow, result }).await;
+            }
+        };
+        self.shared.tasks.spawn(settle);
     }
 
     fn put(&self, session: SessionId, message: Outgoing) {
@@ -186,6 +237,26 @@ impl Effects {
             shared.tell(Event::Assembled { task, result }).await;
         };
         self.shared.tasks.spawn(assemble);
+    }
+}
+
+/// Tells a provider what its results are paid and gives it vouchers, in messages of bounded size.
+fn decided(
+    shared: &Shared,
+    session: SessionId,
+    decisions: &[(LeaseId, Decision)],
+    vouchers: &[Signed<Voucher>],
+) {
+    let Some(outbox) = shared.outboxes.get(session) else { return };
+    let (mut decisions, mut vouchers) =
+        (decisions.chunks(MAX_CREDITS as usize), vouchers.chunks(MAX_VOUCHERS));
+    loop {
+        let next = (decisions.next().unwrap_or_default(), vouchers.next().unwrap_or_default());
+        if next.0.is_empty() && next.1.is_empty() {
+            return;
+        }
+        let (decisions, vouchers) = (next.0.to_vec(), next.1.to_vec());
+        outbox.put(Outgoing::ToProvider(ToProvider::Decided { decisions, vouchers }));
     }
 }
 

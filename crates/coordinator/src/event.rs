@@ -3,9 +3,14 @@
 use std::sync::Arc;
 
 use tidemill_job::{BlobRef, BoundTask, JobSpec};
-use tidemill_net::wire::{Answer, FromProvider, JobReport, TaskReport, ToProvider};
+use tidemill_ledger::{EscrowView, settlement::Closing};
+use tidemill_net::wire::{Answer, Decision, FromProvider, HeldLease, JobReport, TaskReport, ToProvider};
 use tidemill_sched::Micros;
-use tidemill_types::{Address, JobId, LeaseId, NodeId, Offer, TaskId, TaskNumber};
+use tidemill_types::{
+    Address, Amount, BlobId, EscrowId, JobId, LeaseId, Needs, NodeId, Offer, TaskId, TaskNumber, Voucher,
+};
+
+use crate::core::{Funding, Settled};
 
 /// One connection of a peer, for as long as it lasts: a node that comes back has another one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -40,14 +45,16 @@ pub enum Event {
         session: SessionId,
         /// The provider.
         node: NodeId,
-        /// The account of its result key.
+        /// The address of its result key.
+        signer: Address,
+        /// The account that it works for: where work is free, that of its result key.
         operator: Address,
         /// What it lends.
         offer: Offer,
         /// How many leases it may hold at once.
         credits: u32,
         /// The leases that it holds from an earlier session.
-        held: Vec<LeaseId>,
+        held: Vec<HeldLease>,
     },
     /// A provider said something within the bounds of the protocol.
     FromProvider {
@@ -89,6 +96,24 @@ pub enum Event {
         encoded: Vec<u8>,
         /// Whether to tell of the end.
         follow: bool,
+        /// What pays for it.
+        funding: Option<Funding>,
+    },
+    /// The ledger was looked at.
+    EscrowSeen {
+        /// For this escrow.
+        escrow: EscrowId,
+        /// What it shows; nothing where it does not know it any more.
+        view: Option<EscrowView>,
+    },
+    /// The coordinator's bond, as the ledger shows it.
+    BondSeen(Amount),
+    /// A settlement was made, or could not be.
+    EscrowSettled {
+        /// Of this escrow.
+        escrow: EscrowId,
+        /// What came of it; what is in the way otherwise.
+        result: Result<Settled, String>,
     },
     /// A requester asks for something that only the core knows.
     Ask {
@@ -150,6 +175,12 @@ pub enum Question {
     },
     /// Who lends what.
     Providers,
+    /// What tasks of these sorts would cost.
+    Terms(Vec<(Needs, BlobId)>),
+    /// How an escrow of the caller's stands.
+    Escrow(EscrowId),
+    /// To settle an escrow of the caller's.
+    CloseEscrow(EscrowId),
 }
 
 /// What the core wants done, once what it changed before is durable.
@@ -211,4 +242,28 @@ pub enum Effect {
     ReleaseInputs(JobId),
     /// The job is gone, and so may be its outputs.
     ReleaseOutputs(JobId),
+    /// Tell a provider what its results are paid, and give it vouchers, which are to be signed.
+    Pay {
+        /// The provider's session.
+        session: SessionId,
+        /// Of its results.
+        decisions: Vec<(LeaseId, Decision)>,
+        /// One for each escrow.
+        vouchers: Vec<Voucher>,
+    },
+    /// Tell a provider what became of leases that it holds and that have ended here.
+    Reconcile {
+        /// The provider's session.
+        session: SessionId,
+        /// The leases.
+        stale: Vec<HeldLease>,
+    },
+    /// Look at an escrow from now on.
+    WatchEscrow(EscrowId),
+    /// An escrow needs no looking at any more.
+    UnwatchEscrow(EscrowId),
+    /// Settle escrows, and tell what came of it.
+    Settle(Vec<Closing>),
+    /// Answer with what the store knows of an escrow.
+    EscrowFromStore(Caller, EscrowId),
 }

@@ -23,6 +23,10 @@ pub(crate) enum Failpoint {
     AfterPin,
     AfterFetch,
     InSweep,
+    BeforeVouchers,
+    AfterVouchers,
+    BeforeSettlement,
+    AfterSettlement,
 }
 
 /// The names of all points:
@@ -35,8 +39,15 @@ pub(crate) enum Failpoint {
 /// - `before-pin`: an input of a job that is being submitted is to be fetched or pinned;
 /// - `after-pin`: it is here and pinned, and the job is not submitted yet;
 /// - `after-fetch`: a provider's output is here, and the core has not heard of it;
-/// - `in-sweep`: some rows of removed jobs are deleted, and more are left.
-pub const FAILPOINTS: [&str; 9] = [
+/// - `in-sweep`: some rows of removed jobs are deleted, and more are left;
+///
+/// and where work is paid for:
+///
+/// - `before-vouchers`: a result is accepted and owed for on disk, and its voucher is not signed;
+/// - `after-vouchers`: a voucher is on its way to its provider;
+/// - `before-settlement`: an escrow is to be settled, and no transaction is made;
+/// - `after-settlement`: its transactions are in blocks, and the core has not heard of them.
+pub const FAILPOINTS: [&str; 13] = [
     "before-commit",
     "after-commit",
     "between-effects",
@@ -46,6 +57,10 @@ pub const FAILPOINTS: [&str; 9] = [
     "after-pin",
     "after-fetch",
     "in-sweep",
+    "before-vouchers",
+    "after-vouchers",
+    "before-settlement",
+    "after-settlement",
 ];
 
 /// In the order of [`FAILPOINTS`].
@@ -59,6 +74,10 @@ const ALL: [Failpoint; FAILPOINTS.len()] = [
     Failpoint::AfterPin,
     Failpoint::AfterFetch,
     Failpoint::InSweep,
+    Failpoint::BeforeVouchers,
+    Failpoint::AfterVouchers,
+    Failpoint::BeforeSettlement,
+    Failpoint::AfterSettlement,
 ];
 
 /// A point and how often it may yet be passed, the last time included.

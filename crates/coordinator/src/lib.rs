@@ -20,7 +20,9 @@ mod recovery;
 mod server;
 mod session;
 mod shared;
+mod teller;
 
 pub use config::{Config, Pace};
 pub use failpoint::FAILPOINTS;
 pub use server::{Coordinator, StartError};
+pub use teller::MoneyConfig;

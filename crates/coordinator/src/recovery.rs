@@ -7,7 +7,7 @@ use tidemill_store::{JobRecord, Recovered, Store};
 use tidemill_types::JobId;
 
 use crate::{
-    core::{Core, CoreConfig, Resuming},
+    core::{Core, CoreConfig, MoneyConfig, Resuming},
     effects,
     event::Now,
     failpoint::Failpoint,
@@ -49,6 +49,7 @@ pub fn take_up(
     mut hold: impl FnMut(JobId, &[BlobRef]),
 ) -> Result<(Core, Recovered), StartError> {
     let recovered = store.recover()?;
+    check_money(&recovered, config.money.as_ref())?;
     let mut core = Core::new(config, &recovered);
     for record in recovered.jobs.iter().filter(|record| record.ended.is_none()) {
         let resuming = resuming(store, record, now)?;
@@ -59,6 +60,33 @@ pub fn take_up(
         core.resume(resuming, &recovered.leases[first..end], now);
     }
     Ok((core, recovered))
+}
+
+/// Who was promised money must get it: so the escrows that are not settled have to be those of the ledger that this
+/// coordinator is for.
+fn check_money(recovered: &Recovered, money: Option<&MoneyConfig>) -> Result<(), StartError> {
+    for (escrow, _) in &recovered.escrows {
+        let wrong = |reason: String| StartError::Money { escrow: escrow.id, reason };
+        let Some(money) = money else {
+            return Err(wrong(
+                "and it is started as free: start it with its ledger until that is settled".to_owned(),
+            ));
+        };
+        if money.terms.account != escrow.coordinator {
+            return Err(wrong(format!(
+                "by the account {}, and it is started as {}: start it as that one until it is settled",
+                escrow.coordinator, money.terms.account
+            )));
+        }
+        let (ours, theirs) = (money.terms.contract, escrow.contract);
+        if ours != theirs {
+            return Err(wrong(format!(
+                "on the ledger {} and not on {}: start it with that one until it is settled",
+                theirs.chain_id, ours.chain_id
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn resuming(store: &Store, record: &JobRecord, now: Now) -> Result<Resuming, StartError> {

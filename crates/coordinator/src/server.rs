@@ -10,7 +10,7 @@ use tidemill_net::{
     wire::{SESSION_ALPN, Welcome},
 };
 use tidemill_store::{Options, Store, StoreError};
-use tidemill_types::{Chain, JobId, NodeId, ResultKey, ResultKeyError};
+use tidemill_types::{Chain, EscrowId, JobId, NodeId, ResultKey, ResultKeyError};
 use tokio::{
     sync::{mpsc, watch},
     time::MissedTickBehavior,
@@ -21,12 +21,13 @@ use crate::{
     clock::Clock,
     committer,
     config::Config,
-    core::{Core, CoreConfig, Step},
+    core::{self, Core, CoreConfig, Step},
     effects::Effects,
     event::Event,
     failpoint::Failpoint,
     recovery, session,
     shared::Shared,
+    teller::Teller,
 };
 
 /// Events that wait for the core. Whoever has one more waits, and so does the peer that caused it.
@@ -91,6 +92,14 @@ pub enum StartError {
         /// Why.
         reason: String,
     },
+    /// It owes money that it would not pay.
+    #[error("its state has an escrow that is not settled, {escrow}, {reason}")]
+    Money {
+        /// Which.
+        escrow: EscrowId,
+        /// What is wrong.
+        reason: String,
+    },
     /// The system gives it no thread.
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
@@ -102,7 +111,7 @@ impl Coordinator {
     /// # Errors
     /// [`StartError`]
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let Config { directory, node_key, result_key, pass, bind, disk, pace } = config;
+        let Config { directory, node_key, result_key, pass, bind, disk, pace, money } = config;
         make_directory(&directory)?;
         let key = ResultKey::from_bytes(&result_key)?;
         let store = Store::open(&directory.join("state"), Options::default())?;
@@ -114,13 +123,19 @@ impl Coordinator {
             ..NodeOptions::default()
         };
         let node = Node::bind(&node_key, options).await?;
-        let chain = Chain::default();
+        let core_money = money.as_ref().map(|money| money.release_patience);
+        let teller = money.map(|money| Arc::new(Teller::new(money)));
+        let terms = teller.as_ref().map(|teller| teller.terms());
+        // Results are for the ledger that pays for them.
+        let chain = Chain { chain_id: terms.map_or(0, |terms| terms.contract.chain_id), ..Chain::default() };
         let welcome = Welcome {
             software: SOFTWARE.to_owned(),
-            binding: bind_keys(&node, &key, &chain),
+            // The keys of nodes vouch for each other on no ledger.
+            binding: bind_keys(&node, &key, &Chain::default()),
             chain,
             heartbeat: pace.heartbeat,
             lease: pace.lease,
+            money: terms,
         };
         let core_config = CoreConfig {
             node: node.id(),
@@ -130,11 +145,14 @@ impl Coordinator {
             heartbeat: pace.heartbeat,
             second_opinion: pace.second_opinion,
             policy: pace.policy.clone(),
+            money: terms
+                .zip(core_money)
+                .map(|(terms, release_patience)| core::MoneyConfig { terms, release_patience }),
         };
         let ticket = node.ticket(pass.clone(), ADDRESSES_PATIENCE).await?;
         let (events, core_events) = mpsc::channel(EVENT_QUEUE);
         let stop = CancellationToken::new();
-        let shared = Shared::new(node, pass, welcome, pace, store, blobs, events, stop);
+        let shared = Shared::new(node, pass, welcome, pace, store, blobs, events, teller, stop);
 
         let mut clock = Clock::new();
         let core = recovery::recover(&shared, core_config, clock.now()).await?;
@@ -164,6 +182,9 @@ impl Coordinator {
             }
         })?;
         shared.tasks.spawn(session::accept(shared.clone()));
+        if let Some(teller) = &shared.teller {
+            shared.tasks.spawn(teller.clone().run(shared.clone()));
+        }
         let with = shared.clone();
         shared.tasks.spawn(async move { sweep(&with).await });
         let stop = shared.stop.clone().drop_guard();

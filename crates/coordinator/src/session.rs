@@ -14,7 +14,7 @@ use tidemill_net::{
     session::Session,
     wire::{Answer, Hello, Refusal, Role, SESSION_ALPN, ToProvider},
 };
-use tidemill_types::NodeId;
+use tidemill_types::{Address, NodeId};
 use tokio::sync::Semaphore;
 use tracing::{Instrument, info_span};
 
@@ -103,7 +103,14 @@ async fn session(shared: &Arc<Shared>, connection: Connection) {
             return;
         }
     };
-    let turned_away = match (admit(shared, &hello), shared.peers.banned(session.peer)) {
+    let signer = hello.binding.address;
+    let (admitted, banned) = (admit(shared, &hello), shared.peers.banned(session.peer));
+    // The ledger is not asked for strangers.
+    let operator = match &hello.role {
+        Role::Provider { .. } if admitted.is_ok() && banned.is_none() => operator(shared, signer).await,
+        Role::Provider { .. } | Role::Requester => Ok(signer),
+    };
+    let turned_away = match (admitted, banned) {
         (Err(reason), _) => {
             let _ = opening::refuse(&mut session.writer, &reason).await;
             Some(reason)
@@ -113,7 +120,22 @@ async fn session(shared: &Arc<Shared>, connection: Connection) {
             let _ = opening::put_off(&mut session.writer, &reason).await;
             Some(reason)
         }
-        (Ok(()), None) => None,
+        (Ok(()), None) => match &operator {
+            Ok(_) => None,
+            Err(NoOperator::Unregistered) => {
+                let reason = format!(
+                    "its result key {signer} is bound to no provider's account on the ledger: register first, as with \
+                     `tidemill bond`"
+                );
+                let _ = opening::refuse(&mut session.writer, &reason).await;
+                Some(reason)
+            }
+            Err(NoOperator::Unknown(error)) => {
+                let reason = format!("the coordinator cannot look at the ledger: {error}");
+                let _ = opening::put_off(&mut session.writer, &reason).await;
+                Some(reason)
+            }
+        },
     };
     if let Some(reason) = turned_away {
         tracing::info!(reason, "a peer was turned away");
@@ -131,12 +153,12 @@ async fn session(shared: &Arc<Shared>, connection: Connection) {
     let writer =
         shared.tasks.spawn(write(session.writer, outgoings, session.connection.clone()).in_current_span());
     tracing::debug!(software = %tidemill_types::one_line(&hello.software, 80), "a session begins");
-    let operator = hello.binding.address;
+    let operator = operator.unwrap_or(signer);
     let read = async {
         match hello.role {
             Role::Provider { offer, credits, held } => {
                 shared
-                    .tell(Event::ProviderJoined { session: id, node, operator, offer, credits, held })
+                    .tell(Event::ProviderJoined { session: id, node, signer, operator, offer, credits, held })
                     .await;
                 provider::read(shared, id, node, session.reader).await;
             }
@@ -158,6 +180,24 @@ async fn session(shared: &Arc<Shared>, connection: Connection) {
         abort.abort();
     }
     session.connection.close(0u32.into(), b"the session is over");
+}
+
+/// Why it is not known for whom a provider works.
+enum NoOperator {
+    /// Its key belongs to nobody who could be paid.
+    Unregistered,
+    /// The ledger does not say.
+    Unknown(String),
+}
+
+/// The account that a provider with this result key works for: where work is free, the key's own.
+async fn operator(shared: &Shared, signer: Address) -> Result<Address, NoOperator> {
+    let Some(teller) = &shared.teller else { return Ok(signer) };
+    match teller.operator_of(signer).await {
+        Ok(Some(operator)) => Ok(operator),
+        Ok(None) => Err(NoOperator::Unregistered),
+        Err(error) => Err(NoOperator::Unknown(error)),
+    }
 }
 
 /// Whether a dialer may come in; why not otherwise.

@@ -25,6 +25,7 @@ use crate::{
     event::{Event, SessionId},
     inputs::Inputs,
     outbox::Outboxes,
+    teller::Teller,
 };
 
 /// One for each coordinator.
@@ -39,6 +40,8 @@ pub struct Shared {
     pub outboxes: Outboxes,
     pub peers: Peers,
     pub events: mpsc::Sender<Event>,
+    /// Where work is paid for.
+    pub teller: Option<Arc<Teller>>,
     /// Set when the coordinator is to end.
     pub stop: CancellationToken,
     /// Every task that the shell spawned.
@@ -101,6 +104,7 @@ impl Shared {
         store: Store,
         blobs: Blobs,
         events: mpsc::Sender<Event>,
+        teller: Option<Arc<Teller>>,
         stop: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -114,6 +118,7 @@ impl Shared {
             outboxes: Outboxes::default(),
             peers: Peers::default(),
             events,
+            teller,
             stop,
             tasks: TaskTracker::new(),
             large_jobs: Semaphore::new(MOST_LARGE_JOBS),

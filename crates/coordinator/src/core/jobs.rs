@@ -6,15 +6,19 @@ use std::{
 };
 
 use tidemill_job::{Frontier, JobSpec, Node};
-use tidemill_net::wire::{MAX_CALLS_IN_FLIGHT, Refusal, Reply};
+use tidemill_net::wire::{Decision, MAX_CALLS_IN_FLIGHT, Refusal, Reply, Unpaid};
 use tidemill_sched::{Class, ClassId, LeaseEnd, Micros, Single};
 use tidemill_store::{AttemptRecord, Change, JobEnd, UnixMillis};
 use tidemill_types::{
-    Address, EXEC_VERSION, Failure, JobId, LeaseId, Needs, NodeId, Offer, Stage, TaskId, TaskNumber, Usage,
-    Weight,
+    Address, Amount, EXEC_VERSION, Failure, JobId, LeaseId, Needs, NodeId, Offer, RateCard, Stage, TaskId,
+    TaskNumber, Usage, Weight,
 };
 
-use super::{Core, Gone, Tally, after, reports::Summary};
+use super::{
+    Core, Gone, Tally, after,
+    money::{Funding, JobMoney},
+    reports::Summary,
+};
 use crate::event::{Assembled, Caller, Effect, Now, Question};
 
 /// A job that runs.
@@ -36,6 +40,8 @@ pub(super) struct Job {
     pub(super) tallies: HashMap<NodeId, Tally>,
     /// Whether anything happened that watchers have not been told of.
     pub(super) news: bool,
+    /// What pays for it; nothing where work is free.
+    pub(super) money: Option<JobMoney>,
 }
 
 /// A task that was leased, has failed, or is a reduce task that may run.
@@ -55,7 +61,11 @@ pub(super) struct Open {
 /// An attempt that failed.
 #[derive(Clone, Debug)]
 pub(super) struct FailedAttempt {
+    pub(super) lease: LeaseId,
+    pub(super) node: NodeId,
     pub(super) operator: Address,
+    /// What it costs if the job ends by it.
+    pub(super) price: Amount,
     pub(super) failure: Failure,
 }
 
@@ -90,6 +100,7 @@ impl Job {
             usage: Usage::default(),
             tallies: HashMap::new(),
             news: true,
+            money: None,
         }
     }
 
@@ -111,6 +122,7 @@ impl Job {
 }
 
 impl Core {
+    #[expect(clippy::too_many_arguments, reason = "the fields of one event")]
     pub(super) fn submit(
         &mut self,
         caller: Caller,
@@ -118,6 +130,7 @@ impl Core {
         spec: Arc<JobSpec>,
         encoded: Vec<u8>,
         follow: bool,
+        funding: Option<Funding>,
         now: Now,
     ) {
         let hash = JobSpec::hash_of(&encoded);
@@ -146,6 +159,13 @@ impl Core {
             }
             None => {}
         }
+        let pay = match self.fund(caller, id, funding.as_ref()) {
+            Ok(pay) => pay,
+            Err(refusal) => {
+                self.effect(Effect::ReleaseInputs(id));
+                return self.reply(caller, Err(refusal));
+            }
+        };
         self.change(Change::JobSubmitted {
             job: id,
             owner: caller.node,
@@ -154,10 +174,12 @@ impl Core {
             map_count: spec.map_count(),
             task_count: spec.task_count(),
             spec: encoded,
+            pay,
         });
         self.reply(caller, Ok(Reply::Submitted));
         let mut job = Job::new(caller.node, spec, hash, now.unix_ms);
         job.deadline = job.spec.deadline().map(|deadline| after(now, deadline.0));
+        job.money = pay.map(|record| JobMoney { record, spent: Amount::ZERO, reserved: Amount::ZERO });
         if follow {
             job.followers.push(Follower { caller, watches: false });
         }
@@ -166,9 +188,10 @@ impl Core {
 
     /// Lets the scheduler know of a job, and makes what is ready of its reduce.
     pub(super) fn begin(&mut self, id: JobId, job: Job) {
+        let ceiling = job.money.map(|money| money.record.ceiling);
         let class = |stage, own_bytes| {
             let shared = job.spec.shared(stage).iter().map(|blob| (blob.id, blob.len)).collect();
-            Some(Class { needs: job.spec.needs(stage)?, shared, own_bytes })
+            Some(Class { needs: job.spec.needs(stage)?, shared, own_bytes, ceiling })
         };
         let map = class(Stage::Map, job.spec.input_bytes() / job.spec.map_count());
         let placed = tidemill_sched::Job {
@@ -251,12 +274,16 @@ impl Core {
     }
 
     /// An attempt failed: by the task's doing, or by the machine's.
-    pub(super) fn attempt_failed(&mut self, lease: LeaseId, failure: Failure, now: Now) {
+    pub(super) fn attempt_failed(&mut self, lease: LeaseId, failure: Failure, usage: &Usage, now: Now) {
         let Some(held) = self.close(lease) else { return };
-        let end = match failure.weight() {
-            Weight::Evidence => LeaseEnd::Evidence,
-            Weight::Circumstance => LeaseEnd::Failed,
+        let (end, unpaid) = match failure.weight() {
+            Weight::Evidence => (LeaseEnd::Evidence, Unpaid::Unconfirmed),
+            Weight::Circumstance => (LeaseEnd::Failed, Unpaid::Circumstance),
         };
+        let price = self.price(&held, usage, 0);
+        if held.bill.is_some() {
+            self.decide(held.node, lease, Decision::Unpaid(unpaid));
+        }
         self.sched.ended(lease, end, now.mono);
         self.change(Change::AttemptFailed {
             task: held.task,
@@ -265,6 +292,7 @@ impl Core {
                 provider: held.node,
                 operator: held.operator,
                 failure: failure.clone(),
+                price,
                 at: UnixMillis(now.unix_ms),
             },
         });
@@ -278,7 +306,13 @@ impl Core {
         let evidence = failure.weight() == Weight::Evidence;
         let confirmed = evidence
             && open.failures.iter().any(|other| other.operator != held.operator && other.failure == failure);
-        open.failures.push(FailedAttempt { operator: held.operator, failure: failure.clone() });
+        open.failures.push(FailedAttempt {
+            lease,
+            node: held.node,
+            operator: held.operator,
+            price,
+            failure: failure.clone(),
+        });
         let circumstances =
             open.failures.iter().filter(|failed| failed.failure.weight() == Weight::Circumstance).count();
         let opinions = open.failures.len() - circumstances;
@@ -310,7 +344,7 @@ impl Core {
                         && provider.credits > 0
                         && !provider.silent
                         && open.failures.iter().all(|failed| failed.operator != provider.operator)
-                        && could_run(&provider.offer, &needs)
+                        && could_run(&provider.offer, &needs, job.money.map(|money| money.record.ceiling))
                 });
                 if !others {
                     let attempts = u32::try_from(open.failures.len()).unwrap_or(u32::MAX);
@@ -360,13 +394,23 @@ impl Core {
 
     /// Ends a job. What providers have of it is of no use any more.
     pub(super) fn end(&mut self, id: JobId, end: JobEnd, now: Now) {
+        self.owe_for_failure(id, &end);
         let Some(mut job) = self.jobs.remove(&id) else { return };
         let mut leases: Vec<_> = job.open.values().flat_map(|open| open.leases.iter().copied()).collect();
         leases.sort();
         self.revoke(&leases, LeaseEnd::Superseded, now);
         self.sched.remove_job(id);
         self.gone.insert(id, Gone::Ended(job.owner));
-        let summary = Summary { usage: job.usage, contributions: self.contributions(&job) };
+        // Its leases are closed: what they held back is free.
+        if let Some(money) = &mut job.money {
+            money.reserved = Amount::ZERO;
+        }
+        self.leave_escrow(id, job.money.as_ref());
+        let summary = Summary {
+            usage: job.usage,
+            contributions: self.contributions(&job),
+            cost: job.money.as_ref().map(|money| self.job_cost(money)),
+        };
         self.change(Change::JobEnded {
             job: id,
             end: end.clone(),
@@ -385,8 +429,9 @@ impl Core {
 }
 
 /// Whether a provider could ever run such a task.
-fn could_run(offer: &Offer, needs: &Needs) -> bool {
-    offer.exec_version == EXEC_VERSION
+pub(super) fn could_run(offer: &Offer, needs: &Needs, ceiling: Option<RateCard>) -> bool {
+    ceiling.is_none_or(|ceiling| offer.rates.is_within(&ceiling))
+        && offer.exec_version == EXEC_VERSION
         && offer.kinds.contains(&needs.kind)
         && offer.floats.contains(&needs.floats)
         && offer.memory >= needs.memory

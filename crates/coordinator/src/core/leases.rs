@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use tidemill_job::Node;
-use tidemill_net::wire::{Lease, MAX_CREDITS, Source, ToProvider};
+use tidemill_net::wire::{Lease, LeasePay, MAX_CREDITS, Source, ToProvider};
 use tidemill_sched::{ClassId, LeaseEnd, Micros, NewLease, Placement, Work};
 use tidemill_store::{Change, LeaseRecord, UnixMillis};
-use tidemill_types::{Address, LeaseId, Millis, NodeId, Stage, TaskId, WorkTerms};
+use tidemill_types::{Address, LeaseId, Millis, NodeId, Stage, TaskId, WorkTerms, input_bytes};
 
-use super::{Core, Held, after};
+use super::{Core, Held, after, money::NoMoney};
 use crate::event::{Assembled, Effect, Now, SessionId};
 
 /// How long past its own limits an attempt may take on a provider that is there, before someone else gets it:
@@ -62,7 +62,14 @@ impl Core {
         outgoing: &mut BTreeMap<NodeId, Vec<Lease>>,
     ) {
         let Some(Assembled { bound, inline }) = self.bound(task) else { return };
-        let Some(provider) = self.providers.get_mut(&node) else { return self.wait_for_someone(task, now) };
+        let Some(rates) = self.providers.get(&node).map(|provider| provider.offer.rates) else {
+            return self.wait_for_someone(task, now);
+        };
+        let bill = match self.reserve(task, stage, rates, input_bytes(&bound.spec), now) {
+            Ok(bill) => bill,
+            Err(NoMoney) => return self.wait_for_someone(task, now),
+        };
+        let provider = self.providers.get_mut(&node).expect("it was there a moment ago");
         let id = self.next_lease;
         self.next_lease = LeaseId(id.0 + 1);
         provider.leases.insert(id);
@@ -74,14 +81,14 @@ impl Core {
         let queue_ms = queue_ms.min(MOST_QUEUE_MS);
         let within = Millis(bound.spec.limits.wall_time.0 + 2 * queue_ms + SLACK_MS);
         let until = after(now, within.0);
-        let held = Held { task, node, operator, work, until, fetching: None };
+        let held = Held { task, node, operator, work, until, fetching: None, bill };
         let record = LeaseRecord {
             id,
             task,
             provider: node,
             operator,
             at: UnixMillis(now.unix_ms),
-            work: postcard::to_stdvec(&work).expect("plain data always has a postcard encoding"),
+            work: postcard::to_stdvec(&(work, bill)).expect("plain data always has a postcard encoding"),
         };
         self.change(Change::Leased(record));
         self.leases.insert(id, held);
@@ -113,6 +120,7 @@ impl Core {
             program_len,
             sources,
             within,
+            pay: bill.map(|bill| LeasePay { escrow: bill.escrow, rates: bill.rates }),
         };
         outgoing.entry(node).or_default().push(lease);
     }
@@ -166,6 +174,7 @@ impl Core {
         {
             open.leases.retain(|other| *other != lease);
         }
+        self.free(&held);
         if let Some(pending) = &held.fetching {
             self.settled(held.node, pending.sequence);
         }
@@ -178,6 +187,7 @@ impl Core {
             let Some(held) = self.close(*lease) else { continue };
             self.sched.ended(*lease, end, now.mono);
             self.change(Change::LeaseEnded { task: held.task, lease: *lease });
+            self.decide_unpaid(&held, *lease, end);
             if let Some(job) = self.jobs.get_mut(&held.task.job) {
                 job.news = true;
                 if end == LeaseEnd::Expired {
@@ -195,6 +205,7 @@ impl Core {
             let Some(held) = self.close(*lease) else { continue };
             self.sched.ended(*lease, end, now.mono);
             self.change(Change::LeaseEnded { task: held.task, lease: *lease });
+            self.decide_unpaid(&held, *lease, end);
             if let Some(session) = self.providers.get(&held.node).and_then(|provider| provider.session) {
                 by_session.entry(session).or_default().push(*lease);
             }

@@ -1,8 +1,8 @@
 //! Providers: coming, going, what they say, and when they get nothing for a while.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use tidemill_net::wire::{FromProvider, ReturnReason, ToProvider};
+use tidemill_net::wire::{FromProvider, HeldLease, ReturnReason, ToProvider};
 use tidemill_sched::{LeaseEnd, Micros};
 use tidemill_types::{Address, JobId, LeaseId, NodeId, Offer};
 
@@ -25,10 +25,10 @@ impl Core {
         &mut self,
         session: SessionId,
         node: NodeId,
-        operator: Address,
+        (signer, operator): (Address, Address),
         offer: Offer,
         credits: u32,
-        held: &[LeaseId],
+        held: &[HeldLease],
         now: Now,
     ) {
         let known = self.providers.get(&node);
@@ -38,25 +38,29 @@ impl Core {
         }
         self.drop_unsettled(node);
         self.forget_gone();
-        let newcomer = || Provider::new(operator, offer.clone(), now);
+        let newcomer = || Provider::new((signer, operator), offer.clone(), now);
         let provider = self.providers.entry(node).or_insert_with(newcomer);
-        let other_operator = provider.operator != operator;
+        let other_operator = provider.operator != operator || provider.signer != signer;
         provider.silent = false;
         provider.session = Some(session);
         provider.last_heard = now.mono;
         provider.credits = credits;
         provider.offer = offer.clone();
         provider.operator = operator;
+        provider.signer = signer;
         let (credits, ours) = (provider.open_credits(), provider.leases.clone());
         self.sessions.insert(session, node);
         self.sched.join(node, operator, offer, credits, now.mono);
 
-        let held: BTreeSet<LeaseId> = held.iter().copied().collect();
+        let tasks: BTreeMap<LeaseId, HeldLease> = held.iter().map(|held| (held.lease, *held)).collect();
+        let held: BTreeSet<LeaseId> = tasks.keys().copied().collect();
         // A lease is of the account that it was given to: the result of another one would not be of it.
         let goes_on = |lease: &LeaseId| !other_operator && held.contains(lease) && ours.contains(lease);
         let lost: Vec<LeaseId> = ours.iter().filter(|lease| !goes_on(lease)).copied().collect();
         let stale: Vec<LeaseId> = held.iter().filter(|lease| !goes_on(lease)).copied().collect();
         self.take_back(&lost, LeaseEnd::Returned, now);
+        let of_stale: Vec<HeldLease> = stale.iter().filter_map(|lease| tasks.get(lease)).copied().collect();
+        self.catch_up(session, node, operator, &of_stale);
         self.say_cancelled(session, &stale);
     }
 
@@ -108,6 +112,7 @@ impl Core {
             }
             FromProvider::Results(batch) => self.results(session, node, batch, now),
             FromProvider::Returned { leases, reason } => self.returned(session, node, &leases, &reason, now),
+            FromProvider::Released(releases) => self.released(node, session, &releases, now),
             FromProvider::Bye => {
                 let leases: Vec<LeaseId> = provider.leases.iter().copied().collect();
                 self.take_back(&leases, LeaseEnd::Returned, now);

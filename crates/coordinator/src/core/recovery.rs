@@ -5,12 +5,15 @@ use std::sync::Arc;
 use tidemill_job::{BlobRef, JobSpec};
 use tidemill_sched::NewLease;
 use tidemill_store::{Change, DoneRecord, FailedTask, JobRecord, LeaseRecord};
-use tidemill_types::{Address, Capacity, JobId, Offer, Stage, TaskId, TaskNumber, Weight, WorkTerms};
+use tidemill_types::{
+    Address, Amount, Capacity, JobId, Offer, RateCard, Stage, TaskId, TaskNumber, Weight, WorkTerms,
+};
 
 use super::{
     Core, Held, Provider, after,
     jobs::{FailedAttempt, Job},
     leases::SLACK_MS,
+    money::{Bill, JobMoney, add},
 };
 use crate::event::{Effect, Now};
 
@@ -25,6 +28,7 @@ impl Resuming {
     /// A job of which nothing is known to be done.
     pub fn new(record: &JobRecord, spec: Arc<JobSpec>, hash: [u8; 32], now: Now) -> Self {
         let mut job = Job::new(record.owner, spec, hash, record.submitted.0);
+        job.money = record.pay.map(|record| JobMoney { record, spent: Amount::ZERO, reserved: Amount::ZERO });
         job.deadline = job.spec.deadline().map(|deadline| {
             let end_ms = record.submitted.0.saturating_add(deadline.0);
             after(now, end_ms.saturating_sub(now.unix_ms))
@@ -46,6 +50,10 @@ impl Resuming {
         tally.tasks += 1;
         tally.busy_us = tally.busy_us.saturating_add(record.wall_us);
         tally.fuel = tally.fuel.saturating_add(record.usage.fuel.0);
+        tally.earned = add(tally.earned, record.price);
+        if let Some(money) = &mut self.job.money {
+            money.spent = add(money.spent, record.price);
+        }
     }
 
     /// A task has failed, and may be done all the same.
@@ -62,7 +70,13 @@ impl Resuming {
         open.failures = failed
             .kept
             .into_iter()
-            .map(|attempt| FailedAttempt { operator: attempt.operator, failure: attempt.failure })
+            .map(|attempt| FailedAttempt {
+                lease: attempt.lease,
+                node: attempt.provider,
+                operator: attempt.operator,
+                price: attempt.price,
+                failure: attempt.failure,
+            })
             .collect();
     }
 }
@@ -75,24 +89,26 @@ impl Core {
         let mut held = Vec::new();
         for lease in leases.iter().filter(|lease| lease.task.job == id) {
             let Some(node) = job.spec.node(lease.task.task) else { continue };
-            let Ok(work) = postcard::from_bytes::<WorkTerms>(&lease.work) else {
+            let Ok((work, bill)) = postcard::from_bytes::<(WorkTerms, Option<Bill>)>(&lease.work) else {
                 tracing::error!(lease = %lease.id, "a lease cannot be read back: its task is given to someone else");
                 self.change(Change::LeaseEnded { task: lease.task, lease: lease.id });
                 continue;
             };
             job.frontier.restore_running(node);
             job.open.entry(lease.task.task).or_default().leases.push(lease.id);
-            held.push((lease, node.stage(), work));
+            held.push((lease, node.stage(), work, bill));
         }
         let open: Vec<TaskNumber> = job.open.keys().copied().collect();
         let spec = job.spec.clone();
+        self.use_escrow(id, job.money.as_ref());
         self.begin(id, job);
-        for (lease, stage, work) in held {
+        for (lease, stage, work, bill) in held {
             let limits = spec.limits(stage).copied().unwrap_or_default();
             let until =
                 after(now, limits.wall_time.0.saturating_add(self.config.lease.0).saturating_add(SLACK_MS));
             let (task, node, operator) = (lease.task, lease.provider, lease.operator);
-            self.leases.insert(lease.id, Held { task, node, operator, work, until, fetching: None });
+            self.hold_again(task.job, bill.as_ref());
+            self.leases.insert(lease.id, Held { task, node, operator, work, until, fetching: None, bill });
             self.providers.entry(node).or_insert_with(|| absent(operator, now)).leases.insert(lease.id);
             let exclude = self.failed_operators(task);
             let lease = NewLease { id: lease.id, task, stage, node, operator, exclude, expected: None };
@@ -123,6 +139,8 @@ fn absent(operator: Address, now: Now) -> Provider {
         hardware_class: None,
         exec_version: 0,
         capacity: Capacity::default(),
+        rates: RateCard::FREE,
     };
-    Provider::new(operator, offer, now)
+    // Its result key is not known before it comes back; nothing is signed by it until then.
+    Provider::new((operator, operator), offer, now)
 }

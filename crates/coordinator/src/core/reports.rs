@@ -2,16 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 use tidemill_net::wire::{
-    Answer, Attempt, Contribution, Explanation, JobPhase, JobReport, MAX_CALLS_IN_FLIGHT, ProviderReport,
-    Refusal, Reply, TaskPhase, TaskReport,
+    Answer, Attempt, Contribution, Explanation, JobCost, JobPhase, JobReport, MAX_CALLS_IN_FLIGHT,
+    NetworkTerms, ProviderReport, Refusal, Reply, StageTerms, TaskPhase, TaskReport,
 };
 use tidemill_sched::ClassId;
 use tidemill_store::{Change, JobEnd};
-use tidemill_types::{JobId, Millis, Stage, TaskNumber, Usage};
+use tidemill_types::{BlobId, JobId, Millis, Needs, RateCard, Stage, TaskNumber, Usage};
 
 use super::{
     Core, Gone,
-    jobs::{Follower, Job},
+    jobs::{Follower, Job, could_run},
 };
 use crate::event::{Caller, Effect, Now, Question};
 
@@ -27,6 +27,15 @@ impl Core {
                 let reports = self.provider_reports(now);
                 self.reply(caller, Ok(Reply::Providers(reports)));
             }
+            Question::Terms(stages) => {
+                let terms = self.terms(&stages);
+                self.reply(caller, Ok(Reply::Terms(terms)));
+            }
+            Question::Escrow(escrow) => match self.escrow_report(caller, escrow) {
+                Some(report) => self.reply(caller, report.map(|report| Reply::Escrow(Box::new(report)))),
+                None => self.effect(Effect::EscrowFromStore(caller, escrow)),
+            },
+            Question::CloseEscrow(escrow) => self.close_escrow(caller, escrow, now),
             Question::Jobs => {
                 let mine = self.jobs.iter().filter(|(_, job)| job.owner == caller.node);
                 let reports = mine.map(|(id, job)| self.job_report(*id, job, now)).collect();
@@ -93,6 +102,9 @@ impl Core {
             | Question::Jobs
             | Question::Cancel(_)
             | Question::Remove(_)
+            | Question::Terms(_)
+            | Question::Escrow(_)
+            | Question::CloseEscrow(_)
             | Question::Providers => {
                 let report = self.job_report(id, job, now);
                 self.reply(caller, Ok(Reply::Job(report)));
@@ -169,6 +181,29 @@ impl Core {
             usage: job.usage,
             contributions: self.contributions(job),
             stuck,
+            cost: job.money.as_ref().map(|money| self.job_cost(money)),
+        }
+    }
+
+    /// What tasks of these sorts would cost here now.
+    fn terms(&self, stages: &[(Needs, BlobId)]) -> NetworkTerms {
+        let stages = stages.iter().map(|(needs, program)| {
+            let able = self
+                .providers
+                .values()
+                .filter(|provider| provider.session.is_some() && could_run(&provider.offer, needs, None));
+            let rates: Vec<RateCard> = able.map(|provider| provider.offer.rates).collect();
+            StageTerms {
+                providers: u32::try_from(rates.len()).unwrap_or(u32::MAX),
+                highest: rates.iter().copied().reduce(RateCard::highest),
+                lowest: rates.iter().copied().reduce(RateCard::lowest),
+                typical_fuel: self.sched.typical_fuel(*program),
+            }
+        });
+        NetworkTerms {
+            money: self.money.as_ref().map(|money| money.config.terms),
+            bond: self.money.as_ref().and_then(|money| money.bond),
+            stages: stages.collect(),
         }
     }
 
@@ -178,6 +213,9 @@ impl Core {
             return Some("no provider is connected".to_owned());
         }
         let stage = if job.frontier.is_map_done() { Stage::Reduce } else { Stage::Map };
+        if let Some(reason) = self.why_unfunded(id, now) {
+            return Some(reason);
+        }
         let candidates = self.sched.explain(ClassId { job: id, stage }, None, now.mono);
         candidates.first().map(ToString::to_string)
     }
@@ -198,6 +236,7 @@ impl Core {
                 busy: Millis(tally.busy_us / 1000),
                 fuel: tally.fuel,
                 lost_attempts: tally.lost_attempts,
+                earned: tally.earned,
             })
             .collect();
         list.sort_by(|a, b| b.tasks.cmp(&a.tasks).then(a.node.cmp(&b.node)));
@@ -282,6 +321,8 @@ pub(crate) struct Summary {
     pub(crate) usage: Usage,
     /// Who did what.
     pub(crate) contributions: Vec<Contribution>,
+    /// What it cost.
+    pub(crate) cost: Option<JobCost>,
 }
 
 impl Summary {

@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 
 use tidemill_job::BlobRef;
-use tidemill_net::wire::{LogBody, MAX_INLINE_BYTES, OutputBody, ResultBatch, TaskResult, ToProvider};
+use tidemill_net::wire::{
+    Decision, LogBody, MAX_INLINE_BYTES, OutputBody, ResultBatch, TaskResult, ToProvider, Unpaid,
+};
 use tidemill_sched::{LeaseEnd, Micros};
 use tidemill_store::{BatchId, BatchRecord, Change, DoneRecord, LogRecord, UnixMillis};
 use tidemill_types::{
@@ -51,7 +53,7 @@ impl Core {
             return self.cut_off(session, &reason, now);
         }
         let provider = self.providers.get_mut(&node).expect("a batch is checked against its provider");
-        let signer = provider.operator;
+        let signer = provider.signer;
         let number = self.next_batch;
         let leaves: Vec<[u8; 32]> = batch.results.iter().map(|result| result.leaf).collect();
         let is_of_use = batch.results.iter().any(|result| self.leases.contains_key(&result.lease));
@@ -91,7 +93,7 @@ impl Core {
             provider: node,
             sequence: batch.sequence,
         };
-        verify_batch(&self.config.chain, &terms, &batch.signature, provider.operator)
+        verify_batch(&self.config.chain, &terms, &batch.signature, provider.signer)
             .map_err(|error| format!("its results are not signed by its result key: {error}"))?;
         if provider.unsettled.contains_key(&batch.sequence) {
             return Err(format!("its batch {} comes a second time", batch.sequence));
@@ -117,7 +119,7 @@ impl Core {
             return Err("comes again while its output is fetched".to_owned());
         }
         let terms = Terms {
-            escrow: [0; 32],
+            escrow: held.bill.map_or([0; 32], |bill| bill.escrow.0),
             coordinator: self.config.node,
             provider: node,
             job: held.task.job,
@@ -174,7 +176,9 @@ impl Core {
         now: Now,
     ) {
         let TaskResult { lease, claim, wall_us, output, log, .. } = result;
-        let Some(held) = self.leases.get_mut(&lease) else { return };
+        let Some(held) = self.leases.get_mut(&lease) else {
+            return self.decide(node, lease, Decision::Unpaid(Unpaid::Late));
+        };
         let task = held.task;
         match (claim.outcome, claim.output, output) {
             (Outcome::Failed(Failure::Cancelled), ..) => {
@@ -182,7 +186,7 @@ impl Core {
                 self.strike(node, task.job, now);
                 self.take_back(&[lease], LeaseEnd::Returned, now);
             }
-            (Outcome::Failed(failure), ..) => self.attempt_failed(lease, failure, now),
+            (Outcome::Failed(failure), ..) => self.attempt_failed(lease, failure, &claim.usage, now),
             (Outcome::Done, Some(output), Some(body)) => {
                 let inline = match body {
                     OutputBody::Inline(bytes) => Some(bytes),
@@ -245,7 +249,7 @@ impl Core {
             Err(FetchProblem::Here(reason)) => {
                 tracing::error!(%lease, reason, "an output could not be kept here");
                 let reason = format!("the coordinator could not keep the output: {reason}");
-                self.attempt_failed(lease, Failure::Host { reason }, now);
+                self.attempt_failed(lease, Failure::Host { reason }, &Usage::default(), now);
             }
         }
         self.settled(node, pending.sequence);
@@ -253,7 +257,10 @@ impl Core {
 
     /// A task is done.
     fn accept(&mut self, lease: LeaseId, accepted: Accepted, now: Now) {
-        let Some(Held { task, node, operator, work, .. }) = self.close(lease) else { return };
+        let Some(held) = self.close(lease) else { return };
+        let Held { task, node, operator, work, .. } = held;
+        let price = self.price(&held, &accepted.usage, accepted.output.len);
+        self.owe(lease, &held, price);
         self.sched.ended(
             lease,
             LeaseEnd::Done { wall: Micros(accepted.wall_us), fuel: accepted.usage.fuel },
@@ -292,6 +299,7 @@ impl Core {
                 spec: work.spec,
                 output: accepted.output.id,
                 output_len: ByteSize(accepted.output.len),
+                price,
                 usage: accepted.usage,
                 hardware_class: accepted.hardware_class,
                 wall_us: accepted.wall_us,

@@ -17,6 +17,7 @@ fn config(directory: &Path) -> Config {
         bind: Bind::Loopback { port: 0 },
         disk: ByteSize::mib(64),
         pace: Pace::default(),
+        money: None,
     }
 }
 

@@ -2,14 +2,14 @@
 
 use tidemill_job::{BlobRef, JobSpec};
 use tidemill_net::wire::{
-    Contribution, Explanation, JobPhase, JobReport, MAX_PAGE, OutputPiece, Refusal, Reply, TaskPhase,
-    TaskReport,
+    Contribution, Decision, Explanation, HeldLease, JobPhase, JobReport, MAX_PAGE, OutputPiece, Refusal,
+    Reply, TaskPhase, TaskReport, Unpaid,
 };
 use tidemill_store::{DoneRecord, JobRecord, StoreError};
-use tidemill_types::{JobId, TaskId, TaskNumber};
+use tidemill_types::{EscrowId, JobId, LeaseId, TaskId, TaskNumber, Weight};
 
 use crate::{
-    core::{Summary, attempt, phase},
+    core::{Summary, attempt, escrow_report, phase},
     event::{Caller, Question},
     shared::Shared,
 };
@@ -90,8 +90,42 @@ pub fn answer(shared: &Shared, caller: Caller, question: Question) -> Answered {
             };
             Ok(Reply::Explained(Explanation { summary, providers: Vec::new() }))
         }
-        Question::Jobs | Question::Remove(_) | Question::Providers => Err(Refusal::NoSuchJob),
+        Question::Jobs
+        | Question::Remove(_)
+        | Question::Providers
+        | Question::Terms(_)
+        | Question::Escrow(_)
+        | Question::CloseEscrow(_) => Err(Refusal::NoSuchJob),
     }
+}
+
+/// An escrow of the caller's that is closed, or that never was.
+pub fn escrow(shared: &Shared, caller: Caller, id: EscrowId) -> Answered {
+    let found = shared.store.escrow(id).map_err(|error| busy(&error))?;
+    let (record, payees) = found.ok_or(Refusal::NoSuchEscrow)?;
+    if !record.nodes.contains(&caller.node) {
+        return Err(Refusal::NoSuchEscrow);
+    }
+    Ok(Reply::Escrow(Box::new(escrow_report(&record, payees.iter()))))
+}
+
+/// What became of leases that a provider holds and that have ended here: those whose results were accepted are paid.
+pub fn reconcile(shared: &Shared, stale: &[HeldLease]) -> Result<Vec<(LeaseId, Decision)>, StoreError> {
+    let decide = |held: &HeldLease| {
+        if let Some(done) = shared.store.task(held.task)?
+            && done.lease == held.lease
+        {
+            return Ok((held.lease, Decision::Paid(done.price)));
+        }
+        let attempts = shared.store.attempts(held.task)?;
+        let reason = match attempts.iter().find(|attempt| attempt.lease == held.lease) {
+            Some(attempt) if attempt.failure.weight() == Weight::Evidence => Unpaid::Unconfirmed,
+            Some(_) => Unpaid::Circumstance,
+            None => Unpaid::Late,
+        };
+        Ok((held.lease, Decision::Unpaid(reason)))
+    };
+    stale.iter().map(decide).collect()
 }
 
 /// All jobs of a caller: those that run, and those that have ended, the newest first.
@@ -205,6 +239,7 @@ pub fn ended_report(shared: &Shared, record: &JobRecord) -> Result<JobReport, Re
         usage: summary.usage,
         contributions: summary.contributions,
         stuck: None,
+        cost: summary.cost,
     })
 }
 

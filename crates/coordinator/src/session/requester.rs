@@ -7,13 +7,14 @@ use tidemill_net::{
     blobs::{BlobError, Pin},
     endpoint::RecvStream,
     frame::FrameReader,
-    wire::{Answer, Bounded, Call, MAX_CALLS_IN_FLIGHT, Refusal, Reply, Request, SpecBody},
+    wire::{Answer, Bounded, Call, JobPay, MAX_CALLS_IN_FLIGHT, Refusal, Reply, Request, SpecBody},
 };
 use tidemill_types::{ByteSize, JobId, NodeId, causes};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answers;
 use crate::{
+    core::Funding,
     event::{Caller, Event, Question, SessionId},
     failpoint::Failpoint,
     outbox::Outgoing,
@@ -50,16 +51,50 @@ pub async fn read(
         let Ok(place) = room.clone().acquire_owned().await else { return };
         let caller = Caller { session, node, call: call.id };
         match call.request {
-            Request::Submit { job, spec: SpecBody::Inline(encoded), follow } => {
-                // Most jobs are small and their blobs are here: no task of its own for those.
-                match ready(shared, job, &encoded) {
-                    Ok(Some(spec)) => submit(shared, caller, job, spec, encoded, follow).await,
-                    Ok(None) => spawn_submit(shared, caller, job, SpecBody::Inline(encoded), follow, place),
-                    Err(refusal) => reply(shared, caller, Err(refusal)),
+            Request::Submit { job, spec, follow, pay } => {
+                let submission = Submission { caller, job, follow, pay };
+                // Most jobs are small, and their blobs and their money are here: no task of its own for those.
+                match (spec, known_funding(shared, &submission)) {
+                    (SpecBody::Inline(encoded), Some(funding)) => match ready(shared, job, &encoded) {
+                        Ok(Some(spec)) => submit(shared, &submission, funding, spec, encoded).await,
+                        Ok(None) => spawn_submit(shared, submission, SpecBody::Inline(encoded), place),
+                        Err(refusal) => reply(shared, caller, Err(refusal)),
+                    },
+                    (spec, _) => spawn_submit(shared, submission, spec, place),
                 }
             }
-            Request::Submit { job, spec, follow } => spawn_submit(shared, caller, job, spec, follow, place),
             request => ask(shared, caller, request, place).await,
+        }
+    }
+}
+
+/// A job that is being submitted.
+#[derive(Clone, Copy)]
+struct Submission {
+    caller: Caller,
+    job: JobId,
+    follow: bool,
+    pay: Option<JobPay>,
+}
+
+/// What pays for it, where nobody has to be asked; nothing where the ledger has to.
+fn known_funding(shared: &Shared, submission: &Submission) -> Option<Option<Funding>> {
+    match (&shared.teller, &submission.pay) {
+        (Some(teller), Some(pay)) => teller.known(submission.caller.node, pay).map(Some),
+        // Whoever pays where work is free, or does not where it is not, hears so from the core.
+        (Some(_), None) => Some(None),
+        (None, None) => Some(None),
+        (None, Some(_)) => None,
+    }
+}
+
+/// What pays for it, by asking the ledger.
+async fn funding(shared: &Shared, submission: &Submission) -> Result<Option<Funding>, Refusal> {
+    match (&shared.teller, &submission.pay) {
+        (Some(teller), Some(pay)) => teller.funding(submission.caller.node, pay).await.map(Some),
+        (_, None) => Ok(None),
+        (None, Some(_)) => {
+            Err(Refusal::Unpaid { reason: "this network is free, and takes no money".to_owned() })
         }
     }
 }
@@ -75,14 +110,7 @@ fn decode(encoded: &[u8]) -> Result<JobSpec, Refusal> {
     JobSpec::decode(encoded).map_err(|error| Refusal::BadJob { reason: error.to_string() })
 }
 
-fn spawn_submit(
-    shared: &Arc<Shared>,
-    caller: Caller,
-    job: JobId,
-    body: SpecBody,
-    follow: bool,
-    place: OwnedSemaphorePermit,
-) {
+fn spawn_submit(shared: &Arc<Shared>, submission: Submission, body: SpecBody, place: OwnedSemaphorePermit) {
     let with = shared.clone();
     shared.tasks.spawn(async move {
         // Held until the core has taken the job in, so that few long ones are in memory.
@@ -90,13 +118,19 @@ fn spawn_submit(
             SpecBody::Blob(_) => with.large_jobs.acquire().await.ok(),
             SpecBody::Inline(_) => None,
         };
+        let fetched = async {
+            // Before anything is fetched: who cannot pay moves no bytes.
+            let funding = funding(&with, &submission).await?;
+            let (spec, encoded) = fetch_job(&with, submission.caller, submission.job, body).await?;
+            Ok((funding, spec, encoded))
+        };
         let fetched = tokio::select! {
-            fetched = fetch_job(&with, caller, job, body) => fetched,
+            fetched = fetched => fetched,
             () = with.stop.cancelled() => return,
         };
         match fetched {
-            Ok((spec, encoded)) => submit(&with, caller, job, spec, encoded, follow).await,
-            Err(refusal) => reply(&with, caller, Err(refusal)),
+            Ok((funding, spec, encoded)) => submit(&with, &submission, funding, spec, encoded).await,
+            Err(refusal) => reply(&with, submission.caller, Err(refusal)),
         }
         drop(place);
     });
@@ -105,14 +139,14 @@ fn spawn_submit(
 /// Hands a job to the core, unless the store knows it already: then its first answer was lost.
 async fn submit(
     shared: &Arc<Shared>,
-    caller: Caller,
-    job: JobId,
+    submission: &Submission,
+    funding: Option<Funding>,
     spec: Arc<JobSpec>,
     encoded: Vec<u8>,
-    follow: bool,
 ) {
+    let Submission { caller, job, follow, .. } = *submission;
     if !submitted_before(shared, caller, job, &encoded, follow) {
-        shared.tell(Event::Submit { caller, job, spec, encoded, follow }).await;
+        shared.tell(Event::Submit { caller, job, spec, encoded, follow, funding }).await;
     }
 }
 
@@ -236,6 +270,9 @@ async fn ask(shared: &Arc<Shared>, caller: Caller, request: Request, place: Owne
         },
         Request::Jobs { .. } => Question::Jobs,
         Request::Providers => Question::Providers,
+        Request::Terms { stages } => Question::Terms(stages),
+        Request::Escrow { escrow } => Question::Escrow(escrow),
+        Request::CloseEscrow { escrow } => Question::CloseEscrow(escrow),
         Request::Tasks { job, from, limit } => Question::Tasks { job, from, limit },
         Request::Explain { job, task } => Question::Explain { job, task },
         Request::Outputs { job, from, limit } => {

@@ -8,7 +8,7 @@ use tidemill_store::JobEnd;
 use tidemill_types::{Failure, Outcome, TaskId, TaskNumber};
 
 use super::{
-    peer::{Peer, broke, failed},
+    peer::{Peer, broke, failed, held},
     world::{LEASE_MS, SECOND_OPINION_MS, World, job_id, job_spec, leases_to, map_job},
 };
 use crate::event::{Effect, Event, FetchProblem};
@@ -201,7 +201,7 @@ fn with_a_copy(retries: u32) -> (World, Peer, Peer, Lease, Lease) {
 #[test]
 fn the_copy_that_is_second_is_superseded() {
     let (mut world, mut one, mut two, first, copy) = with_a_copy(3);
-    one.join(&mut world, vec![first.id]);
+    one.join(&mut world, vec![held(&first)]);
     let results = vec![one.done(&first)];
     let message = one.batch(results);
     one.say(&mut world, message);
@@ -224,7 +224,7 @@ fn the_copy_that_is_second_is_superseded() {
 #[test]
 fn a_failure_does_not_end_a_job_while_a_copy_runs() {
     let (mut world, mut one, mut two, first, copy) = with_a_copy(0);
-    one.join(&mut world, vec![first.id]);
+    one.join(&mut world, vec![held(&first)]);
     fail(&mut world, &mut one, &first, broke());
     world.settle();
     assert_eq!(end(&world), None);
@@ -258,11 +258,11 @@ fn a_provider_that_comes_back_keeps_what_it_still_has() {
     one.leases = leases_to(&world.settle(), one.session);
     assert!(one.leases.len() >= 2);
     let lost = one.leases.pop().expect("there are two");
-    let held: Vec<_> = one.leases.iter().map(|lease| lease.id).collect();
-    one.join(&mut world, held.clone());
+    let holds: Vec<_> = one.leases.iter().map(held).collect();
+    one.join(&mut world, holds.clone());
     let effects = world.settle();
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Supersede(_))));
-    assert!(world.core.leases.contains_key(&held[0]) && !world.core.leases.contains_key(&lost.id));
+    assert!(world.core.leases.contains_key(&holds[0].lease) && !world.core.leases.contains_key(&lost.id));
     one.leases.extend(leases_to(&effects, one.session));
     world.finish(&mut [&mut one]);
 }
@@ -272,14 +272,14 @@ fn leases_outlive_a_restart_and_results_for_them_count() {
     let mut world = world_with(&map_job(3));
     let mut one = Peer::joined(1, &mut world);
     one.leases = leases_to(&world.settle(), one.session);
-    let held: Vec<_> = one.leases.iter().map(|lease| lease.id).collect();
+    let holds: Vec<_> = one.leases.iter().map(held).collect();
     world.crash();
-    one.join(&mut world, held.clone());
+    one.join(&mut world, holds.clone());
     one.do_all(&mut world);
     world.finish(&mut [&mut one]);
     let task = TaskId { job: job_id(1), task: TaskNumber(0) };
     let done = world.store.task(task).expect("the store can be read").expect("the task is done");
-    assert_eq!(done.lease, held[0]);
+    assert_eq!(done.lease, holds[0].lease);
 }
 
 /// A task whose output does not travel in the message, and a peer that has sent its result.
@@ -326,7 +326,7 @@ fn an_output_that_cannot_be_had_is_made_again() {
 fn what_arrives_of_an_earlier_session_is_not_mixed_up() {
     let (mut world, mut one, lease) = with_a_large_output();
     let old = one.session();
-    one.join(&mut world, vec![lease.id]);
+    one.join(&mut world, vec![held(&lease)]);
     world.tell(Event::OutputFetched { session: old, lease: lease.id, result: Ok(()) });
     world.settle();
     assert_eq!(end(&world), None, "its batch is closed; the result comes in another one");

@@ -4,10 +4,10 @@ use tidemill_net::wire::{
     Bounded, FromProvider, Lease, MAX_CREDITS, OutputBody, ResultBatch, ReturnReason, TaskResult, ToProvider,
 };
 use tidemill_store::JobEnd;
-use tidemill_types::{ByteSize, Claim, ClaimedOutput, Fuel, LeaseId, Outcome, Signature65};
+use tidemill_types::{ByteSize, Claim, ClaimedOutput, Fuel, LeaseId, Outcome, Signature65, TaskNumber};
 
 use super::{
-    peer::{Peer, archive, failed},
+    peer::{Peer, archive, failed, held, held_of},
     world::{World, cut_off, job_id, job_spec, leases_to},
 };
 use crate::event::{Effect, Event, FetchProblem};
@@ -294,7 +294,7 @@ fn late_results_are_settled_and_nothing_else() {
 fn words_in_a_session_that_is_over_are_not_heard() {
     let (mut world, mut peer, leases) = world();
     let old = peer.session();
-    peer.join(&mut world, leases.iter().map(|lease| lease.id).collect());
+    peer.join(&mut world, leases.iter().map(held).collect());
     world.settle();
     let results = vec![peer.done(&leases[0])];
     let message = peer.batch(results);
@@ -339,7 +339,7 @@ fn who_gives_everything_back_at_once_is_not_asked_for_ever() {
 fn another_result_key_does_not_inherit_leases() {
     let (mut world, peer, leases) = world();
     let mut renewed = Peer::of(1, 9);
-    renewed.join(&mut world, leases.iter().map(|lease| lease.id).collect());
+    renewed.join(&mut world, leases.iter().map(held).collect());
     assert!(world.core.leases.is_empty());
     let effects = world.settle();
     let cancelled =
@@ -352,7 +352,12 @@ fn another_result_key_does_not_inherit_leases() {
 #[test]
 fn a_provider_that_holds_more_than_a_message_names() {
     let (mut world, mut peer, _) = world();
-    peer.join(&mut world, (1_000..1_000 + 2 * u64::from(MAX_CREDITS)).map(LeaseId).collect());
+    peer.join(
+        &mut world,
+        (1_000..1_000 + 2 * u64::from(MAX_CREDITS))
+            .map(|lease| held_of(LeaseId(lease), job_id(1), TaskNumber(0)))
+            .collect(),
+    );
     let effects = world.settle();
     let messages: Vec<_> = effects
         .iter()

@@ -59,8 +59,10 @@ fn bytes_of(tasks: u64) -> (isize, usize) {
         next_batch: BatchId(0),
         open_batches: vec![],
         removing: vec![],
+        closed_escrows: Vec::new(),
+        escrows: Vec::new(),
     };
-    let mut core = Core::new(config(), &recovered);
+    let mut core = Core::new(config(false), &recovered);
     submit(&mut core, tasks);
     let mut peers: Vec<Peer> = (1..=32).map(Peer::new).collect();
     for (place, peer) in peers.iter_mut().enumerate() {
@@ -92,7 +94,10 @@ fn submit(core: &mut Core, tasks: u64) {
         "args = [\"{index}\"]\n[reduce]\nfan_in = 1000\n",
     );
     let encoded = spec.encode();
-    core.handle(Event::Submit { caller: caller(0), job: job_id(1), spec, encoded, follow: false }, at(0));
+    core.handle(
+        Event::Submit { caller: caller(0), job: job_id(1), spec, encoded, follow: false, funding: None },
+        at(0),
+    );
 }
 
 fn at(ms: u64) -> Now {

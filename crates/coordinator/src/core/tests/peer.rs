@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use tidemill_net::wire::{
-    FromProvider, Lease, LogBody, MAX_INLINE_BYTES, OutputBody, ResultBatch, TaskResult, ToProvider,
+    FromProvider, HeldLease, Lease, LogBody, MAX_INLINE_BYTES, OutputBody, ResultBatch, TaskResult,
+    ToProvider,
 };
 use tidemill_types::{
     Address, ArchiveBuilder, BatchTerms, BlobId, ByteSize, Capacity, Chain, Claim, ClaimedOutput,
-    EXEC_VERSION, Failure, FloatClass, Fuel, GuestPath, Leaf, LeaseId, NodeId, Offer, Outcome, ProgramKind,
-    ResultKey, SpecHash, Terms, Usage, WorkTerms, merkle,
+    EXEC_VERSION, Failure, FloatClass, Fuel, GuestPath, JobId, Leaf, LeaseId, NodeId, Offer, Outcome,
+    ProgramKind, RateCard, ResultKey, SpecHash, TaskId, TaskNumber, Terms, Usage, WorkTerms, merkle,
 };
 
 use super::world::{COORDINATOR, World};
@@ -39,6 +40,15 @@ pub fn output_of(spec: SpecHash) -> Vec<u8> {
         _ => 40,
     };
     archive(&seed.iter().copied().cycle().take(len).collect::<Vec<u8>>())
+}
+
+/// A lease as a provider says that it holds it.
+pub fn held(lease: &Lease) -> HeldLease {
+    held_of(lease.id, lease.job, lease.task)
+}
+
+pub fn held_of(lease: LeaseId, job: JobId, task: TaskNumber) -> HeldLease {
+    HeldLease { lease, task: TaskId { job, task } }
 }
 
 /// An archive of one file with these bytes.
@@ -109,14 +119,16 @@ impl Peer {
                 all_fuel_per_s: 1 << 30,
                 down_bytes_per_s: 1 << 24,
             },
+            rates: RateCard::default(),
         }
     }
 
     /// The event of its coming.
-    pub fn joining(&self, session: SessionId, held: Vec<LeaseId>) -> Event {
+    pub fn joining(&self, session: SessionId, held: Vec<HeldLease>) -> Event {
         Event::ProviderJoined {
             session,
             node: self.node,
+            signer: self.key.address(),
             operator: self.operator(),
             offer: self.offer(),
             credits: self.credits,
@@ -124,7 +136,7 @@ impl Peer {
         }
     }
 
-    pub fn join(&mut self, world: &mut World, held: Vec<LeaseId>) {
+    pub fn join(&mut self, world: &mut World, held: Vec<HeldLease>) {
         let session = world.new_session();
         self.session = Some(session);
         world.tell(self.joining(session, held));
@@ -141,7 +153,10 @@ impl Peer {
             ToProvider::Settled { sequence } => {
                 self.sent.remove(&sequence);
             }
-            ToProvider::Heartbeat { .. } | ToProvider::Bye { .. } => {}
+            ToProvider::Heartbeat { .. }
+            | ToProvider::Bye { .. }
+            | ToProvider::Decided { .. }
+            | ToProvider::ReleaseWanted(_) => {}
         }
     }
 
@@ -184,7 +199,7 @@ impl Peer {
 
     pub fn claim(&self, lease: &Lease, claim: Claim, output: Option<OutputBody>) -> TaskResult {
         let terms = Terms {
-            escrow: [0; 32],
+            escrow: lease.pay.map_or([0; 32], |pay| pay.escrow.0),
             coordinator: COORDINATOR,
             provider: self.node,
             job: lease.job,

@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use tidemill_types::{Stage, TaskId};
+use tidemill_types::{Amount, Stage, TaskId};
 
+use super::simulation::ledger::check_escrow;
 use crate::core::{
     Core,
     jobs::{Job, MOST_PREPARED},
+    money::add,
 };
 
 /// Checks every place where the same fact stands twice.
 pub fn check(core: &Core) {
     leases(core);
     providers(core);
+    money(core);
     for (id, job) in &core.jobs {
         assert!(!core.gone.contains_key(id), "job {id} runs and is gone");
         tasks(core, job);
@@ -21,6 +24,27 @@ pub fn check(core: &Core) {
                 assert_eq!(core.leases[lease].task, TaskId { job: *id, task: *task });
             }
         }
+    }
+}
+
+fn money(core: &Core) {
+    let Some(money) = &core.money else { return };
+    for (id, escrow) in &money.escrows {
+        let bills = core.leases.values().filter_map(|held| held.bill).filter(|bill| bill.escrow == *id);
+        check_escrow(escrow, bills.fold(Amount::ZERO, |sum, bill| add(sum, bill.reserve)));
+        let jobs =
+            core.jobs.iter().filter(|(_, job)| job.money.is_some_and(|money| money.record.escrow == *id));
+        assert!(
+            jobs.map(|(job, _)| job).eq(&escrow.jobs),
+            "escrow {id} has other jobs than those that it pays"
+        );
+    }
+    for (id, job) in &core.jobs {
+        let Some(pay) = &job.money else { continue };
+        let bills = core.leases.values().filter(|held| held.task.job == *id).filter_map(|held| held.bill);
+        assert_eq!(pay.reserved, bills.fold(Amount::ZERO, |sum, bill| add(sum, bill.reserve)));
+        let most = pay.record.max_price.unwrap_or(Amount::from_wei(u128::MAX));
+        assert!(add(pay.spent, pay.reserved) <= most, "a job costs more than it may");
     }
 }
 

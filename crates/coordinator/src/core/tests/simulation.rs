@@ -2,23 +2,26 @@
 //!
 //! `TIDEMILL_CASES` says how many; one of them alone runs with `TIDEMILL_SEED`.
 
+pub mod ledger;
 mod provider;
 mod rng;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
 use tidemill_job::JobSpec;
-use tidemill_net::wire::ToProvider;
-use tidemill_store::{Change, JobEnd};
-use tidemill_types::{Failure, JobId};
+use tidemill_net::wire::{Decision, JobPay, ToProvider};
+use tidemill_store::{Change, DoneRecord, JobEnd};
+use tidemill_types::{
+    Address, Amount, EscrowId, Failure, JobId, Limits, RateCard, Signature65, TaskId, Weight,
+};
 
-use self::{provider::Provider, rng::Rng};
+use self::{ledger::Ledger, provider::Provider, rng::Rng};
 use super::world::{World, caller, job_id, job_spec};
 use crate::{
-    core::Step,
+    core::{Funding, Step},
     event::{Effect, Event, FetchProblem, Question},
 };
 
@@ -45,6 +48,9 @@ struct Submitted {
     spec: Arc<JobSpec>,
     fate: Fate,
     from_ms: u64,
+    /// What pays for it; some share one.
+    escrow: EscrowId,
+    max_price: Option<Amount>,
 }
 
 struct Simulation {
@@ -61,6 +67,9 @@ struct Simulation {
     seen: BTreeMap<&'static str, u64>,
     /// One operator lies, so that a job may fail by its word alone.
     has_liar: bool,
+    /// Where the coordinator pays: the ledger, and whose escrow was ended under the coordinator's hands.
+    ledger: Option<Ledger>,
+    ended: BTreeSet<EscrowId>,
 }
 
 impl Simulation {
@@ -73,9 +82,21 @@ impl Simulation {
         if has_liar {
             providers[0].lies = true;
         }
-        let jobs = (1..=1 + rng.below(3) as u8).map(|number| job(number, &mut rng)).collect();
+        let jobs: Vec<Submitted> = (1..=1 + rng.below(3) as u8).map(|number| job(number, &mut rng)).collect();
+        let ledger = rng.one_in(2).then(|| {
+            let mut ledger = Ledger::default();
+            for job in &jobs {
+                // Some have enough for all of it, some for a task or two.
+                let each = RateCard::default().most(&Limits::default(), 0).wei();
+                let tasks = if rng.one_in(2) { 2 } else { 200 };
+                ledger.open(job.escrow, Amount::from_wei(each * tasks), 1_000_000);
+            }
+            ledger
+        });
         Self {
-            world: World::new(),
+            world: World::of(ledger.is_some()),
+            ledger,
+            ended: BTreeSet::new(),
             rng,
             providers,
             jobs,
@@ -102,11 +123,13 @@ impl Simulation {
             left.leases.is_empty() && left.open_batches.is_empty(),
             "something is open for ever: {left:?}"
         );
-        for job in &self.jobs {
+        let came: Vec<&Submitted> = self.jobs.iter().filter(|job| !self.never_comes(job)).collect();
+        for job in &came {
             let end = self.world.record(job.id).ended.expect("every job has ended").end;
             match (&end, job.fate) {
                 (JobEnd::Done, Fate::Done | Fate::Cancelled) => self.world.check_outputs(job.id, &job.spec),
                 (JobEnd::Cancelled, Fate::Cancelled) => {}
+                (JobEnd::Cancelled, _) if self.ended.contains(&job.escrow) => {}
                 (JobEnd::Failed { failure, .. }, Fate::Fails) if *failure == provider::poison() => {}
                 (JobEnd::Failed { failure, .. }, _) if self.has_liar => assert_eq!(*failure, provider::lie()),
                 _ => panic!("a job that should have been {:?} was {end:?}", job.fate),
@@ -115,15 +138,73 @@ impl Simulation {
         for provider in &self.providers {
             assert!(provider.peer.sent.is_empty(), "a batch is never settled");
         }
+        if let Some(ledger) = &self.ledger {
+            assert_eq!(left.escrows, [], "an escrow is open for ever");
+            let used = came.iter().map(|job| job.escrow).collect();
+            ledger.check(&self.earned(), &used);
+        }
+    }
+
+    /// What everybody has earned, by the results that are on disk.
+    fn earned(&self) -> BTreeMap<(EscrowId, Address), Amount> {
+        let mut earned: BTreeMap<(EscrowId, Address), Amount> = BTreeMap::new();
+        let mut add = |escrow, operator, price: Amount| {
+            let sum = earned.entry((escrow, operator)).or_default();
+            *sum = sum.checked_add(price).expect("it is little");
+        };
+        for job in self.jobs.iter().filter(|job| !self.never_comes(job)) {
+            let store = &self.world.store;
+            let done = |_, record: DoneRecord| add(job.escrow, record.operator, record.price);
+            store.for_each_done(job.id, done).expect("the store can be read");
+            let end = self.world.record(job.id).ended.expect("every job has ended").end;
+            if let JobEnd::Failed { task, failure, .. } = end {
+                let attempts = store.attempts(TaskId { job: job.id, task }).expect("the store can be read");
+                let same = attempts.iter().filter(|attempt| attempt.failure == failure);
+                same.filter(|attempt| attempt.failure.weight() == Weight::Evidence)
+                    .for_each(|attempt| add(job.escrow, attempt.operator, attempt.price));
+            }
+        }
+        earned.retain(|_, amount| !amount.is_zero());
+        earned
     }
 
     fn is_over(&self) -> bool {
-        self.at_ms > TROUBLE_MS && self.unfinished().is_empty()
+        let settled = self.ledger.is_none()
+            || self.world.core.money.as_ref().is_none_or(|money| money.escrows.is_empty());
+        self.at_ms > TROUBLE_MS && self.unfinished().is_empty() && settled
+    }
+
+    /// What requesters do with their money.
+    fn pay(&mut self) {
+        let (calm, now_s) = (self.at_ms > TROUBLE_MS, self.world.now.unix_ms / 1000);
+        let Some(ledger) = &mut self.ledger else { return };
+        for job in &self.jobs {
+            let escrow = job.escrow;
+            if (calm && self.rng.one_in(20)) || self.rng.one_in(400) {
+                ledger.deposit(escrow, RateCard::default().most(&Limits::default(), 0), now_s);
+            } else if !calm && self.rng.one_in(4_000) && job.from_ms == 0 {
+                ledger.end(escrow, now_s);
+                self.ended.insert(escrow);
+                *self.seen.entry("escrow ended by its requester").or_default() += 1;
+            } else if !self.rng.one_in(10) {
+                continue;
+            }
+            let view = Some(ledger.view(escrow, now_s));
+            self.events.push_back((self.at_ms, Event::EscrowSeen { escrow, view }));
+        }
     }
 
     fn unfinished(&self) -> Vec<JobId> {
         let ended = |id| self.world.store.job(id).ok().flatten().is_some_and(|record| record.ended.is_some());
-        self.jobs.iter().map(|job| job.id).filter(|id| !ended(*id)).collect()
+        let jobs = self.jobs.iter().filter(|job| !self.never_comes(job));
+        jobs.map(|job| job.id).filter(|id| !ended(*id)).collect()
+    }
+
+    /// Whether a job is refused: its escrow was ended or settled for other jobs before it came.
+    fn never_comes(&self, job: &Submitted) -> bool {
+        let is_closed = |ledger: &Ledger| ledger.view(job.escrow, 0).closed;
+        let is_over = self.ended.contains(&job.escrow) || self.ledger.as_ref().is_some_and(is_closed);
+        is_over && self.world.store.job(job.id).is_ok_and(|record| record.is_none())
     }
 
     /// Whether something goes wrong that does so once in so many times.
@@ -136,6 +217,7 @@ impl Simulation {
         let passed = 5 + self.rng.below(if self.at_ms > TROUBLE_MS { 200 } else { 60 });
         self.at_ms += passed;
         self.request();
+        self.pay();
         for place in 0..self.providers.len() {
             self.provide(place);
         }
@@ -198,12 +280,14 @@ impl Simulation {
 
     fn request(&mut self) {
         for place in 0..self.jobs.len() {
-            let Submitted { id, ref spec, fate, from_ms } = self.jobs[place];
+            let Submitted { id, ref spec, fate, from_ms, .. } = self.jobs[place];
             let spec = spec.clone();
             if from_ms > 0 && from_ms <= self.at_ms {
                 self.jobs[place].from_ms = 0;
                 let encoded = spec.encode();
-                let submit = Event::Submit { caller: caller(0), job: id, spec, encoded, follow: true };
+                let funding = self.funding(place);
+                let submit =
+                    Event::Submit { caller: caller(0), job: id, spec, encoded, follow: true, funding };
                 self.events.push_back((self.at_ms, submit));
             }
             if fate == Fate::Cancelled && (self.trouble(200) || self.at_ms > TROUBLE_MS) {
@@ -222,6 +306,16 @@ impl Simulation {
             };
             self.ask(question);
         }
+    }
+
+    /// What pays for a job, where it is paid for.
+    fn funding(&self, place: usize) -> Option<Funding> {
+        let job = &self.jobs[place];
+        let view = self.ledger.as_ref()?.view(job.escrow, self.world.now.unix_ms / 1000);
+        let mandate = Signature65([0; 65]);
+        let ceiling = RateCard::default();
+        let pay = JobPay { escrow: job.escrow, mandate, ceiling, max_price: job.max_price, close: true };
+        Some(Funding { pay, view })
     }
 
     fn ask(&mut self, question: Question) {
@@ -295,6 +389,33 @@ impl Simulation {
                 self.later(Event::Assembled { task, result });
             }
             Effect::CutOff { node, reason, .. } => panic!("{} is cut off: {reason}", node.short()),
+            Effect::Pay { session, decisions, vouchers } => {
+                let provider = self.providers.iter().find(|provider| provider.peer.session == Some(session));
+                let operator = provider.map(|provider| provider.peer.operator());
+                for voucher in vouchers {
+                    assert!(operator.is_none_or(|operator| operator == voucher.provider));
+                    self.ledger.as_mut().expect("who pays has a ledger").promise(voucher);
+                    self.note("voucher");
+                }
+                for (_, decision) in decisions {
+                    self.note(match decision {
+                        Decision::Paid(_) => "paid result",
+                        Decision::Unpaid(_) => "unpaid result",
+                    });
+                }
+            }
+            Effect::Settle(closings) => {
+                for closing in closings {
+                    self.note("settlement");
+                    let (escrow, now_s) = (closing.view.id, self.world.now.unix_ms / 1000);
+                    let ledger = self.ledger.as_mut().expect("who pays has a ledger");
+                    let result = match self.at_ms < TROUBLE_MS && self.rng.one_in(4) {
+                        true => Err("a test wants it so".to_owned()),
+                        false => ledger.settle(closing, now_s),
+                    };
+                    self.later(Event::EscrowSettled { escrow, result });
+                }
+            }
             Effect::Supersede(_)
             | Effect::Reply(..)
             | Effect::Progress(..)
@@ -302,6 +423,10 @@ impl Simulation {
             | Effect::JobsFromStore(..)
             | Effect::TasksFromStore(..)
             | Effect::SubmittedBefore { .. }
+            | Effect::Reconcile { .. }
+            | Effect::WatchEscrow(_)
+            | Effect::UnwatchEscrow(_)
+            | Effect::EscrowFromStore(..)
             | Effect::ReleaseInputs(_)
             | Effect::ReleaseOutputs(_) => {}
         }
@@ -333,7 +458,11 @@ fn job(number: u8, rng: &mut Rng) -> Submitted {
         program += "[resources]\nparallel = 3\n";
     }
     let spec = job_spec(&format!("retries = 100\ntasks.range = {{ from = 0, to = {tasks} }}"), &program);
-    Submitted { id: job_id(number), spec, fate, from_ms: 1 + rng.below(TROUBLE_MS / 2) }
+    let escrow = EscrowId([if rng.one_in(3) { 1 } else { number }; 32]);
+    let max_price = rng.one_in(3).then(|| RateCard::default().most(&Limits::default(), 0));
+    // Enough for every task, one after the other: what a task really costs is a millionth of what it may.
+    let max_price = max_price.and_then(|price| price.checked_mul(2));
+    Submitted { id: job_id(number), spec, fate, from_ms: 1 + rng.below(TROUBLE_MS / 2), escrow, max_price }
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -342,7 +471,12 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 /// All that is to happen in the lives of an ordinary run, so that they show something.
-const EVENTFUL: [&str; 13] = [
+const EVENTFUL: [&str; 18] = [
+    "voucher",
+    "paid result",
+    "unpaid result",
+    "settlement",
+    "escrow ended by its requester",
     "crash",
     "lease",
     "lease without a result",

@@ -10,15 +10,15 @@ use std::{
 
 use tempfile::TempDir;
 use tidemill_job::{BlobRef, JobFile, JobSpec, expand, seal};
-use tidemill_net::wire::{Lease, ToProvider};
+use tidemill_net::wire::{Lease, Money, ToProvider};
 use tidemill_sched::{Micros, Policy};
 use tidemill_store::{Change, JobRecord, Options, Store};
 use tidemill_types::{BlobId, Chain, Content, JobId, LeaseId, Millis, NodeId, Segment, TaskId, TaskNumber};
 
-use super::{peer::Peer, sanity};
+use super::{peer::Peer, sanity, simulation::ledger};
 use crate::{
     assemble::{self, Made},
-    core::{Core, CoreConfig, Step},
+    core::{Core, CoreConfig, MoneyConfig, Step},
     event::{Assembled, Caller, Effect, Event, Now, Question, SessionId},
     recovery,
 };
@@ -43,6 +43,7 @@ pub struct World {
     /// Every lease that was ever made durable.
     given: BTreeSet<LeaseId>,
     sessions: u64,
+    pays: bool,
 }
 
 /// Where small files are quick to write, durably too.
@@ -51,8 +52,12 @@ fn directory() -> TempDir {
     memory.or_else(|_| TempDir::new()).expect("a temporary directory can be made")
 }
 
-pub fn config() -> CoreConfig {
+pub fn config(pays: bool) -> CoreConfig {
     CoreConfig {
+        money: pays.then_some(MoneyConfig {
+            terms: Money { contract: ledger::CONTRACT, account: ledger::ACCOUNT, fee_ppm: 10_000 },
+            release_patience: Millis(10_000),
+        }),
         node: COORDINATOR,
         chain: Chain::default(),
         seal_key: [7; 32],
@@ -91,14 +96,19 @@ pub fn job_id(number: u8) -> JobId {
 
 impl World {
     pub fn new() -> Self {
+        Self::of(false)
+    }
+
+    /// One whose coordinator pays, if that is wanted.
+    pub fn of(pays: bool) -> Self {
         let directory = directory();
         fs::create_dir(directory.path().join("blobs")).expect("a directory can be made");
         let store =
             Store::open(&directory.path().join("state"), Options::default()).expect("the store opens");
         let now = Now { mono: Micros(0), unix_ms: 1_000_000 };
-        let core = take_up(&store, now);
+        let core = take_up(&store, now, pays);
         let (live, given) = (BTreeMap::new(), BTreeSet::new());
-        Self { directory, store, core, now, live, given, sessions: 0 }
+        Self { directory, store, core, now, live, given, sessions: 0, pays }
     }
 
     pub fn new_session(&mut self) -> SessionId {
@@ -145,7 +155,7 @@ impl World {
     /// The core and all that is not durable are gone; another one goes on.
     pub fn crash(&mut self) {
         self.now.mono = Micros(0);
-        self.core = take_up(&self.store, self.now);
+        self.core = take_up(&self.store, self.now, self.pays);
         sanity::check(&self.core);
         self.check_store();
     }
@@ -187,7 +197,8 @@ impl World {
 
     pub fn submit(&mut self, job: JobId, spec: &Arc<JobSpec>) {
         let (caller, encoded) = (caller(0), spec.encode());
-        self.tell(Event::Submit { caller, job, spec: spec.clone(), encoded, follow: true });
+        let (spec, funding) = (spec.clone(), None);
+        self.tell(Event::Submit { caller, job, spec, encoded, follow: true, funding });
     }
 
     pub fn ask(&mut self, question: Question) {
@@ -283,8 +294,8 @@ impl World {
     }
 }
 
-fn take_up(store: &Store, now: Now) -> Core {
-    recovery::take_up(store, config(), now, |_, _| {}).unwrap_or_else(|error| panic!("{error}")).0
+fn take_up(store: &Store, now: Now, pays: bool) -> Core {
+    recovery::take_up(store, config(pays), now, |_, _| {}).unwrap_or_else(|error| panic!("{error}")).0
 }
 
 /// The leases that are sent to a session.

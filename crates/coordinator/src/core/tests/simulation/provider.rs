@@ -1,14 +1,14 @@
 //! A provider in simulated time: it obeys the protocol, and has its troubles.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use tidemill_net::wire::{FromProvider, Lease, ReturnReason, TaskResult, ToProvider};
-use tidemill_types::{Failure, LeaseId, Outcome};
+use tidemill_types::{Failure, JobId, LeaseId, Outcome, Release, Signable, Signed, TaskNumber};
 
-use super::{exit, rng::Rng};
+use super::{exit, ledger, rng::Rng};
 use crate::{
     core::tests::{
-        peer::{Peer, broke},
+        peer::{Peer, broke, held, held_of},
         world::{LEASE_MS, World},
     },
     event::Event,
@@ -43,6 +43,10 @@ pub struct Provider {
     next_beat: u64,
     /// How many milliseconds its shortest task takes.
     pace: u64,
+    /// The task of each lease that it ever had.
+    jobs: BTreeMap<LeaseId, (JobId, TaskNumber)>,
+    /// Releases that it has not sent yet.
+    releases: Vec<Signed<Release>>,
 }
 
 impl Provider {
@@ -63,6 +67,8 @@ impl Provider {
             dials_at: rng.below(5_000),
             next_beat: 0,
             pace: if rng.one_in(4) { 2_000 } else { 20 },
+            jobs: BTreeMap::new(),
+            releases: Vec::new(),
         }
     }
 
@@ -161,9 +167,13 @@ impl Provider {
         let session = world.new_session();
         self.peer.session = Some(session);
         self.peer.credits = self.peer.credits.max(self.peer.slots);
-        let held = self.peer.leases.iter().map(|lease| lease.id);
-        let held = held.chain(self.running.iter().map(|(_, lease)| lease.id));
-        let held = held.chain(self.unsent.iter().map(|result| result.lease)).collect();
+        let held = self.peer.leases.iter().map(held);
+        let held = held.chain(self.running.iter().map(|(_, lease)| self::held(lease)));
+        let unsent = self
+            .unsent
+            .iter()
+            .map(|result| held_of(result.lease, self.jobs[&result.lease].0, self.jobs[&result.lease].1));
+        let held = held.chain(unsent).collect();
         self.said.push(self.peer.joining(session, held));
     }
 
@@ -174,6 +184,7 @@ impl Provider {
                     for lease in leases {
                         assert!(world.was_given(lease.id), "a lease left before it was durable");
                         assert!(!self.holds(lease.id), "a lease comes twice");
+                        self.jobs.insert(lease.id, (lease.job, lease.task));
                         self.peer.leases.push(lease);
                     }
                 }
@@ -189,7 +200,19 @@ impl Provider {
                         assert!(!world.is_live(result.lease), "a result is forgotten and still waited for");
                     }
                 }
-                ToProvider::Heartbeat { .. } | ToProvider::Bye { .. } => {}
+                ToProvider::ReleaseWanted(asked) => {
+                    // Some do not answer at once.
+                    for asked in asked {
+                        let release = Release {
+                            escrow: asked.escrow,
+                            provider: self.peer.operator(),
+                            amount: asked.amount,
+                        };
+                        let signed = release.sign(&ledger::CONTRACT, &self.peer.key).expect("it fits");
+                        self.releases.push(signed);
+                    }
+                }
+                ToProvider::Heartbeat { .. } | ToProvider::Bye { .. } | ToProvider::Decided { .. } => {}
             }
         }
     }
@@ -239,6 +262,10 @@ impl Provider {
             let results = self.unsent.drain(..count).collect();
             let message = self.peer.batch(results);
             self.say(message);
+        }
+        if !self.releases.is_empty() && (calm || rng.one_in(6)) {
+            let releases = std::mem::take(&mut self.releases);
+            self.say(FromProvider::Released(releases));
         }
         if now >= self.next_beat {
             self.next_beat = now + 1_000;

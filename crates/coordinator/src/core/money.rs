@@ -1,0 +1,430 @@
+//! What jobs are paid by: holding money back for leases, owing it for accepted results, promising it by vouchers, and
+//! settling escrows that no job uses any more.
+//!
+//! A lease is given only when the most that it may come to is left in its escrow, so nothing that is accepted goes
+//! unpaid and no voucher promises what is not there. Whatever a step of the core earns for somebody is durable with
+//! the result itself, and its voucher leaves after that.
+
+mod escrow;
+mod settle;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidemill_ledger::{EscrowView, escrow::Phase};
+use tidemill_net::wire::{
+    Decision, EscrowReport, HeldLease, JobCost, JobPay, Money as Terms, Refusal, Unpaid,
+};
+use tidemill_sched::LeaseEnd;
+use tidemill_store::{Change, EscrowStage, JobEnd, JobPayRecord, PayeeRecord};
+use tidemill_types::{
+    Address, Amount, Billable, EscrowId, Failure, JobId, LeaseId, Limits, Millis, NodeId, RateCard, Stage,
+    TaskId, Usage, Voucher,
+};
+
+use self::escrow::MOST_NODES;
+pub(crate) use self::escrow::report as escrow_report;
+pub(super) use self::escrow::{Bill, Escrow, JobMoney, add};
+pub use self::settle::Settled;
+use super::{Core, Held, jobs::FailedAttempt};
+use crate::event::{Caller, Effect, Now, SessionId};
+
+/// How a coordinator pays.
+#[derive(Clone, Debug)]
+pub struct MoneyConfig {
+    /// What peers are told of it.
+    pub terms: Terms,
+    /// How long releases are waited for before everybody is paid without them.
+    pub release_patience: Millis,
+}
+
+/// What pays for a job that is submitted, with what the ledger showed of it a moment ago. The mandate is checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Funding {
+    /// What the requester says.
+    pub pay: JobPay,
+    /// What the ledger says.
+    pub view: EscrowView,
+}
+
+/// All money of the core.
+pub(super) struct Money {
+    pub(super) config: MoneyConfig,
+    pub(super) escrows: BTreeMap<EscrowId, Escrow>,
+    /// Escrows of the past. What the ledger showed of one may reach the core after its end.
+    closed: BTreeSet<EscrowId>,
+    /// The coordinator's bond, once the ledger has shown it.
+    pub(super) bond: Option<Amount>,
+    /// What sessions are to be told of results.
+    decisions: BTreeMap<SessionId, Vec<(LeaseId, Decision)>>,
+}
+
+impl Money {
+    pub(super) fn new(
+        config: MoneyConfig,
+        escrows: Vec<(tidemill_store::EscrowRecord, Vec<PayeeRecord>)>,
+        closed: impl IntoIterator<Item = EscrowId>,
+    ) -> Self {
+        let escrows = escrows.into_iter();
+        let escrows = escrows.map(|(record, payees)| (record.id, Escrow::restored(record, payees))).collect();
+        let closed = closed.into_iter().collect();
+        Self { config, escrows, closed, bond: None, decisions: BTreeMap::new() }
+    }
+}
+
+impl Core {
+    /// Whether a job may come in with what pays for it; takes the escrow on where it is new.
+    pub(super) fn fund(
+        &mut self,
+        caller: Caller,
+        job: JobId,
+        funding: Option<&Funding>,
+    ) -> Result<Option<JobPayRecord>, Refusal> {
+        let unpaid = |reason: &str| Refusal::Unpaid { reason: reason.to_owned() };
+        let (money, Funding { pay, view }) = match (&mut self.money, funding) {
+            (None, None) => return Ok(None),
+            (None, Some(_)) => return Err(unpaid("this network is free, and takes no money")),
+            (Some(_), None) => {
+                return Err(unpaid(
+                    "this network pays its providers: lock a budget in an escrow and name it",
+                ));
+            }
+            (Some(money), Some(funding)) => (money, funding),
+        };
+        if money.closed.contains(&pay.escrow) || view.phase() != Phase::Open {
+            return Err(unpaid("the escrow is closed: open another one"));
+        }
+        if !money.escrows.contains_key(&pay.escrow) {
+            self.step.effects.push(Effect::WatchEscrow(pay.escrow));
+        }
+        let contract = money.config.terms.contract;
+        let escrow = money.escrows.entry(pay.escrow).or_insert_with(|| Escrow::new(view, contract));
+        if escrow.record.stage != EscrowStage::Open {
+            return Err(unpaid("the escrow is being settled already: open another one"));
+        }
+        // A job may be long on its way: its view can be older than what was seen since.
+        if view.now_s >= escrow.seen_s {
+            escrow.seen(view);
+        }
+        if !escrow.record.nodes.contains(&caller.node) {
+            if escrow.record.nodes.len() >= MOST_NODES {
+                return Err(unpaid("too many nodes spend this escrow: open another one"));
+            }
+            escrow.record.nodes.push(caller.node);
+            escrow.changed = true;
+        }
+        if pay.close && !escrow.record.close {
+            escrow.record.close = true;
+            escrow.changed = true;
+        }
+        escrow.jobs.insert(job);
+        // Before the job that it pays for.
+        if std::mem::take(&mut escrow.changed) {
+            let record = escrow.record.clone();
+            self.step.changes.push(Change::Escrow(record));
+        }
+        Ok(Some(JobPayRecord { escrow: pay.escrow, ceiling: pay.ceiling, max_price: pay.max_price }))
+    }
+
+    /// How many leases of each paid job its money holds, for the scheduler. Called before tasks are placed.
+    pub(super) fn tell_budgets(&mut self, now: Now) {
+        let Some(money) = &self.money else { return };
+        for (id, job) in &self.jobs {
+            let Some(pay) = &job.money else { continue };
+            let Some(escrow) = money.escrows.get(&pay.record.escrow) else { continue };
+            let stage = if job.frontier.is_map_done() { Stage::Reduce } else { Stage::Map };
+            let Some(limits) = job.spec.limits(stage) else { continue };
+            let left =
+                if leases_out(escrow, limits, now) { escrow.left().min(pay.left()) } else { Amount::ZERO };
+            let input_bytes = match stage {
+                Stage::Map => job.spec.input_bytes() / job.spec.map_count(),
+                Stage::Reduce => 0,
+            };
+            let each = pay.record.ceiling.most(limits, input_bytes);
+            let budget = left.wei().checked_div(each.wei());
+            self.sched.set_budget(*id, budget.map(|leases| u64::try_from(leases).unwrap_or(u64::MAX)));
+        }
+    }
+
+    /// Holds back what a lease of a task may come to at a provider's rates. `Err`: there is not so much; `Ok(None)`: it
+    /// costs nothing.
+    pub(super) fn reserve(
+        &mut self,
+        task: TaskId,
+        stage: Stage,
+        rates: RateCard,
+        input_bytes: u64,
+        now: Now,
+    ) -> Result<Option<Bill>, NoMoney> {
+        let Some(money) = &mut self.money else { return Ok(None) };
+        let Some(job) = self.jobs.get_mut(&task.job) else { return Ok(None) };
+        let Some(pay) = &mut job.money else { return Ok(None) };
+        let limits = job.spec.limits(stage).copied().unwrap_or_default();
+        let reserve = rates.most(&limits, input_bytes);
+        let escrow = money.escrows.get_mut(&pay.record.escrow).ok_or(NoMoney)?;
+        if reserve > pay.left() || !leases_out(escrow, &limits, now) || !escrow.reserve(reserve) {
+            return Err(NoMoney);
+        }
+        pay.reserved = add(pay.reserved, reserve);
+        Ok(Some(Bill { escrow: pay.record.escrow, rates, input_bytes, reserve }))
+    }
+
+    /// A lease has ended: what was held back for it is free.
+    pub(super) fn free(&mut self, held: &Held) {
+        let (Some(money), Some(bill)) = (&mut self.money, &held.bill) else { return };
+        if let Some(escrow) = money.escrows.get_mut(&bill.escrow) {
+            escrow.free(bill.reserve);
+        }
+        if let Some(pay) = self.jobs.get_mut(&held.task.job).and_then(|job| job.money.as_mut()) {
+            pay.reserved = pay.reserved.checked_sub(bill.reserve).unwrap_or(Amount::ZERO);
+        }
+    }
+
+    /// What an attempt costs, at most what was held back for it.
+    pub(super) fn price(&self, held: &Held, usage: &Usage, output_len: u64) -> Amount {
+        let Some(bill) = &held.bill else { return Amount::ZERO };
+        let Some(job) = self.jobs.get(&held.task.job) else { return Amount::ZERO };
+        let stage = job.node(held.task.task).stage();
+        let limits = job.spec.limits(stage).copied().unwrap_or_default();
+        let work = Billable::new(&limits, bill.input_bytes, usage.fuel, output_len);
+        bill.rates.price(&work).min(bill.reserve)
+    }
+
+    /// An accepted result is owed for. Its lease has been closed before.
+    pub(super) fn owe(&mut self, lease: LeaseId, held: &Held, price: Amount) {
+        let Some(bill) = &held.bill else { return };
+        self.earn(bill.escrow, held.task.job, (held.operator, held.node), price);
+        self.decide(held.node, lease, Decision::Paid(price));
+    }
+
+    fn earn(&mut self, escrow: EscrowId, job: JobId, (operator, node): (Address, NodeId), price: Amount) {
+        let Some(money) = &mut self.money else { return };
+        if let Some(escrow) = money.escrows.get_mut(&escrow) {
+            escrow.earn(operator, node, price);
+        }
+        if let Some(job) = self.jobs.get_mut(&job) {
+            if let Some(pay) = &mut job.money {
+                pay.spent = add(pay.spent, price);
+            }
+            let tally = job.tallies.entry(node).or_default();
+            tally.earned = add(tally.earned, price);
+        }
+    }
+
+    /// The failures that ended a job are as much work as a result would have been, and their logs are as much of one:
+    /// who could have them for nothing would never let a program end well.
+    pub(super) fn owe_for_failure(&mut self, job: JobId, end: &JobEnd) {
+        let JobEnd::Failed { task, failure, .. } = end else { return };
+        let Some(running) = self.jobs.get(&job) else { return };
+        let Some(pay) = running.money else { return };
+        let failures = running.open.get(task).map(|open| open.failures.clone()).unwrap_or_default();
+        let mut left = self
+            .money
+            .as_ref()
+            .and_then(|money| money.escrows.get(&pay.record.escrow))
+            .map_or(Amount::ZERO, Escrow::left)
+            .min(pay.left());
+        for FailedAttempt { operator, node, lease, price, .. } in
+            failures.into_iter().filter(|failed| failed.failure == *failure && is_billed(failure))
+        {
+            // What was held back for it was free again since, so it may not be there any more.
+            let price = price.min(left);
+            left = left.checked_sub(price).unwrap_or(Amount::ZERO);
+            self.earn(pay.record.escrow, job, (operator, node), price);
+            self.decide(node, lease, Decision::Paid(price));
+        }
+    }
+
+    /// The ledger shows what answers for the coordinator's vouchers.
+    pub(super) fn bond_seen(&mut self, bond: Amount) {
+        if let Some(money) = &mut self.money {
+            money.bond = Some(bond);
+        }
+    }
+
+    /// A job does not use its escrow any more.
+    pub(super) fn leave_escrow(&mut self, job: JobId, pay: Option<&JobMoney>) {
+        let (Some(money), Some(pay)) = (&mut self.money, pay) else { return };
+        if let Some(escrow) = money.escrows.get_mut(&pay.record.escrow) {
+            escrow.jobs.remove(&job);
+        }
+    }
+
+    /// A job that the store remembers uses its escrow again.
+    pub(super) fn use_escrow(&mut self, job: JobId, pay: Option<&JobMoney>) {
+        let (Some(money), Some(pay)) = (&mut self.money, pay) else { return };
+        if let Some(escrow) = money.escrows.get_mut(&pay.record.escrow) {
+            escrow.jobs.insert(job);
+        }
+    }
+
+    /// What a lease that the store remembers may come to is held back again.
+    pub(super) fn hold_again(&mut self, job: JobId, bill: Option<&Bill>) {
+        let (Some(money), Some(bill)) = (&mut self.money, bill) else { return };
+        if let Some(escrow) = money.escrows.get_mut(&bill.escrow) {
+            escrow.reserved = add(escrow.reserved, bill.reserve);
+        }
+        if let Some(pay) = self.jobs.get_mut(&job).and_then(|job| job.money.as_mut()) {
+            pay.reserved = add(pay.reserved, bill.reserve);
+        }
+    }
+
+    /// Tells a provider what its result is paid, in a network that pays.
+    pub(super) fn decide(&mut self, node: NodeId, lease: LeaseId, decision: Decision) {
+        let Some(money) = &mut self.money else { return };
+        if let Some(session) = self.providers.get(&node).and_then(|provider| provider.session) {
+            money.decisions.entry(session).or_default().push((lease, decision));
+        }
+    }
+
+    /// The same for a result that is not paid because its lease ended in some way.
+    pub(super) fn decide_unpaid(&mut self, held: &Held, lease: LeaseId, end: LeaseEnd) {
+        if held.bill.is_none() {
+            return;
+        }
+        let reason = match end {
+            LeaseEnd::Superseded if self.jobs.contains_key(&held.task.job) => Unpaid::Superseded,
+            LeaseEnd::Superseded => Unpaid::JobEnded,
+            LeaseEnd::Expired | LeaseEnd::Returned => Unpaid::Late,
+            LeaseEnd::Failed => Unpaid::NoOutput,
+            LeaseEnd::Evidence => Unpaid::Unconfirmed,
+            LeaseEnd::Done { .. } => return,
+        };
+        self.decide(held.node, lease, Decision::Unpaid(reason));
+    }
+
+    /// A provider is back: it gets the newest vouchers of its account, and is told what became of the leases that it
+    /// holds and that are not its own any more.
+    pub(super) fn catch_up(
+        &mut self,
+        session: SessionId,
+        node: NodeId,
+        operator: Address,
+        stale: &[HeldLease],
+    ) {
+        let Some(money) = &mut self.money else { return };
+        for escrow in money.escrows.values_mut() {
+            escrow.owe_voucher(operator, node);
+            escrow.asked = None;
+        }
+        if !stale.is_empty() {
+            self.step.effects.push(Effect::Reconcile { session, stale: stale.to_vec() });
+        }
+    }
+
+    /// What the events of a step have earned, promised and decided: into the step, at its end.
+    pub(super) fn close_books(&mut self) {
+        let Some(money) = &mut self.money else { return };
+        let mut decisions = std::mem::take(&mut money.decisions);
+        let mut vouchers: BTreeMap<SessionId, Vec<Voucher>> = BTreeMap::new();
+        for (id, escrow) in &mut money.escrows {
+            for (operator, nodes) in std::mem::take(&mut escrow.dirty) {
+                let sessions: BTreeSet<SessionId> = nodes
+                    .iter()
+                    .filter_map(|node| self.providers.get(node).and_then(|provider| provider.session))
+                    .collect();
+                let owes = escrow.payees.get(&operator).is_some_and(|payee| payee.earned > payee.vouched);
+                if (owes || !sessions.is_empty())
+                    && escrow.payees.get(&operator).is_some_and(|payee| payee.release.is_none())
+                {
+                    match escrow.vouch(operator) {
+                        Some(voucher) => {
+                            for session in sessions {
+                                vouchers.entry(session).or_default().push(voucher);
+                            }
+                        }
+                        None => {
+                            tracing::error!(escrow = %id, "more is earned than the ledger shows: no voucher");
+                        }
+                    }
+                }
+                if let Some(payee) = escrow.payees.get(&operator) {
+                    self.step.changes.push(Change::Payee { escrow: *id, record: payee.clone() });
+                }
+            }
+            if std::mem::take(&mut escrow.changed) {
+                self.step.changes.push(Change::Escrow(escrow.record.clone()));
+            }
+        }
+        let sessions: BTreeSet<SessionId> = decisions.keys().chain(vouchers.keys()).copied().collect();
+        for session in sessions {
+            let decisions = decisions.remove(&session).unwrap_or_default();
+            let vouchers = vouchers.remove(&session).unwrap_or_default();
+            self.step.effects.push(Effect::Pay { session, decisions, vouchers });
+        }
+        let is_closed = |escrow: &Escrow| escrow.record.stage == EscrowStage::Closed;
+        money.closed.extend(money.escrows.iter().filter(|(_, escrow)| is_closed(escrow)).map(|(id, _)| *id));
+        money.escrows.retain(|_, escrow| !is_closed(escrow));
+    }
+
+    /// What a job costs, for its requester.
+    pub(super) fn job_cost(&self, pay: &JobMoney) -> JobCost {
+        let money = self.money.as_ref();
+        let escrow = money.and_then(|money| money.escrows.get(&pay.record.escrow));
+        JobCost {
+            escrow: pay.record.escrow,
+            earned: pay.spent,
+            reserved: pay.reserved,
+            left: escrow.map_or(Amount::ZERO, Escrow::left),
+        }
+    }
+
+    /// Why a job gets no leases for want of money, and what to do about it.
+    pub(super) fn why_unfunded(&self, id: JobId, now: Now) -> Option<String> {
+        let job = self.jobs.get(&id)?;
+        let pay = job.money.as_ref()?;
+        let escrow = self.money.as_ref()?.escrows.get(&pay.record.escrow)?;
+        let stage = if job.frontier.is_map_done() { Stage::Reduce } else { Stage::Map };
+        let limits = job.spec.limits(stage)?;
+        let name = pay.record.escrow;
+        if !escrow.is_there {
+            return Some(format!("the ledger does not show the escrow {name} any more"));
+        }
+        if !leases_out(escrow, limits, now) {
+            return Some(format!(
+                "the escrow {name} has ended, or ends before a task could: open another one"
+            ));
+        }
+        let most = pay.record.ceiling.most(limits, job.spec.input_bytes() / job.spec.map_count());
+        if pay.left() < most {
+            return Some(format!(
+                "a task may cost up to {most}, and {} is left of the job's max_price: submit it anew with a higher one",
+                pay.left()
+            ));
+        }
+        let short = most.checked_sub(escrow.left()).filter(|short| !short.is_zero())?;
+        Some(format!(
+            "the budget is used up: a task may cost up to {most} and the escrow has {} left; \
+             `tidemill escrow top-up {name} \"{short}\"` lets it go on",
+            escrow.left()
+        ))
+    }
+
+    /// An escrow of this node's, for its requester.
+    pub(super) fn escrow_report(
+        &self,
+        caller: Caller,
+        id: EscrowId,
+    ) -> Option<Result<EscrowReport, Refusal>> {
+        let escrow = self.money.as_ref()?.escrows.get(&id)?;
+        if !escrow.record.nodes.contains(&caller.node) {
+            return Some(Err(Refusal::NoSuchEscrow));
+        }
+        Some(Ok(escrow.report()))
+    }
+}
+
+/// There is not enough money left for a lease.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct NoMoney;
+
+/// Whether a failure says something about the program, so that it can be confirmed.
+fn is_billed(failure: &Failure) -> bool {
+    failure.weight() == tidemill_types::Weight::Evidence
+}
+
+/// Whether leases of such tasks may be given out of an escrow now: it is open, and stays so while they may take.
+fn leases_out(escrow: &Escrow, limits: &Limits, now: Now) -> bool {
+    let clock_s = escrow.seen_s.max(now.unix_ms / 1000);
+    let until_s = clock_s.saturating_add(limits.wall_time.0 / 1000);
+    escrow.is_there && escrow.record.stage == EscrowStage::Open && until_s < escrow.record.ends_s
+}
