@@ -3,7 +3,10 @@
 pub mod bench;
 pub mod bond;
 pub mod cancel;
+pub mod collect;
 pub mod delegate;
+pub mod earnings;
+pub mod escrow;
 pub mod exec;
 pub mod explain;
 pub mod fetch;

@@ -4,6 +4,8 @@
 //! its own process group, so that Ctrl-C in a terminal is for this process alone. A child's standard input is a
 //! pipe that this process holds open and never writes to: its end, however this process ends, ends the child.
 
+mod place;
+
 use std::{
     fs::File,
     io::{Read, Seek, SeekFrom},
@@ -24,11 +26,15 @@ use tokio::{
     time::timeout,
 };
 
+pub use self::place::PLACES;
+use self::place::{ChildLedger, Place};
 use crate::{
     commands::cores,
     exit::{Code, WithCode},
     hosting,
+    ledger::{Ledger, Purse},
     listen::Listen,
+    money::{PayArgs, Source},
     network,
     node_state::StateDirectory,
 };
@@ -68,10 +74,55 @@ pub struct Embedded {
     ending: watch::Sender<bool>,
     children: JoinSet<()>,
     failure: watch::Receiver<Option<String>>,
+    /// The ledger that it pays on.
+    source: Option<Source>,
     _state: StateDirectory,
+    _place: Option<Place>,
+}
+
+/// How large a network of this process's own is.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Its providers.
+    pub providers: u16,
+    /// The most memory that one of its tasks may take.
+    pub task_memory: ByteSize,
 }
 
 impl Embedded {
+    /// Starts a network that pays, on the ledger and in the name of the account that are meant, or a free one. Where no
+    /// ledger is configured, that of this home is made and served as long as the network lasts.
+    ///
+    /// # Errors
+    /// With a code when this machine cannot do its part, or the ledger or the account is not usable.
+    pub async fn start_for(
+        directory: &Path,
+        shape: Shape,
+        money: Option<&PayArgs>,
+        quiet: bool,
+    ) -> anyhow::Result<Self> {
+        let Some(args) = money else { return Self::start(directory, shape, None).await };
+        let source = Source::find_or_host(&args.ledger, quiet).await?;
+        let started = async {
+            let purse = Purse::on(source.ledger().clone(), args.payer()?).await?;
+            let started = Self::start(directory, shape, Some(&purse)).await;
+            purse.close().await;
+            started
+        };
+        match started.await {
+            Ok(started) => Ok(Self { source: Some(source), ..started }),
+            Err(error) => {
+                source.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The ledger that it pays on.
+    pub fn ledger(&self) -> Option<&Ledger> {
+        self.source.as_ref().map(Source::ledger)
+    }
+
     /// Starts a coordinator that listens on this host alone and so many providers, all of whose state is below
     /// `directory`. What is there already is taken up: jobs go on, keys and port stay the same. The providers
     /// join in the background. There are fewer where memory would not go round: a task of `task_memory`, the most
@@ -79,14 +130,22 @@ impl Embedded {
     ///
     /// # Errors
     /// With a code, when this machine cannot do its part, or another process has the directory.
-    pub async fn start(directory: &Path, providers: u16, task_memory: ByteSize) -> anyhow::Result<Self> {
+    async fn start(directory: &Path, shape: Shape, purse: Option<&Purse>) -> anyhow::Result<Self> {
+        let Shape { providers, task_memory } = shape;
         let directory = std::path::absolute(directory).code(Code::Usage)?;
         network::private_directory(&directory)
             .with_context(|| format!("cannot make the directory {}", directory.display()))
             .code(Code::Host)?;
         let state = StateDirectory::claim(&directory.join("coordinator"))?;
         let key = state.result_key()?;
-        let coordinator = hosting::start(&state, &key, &Listen::loopback(), None, Pace::default()).await?;
+        // Accounts outlive the network: what is earned stays theirs, and so do the coins for gas.
+        let place = purse.map(|_| Place::claim(&directory)).transpose()?;
+        let money = match (purse, &place) {
+            (Some(purse), Some(place)) => Some(place.coordinator(purse).await?),
+            _ => None,
+        };
+        let listen = Listen::loopback();
+        let coordinator = hosting::start(&state, &key, &listen, None, Pace::default(), money).await?;
         let ticket = coordinator.ticket().clone();
         // In a file and not among the arguments, which all users of this machine can read.
         let ticket_file = state.path().join("ticket");
@@ -99,11 +158,16 @@ impl Embedded {
         let (failed, failures) = mpsc::channel(1);
         let mut children = JoinSet::new();
         for number in 1..=share.providers {
+            let own = format!("provider-{number}");
             let provider = ChildProvider {
-                directory: directory.join(format!("provider-{number}")),
+                directory: place.as_ref().map_or(directory.as_path(), Place::path).join(own),
                 name: format!("local-{number}"),
                 ticket_file: ticket_file.clone(),
                 share,
+                ledger: match (purse, &place) {
+                    (Some(purse), Some(place)) => Some(place.fund_provider(purse, number).await?),
+                    _ => None,
+                },
             };
             // The first start is made here, so that a machine that cannot start programs is found out at once.
             let child = provider.start().code(Code::Host)?;
@@ -111,7 +175,17 @@ impl Embedded {
         }
         let (told, failure) = watch::channel(None);
         children.spawn(tell_first(failures, told));
-        Ok(Self { coordinator, ticket, providers: share.providers, ending, children, failure, _state: state })
+        Ok(Self {
+            coordinator,
+            ticket,
+            providers: share.providers,
+            ending,
+            children,
+            failure,
+            source: None,
+            _state: state,
+            _place: place,
+        })
     }
 
     /// Waits until the network cannot go on, and says why; for ever, when all goes well.
@@ -123,9 +197,16 @@ impl Embedded {
                 Err(_) => std::future::pending().await,
             }
         };
+        let of_ledger = async {
+            match &self.source {
+                Some(source) => source.failed().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             reason = self.coordinator.failed() => reason,
             reason = of_children => reason,
+            reason = of_ledger => reason,
         }
     }
 
@@ -134,6 +215,9 @@ impl Embedded {
         self.ending.send_replace(true);
         while self.children.join_next().await.is_some() {}
         self.coordinator.stop().await;
+        if let Some(source) = self.source {
+            source.close().await;
+        }
     }
 }
 
@@ -169,6 +253,8 @@ struct ChildProvider {
     name: String,
     ticket_file: PathBuf,
     share: Share,
+    /// Where it is paid; nothing where work is free.
+    ledger: Option<ChildLedger>,
 }
 
 impl ChildProvider {
@@ -177,7 +263,7 @@ impl ChildProvider {
     }
 
     fn start(&self) -> anyhow::Result<Child> {
-        let Self { directory, name, ticket_file, share } = self;
+        let Self { directory, name, ticket_file, share, ledger } = self;
         network::private_directory(directory)
             .with_context(|| format!("cannot make the directory {}", directory.display()))?;
         let log = self.log();
@@ -195,6 +281,21 @@ impl ChildProvider {
             .arg(directory);
         command.args(["--name", name, "--cpus", &share.cores.to_string()]);
         command.args(["--memory", &format!("{}B", share.memory.0), "--loopback", "--json"]);
+        match ledger {
+            None => {
+                command.arg("--free");
+            }
+            Some(ChildLedger { url, book, confirmations }) => {
+                command.arg("--ledger").arg(url).arg("--book").arg(book);
+                // It works for the one who started it.
+                command.args([
+                    "--confirmations",
+                    &confirmations.to_string(),
+                    "--max-exposure",
+                    "1000000 TIDE",
+                ]);
+            }
+        }
         command.args(["--parent-stdin", "--own-keys", "--assume-fuel-rate", &ASSUMED_FUEL_PER_S.to_string()]);
         command
             .stdin(Stdio::piped())

@@ -6,17 +6,20 @@
 mod account;
 mod kept;
 mod leave;
+mod making;
+pub mod own;
 mod purse;
 
 use std::path::PathBuf;
 
 use anyhow::Context;
-use tidemill_ledger::{AddressBook, BookError, Chain, ChainError};
+use tidemill_ledger::{AddressBook, BookError, Chain, ChainError, sender::Settings};
 
 pub use self::{
     account::{AccountArgs, NewPassword, accounts, address_of, keystore, password_beside, refused},
     kept::{Kept, keep, kept},
     leave::{Part, leave, when},
+    making::TREASURY,
     purse::{Purse, Sent, open_sender},
 };
 use crate::{
@@ -33,6 +36,9 @@ pub struct LedgerArgs {
     /// The address book of the contracts there, where the node does not tell it itself
     #[arg(long, value_name = "FILE", requires = "ledger")]
     pub book: Option<PathBuf>,
+    /// How many blocks make what the ledger shows certain [default: 1 on an embedded ledger, 12 elsewhere]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub confirmations: Option<u64>,
 }
 
 /// The options of every command that sends in the name of an account.
@@ -48,6 +54,7 @@ pub struct Acting {
 }
 
 /// A ledger that answers, whose contracts are the ones that the address book names.
+#[derive(Clone)]
 pub struct Ledger {
     /// Its node's URL.
     pub url: String,
@@ -55,6 +62,8 @@ pub struct Ledger {
     pub chain: Chain,
     /// Where the contracts are.
     pub book: AddressBook,
+    /// How transactions are sent there.
+    pub settings: Settings,
 }
 
 /// The longest address book that is read.
@@ -75,7 +84,12 @@ impl LedgerArgs {
             (Some(file), _) => Some(read_book(file)?),
             (None, book) => book,
         };
-        connect(&url, book).await
+        let mut ledger = connect(&url, book).await?;
+        if let Some(confirmations) = self.confirmations {
+            let usual = if confirmations == 1 { Settings::local() } else { ledger.settings };
+            ledger.settings = Settings { confirmations, ..usual };
+        }
+        Ok(ledger)
     }
 }
 
@@ -85,9 +99,12 @@ impl LedgerArgs {
 /// As those of [`LedgerArgs::connect`].
 pub async fn connect(url: &str, book: Option<AddressBook>) -> anyhow::Result<Ledger> {
     let chain = Chain::connect(url, book.as_ref().map(|book| book.chain_id)).await.map_err(unreachable)?;
+    let told = chain.told_address_book().await.map_err(unreachable)?;
+    // Nothing that its one author of blocks has made is replaced by another block.
+    let settings = if told.is_some() { Settings::local() } else { Settings::default() };
     let book = match book {
         Some(book) => book,
-        None => told_by_node(&chain, url).await?,
+        None => told_by_node(told, url)?,
     };
     book.verify(&chain).await.map_err(|error| {
         let (code, hint) = match &error {
@@ -100,7 +117,7 @@ pub async fn connect(url: &str, book: Option<AddressBook>) -> anyhow::Result<Led
             None => exit,
         })
     })?;
-    Ok(Ledger { url: url.to_owned(), chain, book })
+    Ok(Ledger { url: url.to_owned(), chain, book, settings })
 }
 
 /// Reads an address book.
@@ -125,8 +142,7 @@ pub fn unreachable(error: ChainError) -> anyhow::Error {
     }
 }
 
-async fn told_by_node(chain: &Chain, url: &str) -> anyhow::Result<AddressBook> {
-    let answer = chain.told_address_book().await.map_err(unreachable)?;
+fn told_by_node(answer: Option<String>, url: &str) -> anyhow::Result<AddressBook> {
     let text = answer.ok_or_else(|| {
         Exit::new(Code::Usage, format!("the node {url} does not tell where Tidemill's contracts are"))
             .hint("give their address book with `--book FILE`: `tidemill ledger deploy` wrote it")

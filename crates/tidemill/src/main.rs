@@ -14,6 +14,7 @@ mod jobfile;
 mod ledger;
 mod listen;
 mod logging;
+mod money;
 mod network;
 mod node_state;
 mod outdir;
@@ -54,6 +55,9 @@ enum Command {
     Provide(commands::provide::Args),
     Serve(commands::serve::Args),
     Up(commands::up::Args),
+    Escrow(commands::escrow::Args),
+    Earnings(commands::earnings::Args),
+    Collect(commands::collect::Args),
     Keys(commands::keys::Args),
     Ledger(commands::ledger::Args),
     Wallet(commands::wallet::Args),
@@ -86,6 +90,9 @@ fn main() -> ExitCode {
         Command::Provide(args) => commands::provide::run(&args),
         Command::Serve(args) => commands::serve::run(&args),
         Command::Up(args) => commands::up::run(&args),
+        Command::Escrow(args) => commands::escrow::run(&args),
+        Command::Earnings(args) => commands::earnings::run(&args),
+        Command::Collect(args) => commands::collect::run(&args),
         Command::Keys(args) => commands::keys::run(&args),
         Command::Ledger(args) => commands::ledger::run(&args),
         Command::Wallet(args) => commands::wallet::run(&args),

@@ -93,8 +93,7 @@ impl StateDirectory {
     /// # Errors
     /// With [`Code::Host`] when it cannot be read or made.
     pub fn result_key(&self) -> anyhow::Result<ResultKey> {
-        let secret = home::key(&self.path.join("result.key"), KeyKind::Result)?;
-        ResultKey::from_bytes(&secret).code(Code::Host)
+        result_key(&self.path)
     }
 
     /// What lets others in, which is drawn once.
@@ -175,6 +174,15 @@ impl StateDirectory {
             tracing::warn!(%error, "cannot keep {name} in {}", self.path.display());
         }
     }
+}
+
+/// The result key of a directory, which is made when it is missing.
+///
+/// # Errors
+/// With [`Code::Host`] when it cannot be read or made.
+pub fn result_key(directory: &Path) -> anyhow::Result<ResultKey> {
+    let secret = home::key(&directory.join("result.key"), KeyKind::Result)?;
+    ResultKey::from_bytes(&secret).code(Code::Host)
 }
 
 fn read_text(file: &Path) -> anyhow::Result<String> {

@@ -23,7 +23,7 @@ use self::store::OwnBlobs;
 pub use self::{
     outputs::phase_word,
     sealing::Sealed,
-    submission::{Submission, draw},
+    submission::{Standing, Submission, draw},
 };
 use crate::{
     exit::{Code, Exit, WithCode, causes},
@@ -67,6 +67,11 @@ impl Requester {
         let client = Client::connect(&node, &identity.result, &ticket).await;
         let client = client.map_err(|error| no_session(error, &ticket))?;
         Ok(Self { node, key: identity.result, ticket, client, blobs_link: None, own: None })
+    }
+
+    /// This node.
+    pub fn node(&self) -> NodeId {
+        self.node.id()
     }
 
     /// The coordinator.
@@ -252,6 +257,12 @@ pub fn refused(refusal: &Refusal) -> anyhow::Error {
             Exit::new(Code::Host, message).hint("do not change input files meanwhile; try again")
         }
         Refusal::TooLong { .. } => Exit::new(Code::Usage, message),
+        Refusal::Unpaid { .. } => Exit::new(Code::Usage, message),
+        Refusal::NotSeen { .. } => Exit::new(Code::Host, message)
+            .hint("run it again: the escrow is open and is used then; `tidemill escrow list` shows it"),
+        Refusal::NoSuchEscrow => Exit::new(Code::Usage, message).hint(
+            "`tidemill escrow list` lists your escrows; each is known to the coordinator that it is for",
+        ),
         Refusal::Busy { .. } => Exit::new(Code::Host, message)
             .hint("try again later; `tidemill remove JOB` makes room where disk is short"),
     };

@@ -1,10 +1,12 @@
 //! `tidemill bench`: measurements of this machine, for docs/benchmarks.md.
 
+mod bank;
 mod dispatch;
 mod exec;
 mod kernels;
 mod ledger;
 mod noop;
+mod settle;
 
 /// Measure this machine.
 #[derive(clap::Args)]
@@ -18,6 +20,7 @@ enum What {
     Dispatch(dispatch::Args),
     Exec(exec::Args),
     Ledger(ledger::Args),
+    Settle(settle::Args),
 }
 
 /// Runs the command.
@@ -26,6 +29,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         What::Dispatch(args) => dispatch::run(args),
         What::Exec(args) => exec::run(args),
         What::Ledger(args) => ledger::run(args),
+        What::Settle(args) => settle::run(args),
     }
 }
 

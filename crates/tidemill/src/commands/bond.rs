@@ -46,7 +46,7 @@ pub enum As {
 
 /// Parts per million.
 #[derive(Clone, Copy)]
-struct Ppm(u32);
+pub struct Ppm(pub u32);
 
 impl From<As> for Role {
     fn from(role: As) -> Self {
@@ -64,7 +64,8 @@ fn after_help() -> String {
     )
 }
 
-fn percent(text: &str) -> Result<Ppm, String> {
+/// Reads a percentage.
+pub fn percent(text: &str) -> Result<Ppm, String> {
     let wrong =
         || format!("{text:?} is no percentage: write a number from 0 to 100 with at most four decimals");
     let (whole, decimals) =

@@ -1,7 +1,6 @@
 //! `tidemill ledger`: ledgers, and Tidemill's contracts on them.
 
 mod deploy;
-mod making;
 mod remember;
 mod start;
 mod status;

@@ -1,5 +1,6 @@
 //! `tidemill provide`: this machine, lent to a network.
 
+mod money;
 mod telling;
 
 use std::{
@@ -14,8 +15,11 @@ use std::{
 
 use anyhow::Context;
 use tidemill_exec::{Cancel, Capabilities, Executor, Prepared, Program, Report, Task};
-use tidemill_provider::{Ending, Event, Provider, ProviderConfig, ProviderError, measure, memory_available};
-use tidemill_types::{ByteSize, Capacity, Failure, FloatClass, one_line};
+use tidemill_net::endpoint::node_id;
+use tidemill_provider::{
+    Ending, Event, Provider, ProviderConfig, ProviderError, measure, memory_available, pay,
+};
+use tidemill_types::{Amount, ByteSize, Capacity, Failure, FloatClass, Millis, RateCard, one_line};
 use tokio::{
     sync::{
         broadcast::{self, error::RecvError},
@@ -32,8 +36,9 @@ use crate::{
     home::{data_directory, identity, worker_pool},
     hosting::cannot_listen,
     interrupt::Signals,
+    ledger::{LedgerArgs, kept},
     listen::Listen,
-    logging,
+    logging, money as paying,
     network::{self, Join},
     node_state::StateDirectory,
     runtime,
@@ -68,7 +73,14 @@ pub struct Args {
     /// Measure how fast this machine is, even if that was done within a day
     #[arg(long)]
     measure: bool,
-    /// Print one JSON object a line for each event: offer, joined, working, task, idle, lost, draining, ...
+    /// Join a network that is free, whatever ledger is configured: nobody is paid there
+    #[arg(long, conflicts_with_all = ["ledger", "account"])]
+    free: bool,
+    #[command(flatten)]
+    ledger: LedgerArgs,
+    #[command(flatten)]
+    asks: Asks,
+    /// Print one JSON object a line for each event: offer, joined, working, task, paid, idle, lost, draining, ...
     #[arg(long)]
     json: bool,
     /// For a child of another tidemill: end when standard input does
@@ -82,8 +94,33 @@ pub struct Args {
     assume_fuel_rate: Option<u64>,
 }
 
+/// On what terms a machine is lent.
+#[derive(clap::Args)]
+struct Asks {
+    /// What a billion units of fuel cost
+    #[arg(long, value_name = "AMOUNT", default_value_t = RateCard::default().fuel)]
+    price_fuel: Amount,
+    /// What holding a GiB of memory over a billion units of fuel costs
+    #[arg(long, value_name = "AMOUNT", default_value_t = RateCard::default().memory)]
+    price_memory: Amount,
+    /// What a GiB of inputs and outputs costs
+    #[arg(long, value_name = "AMOUNT", default_value_t = RateCard::default().transfer)]
+    price_transfer: Amount,
+    /// Work is done ahead of the coordinator's vouchers up to so much; then it waits
+    #[arg(long, value_name = "AMOUNT", default_value_t = Amount::tide(1))]
+    max_exposure: Amount,
+    /// Work only for a coordinator that has bonded at least so much
+    #[arg(long, value_name = "AMOUNT", default_value_t = Amount::ZERO)]
+    min_bond: Amount,
+    /// Collect what a coordinator has promised once an escrow has ended and it was silent for so long
+    #[arg(long, value_name = "TIME", default_value_t = Millis(600_000))]
+    collect_after: Millis,
+}
+
 const HELP: &str = "Examples:
   tidemill provide --join ticket                 all cores of this machine; `ticket` is a ticket or its file
+  tidemill provide --join ticket --price-fuel \"0.0002 TIDE\" --min-bond \"1000 TIDE\"
+  tidemill provide --join ticket --free          in a network without money
   tidemill provide --join ticket --cpus 4 --memory 8GiB --disk 20GiB --name workshop
 
 What it logs to standard error is set by TIDEMILL_LOG (warn, info, tidemill_provider=debug, ...).
@@ -117,6 +154,49 @@ enum Want {
     Orphaned,
 }
 
+impl Asks {
+    fn rates(&self) -> RateCard {
+        RateCard { fuel: self.price_fuel, memory: self.price_memory, transfer: self.price_transfer }
+    }
+}
+
+impl Args {
+    /// How it is paid, where a ledger is configured: in the name of the account that its result key is bound to, which
+    /// is the key's own if nobody else has registered it.
+    async fn pay(
+        &self,
+        config: &ProviderConfig,
+        state: &StateDirectory,
+    ) -> anyhow::Result<Option<pay::Config>> {
+        if self.free || (self.ledger.ledger.is_none() && kept()?.is_none()) {
+            return Ok(None);
+        }
+        let ledger = self.ledger.connect().await.map_err(|error| {
+            error.context("a provider is paid on a ledger; `--free` is for networks without money")
+        })?;
+        let escrows = paying::escrows(&ledger).await?;
+        let key = &config.result_key;
+        let sender = paying::provider_sender(&ledger, key, state.path()).await?;
+        let operator = match escrows.operator_of(key.address()).await.code(Code::Host)? {
+            Some(operator) => operator,
+            None => {
+                paying::register(&ledger, &sender, key, node_id(&config.node_key)).await?;
+                key.address()
+            }
+        };
+        Ok(Some(pay::Config {
+            escrows,
+            operator,
+            max_exposure: self.asks.max_exposure,
+            min_bond: self.asks.min_bond,
+            confirmations: ledger.settings.confirmations,
+            poll: paying::poll(&ledger),
+            collect_after: self.asks.collect_after.duration(),
+            sender: Some(sender),
+        }))
+    }
+}
+
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     logging::start("warn");
@@ -140,7 +220,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let executor = Arc::new(Metered { executor: pool, fuel: AtomicU64::new(0) });
 
     let bind = args.listen.choose(None)?;
+    let rates = args.asks.rates();
+    rates.check().code(Code::Usage)?;
     let config = ProviderConfig {
+        rates,
+        pay: None,
         name: args.name.clone().unwrap_or_else(host_name),
         ticket,
         node_key: state.node_key()?,
@@ -157,7 +241,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let mut signals = Signals::listen()?;
         let begun = async {
             let capacity = capacity(args, &state, &executor, slots).await?;
-            let config = ProviderConfig { capacity: Some(capacity), ..config };
+            let pay = args.pay(&config, &state).await?;
+            let config = ProviderConfig { capacity: Some(capacity), pay, ..config };
             Provider::start(config, executor.clone()).await.map_err(explain)
         };
         let (provider, mut events) = tokio::select! {

@@ -12,11 +12,12 @@ use std::{
 use anyhow::Context;
 use serde::Serialize;
 use tidemill_job::{JobFile, Plan};
-use tidemill_types::{ByteSize, Usage, lines};
+use tidemill_types::{ByteSize, EscrowId, Usage, lines};
 
 use crate::{
     exit::{self, Code, WithCode},
     jobfile,
+    money::{PayArgs, PaymentSummary},
     network::Join,
     outdir::OutDir,
     summary::{
@@ -29,6 +30,10 @@ use crate::{
 /// The tasks run in a network: that of `--join` or `tidemill join`, or otherwise one of this machine's own that
 /// lasts as long as the command, a coordinator and three providers. With `--here` they run without any network.
 /// The output is the same, byte for byte.
+///
+/// Work is paid for in TIDE: the command says what it would cost, locks at most that in an escrow, and in the end every
+/// provider is paid and the rest comes back. A network of this machine's own keeps its ledger in this home; `--free`
+/// does without money.
 ///
 /// A run that is killed takes its job up again when it is started anew. Ctrl-C cancels the job; with `--here`,
 /// what is finished is kept for the next run.
@@ -58,6 +63,14 @@ pub struct Args {
     /// Check the job file and its inputs, say what would run, and stop
     #[arg(long)]
     dry_run: bool,
+    /// Start the network of this machine's own without money: nobody is paid
+    #[arg(long, conflicts_with_all = ["here", "join", "account", "ledger"])]
+    free: bool,
+    /// Pay with an escrow that is open already, and leave it open
+    #[arg(long, value_name = "ESCROW", conflicts_with_all = ["here", "free"])]
+    escrow: Option<EscrowId>,
+    #[command(flatten)]
+    pay: PayArgs,
     /// Print one JSON object to standard output instead of text (none when the usage or job file is wrong)
     #[arg(long)]
     json: bool,
@@ -70,6 +83,7 @@ fn after_help() -> String {
   tidemill run examples/render/job.toml                  a network of this machine's own
   tidemill run job.toml --join ticket.txt --out result   the network of that ticket
   tidemill run job.toml --here -j 4 --logs logs          no network, four tasks at a time
+  tidemill run job.toml --free                           a network of this machine's own, without money
 
 {}",
         exit::HELP
@@ -95,6 +109,9 @@ struct Summary {
     failure: Option<TaskFailureSummary>,
     #[serde(flatten)]
     network: Option<NetworkSummary>,
+    /// What was paid; nothing where work is free.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payment: Option<PaymentSummary>,
 }
 
 /// Runs the command.
@@ -105,6 +122,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 impl Args {
+    /// What a network of this command's own pays with; nothing where it is free.
+    fn money(&self) -> Option<&PayArgs> {
+        (!self.free).then_some(&self.pay)
+    }
+
     fn claim_out(&self, file: &JobFile) -> anyhow::Result<OutDir> {
         let out = self.out.clone().unwrap_or_else(|| Path::new("out").join(file.name.as_str()));
         OutDir::claim(&out)

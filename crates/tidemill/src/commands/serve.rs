@@ -7,23 +7,29 @@ use std::{
 
 use anyhow::Context;
 use serde_json::json;
-use tidemill_coordinator::{Coordinator, Pace};
+use tidemill_coordinator::{Coordinator, MoneyConfig, Pace};
 use tidemill_net::ticket::Ticket;
-use tidemill_types::{ByteSize, Millis};
+use tidemill_types::{Address, ByteSize, Coin, Millis, ResultKey};
 
+use super::bond::{Ppm, percent};
 use crate::{
     announce::Announcer,
     exit::{Code, WithCode},
-    home::{data_directory, identity},
+    home::{Identity, data_directory, identity},
     hosting::{self, Words},
     interrupt::Signals,
     listen::Listen,
-    logging, network,
+    logging,
+    money::{self, PayArgs},
+    network,
     node_state::StateDirectory,
     runtime,
 };
 
 /// Run a coordinator: it takes jobs, places their tasks on providers, and keeps what came of them.
+///
+/// Providers are paid in TIDE on a ledger (`tidemill ledger start` or `use`): the coordinator signs vouchers and settles
+/// escrows, and needs some of the chain's coin for that. `--free` does without money, and says so to everybody.
 ///
 /// It prints a ticket. Whoever has the ticket can lend a machine and run jobs, so pass it on with care. Its state is
 /// on disk: started again on the same directory it has the same ticket and goes on with the jobs.
@@ -41,6 +47,17 @@ pub struct Args {
     /// Write the ticket into this file once others can join, and remove it at the end
     #[arg(long, value_name = "FILE")]
     ticket_file: Option<PathBuf>,
+    /// Without money: nobody is paid. For machines of one's own, a lab's for one
+    #[arg(long, conflicts_with_all = ["fee", "account", "ledger"])]
+    free: bool,
+    /// What the coordinator keeps of every payment, in percent
+    #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
+    fee: Ppm,
+    /// Settlements wait while a unit of gas costs more than this, unless a window is about to close
+    #[arg(long, value_name = "PRICE", default_value = "100 gwei")]
+    comfortable_gas_price: Coin,
+    #[command(flatten)]
+    pay: PayArgs,
     /// Print one JSON object a line for each event: listening, stopping, stopped
     #[arg(long)]
     json: bool,
@@ -62,7 +79,9 @@ struct PaceArgs {
 }
 
 const HELP: &str = "Examples:
-  tidemill serve                                 on all addresses of this machine
+  tidemill serve                                 on all addresses of this machine, paying on the configured ledger
+  tidemill serve --free                          without money
+  tidemill serve --account ann --fee 5           ann signs vouchers, and keeps 5 % of payments
   tidemill serve --loopback --port 4433          for this machine alone
   tidemill serve --bind 192.168.1.7 --disk 200GiB
 
@@ -87,6 +106,22 @@ impl PaceArgs {
     }
 }
 
+impl Args {
+    /// How it pays: in the name of the account that is meant, or of the result key of this home.
+    async fn money(&self, directory: &Path, identity: &Identity) -> anyhow::Result<MoneyConfig> {
+        let ledger = self.pay.ledger.connect().await.map_err(|error| {
+            error.context("a coordinator pays on a ledger; `--free` is for networks without money")
+        })?;
+        let secret = match self.pay.account.is_given() {
+            true => self.pay.account.unlock()?.signer().to_bytes().0,
+            false => identity.result.to_bytes(),
+        };
+        let key = ResultKey::from_bytes(&secret).code(Code::Host)?;
+        let Ppm(fee) = self.fee;
+        money::coordinator(&ledger, key, directory, fee, self.comfortable_gas_price).await
+    }
+}
+
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     logging::start("warn,tidemill=info,tidemill_coordinator=info,tidemill_net=info");
@@ -99,12 +134,18 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     runtime::block_on(async {
         let mut signals = Signals::listen()?;
         let pace = args.pace.pace();
-        let coordinator = hosting::start(&state, &identity.result, &args.listen, args.disk, pace).await?;
+        let money = match args.free {
+            true => None,
+            false => Some(args.money(state.path(), &identity).await?),
+        };
+        let account = money.as_ref().map(|money| money.key.address());
+        let coordinator =
+            hosting::start(&state, &identity.result, &args.listen, args.disk, pace, money).await?;
         let file = args.ticket_file.as_deref().map(|path| TicketFile::write(path, coordinator.ticket()));
         let announcer = Announcer::new(args.json);
         match file.transpose() {
             Ok(file) => {
-                tell_listening(&announcer, &state, &coordinator, file.as_ref());
+                tell_listening(&announcer, &state, &coordinator, file.as_ref(), account);
                 let words = Words { what: "coordinator", again: "start it again on the same directory" };
                 hosting::stay(coordinator, &mut signals, &announcer, &words).await
             }
@@ -121,6 +162,7 @@ fn tell_listening(
     state: &StateDirectory,
     coordinator: &Coordinator,
     file: Option<&TicketFile>,
+    account: Option<Address>,
 ) {
     let ticket = coordinator.ticket();
     let addresses: Vec<_> = ticket.addresses().iter().map(ToString::to_string).collect();
@@ -130,13 +172,19 @@ fn tell_listening(
         "addresses": addresses,
         "ticket": ticket.to_string(),
         "directory": state.path(),
+        "free": account.is_none(),
+        "account": account.map(|account| account.to_string()),
     });
+    let pays = match account {
+        Some(account) => format!("work is paid for: {account} signs vouchers, and needs coins for gas"),
+        None => "the network is free: nobody is paid".to_owned(),
+    };
     let join = file.map_or_else(|| ticket.to_string(), |file| file.path().display().to_string());
     let text = format!(
         "coordinator {} listens at {}\nits state is in {}\n\nticket (whoever has it can join):\n{ticket}\n\n\
          lend a machine:  tidemill provide --join {join}\n\
          run a job:       tidemill run JOB.TOML --join {join}\n\n\
-         Ctrl-C ends it",
+         {pays}\n\nCtrl-C ends it",
         coordinator.node().short(),
         addresses.join(", "),
         state.path().display(),

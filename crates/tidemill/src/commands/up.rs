@@ -8,15 +8,19 @@ use tidemill_types::Limits;
 use super::serve::TicketFile;
 use crate::{
     announce::Announcer,
-    embedded::{Embedded, PROVIDERS},
+    embedded::{Embedded, PROVIDERS, Shape},
     exit::{Code, WithCode},
     home::data_directory,
     hosting::{self, Words},
     interrupt::Signals,
-    logging, runtime,
+    logging,
+    money::PayArgs,
+    runtime,
 };
 
 /// Run a whole network on this machine until Ctrl-C: a coordinator and some providers.
+///
+/// Work is paid for on the ledger of this home, or the one that is configured; `--free` does without money.
 ///
 /// It shows how things work, and is where several jobs of one machine share its cores. Its state is kept: `up` again
 /// has the same ticket and goes on with the jobs.
@@ -32,6 +36,11 @@ pub struct Args {
     /// Write the ticket into this file once others can join, and remove it at the end
     #[arg(long, value_name = "FILE")]
     ticket_file: Option<PathBuf>,
+    /// Without money: nobody is paid
+    #[arg(long, conflicts_with_all = ["account", "ledger"])]
+    free: bool,
+    #[command(flatten)]
+    pay: PayArgs,
     /// Print one JSON object a line for each event: listening, stopping, stopped
     #[arg(long)]
     json: bool,
@@ -57,7 +66,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     runtime::block_on(async {
         let mut signals = Signals::listen()?;
-        let embedded = Embedded::start(&directory, args.providers, Limits::default().memory).await?;
+        let shape = Shape { providers: args.providers, task_memory: Limits::default().memory };
+        let money = (!args.free).then_some(&args.pay);
+        let embedded = Embedded::start_for(&directory, shape, money, args.json).await?;
         let file = args.ticket_file.as_deref().map(|path| TicketFile::write(path, &embedded.ticket));
         let announcer = Announcer::new(args.json);
         match file.transpose() {
@@ -87,7 +98,13 @@ fn tell_listening(
         "ticket": ticket.to_string(),
         "providers": embedded.providers,
         "directory": directory,
+        "ledger": embedded.ledger().map(|ledger| &ledger.url),
+        "free": embedded.ledger().is_none(),
     });
+    let pays = match embedded.ledger() {
+        Some(ledger) => format!("work is paid for in TIDE, on the ledger at {}", ledger.url),
+        None => "the network is free: nobody is paid".to_owned(),
+    };
     let join = file.map_or_else(|| ticket.to_string(), |file| file.path().display().to_string());
     let providers = if embedded.providers == 1 {
         "1 provider".to_owned()
@@ -98,7 +115,7 @@ fn tell_listening(
         "a coordinator and {providers} on this machine; state and logs are in {}\n\n\
          ticket:\n{ticket}\n\n\
          in another terminal:\n  tidemill run JOB.TOML --join {join}\n  tidemill providers --join {join}\n\n\
-         Ctrl-C ends it",
+         {pays}\n\nCtrl-C ends it",
         directory.display(),
     );
     announcer.tell(&event, &text);

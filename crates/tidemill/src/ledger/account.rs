@@ -70,12 +70,33 @@ impl AccountArgs {
         }
     }
 
+    /// Whether one is named.
+    pub fn is_given(&self) -> bool {
+        self.account.is_some()
+    }
+
+    /// The account with its key; where none is named and there are several, the one of this name.
+    ///
+    /// # Errors
+    /// As those of [`AccountArgs::unlock`].
+    pub fn unlock_or(&self, name: &str) -> anyhow::Result<Account> {
+        match self.entry() {
+            Err(_) if !self.is_given() && keystore()?.find(name).is_ok() => {
+                self.unlock_entry(&keystore()?.find(name).map_err(refused)?)
+            }
+            entry => self.unlock_entry(&entry?),
+        }
+    }
+
     /// The account with its key.
     ///
     /// # Errors
     /// As those of [`AccountArgs::entry`], and with [`Code::Usage`] for a wrong password.
     pub fn unlock(&self) -> anyhow::Result<Account> {
-        let entry = self.entry()?;
+        self.unlock_entry(&self.entry()?)
+    }
+
+    fn unlock_entry(&self, entry: &Entry) -> anyhow::Result<Account> {
         let name = entry.name.to_string();
         let beside = password_beside(&entry.path);
         let source = match self.password.source() {

@@ -52,7 +52,7 @@ impl Purse {
     /// # Errors
     /// With [`Code::Host`] when another process sends for this account.
     pub async fn on(ledger: Ledger, account: Account) -> anyhow::Result<Self> {
-        let sender = open_sender(&ledger.chain, &account).await?;
+        let sender = open_sender(&ledger.chain, &account, ledger.settings.clone()).await?;
         let purse = Self { ledger, account, sender };
         purse.settle().await?;
         Ok(purse)
@@ -221,12 +221,10 @@ impl Drop for Waiting {
 ///
 /// # Errors
 /// With [`Code::Host`] when another process sends for this account.
-pub async fn open_sender(chain: &Chain, account: &Account) -> anyhow::Result<Sender> {
+pub async fn open_sender(chain: &Chain, account: &Account, settings: Settings) -> anyhow::Result<Sender> {
     let home = data_directory().code(Code::Host)?.join("transactions");
     let directory = Sender::directory(&home, chain, account.address());
-    Sender::open(&directory, account.signer().clone(), chain.clone(), Settings::default())
-        .await
-        .map_err(failed)
+    Sender::open(&directory, account.signer().clone(), chain.clone(), settings).await.map_err(failed)
 }
 
 /// An error of the sender, with its code.

@@ -1,15 +1,15 @@
 //! Handing a job to a coordinator, exactly once.
 
-use std::{fs, io::Write, path::Path};
+use std::{fs, io::Write, path::Path, time::Duration};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use tidemill_net::{
     client::CallError,
-    wire::{JobPhase, Refusal, Reply, Request, SpecBody},
+    wire::{JobPay, JobPhase, Refusal, Reply, Request, SpecBody},
 };
 use tidemill_types::{BlobId, JobId};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{PATIENCE, PAUSES, Requester, Sealed, off_the_protocol, refused};
 use crate::{
@@ -19,6 +19,9 @@ use crate::{
 
 /// A coordinator that is busy, or cannot fetch an input, is asked so often.
 const MOST_ATTEMPTS: u32 = 6;
+
+/// A coordinator that does not see the money yet is asked for so long.
+const MONEY_PATIENCE: Duration = Duration::from_secs(900);
 
 /// The file in a work directory that says which job is being run into it.
 const FILE: &str = "job.json";
@@ -58,6 +61,17 @@ impl Submission {
     }
 }
 
+/// Where the job of an earlier run is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// It runs, or is done.
+    Attached(JobId),
+    /// The coordinator does not know it: it never arrived.
+    Unsent(JobId),
+    /// There is none, or it came to nothing.
+    New,
+}
+
 /// A new job id.
 pub fn draw() -> anyhow::Result<JobId> {
     let mut bytes = [0; 16];
@@ -66,49 +80,69 @@ pub fn draw() -> anyhow::Result<JobId> {
 }
 
 impl Requester {
-    /// The job of an earlier run into this work directory, if it is the same and goes on or is done, or a new one,
-    /// which is submitted. Says which, and whether it was there.
+    /// Where the job of an earlier run into this work directory is, if it is the same one.
     ///
     /// # Errors
     /// With a code for what went wrong.
-    pub async fn submit_or_attach(&mut self, sealed: &Sealed, work: &Path) -> anyhow::Result<(JobId, bool)> {
-        let (spec, coordinator) =
-            (BlobId::from_hash(sealed.hash.into()).to_string(), self.coordinator().to_string());
+    pub async fn standing(&mut self, sealed: &Sealed, work: &Path) -> anyhow::Result<Standing> {
+        let (spec, coordinator) = self.names(sealed);
         if let Some(earlier) = Submission::read(work)
             && (&earlier.spec, &earlier.coordinator) == (&spec, &coordinator)
             && let Some(job) = earlier.id()
         {
             match self.job(job).await {
                 Ok(report) if matches!(report.phase, JobPhase::Running | JobPhase::Done) => {
-                    return Ok((job, true));
+                    return Ok(Standing::Attached(job));
                 }
                 // It came to nothing, and another attempt is asked for.
                 Ok(_) => {}
                 // It never arrived, is still on its way, or was removed: the same id makes one job of all of them.
                 Err(error) if error.downcast_ref::<Exit>().is_some_and(|exit| exit.code() == Code::Usage) => {
-                    if self.submit(job, sealed).await.is_ok() {
-                        return Ok((job, false));
-                    }
-                    // The id of a job that was removed stays taken for a while.
+                    return Ok(Standing::Unsent(job));
                 }
                 Err(error) => return Err(error),
             }
         }
+        Ok(Standing::New)
+    }
+
+    fn names(&self, sealed: &Sealed) -> (String, String) {
+        (BlobId::from_hash(sealed.hash.into()).to_string(), self.coordinator().to_string())
+    }
+
+    /// Submits a job that is run into a work directory, under the id of the earlier run where that never arrived.
+    ///
+    /// # Errors
+    /// With a code for what went wrong.
+    pub async fn submit_into(
+        &mut self,
+        standing: Standing,
+        sealed: &Sealed,
+        work: &Path,
+        pay: Option<JobPay>,
+    ) -> anyhow::Result<JobId> {
+        // The id of a job that was removed stays taken for a while.
+        if let Standing::Unsent(job) = standing
+            && self.submit(job, sealed, pay).await.is_ok()
+        {
+            return Ok(job);
+        }
+        let (spec, coordinator) = self.names(sealed);
         let job = draw()?;
         let submission = Submission { job: job.to_string(), spec, coordinator };
         submission
             .write(work)
             .with_context(|| format!("cannot write in {}", work.display()))
             .code(Code::Host)?;
-        self.submit(job, sealed).await?;
-        Ok((job, false))
+        self.submit(job, sealed, pay).await?;
+        Ok(job)
     }
 
     /// Submits a job. On return it is durable at the coordinator, with all that it needs.
     ///
     /// # Errors
     /// With a code for what went wrong.
-    pub async fn submit(&mut self, job: JobId, sealed: &Sealed) -> anyhow::Result<()> {
+    pub async fn submit(&mut self, job: JobId, sealed: &Sealed, pay: Option<JobPay>) -> anyhow::Result<()> {
         let spec = if SpecBody::fits_inline(&sealed.encoded) {
             SpecBody::Inline(sealed.encoded.clone())
         } else {
@@ -116,19 +150,28 @@ impl Requester {
             SpecBody::Blob(blobs.import_bytes(sealed.encoded.clone(), &pin).await.code(Code::Host)?)
         };
         let bar = Progress::bytes("sending", 0);
-        let submitted = self.submit_with(job, &spec, &bar).await;
+        let submission = Request::Submit { job, spec, follow: false, pay };
+        let submitted = self.submit_with(&submission, &bar).await;
         bar.finish();
         submitted
     }
 
-    async fn submit_with(&mut self, job: JobId, spec: &SpecBody, bar: &Progress) -> anyhow::Result<()> {
+    async fn submit_with(&mut self, submission: &Request, bar: &Progress) -> anyhow::Result<()> {
         let (mut pause, longest) = PAUSES;
-        for attempt in 1.. {
-            let refusal = match self.submit_once(job, spec, bar).await? {
+        let begun = Instant::now();
+        let mut attempts = 0;
+        loop {
+            let refusal = match self.submit_once(submission, bar).await? {
                 None => return Ok(()),
                 Some(refusal) => refusal,
             };
-            if !refusal.is_retryable() || attempt >= MOST_ATTEMPTS {
+            // A deposit takes some blocks until it counts.
+            let is_patient = match refusal {
+                Refusal::NotSeen { .. } => begun.elapsed() < MONEY_PATIENCE,
+                _ => attempts < MOST_ATTEMPTS,
+            };
+            attempts += 1;
+            if !refusal.is_retryable() || !is_patient {
                 return Err(refused(&refusal));
             }
             // Another process of this home may have opened a connection for blobs after this one: the coordinator
@@ -138,20 +181,13 @@ impl Requester {
             sleep(pause).await;
             pause = (pause * 2).min(longest);
         }
-        Ok(())
     }
 
     /// One attempt. Gives the refusal.
-    async fn submit_once(
-        &mut self,
-        job: JobId,
-        spec: &SpecBody,
-        bar: &Progress,
-    ) -> anyhow::Result<Option<Refusal>> {
+    async fn submit_once(&mut self, submission: &Request, bar: &Progress) -> anyhow::Result<Option<Refusal>> {
         loop {
-            let request = Request::Submit { job, spec: spec.clone(), follow: false };
             self.link().await?;
-            if let Some(mut replies) = self.follow(request).await {
+            if let Some(mut replies) = self.follow(submission.clone()).await {
                 loop {
                     match replies.next().await {
                         Ok(Reply::Submitted) => return Ok(None),

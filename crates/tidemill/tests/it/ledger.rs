@@ -3,7 +3,7 @@
 // The ledger's own tests use the rest of it.
 #[allow(dead_code)]
 #[path = "../../../ledger/tests/it/foundry.rs"]
-mod foundry;
+pub mod foundry;
 mod life;
 
 use std::fs;
@@ -15,12 +15,12 @@ use crate::{node::Node, support::Place};
 
 /// Runs a command that must succeed, and gives the JSON that it prints.
 #[track_caller]
-fn json(place: &Place, args: &[&str]) -> Value {
+pub fn json(place: &Place, args: &[&str]) -> Value {
     let ran = place.tidemill(&[args, &["--json"]].concat()).code(0);
     serde_json::from_str(&ran.stdout).expect("JSON")
 }
 
-fn start(place: &Place) -> Node {
+pub fn start(place: &Place) -> Node {
     let mut node = Node::start(place, &["ledger", "start", "--listen", "127.0.0.1:0"]);
     node.until("listening");
     node
@@ -33,26 +33,26 @@ fn start_dev(place: &Place) -> (Node, String) {
     (node, url)
 }
 
-fn stop(mut node: Node) {
+pub fn stop(mut node: Node) {
     node.terminate();
     node.ends_with(0);
 }
 
 /// An account of that name in the home of the place.
-fn account(place: &Place, name: &str) -> String {
+pub fn account(place: &Place, name: &str) -> String {
     place.write("password", "of a test\n");
     let made = json(place, &["wallet", "new", name, "--password-file", "password"]);
     made["address"].as_str().expect("an address").to_owned()
 }
 
 /// The one balance that is asked for.
-fn balance(place: &Place, account: &str) -> Value {
+pub fn balance(place: &Place, account: &str) -> Value {
     json(place, &["wallet", "balance", account])[0].clone()
 }
 
-const TIDE: u128 = 1_000_000_000_000_000_000;
+pub const TIDE: u128 = 1_000_000_000_000_000_000;
 
-fn wei(value: &Value) -> u128 {
+pub fn wei(value: &Value) -> u128 {
     value
         .as_str()
         .and_then(|digits| digits.parse().ok())

@@ -12,6 +12,7 @@ mod ledger;
 mod network;
 mod node;
 mod nodes;
+mod pay;
 mod processes;
 mod puppet;
 mod run;

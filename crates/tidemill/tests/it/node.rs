@@ -48,7 +48,7 @@ impl Node {
 
     /// A coordinator for this host alone, whose ticket is then in the file `ticket`.
     pub fn serve(place: &Place) -> Self {
-        let args = ["serve", "--loopback", "--directory", "coordinator", "--ticket-file", "ticket"];
+        let args = ["serve", "--free", "--loopback", "--directory", "coordinator", "--ticket-file", "ticket"];
         let mut node = Self::start(place, &args);
         node.until("listening");
         node

@@ -103,7 +103,7 @@ fn a_directory_is_for_one_process() {
     let place = Place::new();
     let _coordinator = Node::serve(&place);
     place
-        .tidemill(&["serve", "--loopback", "--directory", "coordinator"])
+        .tidemill(&["serve", "--free", "--loopback", "--directory", "coordinator"])
         .code(2)
         .says(&["another tidemill process works in", "--directory"]);
 }
@@ -111,7 +111,8 @@ fn a_directory_is_for_one_process() {
 #[test]
 fn a_port_is_named_once_and_must_be_free() {
     let place = Place::new();
-    let serve = |args: &[&str]| place.tidemill(&[&["serve", "--directory", "other"], args].concat());
+    let serve =
+        |args: &[&str]| place.tidemill(&[&["serve", "--free", "--directory", "other"], args].concat());
     serve(&["--bind", "127.0.0.1:4000", "--port", "4001"]).code(2).says(&["4000", "4001"]);
     serve(&["--bind", "localhost"]).code(2).says(&["not an address"]);
     let taken = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
@@ -134,7 +135,7 @@ fn a_child_ends_with_its_parent() {
 #[test]
 fn the_children_of_a_network_are_replaced_and_do_not_outlive_it() {
     let place = Place::new();
-    let up = ["up", "--directory", "up", "--providers", "2", "--ticket-file", "ticket"];
+    let up = ["up", "--free", "--directory", "up", "--providers", "2", "--ticket-file", "ticket"];
     let mut network = Node::start(&place, &up);
     let listening = network.until("listening");
     assert_eq!(listening["providers"], 2);

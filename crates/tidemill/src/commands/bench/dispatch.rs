@@ -11,19 +11,29 @@ use std::{
 use anyhow::Context;
 use serde::Serialize;
 use tidemill_job::{JobFile, JobSpec, expand, seal};
+use tidemill_ledger::{evm, ours};
 use tidemill_net::{
     blobs::{BLOBS_ALPN, BlobOptions, Blobs, FileMode, Pin},
     client::{Client, Replies},
     endpoint::{Bind, Node, NodeOptions},
     ticket::Ticket,
-    wire::{JobPhase, Reply, Request, SpecBody},
+    wire::{JobPay, JobPhase, Reply, Request, SpecBody},
 };
-use tidemill_types::{BlobRef, Content, JobId, ResultKey, Segment};
+use tidemill_types::{
+    Amount, BlobRef, Coin, Content, EscrowId, EscrowTerms, JobId, Mandate, NodeId, RateCard, ResultKey,
+    Segment, Signable,
+};
 use tokio::task::JoinSet;
 
-use super::{median, noop::NOOP, percentile};
+use super::{
+    bank::{Bank, call, send},
+    median,
+    noop::NOOP,
+    percentile,
+};
 use crate::{
     exit::{Code, Exit, WithCode},
+    node_state::result_key,
     runtime::block_on,
 };
 
@@ -46,6 +56,12 @@ pub struct Args {
     /// Jobs of one task each that are run one after another on an idle network
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     singles: u32,
+    /// Pay for the tasks: a ledger, an escrow, vouchers that providers check and write down
+    #[arg(long)]
+    paid: bool,
+    /// Measure so many times without and with paying, in turns, and print what paying costs
+    #[arg(long, value_name = "N", conflicts_with = "paid", value_parser = clap::value_parser!(u16).range(1..=100))]
+    compare: Option<u16>,
     /// Keep everything below this directory, on the disk to be measured [default: a temporary one]
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
@@ -100,7 +116,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             temporary.path()
         }
     };
-    let results = block_on(async { tokio::time::timeout(PATIENCE, measure(args, directory)).await? })?;
+    if let Some(times) = args.compare {
+        return compare(args, directory, times);
+    }
+    let results =
+        block_on(async { tokio::time::timeout(PATIENCE, measure(args, directory, args.paid)).await? })?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&results)?);
         return Ok(());
@@ -122,11 +142,102 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn measure(args: &Args, directory: &Path) -> anyhow::Result<Results> {
-    let fdatasync_ms = fdatasync_ms(directory)?;
-    let network = Network::start(directory, args.providers)?;
-    let requester = Requester::connect(directory, &network.ticket).await?;
+/// What paying costs, in parts of what it is without.
+#[derive(Serialize)]
+struct Comparison {
+    free: Vec<Results>,
+    paid: Vec<Results>,
+    /// How many tasks fewer a second are done, by the medians.
+    tasks_slower_percent: f64,
+    /// The same of separate jobs.
+    submissions_slower_percent: f64,
+    /// How much longer a single task takes in the middle.
+    single_longer_percent: f64,
+}
 
+fn compare(args: &Args, directory: &Path, times: u16) -> anyhow::Result<()> {
+    let (mut free, mut paid) = (Vec::new(), Vec::new());
+    for time in 0..times {
+        for pays in [false, true] {
+            let place = directory.join(format!("{time}-{}", if pays { "paid" } else { "free" }));
+            fs::create_dir_all(&place).with_context(|| format!("cannot make {}", place.display()))?;
+            let measured =
+                block_on(async { tokio::time::timeout(PATIENCE, measure(args, &place, pays)).await? })?;
+            if pays { paid.push(measured) } else { free.push(measured) }
+        }
+    }
+    let middle =
+        |of: &[Results], value: fn(&Results) -> f64| median(&of.iter().map(value).collect::<Vec<f64>>());
+    let less =
+        |value: fn(&Results) -> f64| rounded(100.0 * (1.0 - middle(&paid, value) / middle(&free, value)));
+    let comparison = Comparison {
+        tasks_slower_percent: less(|results| results.tasks_per_s),
+        submissions_slower_percent: less(|results| results.submit_per_s),
+        single_longer_percent: -less(|results| results.single_task_ms.p50),
+        free,
+        paid,
+    };
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&comparison)?);
+        return Ok(());
+    }
+    let line = |what: &str, of: &[Results]| {
+        let rates: Vec<String> = of.iter().map(|results| format!("{:.0}", results.tasks_per_s)).collect();
+        println!("  {what}  {} tasks/s", rates.join(", "));
+    };
+    println!("{} tasks over {} providers of one slot each, in turns", args.tasks, args.providers);
+    line("free", &comparison.free);
+    line("paid", &comparison.paid);
+    println!(
+        "  paying costs {} % of the tasks a second, {} % of the separate jobs, and {} % of a single task's time",
+        comparison.tasks_slower_percent,
+        comparison.submissions_slower_percent,
+        comparison.single_longer_percent
+    );
+    Ok(())
+}
+
+async fn measure(args: &Args, directory: &Path, pays: bool) -> anyhow::Result<Results> {
+    let fdatasync_ms = fdatasync_ms(directory)?;
+    let bank = match pays {
+        true => Some(Bank::open(&directory.join("ledger")).await?),
+        false => None,
+    };
+    if let Some(bank) = &bank {
+        fund_all(bank, directory, args.providers).await?;
+    }
+    let url = bank.as_ref().map(Bank::url);
+    let network = Network::start(directory, args.providers, url.as_deref())?;
+    let requester = Requester::connect(directory, &network.ticket, bank.as_ref()).await?;
+    let results = measure_with(args, &network, &requester, fdatasync_ms).await;
+    drop(network);
+    if let Some(bank) = bank {
+        bank.close().await;
+    }
+    results
+}
+
+/// The coordinator and the providers have coins for gas, so that they can settle and register.
+async fn fund_all(bank: &Bank, directory: &Path, providers: u16) -> anyhow::Result<()> {
+    let treasury = bank.sender(&bank.keys.0).await?;
+    let homes = std::iter::once("coordinator".to_owned());
+    for home in homes.chain((0..providers).map(|number| format!("provider-{number}"))) {
+        let keys = directory.join(home).join("keys");
+        fs::create_dir_all(&keys)?;
+        let key = result_key(&keys)?;
+        let coins = Coin::from_wei(1_000_000_000_000_000_000);
+        send(&treasury, evm(key.address()), coins, Vec::new()).await?;
+    }
+    treasury.close().await;
+    Ok(())
+}
+
+async fn measure_with(
+    args: &Args,
+    network: &Network,
+    requester: &Requester,
+    fdatasync_ms: f64,
+) -> anyhow::Result<Results> {
     // The first tasks start the workers, load the code and fill the pools.
     let warm_up = requester.spec(1_000)?;
     requester.run(&warm_up).await?;
@@ -181,7 +292,9 @@ impl Drop for Process {
 }
 
 impl Network {
-    fn start(directory: &Path, providers: u16) -> anyhow::Result<Self> {
+    /// `ledger`: where work is paid for.
+    fn start(directory: &Path, providers: u16, ledger: Option<&str>) -> anyhow::Result<Self> {
+        let money = ledger.map_or_else(|| vec!["--free"], |url| vec!["--ledger", url]);
         let ticket_file = directory.join("ticket");
         let home = |name: &str| -> anyhow::Result<PathBuf> {
             let home = directory.join(name);
@@ -192,6 +305,7 @@ impl Network {
             Command::new(this_program()?)
                 .args(["serve", "--loopback", "--json", "--ticket-file"])
                 .arg(&ticket_file)
+                .args(&money)
                 .env("TIDEMILL_HOME", home("coordinator")?),
         )?;
         wait_for(&mut said, "listening", &mut coordinator)?;
@@ -203,6 +317,7 @@ impl Network {
                 Command::new(this_program()?)
                     .args(["provide", "--loopback", "--json", "--cpus", "1", "--memory", "1 GiB", "--join"])
                     .arg(&ticket_file)
+                    .args(&money)
                     .env("TIDEMILL_HOME", home(&format!("provider-{number}"))?),
             )?;
             wait_for(&mut said, "joined", &mut provider)?;
@@ -246,10 +361,14 @@ struct Requester {
     _node: Node,
     blobs: Blobs,
     directory: PathBuf,
+    pay: Option<JobPay>,
 }
 
+/// What is locked for all tasks of a measurement.
+const BUDGET: Amount = Amount::tide(10_000_000);
+
 impl Requester {
-    async fn connect(directory: &Path, ticket: &Ticket) -> anyhow::Result<Self> {
+    async fn connect(directory: &Path, ticket: &Ticket, bank: Option<&Bank>) -> anyhow::Result<Self> {
         let mut secrets = [[0; 32]; 2];
         for secret in &mut secrets {
             getrandom::fill(secret).map_err(std::io::Error::from)?;
@@ -265,7 +384,34 @@ impl Requester {
         let program = directory.join("noop.wasm");
         fs::write(&program, NOOP).code(Code::Host)?;
         blobs.import_file(&program, FileMode::Copy, &Pin::new("noop")?).await?;
-        Ok(Self { client, _node: node, blobs, directory: directory.to_owned() })
+        let pay = match bank {
+            Some(bank) => Some(Self::lock(&client, node.id(), bank).await?),
+            None => None,
+        };
+        Ok(Self { client, _node: node, blobs, directory: directory.to_owned(), pay })
+    }
+
+    /// Opens an escrow that pays for all jobs.
+    async fn lock(client: &Client, node: NodeId, bank: &Bank) -> anyhow::Result<JobPay> {
+        let Reply::Terms(terms) = client.call(Request::Terms { stages: Vec::new() }).await? else {
+            anyhow::bail!("the coordinator does not say how it pays")
+        };
+        let money = terms.money.context("the network is free")?;
+        let (rich, _) = &bank.keys;
+        let terms = EscrowTerms {
+            coordinator: money.account,
+            budget: BUDGET,
+            deadline_s: bank.chain.now().await? + 7 * 86_400,
+            fee_ppm: money.fee_ppm,
+            spec_hash: [0; 32],
+        };
+        let escrow = EscrowId::of(ours(rich.address()), &terms, [0; 32]);
+        let sender = bank.sender(rich).await?;
+        call(&sender, bank.escrows.address(), bank.escrows.open(rich, &terms, [0; 32]).await?).await?;
+        sender.close().await;
+        let key = ResultKey::from_bytes(&rich.to_bytes().0)?;
+        let mandate = Mandate { escrow, node }.sign(&bank.escrows.contract(), &key)?.signature;
+        Ok(JobPay { escrow, mandate, ceiling: RateCard::default(), max_price: None, close: false })
     }
 
     /// A job of so many tasks that do nothing.
@@ -296,7 +442,7 @@ impl Requester {
         let mut id = [0; 16];
         getrandom::fill(&mut id).map_err(std::io::Error::from)?;
         let spec = SpecBody::Inline(encoded.to_vec());
-        Ok(self.client.follow(Request::Submit { job: JobId(id), spec, follow: true }).await?)
+        Ok(self.client.follow(Request::Submit { job: JobId(id), spec, follow: true, pay: self.pay }).await?)
     }
 
     async fn run(&self, encoded: &[u8]) -> anyhow::Result<()> {

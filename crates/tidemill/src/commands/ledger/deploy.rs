@@ -12,6 +12,7 @@ use tidemill_ledger::{
     AddressBook, Chain,
     deploy::{DeployError, Deployment, Params},
     keystore::Account,
+    sender::Settings,
 };
 use tidemill_types::Coin;
 
@@ -81,7 +82,7 @@ async fn deploy(
 ) -> anyhow::Result<AddressBook> {
     let file = format!("deployments/{}-{:#x}.json", chain.chain_id(), account.address());
     let file = data_directory().code(Code::Host)?.join(file);
-    let sender = open_sender(chain, account).await?;
+    let sender = open_sender(chain, account, Settings::default()).await?;
     let deploying = async {
         let deployment = Deployment::prepare(params, &sender, &file).await.map_err(failed)?;
         if deployment.is_begun() {

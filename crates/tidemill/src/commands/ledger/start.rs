@@ -6,19 +6,20 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
 use serde_json::json;
-use tidemill_devnet::{Ledger, Mining, Options, Recovery, ServeError, ServeOptions, Server};
+use tidemill_devnet::{Ledger, Mining, ServeOptions, Server};
 use tidemill_types::Millis;
 
-use super::making::{self, Making};
 use crate::{
     announce::Announcer,
-    exit::{Code, Exit, WithCode},
+    exit::{Code, WithCode},
     home::data_directory,
     hosting::{self, Hosted, Words},
     interrupt::Signals,
-    ledger::{Kept, keep, kept, read_book},
+    ledger::{
+        Kept, keep, kept,
+        own::{self, Opened, Opening},
+    },
     logging,
     node_state::StateDirectory,
     runtime,
@@ -80,10 +81,7 @@ impl Hosted for Served {
 
     async fn stop(self) {
         self.server.stop().await;
-        let stopped = tokio::task::spawn_blocking(move || self.ledger.stop()).await;
-        if let Ok(Err(error)) = stopped {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the ledger did not stop in order");
-        }
+        own::stop(self.ledger).await;
     }
 }
 
@@ -101,12 +99,17 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     runtime::block_on(async {
         let mut signals = Signals::listen()?;
         let announcer = Announcer::new(args.json);
-        let blocks = state.path().join("chain");
-        let ledger = open_or_make(args, &blocks, &announcer).await?;
-        let book = match address_book(state.path(), &ledger).await {
+        let mining = match args.interval {
+            None => Mining::OnDemand,
+            Some(Millis(interval)) => Mining::Interval(Duration::from_millis(interval)),
+        };
+        let opening = Opening { dev: args.dev, treasury: args.treasury.as_deref(), mining };
+        let (ledger, opened) = own::open(&state.path().join("chain"), &opening).await?;
+        tell_opened(&announcer, &opened);
+        let book = match own::address_book(state.path(), &ledger).await {
             Ok(book) => book,
             Err(error) => {
-                stop(ledger).await;
+                own::stop(ledger).await;
                 return Err(error);
             }
         };
@@ -118,8 +121,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let server = match ledger.serve(args.listen, options).await {
             Ok(server) => server,
             Err(error) => {
-                stop(ledger).await;
-                return Err(cannot_listen(&error));
+                own::stop(ledger).await;
+                return Err(own::cannot_listen(&error));
             }
         };
         let url = format!("http://{}", reachable(server.local_addr()));
@@ -139,71 +142,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     })
 }
 
-async fn open_or_make(args: &Args, blocks: &Path, announcer: &Announcer) -> anyhow::Result<Ledger> {
-    let mining = match args.interval {
-        None => Mining::OnDemand,
-        Some(Millis(interval)) => Mining::Interval(Duration::from_millis(interval)),
-    };
-    let options = Options { mining, ..Options::default() };
-    let making =
-        if Ledger::exists(blocks) { None } else { Some(Making::draw(args.dev, args.treasury.as_deref())?) };
-    let blocks = blocks.to_owned();
-    let Some(making) = making else {
-        let opened =
-            tokio::task::spawn_blocking(move || Ledger::open(&blocks, options)).await.code(Code::Host)?;
-        let (ledger, recovery) = opened.code(Code::Host)?;
-        if ledger.genesis().dev != args.dev {
-            let (is, wanted) = if args.dev { ("no", "leave out") } else { ("a", "give") };
-            stop(ledger).await;
-            return Err(Exit::new(
-                Code::Usage,
-                format!("the ledger in this directory is {is} development ledger"),
-            )
-            .hint(format!("{wanted} `--dev`, or give another `--directory`"))
-            .into());
-        }
-        if recovery.head.number == 0 && !ledger.genesis().transactions.is_empty() {
-            stop(ledger).await;
-            return Err(Exit::new(
-                Code::Host,
-                "the first block of this ledger, with its contracts, is damaged or missing",
-            )
-            .hint("restore its directory from a copy, or make a new ledger in another one")
-            .into());
-        }
-        tell_recovery(announcer, &recovery);
-        return Ok(ledger);
-    };
-    let Making { genesis, treasury, .. } = making;
-    let (chain_id, account) = (genesis.chain_id, treasury.address);
-    let made = tokio::task::spawn_blocking(move || Ledger::create(&blocks, genesis, options))
-        .await
-        .code(Code::Host)?;
-    let event = json!({ "event": "made", "chain_id": chain_id, "treasury": account.to_string() });
-    announcer.tell(&event, &treasury.words(chain_id));
-    made.code(Code::Host)
-}
-
-/// The address book of a ledger that was made here, from its directory or, the first time, from the chain.
-async fn address_book(directory: &Path, ledger: &Ledger) -> anyhow::Result<tidemill_ledger::AddressBook> {
-    let file = directory.join("address-book.json");
-    if file.exists() {
-        return read_book(&file);
-    }
-    // Asked as anyone would, through a port that is open for this alone.
-    let anywhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-    let server = ledger.serve(anywhere, ServeOptions::default()).await.code(Code::Host)?;
-    let book = making::address_book(&format!("http://{}", server.local_addr()), ledger).await;
-    server.stop().await;
-    let book = book?;
-    book.save(&file).with_context(|| format!("cannot write {}", file.display())).code(Code::Host)?;
-    Ok(book)
-}
-
-async fn stop(ledger: Ledger) {
-    let _ = tokio::task::spawn_blocking(move || ledger.stop()).await;
-}
-
 /// An address that this machine reaches itself by.
 fn reachable(address: SocketAddr) -> SocketAddr {
     match address.ip() {
@@ -217,19 +155,15 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     }
 }
 
-fn cannot_listen(error: &ServeError) -> anyhow::Error {
-    let message = tidemill_types::causes(error);
-    match error {
-        ServeError::DevNotLoopback(_) => Exit::new(Code::Usage, message)
-            .hint("listen on 127.0.0.1, or leave out `--dev`: a real ledger may listen anywhere"),
-        ServeError::Bind { .. } => Exit::new(Code::Host, message).hint(
-            "is the address one of this machine, and the port free? `--listen 127.0.0.1:0` takes any that is",
-        ),
-    }
-    .into()
-}
-
-fn tell_recovery(announcer: &Announcer, recovery: &Recovery) {
+fn tell_opened(announcer: &Announcer, opened: &Opened) {
+    let recovery = match opened {
+        Opened::Recovered(recovery) => recovery,
+        Opened::Made(chain_id, treasury) => {
+            let (chain_id, account) = (*chain_id, treasury.address.to_string());
+            let event = json!({ "event": "made", "chain_id": chain_id, "treasury": account });
+            return announcer.tell(&event, &treasury.words(chain_id));
+        }
+    };
     let event = json!({
         "event": "opened",
         "block": recovery.head.number,

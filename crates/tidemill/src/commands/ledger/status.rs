@@ -55,7 +55,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 async fn ask(ledger: Ledger) -> anyhow::Result<Status> {
-    let Ledger { url, chain, book } = ledger;
+    let Ledger { url, chain, book, .. } = ledger;
     let tide = book.address("Tide").code(Code::Usage)?;
     let staking = book.address("ProviderStaking").code(Code::Usage)?;
     let mut contracts = Vec::new();

@@ -10,6 +10,7 @@ use serde_json::json;
 use tidemill_provider::{Event, Provider};
 use tidemill_types::{Address, Failure, Fuel, Millis, Outcome};
 
+use super::money;
 use crate::announce::Announcer;
 
 /// States in which tasks run.
@@ -148,6 +149,11 @@ impl Telling {
             Event::Drained => {
                 self.announcer.tell(&json!({ "event": "drained" }), "ended; all work is reported");
             }
+            event => match money::told(event) {
+                Some((event, words)) if words.is_empty() => self.announcer.note(&event),
+                Some((event, words)) => self.announcer.tell(&event, &words),
+                None => {}
+            },
         }
     }
 

@@ -115,6 +115,7 @@ fn finish(
         output: None,
         failure: None,
         network: None,
+        payment: None,
     };
     let kept = format!("{} of {} tasks are done and kept", totals.done, summary.tasks);
     let error = match end {

@@ -11,21 +11,23 @@ use anyhow::Context;
 use tidemill_job::{JobFile, Plan};
 use tidemill_net::{
     ticket::Ticket,
-    wire::{JobPhase, JobReport},
+    wire::{JobPay, JobPhase, JobReport},
 };
 use tidemill_types::JobId;
 
 use super::{Args, Summary, print_usage, print_written, tasks_in_words};
 use crate::{
     contributions,
-    embedded::{self, Embedded},
+    embedded::{self, Embedded, Shape},
     exit::{Code, Exit, WithCode},
     follow::{OnInterrupt, cancel, follow, unless_stopped},
     interrupt::Signals,
     jobfile::task_memory,
+    ledger::Ledger,
+    money::{Payer, PaymentSummary, forget_escrow, settlement},
     network::{self, private_directory},
     outdir::{OutDir, remove_tree},
-    requester::{Requester, Sealed, Submission},
+    requester::{Requester, Sealed, Standing, Submission},
     runtime,
     summary::{
         ContributionSummary, NetworkName, NetworkSummary, OutputSummary, UsageSummary, not_done, phase_word,
@@ -56,6 +58,8 @@ struct Ended {
     reused: u64,
     slots: u64,
     network: NetworkName,
+    /// What was paid, where work is paid for.
+    payment: Option<PaymentSummary>,
 }
 
 /// Runs a job in a network.
@@ -79,15 +83,17 @@ impl Run<'_> {
         let work = self.out.work();
         make_work(work)?;
         let ended = match ticket {
-            Some(ticket) => self.run_in(ticket, false, &mut signals).await,
+            Some(ticket) => self.run_in(ticket, None, &mut signals).await,
             None => {
                 let network = work.join(NETWORK);
                 let providers = self.args.providers.unwrap_or(embedded::PROVIDERS);
                 let memory = task_memory(&self.file, &self.plan);
-                let starting = Embedded::start(&network, providers, memory);
+                let shape = Shape { providers, task_memory: memory };
+                let starting = Embedded::start_for(&network, shape, self.args.money(), self.args.json);
                 let embedded = unless_stopped(&mut signals, starting).await?;
+                let (ticket, ledger) = (embedded.ticket.clone(), embedded.ledger().cloned());
                 let ended = tokio::select! {
-                    ended = self.run_in(embedded.ticket.clone(), true, &mut signals) => ended,
+                    ended = self.run_in(ticket, Some(ledger), &mut signals) => ended,
                     why = embedded.failed() => Err(Exit::new(Code::Host, format!("the network failed: {why}"))
                         .hint("see to this machine's disk and memory, then run it again to go on")
                         .into()),
@@ -98,14 +104,22 @@ impl Run<'_> {
         };
         // What is needed to go on is kept only while there is something to go on with.
         if let Ok(ended) = &ended {
-            clean_up(work, ended.output.is_some());
+            // An escrow that is not closed is still the business of the coordinator whose state is there.
+            let is_settled = ended.payment.as_ref().is_none_or(PaymentSummary::is_closed);
+            clean_up(work, ended.output.is_some(), is_settled);
         }
         self.finish(&ended?)
     }
 
-    async fn run_in(&self, ticket: Ticket, embedded: bool, signals: &mut Signals) -> anyhow::Result<Ended> {
+    /// `own`: the network is this command's own, with this ledger where it pays.
+    async fn run_in(
+        &self,
+        ticket: Ticket,
+        own: Option<Option<Ledger>>,
+        signals: &mut Signals,
+    ) -> anyhow::Result<Ended> {
         let mut requester = unless_stopped(signals, Requester::connect(ticket)).await?;
-        let ended = self.run_with(&mut requester, embedded, signals).await;
+        let ended = self.run_with(&mut requester, own, signals).await;
         requester.close().await;
         ended
     }
@@ -113,11 +127,12 @@ impl Run<'_> {
     async fn run_with(
         &self,
         requester: &mut Requester,
-        embedded: bool,
+        own: Option<Option<Ledger>>,
         signals: &mut Signals,
     ) -> anyhow::Result<Ended> {
+        let (embedded, ledger) = (own.is_some(), own.flatten());
         let sealed = unless_stopped(signals, requester.seal(&self.file, &self.plan)).await?;
-        let (job, attached) = self.submit(requester, &sealed, signals).await?;
+        let (job, attached) = self.submit(requester, &sealed, (embedded, ledger), signals).await?;
         let reused = if attached { requester.job(job).await?.done } else { 0 };
         if attached && !self.args.json {
             eprintln!("taking up job {}, of which {} are done", job.short(), plural(reused, "task"));
@@ -140,7 +155,55 @@ impl Run<'_> {
             }
             _ => None,
         };
-        Ok(Ended { report, stopped, output, reused, slots, network })
+        let payment = match report.cost {
+            Some(cost) if self.args.escrow.is_none() => {
+                let settling = settlement(requester, cost.escrow, self.args.json);
+                Some(unless_stopped(signals, settling).await?)
+            }
+            _ => None,
+        };
+        Ok(Ended { report, stopped, output, reused, slots, network, payment })
+    }
+
+    /// What pays for the job, in a network that pays: an escrow that is opened for it, or the one that is named.
+    async fn pay(
+        &self,
+        requester: &mut Requester,
+        sealed: &Sealed,
+        (embedded, ledger): (bool, Option<Ledger>),
+    ) -> anyhow::Result<Option<JobPay>> {
+        let args = &self.args.pay;
+        let terms = requester.terms(&sealed.spec).await?;
+        let Some(money) = terms.money else {
+            if self.args.escrow.is_some() {
+                return Err(
+                    Exit::new(Code::Usage, "this network is free: no escrow pays for anything").into()
+                );
+            }
+            if !self.args.json {
+                eprintln!("this network is free: nobody is paid for this job");
+            }
+            return Ok(None);
+        };
+        let ledger = match ledger {
+            Some(ledger) => ledger,
+            None => args.ledger.connect().await?,
+        };
+        let payer = Payer::new(ledger, args.payer()?).await?;
+        let quote = payer.quote(requester, &sealed.spec, &money, self.file.max_price).await?;
+        if !self.args.json {
+            quote.lines(embedded).iter().for_each(|line| eprintln!("{line}"));
+        }
+        let node = requester.node();
+        if let Some(escrow) = self.args.escrow {
+            return Ok(Some(payer.spend(node, escrow, &money, &quote, self.file.max_price).await?));
+        }
+        let spec = (sealed.hash, self.file.deadline);
+        let opened = payer.open(node, &quote, &money, spec, self.out.work()).await?;
+        if let Some(sent) = opened.sent.filter(|_| !self.args.json) {
+            eprintln!("{}: transaction {}", sent.label, sent.receipt.hash);
+        }
+        Ok(Some(opened.pay))
     }
 
     /// Submits the job. Stopped meanwhile, it is cancelled, should it have arrived.
@@ -148,10 +211,19 @@ impl Run<'_> {
         &self,
         requester: &mut Requester,
         sealed: &Sealed,
+        of: (bool, Option<Ledger>),
         signals: &mut Signals,
     ) -> anyhow::Result<(JobId, bool)> {
         let work = self.out.work();
-        let submitted = unless_stopped(signals, requester.submit_or_attach(sealed, work)).await;
+        let submitting = async {
+            let standing = requester.standing(sealed, work).await?;
+            if let Standing::Attached(job) = standing {
+                return Ok((job, true));
+            }
+            let pay = self.pay(requester, sealed, of).await?;
+            Ok((requester.submit_into(standing, sealed, work, pay).await?, false))
+        };
+        let submitted = unless_stopped(signals, submitting).await;
         if let Err(error) = &submitted
             && error.downcast_ref::<Exit>().is_some_and(|exit| exit.code() == Code::Interrupted)
             && let Some(job) = Submission::read(work).and_then(|submission| submission.id())
@@ -164,7 +236,7 @@ impl Run<'_> {
     }
 
     fn finish(&self, ended: &Ended) -> anyhow::Result<()> {
-        let Ended { report, stopped, output, reused, slots, network } = ended;
+        let Ended { report, stopped, output, reused, slots, network, payment } = ended;
         let busy = report.contributions.iter().map(|contribution| contribution.busy.duration()).sum();
         let wall = self.begun.elapsed();
         if self.args.json {
@@ -192,6 +264,7 @@ impl Run<'_> {
                     network: network.clone(),
                     providers: report.contributions.iter().map(ContributionSummary::from).collect(),
                 }),
+                payment: payment.clone(),
             };
             println!("{}", serde_json::to_string_pretty(&summary)?);
         } else if let Some(output) = output {
@@ -209,6 +282,13 @@ impl Run<'_> {
                 println!("  job {} stays at the coordinator until `tidemill remove {0}`", report.job.short());
             }
             print_written(output);
+        }
+        if let Some(payment) = payment.as_ref().filter(|_| !self.args.json) {
+            payment.print();
+            if !payment.is_closed() && network.embedded {
+                let state = self.out.work().join(NETWORK);
+                println!("  its coordinator goes on with `tidemill up --directory {}`", state.display());
+            }
         }
         if *stopped {
             let message = format!("cancelled; {} of {} tasks were done", report.done, report.tasks);
@@ -230,9 +310,14 @@ fn make_work(work: &Path) -> anyhow::Result<()> {
     made.code(Code::Host)
 }
 
-/// Removes what a job that has ended leaves; all of it when its output has its place.
-fn clean_up(work: &Path, all: bool) {
+/// Removes what a job that has ended leaves: all of it when its output has its place, but not the coordinator that has
+/// to settle its escrow yet. The next run goes on with that.
+fn clean_up(work: &Path, all: bool, is_settled: bool) {
     Submission::forget(work);
+    forget_escrow(work);
+    if !is_settled {
+        return;
+    }
     let removed = if all { remove_tree(work) } else { remove_tree(&work.join(NETWORK)) };
     if let Err(error) = removed {
         eprintln!("warning: cannot remove {}: {error}", work.display());

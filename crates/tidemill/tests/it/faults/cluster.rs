@@ -9,8 +9,9 @@ use super::process::Process;
 use crate::support::{Place, wait_for};
 
 /// How a coordinator is started: in `coordinator`, with leases of little more than a second.
-pub const SERVE: [&str; 10] = [
+pub const SERVE: [&str; 11] = [
     "serve",
+    "--free",
     "--loopback",
     "--directory",
     "coordinator",

@@ -14,7 +14,7 @@ use tidemill_net::{
 };
 use tidemill_types::{
     BatchTerms, ByteSize, Capacity, Chain, Claim, EXEC_VERSION, Failure, FloatClass, Leaf, Offer, Outcome,
-    ProgramKind, ResultKey, Terms, Usage, WorkTerms, merkle,
+    ProgramKind, RateCard, ResultKey, Terms, Usage, WorkTerms, merkle,
 };
 
 use crate::support::Place;
@@ -61,6 +61,7 @@ impl Attacker {
             kinds: vec![ProgramKind::Wasm],
             floats: vec![FloatClass::Native, FloatClass::Canonical],
             hardware_class: None,
+            rates: RateCard::FREE,
             exec_version: EXEC_VERSION,
             capacity: Capacity {
                 single_fuel_per_s: 1 << 40,

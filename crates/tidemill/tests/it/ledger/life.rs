@@ -1,9 +1,11 @@
 //! A life of stake and escrows, on the embedded ledger and on anvil: no wei is lost, and both come to the same.
 
+mod schedule;
+
 use std::collections::BTreeMap;
 
 use alloy::{
-    primitives::{Address, B256, Bytes, U256, aliases::U96},
+    primitives::{Address, B256, U256, aliases::U96},
     providers::Provider,
     signers::local::PrivateKeySigner,
     sol_types::{SolCall, SolEvent},
@@ -14,13 +16,16 @@ use tidemill_ledger::{
     AddressBook, Chain,
     contracts::{JobEscrow, ProviderStaking, Tide},
     deploy::{Deployment, Params},
+    escrow, ours,
     sender::{Intent, Outcome, Sender, Settings},
     staking::{Pool, Role, Staking},
-    voucher::{EscrowContract, EscrowId, EscrowTerms, Voucher},
 };
-use tidemill_types::{Amount, Coin};
+use tidemill_types::{
+    Amount, Coin, EscrowContract, EscrowId, EscrowTerms, ResultKey, Signable, Signed, Voucher,
+};
 
 use super::{Place, foundry::Anvil, start_dev, stop};
+use crate::support::deep;
 
 const DAY_S: u64 = 24 * 60 * 60;
 
@@ -116,6 +121,9 @@ impl World {
         self.act(DELEGATOR, "ProviderStaking", delegate.expect("a call")).await;
 
         self.an_honest_escrow().await;
+        for seed in 0..if deep() { 20 } else { 2 } {
+            self.schedules(seed).await;
+        }
         self.an_over_issued_escrow().await;
 
         // Leave, thaw, withdraw.
@@ -156,18 +164,18 @@ impl World {
         let payment = |provider, amount: u64| JobEscrow::Payment { provider, amount: small(amount) };
         // The coordinator pays the first short, and forgets the second.
         let settle = JobEscrow::settleCall {
-            id: id.0,
+            id: id.0.into(),
             payments: vec![payment(provider, 10)],
             root: B256::repeat_byte(9),
         };
         self.act(COORDINATOR, "JobEscrow", settle.abi_encode()).await;
         for signed in [first, last] {
-            self.act(SECOND, "JobEscrow", JobEscrow::collectCall { signed }.abi_encode()).await;
+            self.act(SECOND, "JobEscrow", escrow::collect(&[signed])).await;
         }
-        self.act(REQUESTER, "JobEscrow", JobEscrow::endCall { id: id.0 }.abi_encode()).await;
+        self.act(REQUESTER, "JobEscrow", escrow::end(id)).await;
         self.time += 3 * DAY_S;
         let before = self.holding(self.address(REQUESTER)).await;
-        self.act(REQUESTER, "JobEscrow", JobEscrow::refundCall { id: id.0 }.abi_encode()).await;
+        self.act(REQUESTER, "JobEscrow", escrow::refund(id)).await;
         assert_eq!(self.holding(self.address(REQUESTER)).await - before, tide(50));
     }
 
@@ -177,29 +185,35 @@ impl World {
         let id = self.open(10, B256::repeat_byte(2)).await;
         let first = self.voucher(id, provider, 8, 1, 8);
         let last = self.voucher(id, second, 8, 2, 10);
-        self.act(PROVIDER, "JobEscrow", JobEscrow::collectCall { signed: first }.abi_encode()).await;
-        let accuse = JobEscrow::accuseCall { id: id.0, vouchers: vec![last.clone()] };
+        self.act(PROVIDER, "JobEscrow", escrow::collect(&[first])).await;
+        let accuse = escrow::accuse(id, &[last], &[]);
         let bond = self
             .staking
             .position(Pool::Bond(Role::Coordinator, self.address(COORDINATOR)), self.address(COORDINATOR));
         let bond = bond.await.expect("a bond").value;
-        self.act(PROVER, "JobEscrow", accuse.abi_encode()).await;
+        self.act(PROVER, "JobEscrow", accuse).await;
         let pool = Pool::Bond(Role::Coordinator, self.address(COORDINATOR));
         let left = self.staking.position(pool, self.address(COORDINATOR)).await.expect("a bond").value;
         assert!(left < bond, "the bond answers for what was promised and is not there");
-        self.act(SECOND, "JobEscrow", JobEscrow::collectCall { signed: last }.abi_encode()).await;
+        self.act(SECOND, "JobEscrow", escrow::collect(&[last])).await;
         self.time += 3 * DAY_S;
-        self.act(REQUESTER, "JobEscrow", JobEscrow::refundCall { id: id.0 }.abi_encode()).await;
+        self.act(REQUESTER, "JobEscrow", escrow::refund(id)).await;
         self.time += 7 * DAY_S;
-        let claim = JobEscrow::claimCompensationCall { id: id.0, providers: vec![second] };
+        let claim = JobEscrow::claimCompensationCall { id: id.0.into(), providers: vec![second] };
         self.act(SECOND, "JobEscrow", claim.abi_encode()).await;
     }
 
     async fn open(&mut self, budget: u64, salt: B256) -> EscrowId {
         let coordinator = self.address(COORDINATOR);
         let (deadline_s, fee_ppm, spec_hash) = (self.time + DAY_S, 50_000, B256::repeat_byte(7));
-        let named = EscrowTerms { coordinator, budget: Amount::tide(budget), deadline_s, fee_ppm, spec_hash };
-        let id = EscrowId::of(self.address(REQUESTER), &named, salt);
+        let named = EscrowTerms {
+            coordinator: ours(coordinator),
+            budget: Amount::tide(budget),
+            deadline_s,
+            fee_ppm,
+            spec_hash: spec_hash.0,
+        };
+        let id = EscrowId::of(ours(self.address(REQUESTER)), &named, salt.0);
         let deadline = deadline_s.try_into().expect("it fits");
         let terms = JobEscrow::Terms {
             coordinator,
@@ -212,7 +226,8 @@ impl World {
         let approve = Tide::approveCall { spender: escrow, value: tide(budget) };
         self.act(REQUESTER, "Tide", approve.abi_encode()).await;
         self.act(REQUESTER, "JobEscrow", JobEscrow::openCall { terms, salt }.abi_encode()).await;
-        let opened = self.chain.read(escrow, &JobEscrow::escrowCall { id: id.0 }).await.expect("an escrow");
+        let asked = JobEscrow::escrowCall { id: id.0.into() };
+        let opened = self.chain.read(escrow, &asked).await.expect("an escrow");
         assert_eq!(opened.deposited, small(budget), "the escrow has the name that was expected");
         id
     }
@@ -224,22 +239,19 @@ impl World {
         amount: u64,
         sequence: u64,
         total: u64,
-    ) -> JobEscrow::SignedVoucher {
-        let address = self.book.address("JobEscrow").expect("it is named");
+    ) -> Signed<Voucher> {
+        let (amount, total) = (Amount::tide(amount), Amount::tide(total));
+        self.signed(Voucher { escrow, provider: ours(provider), amount, sequence, total })
+    }
+
+    fn signed(&self, voucher: Voucher) -> Signed<Voucher> {
+        let address = ours(self.book.address("JobEscrow").expect("it is named"));
         let contract = EscrowContract { chain_id: self.chain.chain_id(), address };
-        let voucher =
-            Voucher { escrow, provider, amount: Amount::tide(amount), sequence, total: Amount::tide(total) };
-        let signature = voucher.sign(&contract, &self.signers[COORDINATOR]).expect("it fits");
-        JobEscrow::SignedVoucher {
-            voucher: JobEscrow::Voucher {
-                escrow: escrow.0,
-                provider,
-                amount: small(amount),
-                sequence,
-                total: small(total),
-            },
-            signature: Bytes::from(signature.as_bytes().to_vec()),
-        }
+        voucher.sign(&contract, &self.key(COORDINATOR)).expect("it fits")
+    }
+
+    fn key(&self, who: usize) -> ResultKey {
+        ResultKey::from_bytes(&self.signers[who].to_bytes().0).expect("a key")
     }
 
     /// Sends, at a time that is the same on both nodes, and checks that no wei was made or lost.

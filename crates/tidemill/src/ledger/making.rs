@@ -9,9 +9,9 @@ use tidemill_ledger::{
     keystore::{AccountName, Password},
 };
 
+use super::{accounts, address_of, keystore, password_beside, refused, unreachable};
 use crate::{
     exit::{Code, Exit, WithCode},
-    ledger::{accounts, address_of, keystore, password_beside, refused, unreachable},
     node_state,
 };
 
@@ -34,7 +34,7 @@ pub struct Treasury {
 }
 
 /// The name of the account that is made for a ledger.
-const TREASURY: &str = "treasury";
+pub const TREASURY: &str = "treasury";
 
 /// Coins for the fees of transactions, to the treasury: more than can be spent. They are worth nothing elsewhere.
 const COINS: u64 = 1_000_000_000;

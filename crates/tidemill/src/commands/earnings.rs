@@ -1,0 +1,198 @@
+//! `tidemill earnings`: what this home's providers have earned, and why they have not earned more.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::json;
+use tidemill_net::wire::Unpaid;
+use tidemill_provider::pay::{EscrowHistory, History, JobHistory};
+use tidemill_types::{Amount, JobId};
+
+use crate::{
+    embedded::PLACES,
+    exit::{self, Code, WithCode},
+    home::data_directory,
+    money::{rounded, tide},
+    table::Table,
+};
+
+/// Show what the providers of this home have earned, by job, with the reason for every result that was not paid.
+///
+/// It reads what providers have written down, and asks nobody. `tidemill wallet balance` shows what is on the ledger,
+/// `tidemill withdraw` pays it out, `tidemill collect` cashes vouchers of coordinators that are gone.
+#[derive(clap::Args)]
+#[command(after_help = exit::HELP)]
+pub struct Args {
+    /// The state of one provider [default: all of this home]
+    #[arg(long, value_name = "DIR")]
+    directory: Option<PathBuf>,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// The directories of the providers whose states these are.
+///
+/// # Errors
+/// When the environment names no home.
+pub fn directories(directory: Option<&Path>) -> anyhow::Result<Vec<PathBuf>> {
+    if let Some(directory) = directory {
+        return Ok(vec![directory.to_owned()]);
+    }
+    let home = data_directory().code(Code::Host)?;
+    let mut found = vec![home.join("provider")];
+    let mut places: Vec<_> = entries(&home.join(PLACES));
+    places.sort();
+    for place in places {
+        let mut providers = entries(&place);
+        providers.retain(|path| path.join(FILE).is_file());
+        providers.sort();
+        found.extend(providers);
+    }
+    Ok(found)
+}
+
+/// What providers write their payments into.
+const FILE: &str = "payments.log";
+
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+}
+
+/// Why a result was not paid, for people.
+fn why(reason: Unpaid) -> &'static str {
+    match reason {
+        Unpaid::Late => "came after its lease had ended",
+        Unpaid::Superseded => "somebody else was first",
+        Unpaid::JobEnded => "the job had ended",
+        Unpaid::Circumstance => "failed by this machine's doing",
+        Unpaid::Unconfirmed => "failed, and nobody else saw it fail so",
+        Unpaid::NoOutput => "its output could not be fetched",
+    }
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let mut all = Vec::new();
+    for directory in directories(args.directory.as_deref())? {
+        let history = History::read(&directory).code(Code::Host)?;
+        if !history.escrows.is_empty() {
+            all.push((directory, history));
+        }
+    }
+    if args.json {
+        let list: Vec<_> = all.iter().map(|(directory, history)| provider_json(directory, history)).collect();
+        println!("{:#}", json!({ "providers": list }));
+        return Ok(());
+    }
+    if all.is_empty() {
+        println!("no provider of this home has worked for pay yet; `tidemill provide` lends this machine");
+    }
+    for (directory, history) in &all {
+        print(directory, history);
+    }
+    Ok(())
+}
+
+fn print(directory: &Path, history: &History) {
+    println!("{}", directory.display());
+    let mut jobs: BTreeMap<JobId, JobHistory> = BTreeMap::new();
+    for (job, of_escrow) in history.escrows.values().flat_map(|escrow| &escrow.jobs) {
+        let sum = jobs.entry(*job).or_default();
+        sum.paid.results += of_escrow.paid.results;
+        sum.paid.amount = plus(sum.paid.amount, of_escrow.paid.amount);
+        sum.short = plus(sum.short, of_escrow.short);
+        for (reason, tally) in &of_escrow.unpaid {
+            let unpaid = sum.unpaid.entry(*reason).or_default();
+            unpaid.results += tally.results;
+            unpaid.amount = plus(unpaid.amount, tally.amount);
+        }
+    }
+    let mut table = Table::new(&["job ", "paid", "earned", "unpaid", "why not "]);
+    for (job, of_job) in &jobs {
+        let unpaid: u64 = of_job.unpaid.values().map(|tally| tally.results).sum();
+        let reasons: Vec<String> = of_job
+            .unpaid
+            .iter()
+            .map(|(reason, tally)| format!("{} {}", tally.results, why(*reason)))
+            .collect();
+        table.row(vec![
+            job.short(),
+            of_job.paid.results.to_string(),
+            tide(of_job.paid.amount),
+            unpaid.to_string(),
+            reasons.join(", "),
+        ]);
+    }
+    table.print("  ");
+    for (id, escrow) in &history.escrows {
+        println!("  escrow {}: {}", id.short(), standing(escrow));
+    }
+}
+
+/// How an escrow stands for its provider.
+fn standing(escrow: &EscrowHistory) -> String {
+    let earned = rounded(escrow.earned);
+    if let Some(loss) = &escrow.loss {
+        return format!("earned {earned}; {} will not come: {}", rounded(loss.amount), loss.reason);
+    }
+    if escrow.ended {
+        return format!("earned {earned}, received {}", rounded(escrow.net));
+    }
+    let by_voucher = escrow.voucher.map_or(Amount::ZERO, |signed| signed.body.amount);
+    let released = if escrow.released.is_some() { ", released" } else { "" };
+    format!(
+        "earned {earned}, {} of it by voucher{released}; received {} so far",
+        rounded(by_voucher),
+        rounded(escrow.net)
+    )
+}
+
+fn provider_json(directory: &Path, history: &History) -> serde_json::Value {
+    let escrows: Vec<_> = history
+        .escrows
+        .iter()
+        .map(|(id, escrow)| {
+            let jobs: Vec<_> = escrow
+                .jobs
+                .iter()
+                .map(|(job, of_job)| {
+                    let unpaid: Vec<_> = of_job
+                        .unpaid
+                        .iter()
+                        .map(|(reason, tally)| {
+                            json!({ "reason": reason, "why": why(*reason), "results": tally.results, "amount_wei": tally.amount })
+                        })
+                        .collect();
+                    json!({
+                        "job": job.to_string(),
+                        "paid_results": of_job.paid.results,
+                        "paid_wei": of_job.paid.amount,
+                        "short_wei": of_job.short,
+                        "unpaid": unpaid,
+                    })
+                })
+                .collect();
+            json!({
+                "escrow": id.to_string(),
+                "coordinator": escrow.coordinator.to_string(),
+                "earned_wei": escrow.earned,
+                "voucher_wei": escrow.voucher.map(|signed| signed.body.amount),
+                "released_wei": escrow.released,
+                "received_gross_wei": escrow.gross,
+                "received_net_wei": escrow.net,
+                "ended": escrow.ended,
+                "lost": escrow.loss.as_ref().map(|loss| json!({ "amount_wei": loss.amount, "reason": loss.reason.to_string() })),
+                "jobs": jobs,
+            })
+        })
+        .collect();
+    json!({ "directory": directory, "escrows": escrows })
+}
+
+fn plus(a: Amount, b: Amount) -> Amount {
+    a.checked_add(b).unwrap_or(a)
+}

@@ -1,0 +1,101 @@
+//! `tidemill escrow end`: no more work out of an escrow.
+
+use serde_json::json;
+use tidemill_ledger::{escrow, escrow::Phase};
+use tidemill_net::wire::{Refusal, Reply, Request};
+use tidemill_types::EscrowId;
+
+use crate::{
+    commands::bond,
+    exit::{self, Code, Exit},
+    ledger::{Acting, Purse},
+    money::{Payer, settlement},
+    network::{self, Join},
+    requester::{Requester, off_the_protocol},
+    runtime,
+};
+
+/// End an escrow: its providers are paid, and the rest comes back.
+///
+/// Its coordinator is asked first: with the word of every provider it closes at once. Where it does not answer, or with
+/// `--on-ledger`, the escrow is ended on the ledger: providers collect their vouchers, and the rest is yours after the
+/// collect window (`tidemill escrow refund`).
+#[derive(clap::Args)]
+#[command(after_help = exit::HELP)]
+pub struct Args {
+    /// Which one
+    escrow: EscrowId,
+    /// Do not ask the coordinator
+    #[arg(long)]
+    on_ledger: bool,
+    #[command(flatten)]
+    join: Join,
+    #[command(flatten)]
+    acting: Acting,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let ticket = match args.on_ledger {
+        true => None,
+        false => network::ticket(args.join.join.as_deref())?,
+    };
+    runtime::block_on(async {
+        if let Some(ticket) = ticket {
+            match ask(args, ticket).await {
+                Ok(()) => return Ok(()),
+                Err(error) if is_no_help(&error) => {
+                    eprintln!("{error:#}; the escrow is ended on the ledger instead");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        end(args).await
+    })
+}
+
+/// Whether the coordinator cannot end it: it is not there, or no job of this node has used the escrow.
+fn is_no_help(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Exit>().is_some_and(|exit| exit.code() == Code::Host)
+        || error.to_string() == Refusal::NoSuchEscrow.to_string()
+}
+
+/// Has the coordinator settle it.
+async fn ask(args: &Args, ticket: tidemill_net::ticket::Ticket) -> anyhow::Result<()> {
+    let mut requester = Requester::connect(ticket).await?;
+    match requester.call(Request::CloseEscrow { escrow: args.escrow }).await? {
+        Reply::Escrow(_) => {}
+        _ => return Err(off_the_protocol()),
+    }
+    let payment = settlement(&mut requester, args.escrow, args.acting.json).await?;
+    requester.close().await;
+    if args.acting.json {
+        println!("{:#}", json!({ "payment": payment }));
+    } else {
+        payment.print();
+    }
+    Ok(())
+}
+
+/// Ends it on the ledger.
+async fn end(args: &Args) -> anyhow::Result<()> {
+    let purse = Purse::open(&args.acting.ledger, args.acting.account.unlock()?).await?;
+    let sending = async {
+        let payer = Payer::new(purse.ledger.clone(), purse.account.clone()).await?;
+        let view = payer.view(args.escrow).await?;
+        if view.phase() != Phase::Open {
+            let message = format!(
+                "the escrow {} is not open: it is {}",
+                args.escrow,
+                super::list::phase_word(view.phase())
+            );
+            return Err(Exit::new(Code::Usage, message).into());
+        }
+        let label = format!("end the escrow {}", args.escrow.short());
+        purse.call(&label, payer.escrows.address(), escrow::end(args.escrow)).await
+    };
+    let sent = sending.await;
+    purse.close().await;
+    bond::print(&[sent?], args.acting.json);
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! `tidemill escrow list`: the escrows of an account.
+
+use serde_json::json;
+use tidemill_ledger::{EscrowView, escrow::Phase, ours};
+use tidemill_types::Amount;
+
+use crate::{
+    exit::{self, Code, WithCode},
+    ledger::{AccountArgs, LedgerArgs, address_of, when},
+    money::{as_of_now, escrows, tide},
+    runtime,
+    table::Table,
+};
+
+/// List the escrows that an account opened, the newest first, as the ledger shows them.
+#[derive(clap::Args)]
+#[command(after_help = exit::HELP)]
+pub struct Args {
+    /// Those that are closed too
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    account: AccountArgs,
+    #[command(flatten)]
+    ledger: LedgerArgs,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// How a phase is called.
+pub fn phase_word(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Open => "open",
+        Phase::Collecting => "collecting",
+        Phase::Refundable => "refundable",
+        Phase::Closed => "closed",
+    }
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let name = args.account.entry()?.name.to_string();
+    let account = address_of(&name)?;
+    let views = runtime::block_on(async {
+        let ledger = args.ledger.connect().await?;
+        let escrows = escrows(&ledger).await?;
+        let mut views = Vec::new();
+        for id in escrows.opened_by(ours(account)).await.code(Code::Host)?.into_iter().rev() {
+            views.extend(escrows.view(id, 1).await.code(Code::Host)?.map(as_of_now));
+        }
+        anyhow::Ok(views)
+    })?;
+    let shown: Vec<&EscrowView> = views.iter().filter(|view| args.all || !view.closed).collect();
+    if args.json {
+        let list: Vec<_> = shown.iter().map(|view| summary(view)).collect();
+        println!("{:#}", json!({ "account": account, "escrows": list }));
+        return Ok(());
+    }
+    if shown.is_empty() {
+        let closed = views.len();
+        let more =
+            if closed > 0 { format!("; {closed} are closed (`--all` lists them)") } else { String::new() };
+        println!("{name} has no escrow that is open{more}");
+        return Ok(());
+    }
+    let mut table = Table::new(&["state ", "locked", "paid", "left", "until "]);
+    for view in &shown {
+        let until = match view.phase() {
+            Phase::Open => format!("ends in {}", when(view.ends_s, view.now_s)),
+            Phase::Collecting => format!("vouchers for {}", when(view.collect_until_s, view.now_s)),
+            Phase::Refundable => "`tidemill escrow refund` gets the rest".to_owned(),
+            Phase::Closed => String::new(),
+        };
+        table.row(vec![
+            phase_word(view.phase()).to_owned(),
+            tide(view.deposited),
+            tide(view.paid),
+            tide(left(view)),
+            until,
+        ]);
+    }
+    table.print("");
+    for view in shown {
+        println!("{}  for the coordinator {}", view.id, view.coordinator);
+    }
+    Ok(())
+}
+
+fn left(view: &EscrowView) -> Amount {
+    match view.closed {
+        true => Amount::ZERO,
+        false => view.deposited.checked_sub(view.paid).unwrap_or(Amount::ZERO),
+    }
+}
+
+fn summary(view: &EscrowView) -> serde_json::Value {
+    json!({
+        "escrow": view.id.to_string(),
+        "state": phase_word(view.phase()),
+        "coordinator": view.coordinator.to_string(),
+        "deposited_wei": view.deposited,
+        "paid_wei": view.paid,
+        "left_wei": left(view),
+        "ends_s": view.ends_s,
+        "collect_until_s": view.collect_until_s,
+    })
+}

@@ -1,0 +1,178 @@
+//! What a job would cost: a pure function of the job and of what the network says.
+
+use serde::Serialize;
+use tidemill_job::{JobSpec, Node};
+use tidemill_net::wire::{Money, NetworkTerms};
+use tidemill_types::{Amount, Billable, Fuel, RateCard, Stage};
+
+/// What a job would cost.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Quote {
+    /// What it comes to if every task uses all that its limits allow, at the dearest provider.
+    pub most: Amount,
+    /// What it comes to if tasks burn what those of the same programs did before; nothing where they never ran.
+    pub likely: Option<Amount>,
+    /// The most that one task may cost.
+    pub each: Amount,
+    /// What is locked for it.
+    pub budget: Amount,
+    /// No provider with higher rates gets a task.
+    pub ceiling: RateCard,
+    /// The coordinator's part, in parts per million.
+    pub fee_ppm: u32,
+    /// The protocol's.
+    pub protocol_fee_ppm: u32,
+    /// The coordinator's bond.
+    pub bond: Amount,
+    /// Providers that could run its tasks now.
+    pub providers: u32,
+}
+
+/// A budget that does not pay for any task.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("`max_price` is {max_price}, and a single task may cost {each} at its limits")]
+pub struct TooLittle {
+    max_price: Amount,
+    each: Amount,
+}
+
+impl Quote {
+    /// The quote for a job in a network that pays.
+    ///
+    /// # Errors
+    /// [`TooLittle`] where not even one task is within `max_price`.
+    pub fn of(
+        spec: &JobSpec,
+        money: &Money,
+        terms: &NetworkTerms,
+        protocol_fee_ppm: u32,
+        bond: Amount,
+        max_price: Option<Amount>,
+    ) -> Result<Self, TooLittle> {
+        let ceiling = ceiling(terms);
+        let fuels: Vec<Option<u64>> = terms.stages.iter().map(|stage| stage.typical_fuel).collect();
+        let (mut most, mut each) = (Amount::ZERO, Amount::ZERO);
+        let mut likely = Some(Amount::ZERO);
+        for (at, stage) in [Stage::Map, Stage::Reduce].into_iter().enumerate() {
+            let Some(limits) = spec.limits(stage) else { continue };
+            let (tasks, input_bytes) = work(spec, stage);
+            let one = ceiling.most(limits, input_bytes);
+            each = each.max(one);
+            most = plus(most, times(one, tasks));
+            let fuel = fuels.get(at).copied().flatten();
+            let usual = fuel.map(|fuel| {
+                let inputs = if stage == Stage::Map { input_bytes } else { 0 };
+                times(ceiling.price(&Billable::new(limits, inputs, Fuel(fuel), 0)), tasks)
+            });
+            likely = likely.zip(usual).map(|(sum, usual)| plus(sum, usual));
+        }
+        let budget = max_price.map_or(most, |max_price| max_price.min(most));
+        if let Some(max_price) = max_price
+            && budget < each
+        {
+            return Err(TooLittle { max_price, each });
+        }
+        Ok(Self {
+            most,
+            likely,
+            each,
+            budget,
+            ceiling,
+            fee_ppm: money.fee_ppm,
+            protocol_fee_ppm,
+            bond,
+            providers: terms.stages.iter().map(|stage| stage.providers).min().unwrap_or(0),
+        })
+    }
+
+    /// For a person, a line each.
+    pub fn lines(&self, own_coordinator: bool) -> Vec<String> {
+        let likely = match self.likely {
+            Some(likely) => format!("about {} as its programs ran before; ", rounded(likely)),
+            None => String::new(),
+        };
+        let capped = if self.budget < self.most { " (its max_price)" } else { "" };
+        let mut lines = vec![format!(
+            "quote: {likely}{} at its limits; {}{capped} is locked, what is not used comes back",
+            rounded(self.most),
+            rounded(self.budget)
+        )];
+        let percent = |ppm: u32| f64::from(ppm) / 10_000.0;
+        lines.push(format!(
+            "  of what providers earn, {} % go to the coordinator and {} % to the protocol",
+            percent(self.fee_ppm),
+            percent(self.protocol_fee_ppm)
+        ));
+        if !own_coordinator {
+            let bond = match self.bond {
+                Amount::ZERO => "which has no bond".to_owned(),
+                bond => format!("whose bond is {}", rounded(bond)),
+            };
+            lines.push(format!(
+                "  you trust this coordinator, {bond}, with all of it: nothing on the ledger says that paid work was done"
+            ));
+        }
+        lines
+    }
+}
+
+/// The highest rates that a job pays: those of the dearest provider, unless somebody asks far more than others do. One
+/// that asks for a fortune must not make everybody lock one.
+fn ceiling(terms: &NetworkTerms) -> RateCard {
+    /// What is usual, or the cheapest, times this is not far more.
+    const FAR: u64 = 4;
+    let usual = RateCard::default();
+    let lowest = terms.stages.iter().filter_map(|stage| stage.lowest).reduce(RateCard::highest);
+    let highest = terms.stages.iter().filter_map(|stage| stage.highest).reduce(RateCard::highest);
+    // Where nobody is there yet whose rates could be asked for, those that providers have by themselves.
+    let (Some(lowest), Some(highest)) = (lowest, highest) else { return usual };
+    let believed = usual.highest(lowest);
+    let most = |rate: Amount| times(rate, FAR);
+    let most = RateCard {
+        fuel: most(believed.fuel),
+        memory: most(believed.memory),
+        transfer: most(believed.transfer),
+    };
+    highest.lowest(most)
+}
+
+/// How many tasks a stage has, and how many bytes one of them may read.
+fn work(spec: &JobSpec, stage: Stage) -> (u64, u64) {
+    match stage {
+        Stage::Map => (spec.map_count(), spec.input_bytes().div_ceil(spec.map_count())),
+        Stage::Reduce => {
+            let tasks = spec.task_count() - spec.map_count();
+            // The first is as wide as any; the root may be the only one.
+            let parts = spec.tree().map_or(0, |tree| {
+                let widest = [Node::Reduce { level: 0, index: 0 }, tree.root()];
+                let widest = widest.into_iter().filter(|node| tree.contains(*node));
+                widest.map(|node| tree.children(node).len() as u64).max().unwrap_or(0)
+            });
+            let longest = [Stage::Map, Stage::Reduce]
+                .into_iter()
+                .filter_map(|stage| spec.limits(stage))
+                .map(|limits| limits.output.0)
+                .max();
+            (tasks, parts.saturating_mul(longest.unwrap_or(0)))
+        }
+    }
+}
+
+/// An amount as people read it: to the millionth, and never less than it is.
+pub fn rounded(amount: Amount) -> Amount {
+    const MILLIONTH: u128 = 1_000_000_000_000;
+    Amount::from_wei(amount.wei().div_ceil(MILLIONTH) * MILLIONTH)
+}
+
+/// The same without its unit.
+pub fn tide(amount: Amount) -> String {
+    rounded(amount).to_string().trim_end_matches(" TIDE").to_owned()
+}
+
+fn plus(a: Amount, b: Amount) -> Amount {
+    a.checked_add(b).unwrap_or(Amount::from_wei(u128::MAX))
+}
+
+fn times(amount: Amount, count: u64) -> Amount {
+    amount.checked_mul(count).unwrap_or(Amount::from_wei(u128::MAX))
+}
