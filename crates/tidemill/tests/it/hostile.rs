@@ -11,7 +11,8 @@ use tidemill_net::{
     session::{Session, SessionError, bind_keys},
     ticket::{Pass, Ticket},
     wire::{
-        FromProvider, Hello, Lease, MAX_FRAME_BYTES, Refusal, Reply, Request, ResultBatch, Role, Welcome,
+        FromProvider, Hello, Lease, MAX_FRAME_BYTES, Refusal, Reply, Request, ResultBatch, Role,
+        SESSION_VERSIONS, Welcome,
     },
 };
 use tidemill_types::{Chain, JobId, LeaseId, ResultKey, Signature65, TaskNumber};
@@ -137,7 +138,7 @@ fn a_binding_of_another_node() {
             let mut writer = FrameWriter::new(send, MAX_FRAME_BYTES);
             let hello = hello_of(&attacker, &other);
             let opened: Result<(u32, Welcome), _> =
-                opening::open(&mut reader, &mut writer, (1, 1), &hello, OPENING_PATIENCE).await;
+                opening::open(&mut reader, &mut writer, SESSION_VERSIONS, &hello, OPENING_PATIENCE).await;
             let reason = refused(opened);
             assert!(reason.contains("do not vouch for each other"), "{reason}");
         },

@@ -23,7 +23,7 @@ fn mistakes_are_said_all_at_once_each_with_its_place() {
 
 #[test]
 fn policy_is_refused_until_it_is_honoured() {
-    let place = place(&(job(&["quick"]) + "[policy]\nmax_price = \"1.5 TIDE\"\n"));
+    let place = place(&(job(&["quick"]) + "[policy]\nregions = [\"eu\"]\n"));
     place.run_job(&[]).code(2).says(&["not supported yet"]);
 }
 
