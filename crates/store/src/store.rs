@@ -55,7 +55,18 @@ struct Inner {
     slot: RwLock<Slot>,
     writer: Mutex<Writer>,
     /// Locked for as long as the store lives: redb's own lock is given up while its file is opened anew.
-    _lock: Option<File>,
+    _lock: Option<Lock>,
+}
+
+/// A locked file.
+pub(crate) struct Lock(File);
+
+impl Drop for Lock {
+    /// Closing the file is not enough: a child process that is just being made has it open too.
+    fn drop(&mut self) {
+        // The lock goes with the last of them in any case.
+        let _ = self.0.unlock();
+    }
 }
 
 pub(crate) type Opener = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
@@ -105,12 +116,12 @@ impl Store {
                 Err(io::Error::new(io::ErrorKind::InvalidData, "the file is damaged").into())
             })
         };
-        Self::open_with(directory.to_owned(), Some(lock), Box::new(open))
+        Self::open_with(directory.to_owned(), Some(Lock(lock)), Box::new(open))
     }
 
     pub(crate) fn open_with(
         directory: PathBuf,
-        lock: Option<File>,
+        lock: Option<Lock>,
         open: Opener,
     ) -> Result<Self, StoreError> {
         let at = |fault: Fault| fault.at(directory.clone());

@@ -38,7 +38,15 @@ impl Manifest {
 pub(crate) struct Layout {
     dir: PathBuf,
     /// Held as long as this lives.
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Layout {
+    /// Closing the file is not enough: a child process that is just being made has it open too.
+    fn drop(&mut self) {
+        // The lock goes with the last of them in any case.
+        let _ = self.lock.unlock();
+    }
 }
 
 impl Layout {
@@ -50,7 +58,7 @@ impl Layout {
     pub(crate) fn claim(dir: &Path) -> Result<Layout, CreateError> {
         fs::create_dir_all(dir).map_err(DiskError::io("make", dir))?;
         let lock = lock(dir)?.ok_or_else(|| CreateError::InUse(dir.to_path_buf()))?;
-        let layout = Layout { dir: dir.to_path_buf(), _lock: lock };
+        let layout = Layout { dir: dir.to_path_buf(), lock };
         if Layout::exists(dir) {
             return Err(CreateError::AlreadyExists(dir.to_path_buf()));
         }
@@ -66,7 +74,7 @@ impl Layout {
             return Err(OpenError::Absent(dir.to_path_buf()));
         }
         let lock = lock(dir)?.ok_or_else(|| OpenError::InUse(dir.to_path_buf()))?;
-        let layout = Layout { dir: dir.to_path_buf(), _lock: lock };
+        let layout = Layout { dir: dir.to_path_buf(), lock };
         let path = dir.join("ledger.json");
         let text = fs::read(&path).map_err(DiskError::io("read", &path))?;
         let wrong = |reason: String| OpenError::Manifest { path: path.clone(), reason };

@@ -68,7 +68,15 @@ struct Link {
 pub(super) struct Folder {
     root: PathBuf,
     /// Holds the lock on the folder.
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Folder {
+    /// Closing the file is not enough: a child process that is just being made has it open too.
+    fn drop(&mut self) {
+        // The lock goes with the last of them in any case.
+        let _ = self.lock.unlock();
+    }
 }
 
 impl Folder {
@@ -81,7 +89,7 @@ impl Folder {
         let error = |source| BlobError::disk("lock", &path, source);
         let lock = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(error)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { root: root.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { root: root.to_owned(), lock }),
             Err(fs::TryLockError::WouldBlock) => Err(BlobError::Locked(root.to_owned())),
             Err(fs::TryLockError::Error(source)) => Err(error(source)),
         }
