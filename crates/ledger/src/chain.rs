@@ -178,7 +178,20 @@ impl Chain {
     /// # Errors
     /// Where the node cannot be asked.
     pub async fn head(&self) -> Result<u64, ChainError> {
-        self.provider().get_block_number().await.map_err(|e| self.error("eth_blockNumber", e))
+        let number =
+            async { self.provider().get_block_number().await.map_err(|e| self.error("eth_blockNumber", e)) };
+        let (number, ()) = tokio::try_join!(number, self.is_the_same())?;
+        Ok(number)
+    }
+
+    /// Whether the node still is of the chain that it was of: there may be another one behind its address by now.
+    pub(crate) async fn is_the_same(&self) -> Result<(), ChainError> {
+        let found = self.provider().get_chain_id().await.map_err(|e| self.error("eth_chainId", e))?;
+        if found != self.chain_id() {
+            let (node, expected) = (self.inner.node.clone(), self.chain_id());
+            return Err(ChainError::OtherChain { node, found, expected });
+        }
+        Ok(())
     }
 
     /// What a unit of gas costs now.

@@ -60,8 +60,11 @@ impl Chain {
     /// Where the node cannot be asked.
     pub async fn newest(&self) -> Result<Block, ChainError> {
         let method = "eth_getBlockByNumber";
-        let newest = self.provider().get_block_by_number(BlockNumberOrTag::Latest).await;
-        let newest = newest.map_err(|error| self.error(method, error))?;
+        let newest = async {
+            let newest = self.provider().get_block_by_number(BlockNumberOrTag::Latest).await;
+            newest.map_err(|error| self.error(method, error))
+        };
+        let (newest, ()) = tokio::try_join!(newest, self.is_the_same())?;
         let newest = newest.ok_or_else(|| self.nonsense(method, "there is no newest block"))?;
         Ok(Block {
             number: newest.header.number,
