@@ -226,6 +226,25 @@ impl JobSpec {
         own_blobs(&self.map.source).map(|blob| blob.len).fold(0, u64::saturating_add)
     }
 
+    /// The bytes of the inputs that each task of a stage reads beside its own, as often as it names them.
+    pub fn common_input_bytes(&self, stage: Stage) -> u64 {
+        let command = match stage {
+            Stage::Map => Some(&self.map.command),
+            Stage::Reduce => self.reduce.as_ref().map(|reduce| &reduce.tasks.command),
+        };
+        let inputs = command.into_iter().flat_map(|command| &command.inputs);
+        inputs.map(|(_, blob)| blob.len).fold(0, u64::saturating_add)
+    }
+
+    /// The fewest and the most bytes that a map task reads, the common ones and its own. It takes as long as there are
+    /// tasks.
+    pub fn map_input_bytes(&self) -> (u64, u64) {
+        let common = self.common_input_bytes(Stage::Map);
+        let own = || own_blobs(&self.map.source).map(|blob| blob.len);
+        let (least, most) = (own().min().unwrap_or(0), own().max().unwrap_or(0));
+        (common.saturating_add(least), common.saturating_add(most))
+    }
+
     /// A map task.
     ///
     /// # Panics

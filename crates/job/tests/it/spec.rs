@@ -169,6 +169,9 @@ impl Both {
         assert_eq!(JobSpec::decode(&spec.encode()).as_ref(), Ok(spec));
         assert_eq!((spec.map_count(), spec.task_count()), (plan.map_count(), plan.task_count()));
         assert_eq!(spec.input_bytes(), plan.total_input_bytes());
+        let read = |index| tidemill_types::input_bytes(&spec.map_task(index).spec);
+        let reads: BTreeSet<u64> = (0..spec.map_count()).map(read).collect();
+        assert_eq!(Some(spec.map_input_bytes()), reads.first().copied().zip(reads.last().copied()));
         assert_eq!(spec.tree(), plan.reduce().map(|reduce| reduce.tree()));
         assert_eq!(spec.frontier().total(), spec.task_count());
         let named: BTreeSet<_> = spec.blobs().iter().map(|blob| blob.id).collect();
