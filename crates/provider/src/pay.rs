@@ -47,13 +47,3 @@ pub struct Config {
     /// Who sends collections. Without it none are sent: the owner does that.
     pub sender: Option<Sender>,
 }
-
-/// The sum; all there is a number for, where it is more.
-pub(crate) fn plus(one: Amount, other: Amount) -> Amount {
-    one.checked_add(other).unwrap_or(Amount::from_wei(u128::MAX))
-}
-
-/// The difference; nothing, where `less` is the larger.
-pub(crate) fn minus(amount: Amount, less: Amount) -> Amount {
-    amount.checked_sub(less).unwrap_or(Amount::ZERO)
-}

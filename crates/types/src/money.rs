@@ -1,7 +1,7 @@
 //! Money, to the wei: the network's token and the coin of the chain that carries it.
 //!
 //! The two are different types, so that neither is taken for the other. Both are printed exactly, with their
-//! unit, and read back from what they print. Arithmetic is checked or not there at all.
+//! unit, and read back from what they print. Arithmetic is checked, or says in its name what it does at its ends.
 
 use std::{fmt, str::FromStr};
 
@@ -63,6 +63,16 @@ macro_rules! money {
             /// The difference, unless `other` is the larger.
             pub fn checked_sub(self, other: Self) -> Option<Self> {
                 self.0.checked_sub(other.0).map(Self)
+            }
+
+            /// The sum; all there is a number for, where it is more.
+            pub const fn saturating_add(self, other: Self) -> Self {
+                Self(self.0.saturating_add(other.0))
+            }
+
+            /// The difference; nothing, where `other` is the larger.
+            pub const fn saturating_sub(self, other: Self) -> Self {
+                Self(self.0.saturating_sub(other.0))
             }
 
             /// So many times the amount, unless that is too large.

@@ -27,6 +27,10 @@ use crate::{
     session::{Link, words},
 };
 
+/// Writes follow one another no sooner than this while results stream in: what is not on the disk yet is a part of
+/// exposure, and a disk that is always syncing is of little use to the tasks.
+const STORE_PAUSE: Duration = Duration::from_millis(20);
+
 /// A write that failed is tried again after so long.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
@@ -42,6 +46,8 @@ pub(crate) struct Purse {
     journal: Option<Box<Journal>>,
     /// After a write that failed, not before this.
     store_at: Option<Instant>,
+    /// Until when more is gathered for the next write, unless that hurries.
+    gather_until: Option<Instant>,
     /// Releases to be sent.
     ready: Vec<Signed<Release>>,
     /// Since when nothing but pay is left to be done.
@@ -72,7 +78,16 @@ impl Purse {
         let book = Book::new(terms, journal.history(), Instant::now());
         let asker = Arc::new(Asker { escrows, operator, confirmations });
         let journal = Some(Box::new(journal));
-        Self { book, asker, sender, journal, store_at: None, ready: Vec::new(), drained: None }
+        Self {
+            book,
+            asker,
+            sender,
+            journal,
+            store_at: None,
+            gather_until: None,
+            ready: Vec::new(),
+            drained: None,
+        }
     }
 
     /// What a session with a network that pays like this is.
@@ -268,6 +283,9 @@ impl Owner {
         if purse.journal.is_none() || purse.store_at.is_some_and(|at| now < at) {
             return;
         }
+        if purse.gather_until.is_some_and(|until| now < until) && !self.draining && !purse.book.hurries() {
+            return;
+        }
         let Some(entries) = purse.book.unstored(MOST_ENTRIES) else { return };
         let Some(mut journal) = purse.journal.take() else { return };
         self.chores.spawn_blocking(move || {
@@ -294,7 +312,10 @@ impl Owner {
                 purse.journal = Some(journal);
                 purse.store_at = None;
                 match result {
-                    Ok(()) => book.stored(&entries),
+                    Ok(()) => {
+                        purse.gather_until = Some(now + STORE_PAUSE);
+                        book.stored(&entries);
+                    }
                     Err(error) => {
                         let reason = words(&error);
                         tracing::error!(reason, "payments cannot be written down");
@@ -348,7 +369,8 @@ impl Owner {
     pub(super) fn pay_deadline(&self, now: Instant) -> Option<Instant> {
         let purse = self.pay.as_ref()?;
         let drained = purse.drained.map(|since| since + DRAIN_PATIENCE);
-        let store = purse.store_at.filter(|at| *at > now);
+        let gathers = purse.journal.is_some() && !purse.book.is_saved();
+        let store = purse.store_at.or(purse.gather_until.filter(|_| gathers)).filter(|at| *at > now);
         [purse.book.deadline(now), drained, store].into_iter().flatten().min()
     }
 

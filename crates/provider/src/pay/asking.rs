@@ -11,10 +11,7 @@ use tidemill_ledger::{
 use tidemill_types::{Address, Amount, EscrowId};
 use tokio::task::JoinSet;
 
-use super::{
-    book::{Collected, Collection, Sight},
-    plus,
-};
+use super::book::{Collected, Collection, Sight};
 
 /// Questions about escrows that are asked at the same time.
 const AT_ONCE: usize = 4;
@@ -86,7 +83,7 @@ impl Asker {
         let payments = self.escrows.payments(id).await?;
         let ours = payments.iter().filter(|payment| payment.provider == self.operator);
         Ok(ours.fold((Amount::ZERO, Amount::ZERO), |(gross, net), payment| {
-            (plus(gross, payment.gross), plus(net, payment.net))
+            (gross.saturating_add(payment.gross), net.saturating_add(payment.net))
         }))
     }
 
@@ -124,7 +121,7 @@ impl Asker {
             .iter()
             .filter(|payment| payment.escrow == body.escrow && payment.provider == self.operator);
         let (gross, net) = ours.fold((Amount::ZERO, Amount::ZERO), |(gross, net), payment| {
-            (plus(gross, payment.gross), plus(net, payment.net))
+            (gross.saturating_add(payment.gross), net.saturating_add(payment.net))
         });
         Ok(Collected { transaction: receipt.hash, gross, net })
     }

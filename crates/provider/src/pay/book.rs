@@ -21,7 +21,10 @@ pub(crate) use self::{
     collecting::{Collected, Collection},
     leases::{Admission, Reported},
 };
-use super::{History, NotPaid, journal::Entry, minus, plus};
+use super::{
+    History, NotPaid,
+    journal::{Entry, Tally},
+};
 use crate::event::Event;
 
 /// What the owner of the machine wants, and who is paid.
@@ -102,6 +105,8 @@ pub(crate) struct Book {
     ledger: Ledger,
     bond: Bond,
     is_looking: bool,
+    /// What was collected from while the ledger was being asked: its answer may be older.
+    outdated: BTreeSet<EscrowId>,
     collecting: Option<EscrowId>,
     /// When the coordinator was last heard of, or this life began.
     heard: Instant,
@@ -179,6 +184,7 @@ impl Book {
             ledger: Ledger::There,
             bond: Bond::default(),
             is_looking: false,
+            outdated: BTreeSet::new(),
             collecting: None,
             heard: now,
             began: now,
@@ -243,7 +249,7 @@ impl Book {
     /// What the coordinator could keep for itself: work that was reported and is not covered by vouchers on the disk,
     /// and vouchers that the ledger does not confirm to be worth anything.
     pub(crate) fn exposure(&self) -> Amount {
-        plus(self.undecided, self.outstanding)
+        self.undecided.saturating_add(self.outstanding)
     }
 
     /// Why nothing new is begun, if that is so.
@@ -297,12 +303,12 @@ impl Book {
         let of = |account: &Account| {
             let is_doubtful = account.sight().is_none() && (is_lost || account.asked_at.is_some());
             let unsure = if is_doubtful { account.uncollected() } else { Amount::ZERO };
-            plus(account.uncovered(), unsure)
+            account.uncovered().saturating_add(unsure)
         };
         let is_ours = |account: &&Account| Some(account.coordinator) == coordinator && !account.has_ended;
-        let ours = self.accounts.values().filter(is_ours).map(of).fold(Amount::ZERO, plus);
+        let ours = self.accounts.values().filter(is_ours).map(of).fold(Amount::ZERO, Amount::saturating_add);
         let kept = coordinator.and_then(|coordinator| self.kept.get(&coordinator)).copied();
-        self.outstanding = plus(ours, kept.unwrap_or_default());
+        self.outstanding = ours.saturating_add(kept.unwrap_or_default());
         self.is_stirred = true;
     }
 
@@ -374,6 +380,19 @@ impl Book {
         Some(self.unsaved.drain(..count).collect())
     }
 
+    /// Whether what is to be written down should not wait for more of its kind: somebody waits for it, or hardly any more
+    /// work is done before it is there.
+    pub(crate) fn hurries(&self) -> bool {
+        let waits = |entry: &Entry| {
+            !matches!(
+                entry,
+                Entry::Decided(_) | Entry::Voucher(_) | Entry::Earned { .. } | Entry::Received { .. }
+            )
+        };
+        let is_near = self.exposure() >= self.terms.max_exposure.mul_div_floor(1, 2).unwrap_or_default();
+        self.results.is_empty() || is_near || self.unsaved.iter().any(waits)
+    }
+
     /// Whether everything is on the disk.
     pub(crate) fn is_saved(&self) -> bool {
         self.saving == 0 && self.unsaved.is_empty()
@@ -404,14 +423,14 @@ impl Book {
     /// What was promised in escrows that have not ended, and not paid.
     #[cfg(test)]
     fn uncollected(&self) -> Amount {
-        self.accounts.values().map(Account::uncollected).fold(Amount::ZERO, plus)
+        self.accounts.values().map(Account::uncollected).fold(Amount::ZERO, Amount::saturating_add)
     }
 
     fn forget_result(&mut self, lease: LeaseId) -> Option<Undecided> {
         let undecided = self.results.remove(&lease)?;
-        self.undecided = minus(self.undecided, undecided.reported.price);
+        self.undecided = self.undecided.saturating_sub(undecided.reported.price);
         if let Some(account) = self.accounts.get_mut(&undecided.reported.escrow) {
-            account.undecided = account.undecided.saturating_sub(1);
+            account.undecided.remove(Tally::one(undecided.reported.price));
         }
         Some(undecided)
     }

@@ -5,10 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use tidemill_net::wire::Unpaid;
 use tidemill_types::{Address, Amount, EscrowContract, EscrowId, JobId, Signed, Voucher};
 
-use super::{
-    journal::{self, Decided, Entry, JournalError, Loss, Tally},
-    plus,
-};
+use super::journal::{self, Decided, Entry, JournalError, Loss, Tally};
 
 /// Vouchers that prove a fraud are kept up to so many for each escrow: two are enough.
 const MOST_EVIDENCE: usize = 4;
@@ -27,8 +24,9 @@ pub struct EscrowHistory {
     pub contract: EscrowContract,
     /// The account of its coordinator.
     pub coordinator: Address,
-    /// What was earned in it altogether, before fees.
-    pub earned: Amount,
+    /// What results come to that are paid by the coordinator's word, before fees: those it has decided, and those of earlier
+    /// lives that its vouchers cover.
+    pub decided: Amount,
     /// The newest voucher.
     pub voucher: Option<Signed<Voucher>>,
     /// Vouchers that prove a fraud of the coordinator.
@@ -93,7 +91,7 @@ impl EscrowHistory {
         Self {
             contract,
             coordinator,
-            earned: Amount::ZERO,
+            decided: Amount::ZERO,
             voucher: None,
             evidence: Vec::new(),
             released: None,
@@ -107,20 +105,26 @@ impl EscrowHistory {
         }
     }
 
+    /// What was earned in it altogether, before fees. A voucher may cover results whose decision is not known yet, so it is
+    /// not added to what was decided.
+    pub fn earned(&self) -> Amount {
+        self.decided.max(self.promised())
+    }
+
     /// What the voucher promises and the ledger has not paid, as far as is known.
     pub fn uncollected(&self) -> Amount {
-        let promised = self.voucher.map_or(Amount::ZERO, |signed| signed.body.amount);
-        promised.checked_sub(self.gross).unwrap_or(Amount::ZERO)
+        self.promised().saturating_sub(self.gross)
+    }
+
+    fn promised(&self) -> Amount {
+        self.voucher.map_or(Amount::ZERO, |signed| signed.body.amount)
     }
 
     fn take(&mut self, entry: &Entry) {
         match entry {
             Entry::Escrow { .. } => {}
             Entry::Decided(decided) => self.decided(decided),
-            Entry::Voucher(signed) => {
-                self.voucher = Some(*signed);
-                self.earned = self.earned.max(signed.body.amount);
-            }
+            Entry::Voucher(signed) => self.voucher = Some(*signed),
             Entry::Evidence(signed) => {
                 if self.evidence.len() < MOST_EVIDENCE && !self.evidence.contains(signed) {
                     self.evidence.push(*signed);
@@ -131,15 +135,15 @@ impl EscrowHistory {
             Entry::Collected { transaction, .. } => self.collected = Some(*transaction),
             Entry::CollectFailed { times, .. } => self.failures = self.failures.saturating_add(*times),
             Entry::Ended { loss, .. } => (self.ended, self.loss) = (true, *loss),
-            Entry::Earned { amount, .. } => self.earned = *amount,
+            Entry::Earned { amount, .. } => self.decided = *amount,
         }
     }
 
     fn decided(&mut self, decided: &Decided) {
-        self.earned = plus(self.earned, decided.paid.amount);
+        self.decided = self.decided.saturating_add(decided.paid.amount);
         let job = self.jobs.entry(decided.job).or_default();
         job.paid.add(decided.paid);
-        job.short = plus(job.short, decided.short);
+        job.short = job.short.saturating_add(decided.short);
         for (reason, tally) in &decided.unpaid {
             job.unpaid.entry(*reason).or_default().add(*tally);
         }
@@ -154,7 +158,7 @@ impl EscrowHistory {
         }));
         entries.extend(self.voucher.map(Entry::Voucher));
         entries.extend(self.evidence.iter().copied().map(Entry::Evidence));
-        entries.push(Entry::Earned { escrow, amount: self.earned });
+        entries.push(Entry::Earned { escrow, amount: self.decided });
         entries.extend(self.released.map(|amount| Entry::Released { escrow, amount }));
         if !self.gross.is_zero() || !self.net.is_zero() {
             entries.push(Entry::Received { escrow, gross: self.gross, net: self.net });

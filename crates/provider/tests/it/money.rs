@@ -11,9 +11,9 @@ use tempfile::TempDir;
 use tidemill_devnet::{Genesis, Ledger, Options, ServeOptions, Server, dev_signers};
 use tidemill_ledger::{
     AddressBook, B256, Bytes, Chain, Coin, Escrows, PrivateKeySigner, SolCall, U256,
-    contracts::Tide,
+    contracts::{JobEscrow, Tide},
     deploy::{self, Params},
-    ours,
+    escrow, evm, ours,
     sender::{Intent, Outcome, Sender, Settings},
     staking::{Role, Staking},
 };
@@ -155,6 +155,17 @@ impl World {
         let staking = self.staking();
         let call = staking.bond(&signer(2), Role::Coordinator, amount).await.expect("it answers");
         send(&self.coordinators, staking.address(), call).await;
+    }
+
+    /// The coordinator pays the provider up to this, and ends the escrow.
+    pub async fn settle(&self, escrow: EscrowId, amount: Amount) {
+        let payment = JobEscrow::Payment {
+            provider: evm(Self::operator()),
+            amount: amount.wei().try_into().expect("it is little"),
+        };
+        let settle = JobEscrow::settleCall { id: escrow.0.into(), payments: vec![payment], root: B256::ZERO };
+        send(&self.coordinators, self.escrows.address(), settle.abi_encode()).await;
+        send(&self.coordinators, self.escrows.address(), escrow::end(escrow)).await;
     }
 
     /// Lets time pass on the ledger.

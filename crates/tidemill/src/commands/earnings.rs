@@ -103,12 +103,12 @@ fn print(directory: &Path, history: &History) {
     for (job, of_escrow) in history.escrows.values().flat_map(|escrow| &escrow.jobs) {
         let sum = jobs.entry(*job).or_default();
         sum.paid.results += of_escrow.paid.results;
-        sum.paid.amount = plus(sum.paid.amount, of_escrow.paid.amount);
-        sum.short = plus(sum.short, of_escrow.short);
+        sum.paid.amount = sum.paid.amount.saturating_add(of_escrow.paid.amount);
+        sum.short = sum.short.saturating_add(of_escrow.short);
         for (reason, tally) in &of_escrow.unpaid {
             let unpaid = sum.unpaid.entry(*reason).or_default();
             unpaid.results += tally.results;
-            unpaid.amount = plus(unpaid.amount, tally.amount);
+            unpaid.amount = unpaid.amount.saturating_add(tally.amount);
         }
     }
     let mut table = Table::new(&["job ", "paid", "earned", "unpaid", "why not "]);
@@ -135,7 +135,7 @@ fn print(directory: &Path, history: &History) {
 
 /// How an escrow stands for its provider.
 fn standing(escrow: &EscrowHistory) -> String {
-    let earned = rounded(escrow.earned);
+    let earned = rounded(escrow.earned());
     if let Some(loss) = &escrow.loss {
         return format!("earned {earned}; {} will not come: {}", rounded(loss.amount), loss.reason);
     }
@@ -179,7 +179,7 @@ fn provider_json(directory: &Path, history: &History) -> serde_json::Value {
             json!({
                 "escrow": id.to_string(),
                 "coordinator": escrow.coordinator.to_string(),
-                "earned_wei": escrow.earned,
+                "earned_wei": escrow.earned(),
                 "voucher_wei": escrow.voucher.map(|signed| signed.body.amount),
                 "released_wei": escrow.released,
                 "received_gross_wei": escrow.gross,
@@ -191,8 +191,4 @@ fn provider_json(directory: &Path, history: &History) -> serde_json::Value {
         })
         .collect();
     json!({ "directory": directory, "escrows": escrows })
-}
-
-fn plus(a: Amount, b: Amount) -> Amount {
-    a.checked_add(b).unwrap_or(a)
 }

@@ -6,7 +6,7 @@ use tidemill_ledger::{EscrowView, escrow::Phase};
 use tidemill_types::{Address, Amount, EscrowId, Signed, Voucher};
 
 use super::Moment;
-use crate::pay::{EscrowHistory, NotPaid, minus};
+use crate::pay::{EscrowHistory, NotPaid, journal::Tally};
 
 /// An escrow that work is done for, or was.
 #[derive(Debug)]
@@ -25,10 +25,11 @@ pub(super) struct Account {
     pub(super) durable: Option<Signed<Voucher>>,
     /// One that promises more than the escrow was known to hold: the ledger is asked again before that is believed.
     pub(super) doubted: Option<Signed<Voucher>>,
-    /// What the coordinator owes by its own word, decisions and vouchers, altogether.
-    pub(super) earned: Amount,
-    /// Results that were reported and not decided.
-    pub(super) undecided: usize,
+    /// What results come to that are paid by the coordinator's word: those it has decided, and those of earlier lives that
+    /// its vouchers cover.
+    pub(super) decided: Amount,
+    /// Results that were reported and not decided. Vouchers may cover them already.
+    pub(super) undecided: Tally,
     /// What was signed away, or is about to be.
     pub(super) released: Option<Amount>,
     /// What the ledger has paid, as it is written down.
@@ -100,8 +101,8 @@ impl Account {
             newest: None,
             durable: None,
             doubted: None,
-            earned: Amount::ZERO,
-            undecided: 0,
+            decided: Amount::ZERO,
+            undecided: Tally::default(),
             released: None,
             received: (Amount::ZERO, Amount::ZERO),
             is_used: false,
@@ -118,7 +119,7 @@ impl Account {
             noted: Noted::Durably,
             newest: known.voucher,
             durable: known.voucher,
-            earned: known.earned,
+            decided: known.earned(),
             released: known.released,
             received: (known.gross, known.net),
             is_over_issued: !known.evidence.is_empty(),
@@ -148,20 +149,25 @@ impl Account {
         self.durable.map_or(Amount::ZERO, |signed| signed.body.amount)
     }
 
+    /// What the coordinator owes by its own word, decisions and vouchers, altogether.
+    pub(super) fn earned(&self) -> Amount {
+        self.decided.max(self.promised())
+    }
+
     /// What is promised and not paid.
     pub(super) fn uncollected(&self) -> Amount {
-        minus(self.promised(), self.sight().map_or(self.received.0, |sight| sight.gross))
+        self.promised().saturating_sub(self.sight().map_or(self.received.0, |sight| sight.gross))
     }
 
     /// What is owed by the coordinator's own word, and not promised by a voucher.
     pub(super) fn uncovered(&self) -> Amount {
-        minus(self.earned, self.promised())
+        self.decided.saturating_sub(self.promised())
     }
 
     /// Whether there is anything to be gained or lost in it.
     pub(super) fn is_at_stake(&self) -> bool {
-        let has_work = self.is_used || self.is_wanted || self.undecided > 0;
-        !self.has_ended && (has_work || self.newest.is_some() || !self.earned.is_zero())
+        let has_work = self.is_used || self.is_wanted || self.undecided.results > 0;
+        !self.has_ended && (has_work || self.newest.is_some() || !self.decided.is_zero())
     }
 
     /// Whether it pays for work that begins now and may take so long, by what the ledger said last. Nothing is known

@@ -9,10 +9,7 @@ use super::{
     Book, Moment,
     account::{Account, Seen},
 };
-use crate::{
-    event::Event,
-    pay::{journal::Entry, minus, plus},
-};
+use crate::{event::Event, pay::journal::Entry};
 
 /// A voucher to be collected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,7 +67,7 @@ impl Book {
     fn is_due(&self, account: &Account, is_urgent: bool, now: Moment) -> bool {
         let Some(sight) = account.sight().filter(|_| !account.has_ended) else { return false };
         let view = &sight.view;
-        let left = minus(view.deposited, view.paid);
+        let left = view.deposited.saturating_sub(view.paid);
         if account.uncollected().min(left).is_zero() {
             return false;
         }
@@ -100,7 +97,7 @@ impl Book {
             account.coordinator == coordinator && is_open && !account.has_ended && account.released.is_none()
         });
         let at_risk: Vec<_> = at_risk.map(|(escrow, account)| (account.uncollected(), *escrow)).collect();
-        let sum = at_risk.iter().fold(Amount::ZERO, |sum, (amount, _)| plus(sum, *amount));
+        let sum = at_risk.iter().fold(Amount::ZERO, |sum, (amount, _)| sum.saturating_add(*amount));
         (sum > self.terms.max_exposure).then(|| at_risk.into_iter().max()).flatten().map(|(_, escrow)| escrow)
     }
 
@@ -118,13 +115,20 @@ impl Book {
         let Collected { transaction, gross, net } = collected;
         self.unsaved.push(Entry::Collected { escrow, transaction: transaction.0 });
         self.news.push(Event::Collected { escrow, gross, net, transaction });
+        if self.is_looking {
+            self.outdated.insert(escrow);
+        }
         let Some(account) = self.accounts.get_mut(&escrow) else { return };
         // The next look tells more exactly, in case somebody else has paid too.
         account.is_wanted = true;
         account.collecting.retry_at = None;
+        let promised = account.promised();
         if let Seen::Here(sight) = &mut account.seen {
-            sight.gross = plus(sight.gross, gross);
-            sight.net = plus(sight.net, net);
+            // A look may have seen the payment before its own transaction told of it.
+            if sight.gross < promised {
+                sight.gross = sight.gross.saturating_add(gross).min(promised);
+                sight.net = sight.net.saturating_add(net);
+            }
             sight.is_enrolled = true;
             account.received = (sight.gross, sight.net);
             self.unsaved.push(Entry::Received { escrow, gross: sight.gross, net: sight.net });

@@ -12,7 +12,10 @@ use super::{
     Book, CANCELLED_PATIENCE, Moment, Undecided,
     account::{Account, Noted, Seen},
 };
-use crate::pay::{NotPaid, journal::Entry, plus};
+use crate::pay::{
+    NotPaid,
+    journal::{Entry, Tally},
+};
 
 /// What the ledger said so short a time ago it is not asked again.
 const FRESH: Duration = Duration::from_secs(1);
@@ -161,7 +164,7 @@ impl Book {
         let waiting: BTreeSet<EscrowId> = self.waiting.values().map(|waiting| waiting.escrow).collect();
         self.accounts.retain(|escrow, account| {
             let is_fresh = matches!(account.seen, Seen::Missing { at } if now < at + FRESH);
-            let is_new = account.noted == Noted::No && account.undecided == 0 && !is_fresh;
+            let is_new = account.noted == Noted::No && account.undecided.results == 0 && !is_fresh;
             !(account.has_ended || is_new) || waiting.contains(escrow)
         });
     }
@@ -169,9 +172,9 @@ impl Book {
     /// A result is about to be reported.
     pub(crate) fn reported(&mut self, lease: LeaseId, reported: Reported) {
         if let Some(account) = self.accounts.get_mut(&reported.escrow) {
-            account.undecided += 1;
+            account.undecided.add(Tally::one(reported.price));
         }
-        self.undecided = plus(self.undecided, reported.price);
+        self.undecided = self.undecided.saturating_add(reported.price);
         self.results.insert(lease, Undecided { reported, is_cancelled: false });
     }
 

@@ -14,7 +14,6 @@ use crate::{
     pay::{
         Promise, VoucherError,
         journal::{Decided, Entry, Tally},
-        minus, plus,
         voucher::{self, Known},
     },
 };
@@ -48,8 +47,8 @@ impl Book {
                 Decision::Paid(amount) => {
                     // What is said to be paid on top counts once a voucher holds it.
                     of_job.paid.add(Tally::one(amount.min(reported.price)));
-                    let short = minus(reported.price, amount);
-                    of_job.short = plus(of_job.short, short);
+                    let short = reported.price.saturating_sub(amount);
+                    of_job.short = of_job.short.saturating_add(short);
                     if !short.is_zero() {
                         let (lease, price) = (*lease, reported.price);
                         self.news.push(Event::Underpaid { lease, job, paid: amount, price });
@@ -67,7 +66,7 @@ impl Book {
         }
         for ((escrow, _), decided) in decided {
             let Some(account) = self.accounts.get_mut(&escrow) else { continue };
-            account.earned = plus(account.earned, decided.paid.amount);
+            account.decided = account.decided.saturating_add(decided.paid.amount);
             self.unsaved.push(Entry::Decided(decided));
         }
     }
@@ -123,11 +122,18 @@ impl Book {
     fn accept(&mut self, signed: &Signed<Voucher>) {
         let Voucher { escrow, amount, .. } = signed.body;
         let Some(account) = self.accounts.get_mut(&escrow) else { return };
-        if amount < account.earned {
-            self.news.push(Event::Short { escrow, promised: amount, earned: account.earned });
+        let earned = account.earned();
+        if amount < earned {
+            self.news.push(Event::Short { escrow, promised: amount, earned });
         }
         account.newest = Some(*signed);
         self.unsaved.push(Entry::Voucher(*signed));
+        // What results of this life do not explain is for results of earlier ones.
+        let forgotten = amount.saturating_sub(account.decided.saturating_add(account.undecided.amount));
+        if !forgotten.is_zero() {
+            account.decided = account.decided.saturating_add(forgotten);
+            self.unsaved.push(Entry::Earned { escrow, amount: account.decided });
+        }
     }
 
     /// A voucher proves that the coordinator promised more than there is.
@@ -149,8 +155,8 @@ impl Book {
         let is_waited_for = self.waiting.values().any(|waiting| waiting.escrow == escrow);
         let Some(account) = self.accounts.get_mut(&escrow) else { return };
         let promised = account.newest.map_or(Default::default(), |signed| signed.body.amount);
-        let least = promised.max(account.earned).max(account.released.unwrap_or_default());
-        let is_open = has_leases || is_waited_for || account.undecided > 0;
+        let least = promised.max(account.earned()).max(account.released.unwrap_or_default());
+        let is_open = has_leases || is_waited_for || account.undecided.results > 0;
         if is_open || account.noted != Noted::Durably || amount < least {
             return;
         }
@@ -175,9 +181,8 @@ impl Book {
                 Entry::Escrow { .. } => account.noted = Noted::Durably,
                 Entry::Voucher(signed) => {
                     let total = signed.body.amount;
-                    let amount = minus(total, account.promised());
+                    let amount = total.saturating_sub(account.promised());
                     account.durable = Some(*signed);
-                    account.earned = account.earned.max(total);
                     if !amount.is_zero() {
                         self.news.push(Event::Paid { escrow, amount, total });
                     }

@@ -13,7 +13,7 @@ use crate::{
     event::Event,
     pay::{
         journal::{Entry, Loss, LossReason},
-        minus, plus, voucher,
+        voucher,
     },
 };
 
@@ -65,7 +65,8 @@ impl Book {
     pub(crate) fn seen(&mut self, sights: Vec<(EscrowId, Option<Sight>)>, now: Moment) {
         self.is_looking = false;
         self.answered();
-        for (escrow, sight) in sights {
+        let outdated = std::mem::take(&mut self.outdated);
+        for (escrow, sight) in sights.into_iter().filter(|(escrow, _)| !outdated.contains(escrow)) {
             self.see(escrow, sight, now);
         }
         self.recount();
@@ -113,9 +114,9 @@ impl Book {
         };
         // A voucher that is being written counts too.
         let promised = account.newest.map_or(Amount::ZERO, |signed| signed.body.amount);
-        let owed = promised.max(account.earned);
+        let owed = promised.max(account.earned());
         let loss = (owed > sight.gross).then(|| Loss {
-            amount: minus(owed, sight.gross),
+            amount: owed.saturating_sub(sight.gross),
             reason: if promised <= sight.gross {
                 LossReason::NoVoucher
             } else if sight.view.paid >= sight.view.deposited {
@@ -133,7 +134,7 @@ impl Book {
         if let Some(loss) = loss {
             if loss.reason != LossReason::WindowOver {
                 let kept = self.kept.entry(account.coordinator).or_default();
-                *kept = plus(*kept, loss.amount);
+                *kept = (*kept).saturating_add(loss.amount);
             }
             self.news.push(Event::Loss { escrow, loss });
         }
@@ -160,6 +161,7 @@ impl Book {
     /// The ledger did not answer a question about escrows.
     pub(crate) fn unseen(&mut self, reason: String, now: Instant) {
         self.is_looking = false;
+        self.outdated.clear();
         self.lose_ledger(reason, now);
     }
 

@@ -15,7 +15,6 @@ use tidemill_types::{
 };
 
 use super::*;
-use crate::pay::journal::Entry;
 
 const CONTRACT: EscrowContract = EscrowContract { chain_id: 5, address: Address([9; 20]) };
 const OPERATOR: Address = Address([7; 20]);
@@ -193,25 +192,31 @@ impl World {
     /// What must hold at any time.
     fn sanity_check(&mut self) {
         self.store();
-        let undecided: Amount =
-            self.book.results.values().map(|result| result.reported.price).fold(Amount::ZERO, plus);
+        let undecided: Amount = self
+            .book
+            .results
+            .values()
+            .map(|result| result.reported.price)
+            .fold(Amount::ZERO, Amount::saturating_add);
         assert_eq!(self.book.undecided, undecided);
         for (escrow, account) in &self.book.accounts {
-            let of_it = self.book.results.values().filter(|result| result.reported.escrow == *escrow);
-            assert_eq!(account.undecided, of_it.count(), "{escrow}");
-            assert!(account.earned >= account.promised(), "{escrow}");
+            let mut of_it = Tally::default();
+            let results = self.book.results.values().filter(|result| result.reported.escrow == *escrow);
+            results.for_each(|result| of_it.add(Tally::one(result.reported.price)));
+            assert_eq!(account.undecided, of_it, "{escrow}");
+            assert!(account.earned() >= account.promised(), "{escrow}");
         }
         // A restart knows what this life knows.
         let again = Book::new(self.book.terms.clone(), &self.history(), self.now.at);
         assert_eq!(again.uncollected(), {
             let recalled = self.book.accounts.values().filter(|account| !account.has_ended);
-            let left = recalled.map(|account| minus(account.promised(), account.received.0));
-            left.fold(Amount::ZERO, plus)
+            let left = recalled.map(|account| account.promised().saturating_sub(account.received.0));
+            left.fold(Amount::ZERO, Amount::saturating_add)
         });
         assert_eq!(again.frauds, self.book.frauds);
         for (escrow, account) in &again.accounts {
             let Some(known) = self.book.accounts.get(escrow) else { panic!("{escrow} has ended") };
-            assert_eq!((account.earned, account.released), (known.earned, known.released), "{escrow}");
+            assert_eq!((account.earned(), account.released), (known.earned(), known.released), "{escrow}");
             assert_eq!(account.durable, known.durable, "{escrow}");
         }
     }

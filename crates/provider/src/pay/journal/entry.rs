@@ -4,8 +4,6 @@ use serde::{Deserialize, Serialize};
 use tidemill_net::wire::Unpaid;
 use tidemill_types::{Address, Amount, EscrowContract, EscrowId, JobId, Signed, Voucher};
 
-use crate::pay::plus;
-
 /// One thing that happened. Variants are added at the end: their places are in files.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Entry {
@@ -27,7 +25,7 @@ pub(crate) enum Entry {
     CollectFailed { escrow: EscrowId, times: u32 },
     /// Nothing more comes from the escrow.
     Ended { escrow: EscrowId, loss: Option<Loss> },
-    /// What was earned altogether, where it is more than the decisions that are known come to.
+    /// What results come to that are paid, where it is more than the decisions that are known.
     Earned { escrow: EscrowId, amount: Amount },
 }
 
@@ -103,6 +101,12 @@ impl Tally {
     /// Takes in what another one counts.
     pub(crate) fn add(&mut self, other: Self) {
         self.results = self.results.saturating_add(other.results);
-        self.amount = plus(self.amount, other.amount);
+        self.amount = self.amount.saturating_add(other.amount);
+    }
+
+    /// Takes out what was taken in before.
+    pub(crate) fn remove(&mut self, other: Self) {
+        self.results = self.results.saturating_sub(other.results);
+        self.amount = self.amount.saturating_sub(other.amount);
     }
 }

@@ -68,6 +68,24 @@ async fn a_coordinator_that_is_there_and_does_not_pay_is_not_waited_for_longer_t
 }
 
 #[tokio::test]
+async fn what_a_coordinator_left_out_of_its_settlement_is_collected() {
+    let (mut scene, escrow, price) = earned(200).await;
+    let half = price.mul_div_floor(1, 2).expect("it is little");
+    scene.world.settle(escrow, half).await;
+    assert_eq!(scene.world.paid(escrow).await, half);
+    scene.coordinator.node.close().await;
+    let (of, gross, _) = collected(&mut scene.lender).await;
+    assert_eq!((of, gross), (escrow, price.saturating_sub(half)));
+    assert_eq!(scene.world.paid(escrow).await, price);
+    scene.lender.provider.stop().await;
+    let history = scene.history();
+    assert_eq!(
+        (history.escrows[&escrow].gross, history.escrows[&escrow].uncollected()),
+        (price, Amount::ZERO)
+    );
+}
+
+#[tokio::test]
 async fn without_anybody_to_send_it_that_is_said_and_the_loss_is_in_the_end() {
     let (mut scene, escrow, price) = earned(60_000_000).await;
     assert_eq!(scene.lender.provider.stop().await, Ending::Stopped);

@@ -23,7 +23,7 @@ async fn a_paid_lease_is_worked_for_and_its_voucher_is_kept() {
     scene.promised(price).await;
     let history = scene.history();
     let known = &history.escrows[&escrow];
-    assert_eq!((known.voucher, known.earned), (Some(voucher), price));
+    assert_eq!((known.voucher, known.earned()), (Some(voucher), price));
     assert_eq!(known.coordinator, scene.world.coordinator.address());
     let job = &known.jobs[&JobId([9; 16])];
     assert_eq!((job.paid.results, job.paid.amount), (1, price));

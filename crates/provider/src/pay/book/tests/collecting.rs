@@ -42,6 +42,41 @@ fn of_a_silent_coordinator_what_ended_is_collected_and_what_is_open_is_not() {
 }
 
 #[test]
+fn what_the_ledger_was_asked_before_a_payment_does_not_undo_it_and_what_it_saw_of_it_does_not_count_twice() {
+    for sees_it in [false, true] {
+        let mut world = World::new();
+        world.open(1);
+        world.earn(1, 1, tide(4));
+        world.pass(silence());
+        world.see(1, Some(ended(&world, 1, 1)));
+        assert!(world.collection().is_some());
+        world.pass(terms().poll);
+        assert_eq!(world.book.errands(world.now).expect("it is time").looks, [escrow(1)]);
+        let paid = Sight { gross: tide(4), net: tide(3), ..ended(&world, 1, 1) };
+        let transaction = tidemill_ledger::B256::repeat_byte(3);
+        let collected = Collected { transaction, gross: tide(4), net: tide(3) };
+        if sees_it {
+            world.see(1, Some(paid));
+            world.book.collected(escrow(1), collected);
+        } else {
+            world.book.collected(escrow(1), collected);
+            world.see(1, Some(ended(&world, 1, 1)));
+            assert_eq!(
+                world.book.errands(world.now).expect("at once").looks,
+                [escrow(1)],
+                "it is asked again"
+            );
+            world.see(1, Some(paid));
+        }
+        world.store();
+        let known = &world.history().escrows[&escrow(1)];
+        assert_eq!((known.gross, known.net), (tide(4), tide(3)), "{sees_it}");
+        assert_eq!(world.collection(), None);
+        world.sanity_check();
+    }
+}
+
+#[test]
 fn a_coordinator_that_is_there_has_half_of_the_window() {
     let mut world = World::new();
     world.open(1);

@@ -101,6 +101,54 @@ fn the_same_voucher_again_is_no_harm() {
 }
 
 #[test]
+fn a_voucher_that_comes_before_its_decisions_does_not_count_twice() {
+    let mut world = World::new();
+    world.open(1);
+    world.earn(1, 1, tide(4));
+    world.report(1, 1, tide(2));
+    world.report(2, 1, tide(1));
+    // So it comes from a coordinator that died between promising and deciding.
+    let voucher = world.voucher(1, 2, tide(6));
+    world.pays(&[], Some(voucher));
+    world.store();
+    assert_eq!(world.history().escrows[&escrow(1)].earned(), tide(6));
+    world.pays(&[(1, tide(2))], None);
+    world.sanity_check();
+    assert_eq!(world.history().escrows[&escrow(1)].earned(), tide(6));
+    let voucher = world.voucher(1, 3, tide(7));
+    world.pays(&[(2, tide(1))], Some(voucher));
+    world.sanity_check();
+    assert_eq!(world.history().escrows[&escrow(1)].earned(), tide(7));
+    assert_eq!(world.said(|event| matches!(event, Event::Short { .. })), 0);
+}
+
+#[test]
+fn what_earlier_lives_have_forgotten_counts_as_soon_as_a_voucher_covers_it() {
+    let mut world = World::new();
+    world.open(1);
+    world.earn(1, 1, tide(4));
+    // A result of 2 was on its way when that life ended.
+    let mut again = World::recalled(terms(), &world.history());
+    std::mem::swap(&mut again.written, &mut world.written);
+    assert_eq!(again.admit(7, 1), Admission::Wait);
+    again.see(1, Some(again.sight(1)));
+    assert_eq!(again.book.reconsider(again.now), [(LeaseId(7), Ok(()))]);
+    again.report(1, 1, tide(1));
+    let voucher = again.voucher(1, 2, tide(7));
+    again.pays(&[], Some(voucher));
+    again.sanity_check();
+    again.pays(&[(1, tide(1))], None);
+    again.sanity_check();
+    assert_eq!(again.history().escrows[&escrow(1)].earned(), tide(7));
+    again.report(2, 1, tide(1));
+    let short = again.voucher(1, 3, tide(7));
+    again.pays(&[(2, tide(1))], Some(short));
+    let event = Event::Short { escrow: escrow(1), promised: tide(7), earned: tide(8) };
+    assert_eq!(again.said(|said| *said == event), 1);
+    again.sanity_check();
+}
+
+#[test]
 fn one_number_twice_is_a_fraud_and_both_are_kept() {
     let mut world = World::new();
     world.open(1);
