@@ -113,6 +113,9 @@ struct Provider {
     credits: u32,
     last_heard: Micros,
     leases: BTreeSet<LeaseId>,
+    /// Leases that it held at the beginning of its session and that had ended here. What became of them is read from the
+    /// store, and said once.
+    reconciled: BTreeSet<LeaseId>,
     /// Batches that are not settled, by their sequence numbers.
     unsettled: BTreeMap<u64, results::Unsettled>,
     accepted: u64,
@@ -136,6 +139,7 @@ impl Provider {
             credits: 0,
             last_heard: now.mono,
             leases: BTreeSet::new(),
+            reconciled: BTreeSet::new(),
             unsettled: BTreeMap::new(),
             accepted: 0,
             lost_attempts: 0,
@@ -202,7 +206,6 @@ impl Core {
                 self.submit(caller, job, spec, encoded, follow, funding, now);
             }
             Event::EscrowSeen { escrow, view } => self.escrow_seen(escrow, view, now),
-            Event::BondSeen(bond) => self.bond_seen(bond),
             Event::EscrowSettled { escrow, result } => self.settled_escrow(escrow, result, now),
             Event::Ask { caller, question } => self.ask(caller, question, now),
         }
@@ -229,8 +232,8 @@ impl Core {
     }
 
     /// What has to be done since the last call.
-    pub fn take_step(&mut self) -> Step {
-        self.close_books();
+    pub fn take_step(&mut self, now: Now) -> Step {
+        self.close_books(now);
         std::mem::take(&mut self.step)
     }
 

@@ -85,9 +85,9 @@ impl Effects {
             Effect::Assemble { spec, task } => self.assemble(spec, task),
             Effect::ReleaseInputs(job) => release_inputs(&self.shared, job),
             Effect::Pay { session, decisions, vouchers } => self.pay(session, decisions, vouchers),
-            Effect::Reconcile { session, stale } => {
+            Effect::Reconcile { session, node, stale } => {
                 let shared = self.shared.clone();
-                self.shared.tasks.spawn_blocking(move || match answers::reconcile(&shared, &stale) {
+                self.shared.tasks.spawn_blocking(move || match answers::reconcile(&shared, node, &stale) {
                     Ok(decisions) => decided(&shared, session, &decisions, &[]),
                     Err(error) => {
                         let error = &error as &dyn std::error::Error;

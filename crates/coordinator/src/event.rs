@@ -7,7 +7,7 @@ use tidemill_ledger::{EscrowView, settlement::Closing};
 use tidemill_net::wire::{Answer, Decision, FromProvider, HeldLease, JobReport, TaskReport, ToProvider};
 use tidemill_sched::Micros;
 use tidemill_types::{
-    Address, Amount, BlobId, EscrowId, JobId, LeaseId, Needs, NodeId, Offer, TaskId, TaskNumber, Voucher,
+    Address, BlobId, EscrowId, JobId, LeaseId, Needs, NodeId, Offer, TaskId, TaskNumber, Voucher,
 };
 
 use crate::core::{Funding, Settled};
@@ -106,8 +106,6 @@ pub enum Event {
         /// What it shows; nothing where it does not know it any more.
         view: Option<EscrowView>,
     },
-    /// The coordinator's bond, as the ledger shows it.
-    BondSeen(Amount),
     /// A settlement was made, or could not be.
     EscrowSettled {
         /// Of this escrow.
@@ -255,6 +253,8 @@ pub enum Effect {
     Reconcile {
         /// The provider's session.
         session: SessionId,
+        /// The provider. Of leases that are not its own it learns nothing.
+        node: NodeId,
         /// The leases.
         stale: Vec<HeldLease>,
     },

@@ -260,7 +260,7 @@ async fn run_core(
             core.tick(now);
         }
         core.place(now);
-        let step = core.take_step();
+        let step = core.take_step(now);
         if (!step.changes.is_empty() || !step.effects.is_empty()) && steps.send(step).await.is_err() {
             return;
         }

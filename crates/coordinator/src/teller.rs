@@ -14,8 +14,7 @@ use std::{
 use tidemill_ledger::{EscrowView, Escrows, escrow::Phase, sender::Sender};
 use tidemill_net::wire::{JobPay, Money, Refusal};
 use tidemill_types::{
-    Address, Amount, Coin, EscrowId, Mandate, NodeId, ResultKey, Signable, Signature65, Signed, Voucher,
-    causes,
+    Address, Coin, EscrowId, Mandate, NodeId, ResultKey, Signable, Signature65, Signed, Voucher, causes,
 };
 use tokio::time::MissedTickBehavior;
 
@@ -67,9 +66,6 @@ const BINDING_LASTS: Duration = Duration::from_secs(300);
 
 /// What is remembered of mandates and keys; beyond that it begins anew.
 const MOST_REMEMBERED: usize = 4096;
-
-/// The bond is looked at once in so many rounds.
-const BOND_ROUNDS: u64 = 15;
 
 impl Teller {
     /// Nothing is watched yet.
@@ -206,38 +202,29 @@ impl Teller {
     pub async fn run(self: Arc<Self>, shared: Arc<Shared>) {
         let mut ticks = tokio::time::interval(self.config.poll);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        for round in 0.. {
+        loop {
             tokio::select! {
                 _ = ticks.tick() => {}
                 () = shared.stop.cancelled() => return,
             }
-            let look = self.look(round % BOND_ROUNDS == 0);
             let seen = tokio::select! {
-                seen = look => seen,
+                seen = self.look() => seen,
                 () = shared.stop.cancelled() => return,
             };
-            let (bond, seen) = seen;
-            if let Some(bond) = bond {
-                shared.tell(Event::BondSeen(bond)).await;
-            }
             for (escrow, view) in seen {
                 shared.tell(Event::EscrowSeen { escrow, view }).await;
             }
         }
     }
 
-    /// What has changed since the last look: of the bond, and of escrows.
-    async fn look(&self, with_bond: bool) -> (Option<Amount>, Vec<(EscrowId, Option<EscrowView>)>) {
+    /// What has changed of escrows since the last look.
+    async fn look(&self) -> Vec<(EscrowId, Option<EscrowView>)> {
         let watched: Vec<_> = self.lock().watched.keys().copied().collect();
+        if watched.is_empty() {
+            return Vec::new();
+        }
         let looked = async {
-            let bond = match with_bond {
-                true => Some(self.config.escrows.coordinator_bond(self.account).await?),
-                false => None,
-            };
             let mut seen = Vec::new();
-            if watched.is_empty() {
-                return Ok((bond, seen));
-            }
             let read =
                 |source| tidemill_ledger::escrow::EscrowError::Read { what: "the newest block", source };
             let head = self.config.escrows.chain().newest().await.map_err(read)?;
@@ -250,12 +237,12 @@ impl Teller {
                     Err(_) => break,
                 }
             }
-            Ok::<_, tidemill_ledger::escrow::EscrowError>((bond, seen))
+            Ok::<_, tidemill_ledger::escrow::EscrowError>(seen)
         };
         let looked = looked.await;
         let mut state = self.lock();
         match looked {
-            Ok((bond, seen)) => {
+            Ok(seen) => {
                 if std::mem::take(&mut state.is_lost) {
                     tracing::info!("the ledger answers again");
                 }
@@ -267,14 +254,14 @@ impl Teller {
                     }
                     *known = view;
                 }
-                (bond, changed)
+                changed
             }
             Err(error) => {
                 if !std::mem::replace(&mut state.is_lost, true) {
                     let error = causes(&error);
                     tracing::warn!(error, "the ledger does not answer: work goes on with what was seen last");
                 }
-                (None, Vec::new())
+                Vec::new()
             }
         }
     }

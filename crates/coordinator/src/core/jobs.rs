@@ -11,7 +11,7 @@ use tidemill_sched::{Class, ClassId, LeaseEnd, Micros, Single};
 use tidemill_store::{AttemptRecord, Change, JobEnd, UnixMillis};
 use tidemill_types::{
     Address, Amount, EXEC_VERSION, Failure, JobId, LeaseId, Needs, NodeId, Offer, RateCard, Stage, TaskId,
-    TaskNumber, Usage, Weight,
+    TaskNumber, Usage, Weight, input_bytes,
 };
 
 use super::{
@@ -85,6 +85,17 @@ pub(super) const MOST_PREPARED: usize = 256;
 const MOST_OPINIONS: usize = 5;
 
 impl Job {
+    /// The fewest bytes that a task reads which waits by itself for a provider; nothing where none does.
+    pub(super) fn least_input_of_waiting(&self) -> Option<u64> {
+        let waiting = self.open.iter().filter(|(_, open)| open.waiting.is_some());
+        let read = |(task, open): (&TaskNumber, &Open)| match (&open.assembled, self.spec.node(*task)) {
+            (Some(assembled), _) => Some(input_bytes(&assembled.bound.spec)),
+            (None, Some(Node::Map(index))) => Some(input_bytes(&self.spec.map_task(index).spec)),
+            (None, _) => None,
+        };
+        waiting.filter_map(read).min()
+    }
+
     pub(super) fn new(owner: NodeId, spec: Arc<JobSpec>, hash: [u8; 32], submitted_ms: u64) -> Self {
         Self {
             owner,
@@ -159,7 +170,7 @@ impl Core {
             }
             None => {}
         }
-        let pay = match self.fund(caller, id, funding.as_ref()) {
+        let pay = match self.fund(caller, id, &spec, funding.as_ref()) {
             Ok(pay) => pay,
             Err(refusal) => {
                 self.effect(Effect::ReleaseInputs(id));
@@ -179,7 +190,7 @@ impl Core {
         self.reply(caller, Ok(Reply::Submitted));
         let mut job = Job::new(caller.node, spec, hash, now.unix_ms);
         job.deadline = job.spec.deadline().map(|deadline| after(now, deadline.0));
-        job.money = pay.map(|record| JobMoney { record, spent: Amount::ZERO, reserved: Amount::ZERO });
+        job.money = pay.map(|record| JobMoney::new(record, &job.spec));
         if follow {
             job.followers.push(Follower { caller, watches: false });
         }

@@ -10,11 +10,12 @@ mod settle;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tidemill_job::JobSpec;
 use tidemill_ledger::{EscrowView, escrow::Phase};
 use tidemill_net::wire::{
     Decision, EscrowReport, HeldLease, JobCost, JobPay, Money as Terms, Refusal, Unpaid,
 };
-use tidemill_sched::LeaseEnd;
+use tidemill_sched::{LeaseEnd, Micros};
 use tidemill_store::{Change, EscrowStage, JobEnd, JobPayRecord, PayeeRecord};
 use tidemill_types::{
     Address, Amount, Billable, EscrowId, Failure, JobId, LeaseId, Limits, Millis, NodeId, RateCard, Stage,
@@ -23,9 +24,10 @@ use tidemill_types::{
 
 use self::escrow::MOST_NODES;
 pub(crate) use self::escrow::report as escrow_report;
-pub(super) use self::escrow::{Bill, Escrow, JobMoney, add};
+pub(super) use self::escrow::{Bill, Escrow, JobMoney};
 pub use self::settle::Settled;
-use super::{Core, Held, jobs::FailedAttempt};
+use self::settle::clock_s;
+use super::{Core, Held, Provider, after, jobs::FailedAttempt};
 use crate::event::{Caller, Effect, Now, SessionId};
 
 /// How a coordinator pays.
@@ -52,11 +54,15 @@ pub(super) struct Money {
     pub(super) escrows: BTreeMap<EscrowId, Escrow>,
     /// Escrows of the past. What the ledger showed of one may reach the core after its end.
     closed: BTreeSet<EscrowId>,
-    /// The coordinator's bond, once the ledger has shown it.
-    pub(super) bond: Option<Amount>,
     /// What sessions are to be told of results.
     decisions: BTreeMap<SessionId, Vec<(LeaseId, Decision)>>,
+    /// Nothing more is decided and promised before this, unless somebody waits for it.
+    next_pay: Micros,
 }
+
+/// Decisions and vouchers leave this often at most while results stream in: a signature takes as long as a short task, and
+/// shared by the results of so long it is nothing.
+const PAY_PAUSE_MS: u64 = 20;
 
 impl Money {
     pub(super) fn new(
@@ -67,7 +73,7 @@ impl Money {
         let escrows = escrows.into_iter();
         let escrows = escrows.map(|(record, payees)| (record.id, Escrow::restored(record, payees))).collect();
         let closed = closed.into_iter().collect();
-        Self { config, escrows, closed, bond: None, decisions: BTreeMap::new() }
+        Self { config, escrows, closed, decisions: BTreeMap::new(), next_pay: Micros(0) }
     }
 }
 
@@ -77,6 +83,7 @@ impl Core {
         &mut self,
         caller: Caller,
         job: JobId,
+        spec: &JobSpec,
         funding: Option<&Funding>,
     ) -> Result<Option<JobPayRecord>, Refusal> {
         let unpaid = |reason: &str| Refusal::Unpaid { reason: reason.to_owned() };
@@ -92,6 +99,18 @@ impl Core {
         };
         if money.closed.contains(&pay.escrow) || view.phase() != Phase::Open {
             return Err(unpaid("the escrow is closed: open another one"));
+        }
+        let record = JobPayRecord { escrow: pay.escrow, ceiling: pay.ceiling, max_price: pay.max_price };
+        let limits = spec.limits(Stage::Map).copied().unwrap_or_default();
+        let least = JobMoney::new(record, spec).least(spec, Stage::Map, &limits);
+        let earned = money.escrows.get(&pay.escrow).map_or(Amount::ZERO, Escrow::earned);
+        let left = view.deposited.saturating_sub(earned);
+        if left < least {
+            let (id, short) = (pay.escrow, least.saturating_sub(left));
+            return Err(unpaid(&format!(
+                "the escrow has {left} left, and a task may cost up to {least}: `tidemill escrow top-up {id} \"{short}\"` \
+                 adds what is missing"
+            )));
         }
         if !money.escrows.contains_key(&pay.escrow) {
             self.step.effects.push(Effect::WatchEscrow(pay.escrow));
@@ -122,7 +141,7 @@ impl Core {
             let record = escrow.record.clone();
             self.step.changes.push(Change::Escrow(record));
         }
-        Ok(Some(JobPayRecord { escrow: pay.escrow, ceiling: pay.ceiling, max_price: pay.max_price }))
+        Ok(Some(record))
     }
 
     /// How many leases of each paid job its money holds, for the scheduler. Called before tasks are placed.
@@ -135,11 +154,7 @@ impl Core {
             let Some(limits) = job.spec.limits(stage) else { continue };
             let left =
                 if leases_out(escrow, limits, now) { escrow.left().min(pay.left()) } else { Amount::ZERO };
-            let input_bytes = match stage {
-                Stage::Map => job.spec.input_bytes() / job.spec.map_count(),
-                Stage::Reduce => 0,
-            };
-            let each = pay.record.ceiling.most(limits, input_bytes);
+            let each = pay.least(&job.spec, stage, limits);
             let budget = left.wei().checked_div(each.wei());
             self.sched.set_budget(*id, budget.map(|leases| u64::try_from(leases).unwrap_or(u64::MAX)));
         }
@@ -164,7 +179,7 @@ impl Core {
         if reserve > pay.left() || !leases_out(escrow, &limits, now) || !escrow.reserve(reserve) {
             return Err(NoMoney);
         }
-        pay.reserved = add(pay.reserved, reserve);
+        pay.reserved = pay.reserved.saturating_add(reserve);
         Ok(Some(Bill { escrow: pay.record.escrow, rates, input_bytes, reserve }))
     }
 
@@ -175,7 +190,7 @@ impl Core {
             escrow.free(bill.reserve);
         }
         if let Some(pay) = self.jobs.get_mut(&held.task.job).and_then(|job| job.money.as_mut()) {
-            pay.reserved = pay.reserved.checked_sub(bill.reserve).unwrap_or(Amount::ZERO);
+            pay.reserved = pay.reserved.saturating_sub(bill.reserve);
         }
     }
 
@@ -203,10 +218,10 @@ impl Core {
         }
         if let Some(job) = self.jobs.get_mut(&job) {
             if let Some(pay) = &mut job.money {
-                pay.spent = add(pay.spent, price);
+                pay.spent = pay.spent.saturating_add(price);
             }
             let tally = job.tallies.entry(node).or_default();
-            tally.earned = add(tally.earned, price);
+            tally.earned = tally.earned.saturating_add(price);
         }
     }
 
@@ -228,16 +243,9 @@ impl Core {
         {
             // What was held back for it was free again since, so it may not be there any more.
             let price = price.min(left);
-            left = left.checked_sub(price).unwrap_or(Amount::ZERO);
+            left = left.saturating_sub(price);
             self.earn(pay.record.escrow, job, (operator, node), price);
             self.decide(node, lease, Decision::Paid(price));
-        }
-    }
-
-    /// The ledger shows what answers for the coordinator's vouchers.
-    pub(super) fn bond_seen(&mut self, bond: Amount) {
-        if let Some(money) = &mut self.money {
-            money.bond = Some(bond);
         }
     }
 
@@ -261,10 +269,10 @@ impl Core {
     pub(super) fn hold_again(&mut self, job: JobId, bill: Option<&Bill>) {
         let (Some(money), Some(bill)) = (&mut self.money, bill) else { return };
         if let Some(escrow) = money.escrows.get_mut(&bill.escrow) {
-            escrow.reserved = add(escrow.reserved, bill.reserve);
+            escrow.reserved = escrow.reserved.saturating_add(bill.reserve);
         }
         if let Some(pay) = self.jobs.get_mut(&job).and_then(|job| job.money.as_mut()) {
-            pay.reserved = add(pay.reserved, bill.reserve);
+            pay.reserved = pay.reserved.saturating_add(bill.reserve);
         }
     }
 
@@ -302,41 +310,34 @@ impl Core {
         stale: &[HeldLease],
     ) {
         let Some(money) = &mut self.money else { return };
-        for escrow in money.escrows.values_mut() {
+        let of_it = money.escrows.values_mut().filter(|escrow| escrow.payees.contains_key(&operator));
+        for escrow in of_it {
             escrow.owe_voucher(operator, node);
+            // It is asked for its release at once, should that be all that is missing.
             escrow.asked = None;
         }
+        if let Some(provider) = self.providers.get_mut(&node) {
+            provider.reconciled = stale.iter().map(|held| held.lease).collect();
+        }
         if !stale.is_empty() {
-            self.step.effects.push(Effect::Reconcile { session, stale: stale.to_vec() });
+            self.step.effects.push(Effect::Reconcile { session, node, stale: stale.to_vec() });
         }
     }
 
-    /// What the events of a step have earned, promised and decided: into the step, at its end.
-    pub(super) fn close_books(&mut self) {
+    /// What the events of a step have earned, promised and decided: into the step, at its end. What is earned is on disk
+    /// with the result that earned it; its decision and its voucher may come a little later.
+    pub(super) fn close_books(&mut self, now: Now) {
         let Some(money) = &mut self.money else { return };
-        let mut decisions = std::mem::take(&mut money.decisions);
-        let mut vouchers: BTreeMap<SessionId, Vec<Voucher>> = BTreeMap::new();
+        let is_waited_for = money.escrows.values().any(Escrow::awaits_releases);
+        let (mut decisions, mut vouchers) = (BTreeMap::new(), BTreeMap::new());
+        if now.mono >= money.next_pay || is_waited_for {
+            decisions = std::mem::take(&mut money.decisions);
+            for escrow in money.escrows.values_mut() {
+                promise(escrow, &self.providers, &mut vouchers);
+            }
+        }
         for (id, escrow) in &mut money.escrows {
-            for (operator, nodes) in std::mem::take(&mut escrow.dirty) {
-                let sessions: BTreeSet<SessionId> = nodes
-                    .iter()
-                    .filter_map(|node| self.providers.get(node).and_then(|provider| provider.session))
-                    .collect();
-                let owes = escrow.payees.get(&operator).is_some_and(|payee| payee.earned > payee.vouched);
-                if (owes || !sessions.is_empty())
-                    && escrow.payees.get(&operator).is_some_and(|payee| payee.release.is_none())
-                {
-                    match escrow.vouch(operator) {
-                        Some(voucher) => {
-                            for session in sessions {
-                                vouchers.entry(session).or_default().push(voucher);
-                            }
-                        }
-                        None => {
-                            tracing::error!(escrow = %id, "more is earned than the ledger shows: no voucher");
-                        }
-                    }
-                }
+            for operator in std::mem::take(&mut escrow.touched) {
                 if let Some(payee) = escrow.payees.get(&operator) {
                     self.step.changes.push(Change::Payee { escrow: *id, record: payee.clone() });
                 }
@@ -346,6 +347,9 @@ impl Core {
             }
         }
         let sessions: BTreeSet<SessionId> = decisions.keys().chain(vouchers.keys()).copied().collect();
+        if !sessions.is_empty() {
+            money.next_pay = after(now, PAY_PAUSE_MS);
+        }
         for session in sessions {
             let decisions = decisions.remove(&session).unwrap_or_default();
             let vouchers = vouchers.remove(&session).unwrap_or_default();
@@ -384,7 +388,11 @@ impl Core {
                 "the escrow {name} has ended, or ends before a task could: open another one"
             ));
         }
-        let most = pay.record.ceiling.most(limits, job.spec.input_bytes() / job.spec.map_count());
+        let waiting = job.least_input_of_waiting().filter(|_| job.frontier.ready_count() == 0);
+        let most = match waiting {
+            Some(input_bytes) => pay.record.ceiling.most(limits, input_bytes),
+            None => pay.least(&job.spec, stage, limits),
+        };
         if pay.left() < most {
             return Some(format!(
                 "a task may cost up to {most}, and {} is left of the job's max_price: submit it anew with a higher one",
@@ -413,6 +421,32 @@ impl Core {
     }
 }
 
+/// Makes the vouchers that an escrow owes, for those sessions that get them.
+fn promise(
+    escrow: &mut Escrow,
+    providers: &BTreeMap<NodeId, Provider>,
+    vouchers: &mut BTreeMap<SessionId, Vec<Voucher>>,
+) {
+    for (operator, nodes) in std::mem::take(&mut escrow.owed) {
+        let Some(payee) = escrow.payees.get(&operator).filter(|payee| payee.release.is_none()) else {
+            continue;
+        };
+        let owes = payee.earned > payee.vouched;
+        let session = |node: &NodeId| providers.get(node).and_then(|provider| provider.session);
+        let sessions: BTreeSet<SessionId> = nodes.iter().filter_map(session).collect();
+        if !owes && sessions.is_empty() {
+            continue;
+        }
+        let Some(voucher) = escrow.vouch(operator) else {
+            tracing::error!(escrow = %escrow.record.id, "more is earned than the ledger shows: no voucher");
+            continue;
+        };
+        for session in sessions {
+            vouchers.entry(session).or_default().push(voucher);
+        }
+    }
+}
+
 /// There is not enough money left for a lease.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct NoMoney;
@@ -424,7 +458,6 @@ fn is_billed(failure: &Failure) -> bool {
 
 /// Whether leases of such tasks may be given out of an escrow now: it is open, and stays so while they may take.
 fn leases_out(escrow: &Escrow, limits: &Limits, now: Now) -> bool {
-    let clock_s = escrow.seen_s.max(now.unix_ms / 1000);
-    let until_s = clock_s.saturating_add(limits.wall_time.0 / 1000);
+    let until_s = clock_s(escrow, now).saturating_add(limits.wall_time.0 / 1000);
     escrow.is_there && escrow.record.stage == EscrowStage::Open && until_s < escrow.record.ends_s
 }

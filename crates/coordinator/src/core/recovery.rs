@@ -6,14 +6,14 @@ use tidemill_job::{BlobRef, JobSpec};
 use tidemill_sched::NewLease;
 use tidemill_store::{Change, DoneRecord, FailedTask, JobRecord, LeaseRecord};
 use tidemill_types::{
-    Address, Amount, Capacity, JobId, Offer, RateCard, Stage, TaskId, TaskNumber, Weight, WorkTerms,
+    Address, Capacity, JobId, Offer, RateCard, Stage, TaskId, TaskNumber, Weight, WorkTerms,
 };
 
 use super::{
     Core, Held, Provider, after,
     jobs::{FailedAttempt, Job},
     leases::SLACK_MS,
-    money::{Bill, JobMoney, add},
+    money::{Bill, JobMoney},
 };
 use crate::event::{Effect, Now};
 
@@ -28,7 +28,7 @@ impl Resuming {
     /// A job of which nothing is known to be done.
     pub fn new(record: &JobRecord, spec: Arc<JobSpec>, hash: [u8; 32], now: Now) -> Self {
         let mut job = Job::new(record.owner, spec, hash, record.submitted.0);
-        job.money = record.pay.map(|record| JobMoney { record, spent: Amount::ZERO, reserved: Amount::ZERO });
+        job.money = record.pay.map(|record| JobMoney::new(record, &job.spec));
         job.deadline = job.spec.deadline().map(|deadline| {
             let end_ms = record.submitted.0.saturating_add(deadline.0);
             after(now, end_ms.saturating_sub(now.unix_ms))
@@ -50,9 +50,9 @@ impl Resuming {
         tally.tasks += 1;
         tally.busy_us = tally.busy_us.saturating_add(record.wall_us);
         tally.fuel = tally.fuel.saturating_add(record.usage.fuel.0);
-        tally.earned = add(tally.earned, record.price);
+        tally.earned = tally.earned.saturating_add(record.price);
         if let Some(money) = &mut self.job.money {
-            money.spent = add(money.spent, record.price);
+            money.spent = money.spent.saturating_add(record.price);
         }
     }
 

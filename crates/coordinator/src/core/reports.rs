@@ -200,11 +200,7 @@ impl Core {
                 typical_fuel: self.sched.typical_fuel(*program),
             }
         });
-        NetworkTerms {
-            money: self.money.as_ref().map(|money| money.config.terms),
-            bond: self.money.as_ref().and_then(|money| money.bond),
-            stages: stages.collect(),
-        }
+        NetworkTerms { money: self.money.as_ref().map(|money| money.config.terms), stages: stages.collect() }
     }
 
     /// Why no provider has any of a job's tasks.

@@ -177,7 +177,11 @@ impl Core {
     ) {
         let TaskResult { lease, claim, wall_us, output, log, .. } = result;
         let Some(held) = self.leases.get_mut(&lease) else {
-            return self.decide(node, lease, Decision::Unpaid(Unpaid::Late));
+            let provider = self.providers.get_mut(&node);
+            if !provider.is_some_and(|provider| provider.reconciled.remove(&lease)) {
+                self.decide(node, lease, Decision::Unpaid(Unpaid::Late));
+            }
+            return;
         };
         let task = held.task;
         match (claim.outcome, claim.output, output) {

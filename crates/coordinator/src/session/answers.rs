@@ -5,8 +5,8 @@ use tidemill_net::wire::{
     Contribution, Decision, Explanation, HeldLease, JobPhase, JobReport, MAX_PAGE, OutputPiece, Refusal,
     Reply, TaskPhase, TaskReport, Unpaid,
 };
-use tidemill_store::{DoneRecord, JobRecord, StoreError};
-use tidemill_types::{EscrowId, JobId, LeaseId, TaskId, TaskNumber, Weight};
+use tidemill_store::{DoneRecord, JobEnd, JobRecord, StoreError};
+use tidemill_types::{EscrowId, JobId, LeaseId, NodeId, TaskId, TaskNumber, Weight};
 
 use crate::{
     core::{Summary, attempt, escrow_report, phase},
@@ -109,21 +109,33 @@ pub fn escrow(shared: &Shared, caller: Caller, id: EscrowId) -> Answered {
     Ok(Reply::Escrow(Box::new(escrow_report(&record, payees.iter()))))
 }
 
-/// What became of leases that a provider holds and that have ended here: those whose results were accepted are paid.
-pub fn reconcile(shared: &Shared, stale: &[HeldLease]) -> Result<Vec<(LeaseId, Decision)>, StoreError> {
+/// What became of leases that a provider holds and that have ended here: those whose results were accepted are paid, and
+/// those whose failure ended the job.
+pub fn reconcile(
+    shared: &Shared,
+    node: NodeId,
+    stale: &[HeldLease],
+) -> Result<Vec<(LeaseId, Decision)>, StoreError> {
     let decide = |held: &HeldLease| {
         if let Some(done) = shared.store.task(held.task)?
-            && done.lease == held.lease
+            && (done.lease, done.provider) == (held.lease, node)
         {
             return Ok((held.lease, Decision::Paid(done.price)));
         }
         let attempts = shared.store.attempts(held.task)?;
-        let reason = match attempts.iter().find(|attempt| attempt.lease == held.lease) {
-            Some(attempt) if attempt.failure.weight() == Weight::Evidence => Unpaid::Unconfirmed,
-            Some(_) => Unpaid::Circumstance,
-            None => Unpaid::Late,
+        let of_it = attempts.iter().find(|attempt| (attempt.lease, attempt.provider) == (held.lease, node));
+        let Some(attempt) = of_it else { return Ok((held.lease, Decision::Unpaid(Unpaid::Late))) };
+        if attempt.failure.weight() != Weight::Evidence {
+            return Ok((held.lease, Decision::Unpaid(Unpaid::Circumstance)));
+        }
+        let ended = shared.store.job(held.task.job)?.and_then(|job| job.ended).map(|ended| ended.end);
+        let is_the_end = matches!(ended, Some(JobEnd::Failed { task, failure, .. })
+            if task == held.task.task && failure == attempt.failure);
+        let decision = match is_the_end {
+            true => Decision::Paid(attempt.price),
+            false => Decision::Unpaid(Unpaid::Unconfirmed),
         };
-        Ok((held.lease, Decision::Unpaid(reason)))
+        Ok((held.lease, decision))
     };
     stale.iter().map(decide).collect()
 }

@@ -49,8 +49,7 @@ impl Teller {
     /// An escrow as the ledger has it now, with what its payees were paid.
     async fn refresh(&self, mut closing: Closing) -> Result<Ready> {
         let (id, escrows) = (closing.view.id, &self.config.escrows);
-        let view = escrows.view(id, 1).await.map_err(|error| causes(&error))?;
-        let view = view.ok_or("the ledger does not show the escrow any more")?;
+        let view = self.seen(id).await?;
         // Where blocks come only with transactions, the newest is an old one; the next will be of now.
         closing.view = EscrowView { now_s: view.now_s.max(closing.view.now_s), ..view };
         let mut unheard = Vec::new();
@@ -131,8 +130,11 @@ impl Teller {
             let id = one.closing.view.id;
             let made = made.remove(&id);
             if alone.contains(&id) {
-                // One of those that shared a transaction made it fail: each gets its own.
-                results.extend(Box::pin(self.settle_ready(vec![one])).await);
+                // One of those that shared a transaction made it fail: each gets its own, after what was made before.
+                let made = made.unwrap_or_default();
+                for (id, result) in Box::pin(self.settle_ready(vec![one.after(&made)])).await {
+                    results.push((id, self.together(id, made.clone(), result).await));
+                }
             } else if let Some(without) = one.without_releases(made.as_ref()) {
                 // A release whose key was unbound since stops the close: then everybody is paid, and the escrow ends.
                 results.extend(Box::pin(self.settle_ready(vec![without])).await);
@@ -141,6 +143,34 @@ impl Teller {
             }
         }
         results
+    }
+
+    /// What was made of an escrow in two goes, of which the second may have come to nothing.
+    async fn together(&self, id: EscrowId, first: Made, second: Result<Settled>) -> Result<Settled> {
+        if first.settlements.is_empty() {
+            return second;
+        }
+        let mut settled = match second {
+            Ok(settled) => settled,
+            Err(_) => Settled {
+                settlements: Vec::new(),
+                view: self.seen(id).await?,
+                payments: Vec::new(),
+                acknowledged: Vec::new(),
+            },
+        };
+        settled.settlements.splice(..0, first.settlements);
+        if first.acknowledges {
+            settled.acknowledged.extend(first.payments.iter().map(|(provider, _)| *provider));
+        }
+        settled.payments.splice(..0, first.payments);
+        Ok(settled)
+    }
+
+    /// An escrow as the newest block has it.
+    async fn seen(&self, id: EscrowId) -> Result<EscrowView> {
+        let view = self.config.escrows.view(id, 1).await.map_err(|error| causes(&error))?;
+        view.ok_or_else(|| "the ledger does not show the escrow any more".to_owned())
     }
 
     async fn conclude(&self, one: Ready, made: Option<Made>, conditions: &Conditions) -> Result<Settled> {
@@ -154,8 +184,7 @@ impl Teller {
             return Err(reason.clone());
         }
         let id = closing.view.id;
-        let view = self.config.escrows.view(id, 1).await.map_err(|error| causes(&error))?;
-        let view = view.ok_or("the ledger does not show the escrow any more")?;
+        let view = self.seen(id).await?;
         let acknowledged = if acknowledges {
             let paid = |payee: &&tidemill_ledger::settlement::Payee| {
                 payments.iter().any(|(provider, _)| *provider == payee.provider)
@@ -197,6 +226,7 @@ impl Teller {
         let id = self.config.sender.submit(intent).await.map_err(failed)?;
         match self.config.sender.wait(id, self.config.confirmations).await.map_err(failed)? {
             Outcome::Succeeded(receipt) => {
+                self.lock().attempts.remove(&digest);
                 let effects = self.config.escrows.effects_of(receipt.hash).await;
                 Ok((receipt, effects.map_err(|error| causes(&error))?))
             }
@@ -213,6 +243,20 @@ impl Teller {
 }
 
 impl Ready {
+    /// What is left to be made once this is.
+    fn after(mut self, made: &Made) -> Self {
+        for payee in &mut self.closing.payees {
+            let payments = made.payments.iter().filter(|(provider, _)| *provider == payee.provider);
+            let mut is_paid = false;
+            for (_, gross) in payments {
+                payee.paid = payee.paid.checked_add(*gross).unwrap_or(payee.paid);
+                is_paid = true;
+            }
+            payee.acknowledged |= is_paid && made.acknowledges;
+        }
+        self
+    }
+
     /// The same without its releases, if the contract refused them and there is nothing to be waited for.
     fn without_releases(&self, made: Option<&Made>) -> Option<Self> {
         let refused = made.is_some_and(|made| made.failure.is_some() && made.settlements.is_empty());
@@ -242,7 +286,7 @@ fn why_nothing(closing: &Closing, conditions: &Conditions) -> String {
 }
 
 /// What was made of one escrow so far.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Made {
     settlements: Vec<SettlementRecord>,
     payments: Vec<(Address, Amount)>,

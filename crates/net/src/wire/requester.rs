@@ -194,8 +194,6 @@ pub enum Reply {
 pub struct NetworkTerms {
     /// How it pays; nothing where it is free.
     pub money: Option<Money>,
-    /// The coordinator's bond, as far as it knows. The ledger knows better.
-    pub bond: Option<Amount>,
     /// What is known of each stage that was asked for.
     pub stages: Vec<StageTerms>,
 }

@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tidemill_job::JobSpec;
 use tidemill_ledger::{
     EscrowView,
     escrow::{Phase, net},
     settlement::{Closing, Payee},
 };
-use tidemill_net::wire::{EscrowReport, EscrowStage as Stage, PayeeReport, SettlementReport};
+use tidemill_net::wire::{self, EscrowReport, PayeeReport, SettlementReport};
 use tidemill_sched::Micros;
 use tidemill_store::{EscrowRecord, EscrowStage, PayeeRecord, SettlementRecord};
 use tidemill_types::{
-    Address, Amount, EscrowContract, EscrowId, JobId, NodeId, RateCard, Release, Signed, Voucher,
+    Address, Amount, EscrowContract, EscrowId, JobId, Limits, NodeId, RateCard, Release, Signed, Stage,
+    Voucher,
 };
 
 /// Nodes that may spend one escrow.
@@ -48,8 +50,10 @@ pub struct Escrow {
     pub waits_for: Option<String>,
     /// Whether its record has changed since it was handed to the store.
     pub changed: bool,
-    /// Whose records have changed, and the nodes that are to get a voucher.
-    pub dirty: BTreeMap<Address, BTreeSet<NodeId>>,
+    /// Whose records have changed since they were handed to the store.
+    pub touched: BTreeSet<Address>,
+    /// The nodes that are to get a voucher of their account.
+    pub owed: BTreeMap<Address, BTreeSet<NodeId>>,
 }
 
 /// Why a release is not taken.
@@ -113,15 +117,21 @@ impl Escrow {
             next_try: Micros(0),
             waits_for: None,
             changed: false,
-            dirty: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            owed: BTreeMap::new(),
         }
+    }
+
+    /// What everybody has earned together.
+    pub fn earned(&self) -> Amount {
+        self.earned
     }
 
     /// What is neither earned nor held back.
     pub fn left(&self) -> Amount {
-        let taken = add(self.earned, self.reserved);
+        let taken = self.earned.saturating_add(self.reserved);
         match self.is_there {
-            true => self.record.deposited.checked_sub(taken).unwrap_or(Amount::ZERO),
+            true => self.record.deposited.saturating_sub(taken),
             false => Amount::ZERO,
         }
     }
@@ -131,13 +141,13 @@ impl Escrow {
         if self.record.stage != EscrowStage::Open || amount > self.left() {
             return false;
         }
-        self.reserved = add(self.reserved, amount);
+        self.reserved = self.reserved.saturating_add(amount);
         true
     }
 
     /// Gives back what was held back for a lease.
     pub fn free(&mut self, amount: Amount) {
-        self.reserved = self.reserved.checked_sub(amount).unwrap_or(Amount::ZERO);
+        self.reserved = self.reserved.saturating_sub(amount);
     }
 
     /// Somebody has earned so much more. It is within what was held back, or within what is left.
@@ -152,16 +162,17 @@ impl Escrow {
             paid: Amount::ZERO,
             acknowledged: false,
         });
-        payee.earned = add(payee.earned, amount);
-        self.earned = add(self.earned, amount);
+        payee.earned = payee.earned.saturating_add(amount);
+        self.earned = self.earned.saturating_add(amount);
         payee.node = node;
+        self.touched.insert(operator);
         self.owe_voucher(operator, node);
     }
 
     /// A node is to get the newest voucher of its account, if that has earned anything.
     pub fn owe_voucher(&mut self, operator: Address, node: NodeId) {
         if self.payees.contains_key(&operator) {
-            self.dirty.entry(operator).or_default().insert(node);
+            self.owed.entry(operator).or_default().insert(node);
         }
     }
 
@@ -170,8 +181,8 @@ impl Escrow {
     pub fn vouch(&mut self, operator: Address) -> Option<Voucher> {
         let deposited = self.record.deposited;
         let payee = self.payees.get_mut(&operator)?;
-        let more = payee.earned.checked_sub(payee.vouched).unwrap_or(Amount::ZERO);
-        let total = add(self.record.total, more);
+        let more = payee.earned.saturating_sub(payee.vouched);
+        let total = self.record.total.saturating_add(more);
         if total > deposited || !self.is_there {
             return None;
         }
@@ -180,6 +191,7 @@ impl Escrow {
         self.record.total = total;
         payee.vouched = payee.earned;
         payee.sequence = sequence;
+        self.touched.insert(operator);
         self.changed = true;
         Some(Voucher { escrow: self.record.id, provider: operator, amount: payee.earned, sequence, total })
     }
@@ -198,7 +210,7 @@ impl Escrow {
         }
         // What could not be promised before may be there now.
         for payee in self.payees.values().filter(|payee| payee.earned > payee.vouched) {
-            self.dirty.entry(payee.operator).or_default().insert(payee.node);
+            self.owed.entry(payee.operator).or_default().insert(payee.node);
         }
     }
 
@@ -234,6 +246,17 @@ impl Escrow {
         self.payees.values().filter(|payee| payee.release.is_none())
     }
 
+    /// Whether it is to be closed as soon as everybody releases it, which nobody does before everything is decided and
+    /// promised.
+    pub fn awaits_releases(&self) -> bool {
+        let settles = match self.record.stage {
+            EscrowStage::Open => self.record.close,
+            EscrowStage::Settling => true,
+            EscrowStage::Paid | EscrowStage::Closed => false,
+        };
+        settles && self.jobs.is_empty()
+    }
+
     /// Takes a release in.
     ///
     /// # Errors
@@ -246,7 +269,7 @@ impl Escrow {
             return Err(ReleaseError::OtherAmount { found: signed.body.amount, expected: payee.earned });
         }
         payee.release = Some(signed);
-        self.dirty.entry(signed.body.provider).or_default();
+        self.touched.insert(signed.body.provider);
         Ok(())
     }
 
@@ -290,10 +313,10 @@ pub fn report<'a>(record: &EscrowRecord, payees: impl Iterator<Item = &'a PayeeR
     EscrowReport {
         escrow: record.id,
         stage: match record.stage {
-            EscrowStage::Open => Stage::Open,
-            EscrowStage::Settling => Stage::Settling,
-            EscrowStage::Paid => Stage::Paid,
-            EscrowStage::Closed => Stage::Closed,
+            EscrowStage::Open => wire::EscrowStage::Open,
+            EscrowStage::Settling => wire::EscrowStage::Settling,
+            EscrowStage::Paid => wire::EscrowStage::Paid,
+            EscrowStage::Closed => wire::EscrowStage::Closed,
         },
         deposited: record.deposited,
         earned: sum(payees.iter().map(|payee| payee.earned)),
@@ -310,13 +333,8 @@ fn settlement(record: &SettlementRecord) -> SettlementReport {
     SettlementReport { transaction, block, gas_used, gas_price_wei, escrows, refunded }
 }
 
-/// The sum of amounts of one escrow or of rates: far below what there is a number for.
-pub fn add(a: Amount, b: Amount) -> Amount {
-    a.checked_add(b).unwrap_or(Amount::from_wei(u128::MAX))
-}
-
 fn sum(amounts: impl Iterator<Item = Amount>) -> Amount {
-    amounts.fold(Amount::ZERO, add)
+    amounts.fold(Amount::ZERO, Amount::saturating_add)
 }
 
 /// What a job is paid by, as the core has it.
@@ -328,13 +346,30 @@ pub struct JobMoney {
     pub spent: Amount,
     /// What its leases may come to.
     pub reserved: Amount,
+    /// The fewest bytes that a map task of it reads.
+    least_map_input: u64,
 }
 
 impl JobMoney {
+    /// Of a job of which nothing was done yet.
+    pub fn new(record: tidemill_store::JobPayRecord, spec: &JobSpec) -> Self {
+        let (least_map_input, _) = spec.map_input_bytes();
+        Self { record, spent: Amount::ZERO, reserved: Amount::ZERO, least_map_input }
+    }
+
+    /// The least that must be left for any lease of a stage to be given. A particular one may need more.
+    pub fn least(&self, spec: &JobSpec, stage: Stage, limits: &Limits) -> Amount {
+        let input_bytes = match stage {
+            Stage::Map => self.least_map_input,
+            Stage::Reduce => spec.common_input_bytes(stage),
+        };
+        self.record.ceiling.most(limits, input_bytes)
+    }
+
     /// What it may still hold back of its own ceiling.
     pub fn left(&self) -> Amount {
         let most = self.record.max_price.unwrap_or(Amount::from_wei(u128::MAX));
-        most.checked_sub(add(self.spent, self.reserved)).unwrap_or(Amount::ZERO)
+        most.saturating_sub(self.spent.saturating_add(self.reserved))
     }
 }
 

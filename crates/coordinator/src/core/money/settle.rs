@@ -8,7 +8,7 @@ use tidemill_sched::Micros;
 use tidemill_store::{EscrowStage, JobEnd, SettlementRecord};
 use tidemill_types::{Address, Amount, EscrowId, JobId, NodeId, Release, Signed};
 
-use super::{Escrow, add};
+use super::Escrow;
 use crate::{
     core::{Core, after},
     event::{Caller, Effect, Now, SessionId},
@@ -203,14 +203,14 @@ impl Core {
         escrow.record.settlements.extend(settlements);
         for (operator, gross) in payments {
             if let Some(payee) = escrow.payees.get_mut(&operator) {
-                payee.paid = add(payee.paid, gross);
-                escrow.dirty.entry(operator).or_default();
+                payee.paid = payee.paid.saturating_add(gross);
+                escrow.touched.insert(operator);
             }
         }
         for operator in acknowledged {
             if let Some(payee) = escrow.payees.get_mut(&operator) {
                 payee.acknowledged = true;
-                escrow.dirty.entry(operator).or_default();
+                escrow.touched.insert(operator);
             }
         }
         let all_paid = escrow.payees.values().all(|payee| payee.paid >= payee.earned);
@@ -231,7 +231,7 @@ impl Core {
 }
 
 /// The ledger's time, as far as it is known: where blocks come only with transactions, theirs is behind.
-fn clock_s(escrow: &Escrow, now: Now) -> u64 {
+pub(super) fn clock_s(escrow: &Escrow, now: Now) -> u64 {
     escrow.seen_s.max(now.unix_ms / 1000)
 }
 

@@ -73,7 +73,7 @@ fn bytes_of(tasks: u64) -> (isize, usize) {
     }
     for round in 0..3 {
         core.place(at(100 * round));
-        let effects = core.take_step().effects;
+        let effects = core.take_step(at(100 * round)).effects;
         for peer in &mut peers {
             let leases = leases_to(&effects, peer.session);
             let results: Vec<_> = leases.iter().map(|lease| peer.done_with(lease, archive(b"x"))).collect();
@@ -82,7 +82,7 @@ fn bytes_of(tasks: u64) -> (isize, usize) {
         }
     }
     core.place(at(400));
-    drop(core.take_step());
+    drop(core.take_step(at(400)));
     let (leases, before) = (core.leases.len(), BYTES.get());
     drop(core);
     (before - BYTES.get(), leases)

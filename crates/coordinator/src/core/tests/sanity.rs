@@ -8,7 +8,6 @@ use super::simulation::ledger::check_escrow;
 use crate::core::{
     Core,
     jobs::{Job, MOST_PREPARED},
-    money::add,
 };
 
 /// Checks every place where the same fact stands twice.
@@ -31,7 +30,7 @@ fn money(core: &Core) {
     let Some(money) = &core.money else { return };
     for (id, escrow) in &money.escrows {
         let bills = core.leases.values().filter_map(|held| held.bill).filter(|bill| bill.escrow == *id);
-        check_escrow(escrow, bills.fold(Amount::ZERO, |sum, bill| add(sum, bill.reserve)));
+        check_escrow(escrow, bills.fold(Amount::ZERO, |sum, bill| sum.saturating_add(bill.reserve)));
         let jobs =
             core.jobs.iter().filter(|(_, job)| job.money.is_some_and(|money| money.record.escrow == *id));
         assert!(
@@ -42,9 +41,9 @@ fn money(core: &Core) {
     for (id, job) in &core.jobs {
         let Some(pay) = &job.money else { continue };
         let bills = core.leases.values().filter(|held| held.task.job == *id).filter_map(|held| held.bill);
-        assert_eq!(pay.reserved, bills.fold(Amount::ZERO, |sum, bill| add(sum, bill.reserve)));
+        assert_eq!(pay.reserved, bills.fold(Amount::ZERO, |sum, bill| sum.saturating_add(bill.reserve)));
         let most = pay.record.max_price.unwrap_or(Amount::from_wei(u128::MAX));
-        assert!(add(pay.spent, pay.reserved) <= most, "a job costs more than it may");
+        assert!(pay.spent.saturating_add(pay.reserved) <= most, "a job costs more than it may");
     }
 }
 

@@ -15,7 +15,7 @@ use tidemill_job::JobSpec;
 use tidemill_net::wire::{Decision, JobPay, ToProvider};
 use tidemill_store::{Change, DoneRecord, JobEnd};
 use tidemill_types::{
-    Address, Amount, EscrowId, Failure, JobId, Limits, RateCard, Signature65, TaskId, Weight,
+    Address, Amount, EscrowId, Failure, JobId, LeaseId, Limits, RateCard, Signature65, TaskId, Weight,
 };
 
 use self::{ledger::Ledger, provider::Provider, rng::Rng};
@@ -70,6 +70,9 @@ struct Simulation {
     /// Where the coordinator pays: the ledger, and whose escrow was ended under the coordinator's hands.
     ledger: Option<Ledger>,
     ended: BTreeSet<EscrowId>,
+    /// The leases whose results were accepted, and those that failed, once that was durable.
+    accepted: BTreeSet<LeaseId>,
+    failed: BTreeSet<LeaseId>,
 }
 
 impl Simulation {
@@ -97,6 +100,8 @@ impl Simulation {
             world: World::of(ledger.is_some()),
             ledger,
             ended: BTreeSet::new(),
+            accepted: BTreeSet::new(),
+            failed: BTreeSet::new(),
             rng,
             providers,
             jobs,
@@ -251,6 +256,13 @@ impl Simulation {
             all.effects.extend(step.effects);
         }
         self.note_changes(&all.changes);
+        for change in &all.changes {
+            match change {
+                Change::Finished { record, .. } => drop(self.accepted.insert(record.lease)),
+                Change::AttemptFailed { record, .. } => drop(self.failed.insert(record.lease)),
+                _ => {}
+            }
+        }
         let effects = self.world.commit(all);
         let dies_after = self.trouble(200).then(|| self.rng.below(effects.len() as u64 + 1));
         for (place, effect) in effects.into_iter().enumerate() {
@@ -397,10 +409,20 @@ impl Simulation {
                     self.ledger.as_mut().expect("who pays has a ledger").promise(voucher);
                     self.note("voucher");
                 }
-                for (_, decision) in decisions {
+                for (lease, decision) in decisions {
+                    let is_accepted = self.accepted.contains(&lease);
                     self.note(match decision {
-                        Decision::Paid(_) => "paid result",
-                        Decision::Unpaid(_) => "unpaid result",
+                        Decision::Paid(_) => {
+                            assert!(
+                                is_accepted || self.failed.contains(&lease),
+                                "{lease} is paid for nothing"
+                            );
+                            "paid result"
+                        }
+                        Decision::Unpaid(reason) => {
+                            assert!(!is_accepted, "{lease} was accepted, and is not paid: {reason:?}");
+                            "unpaid result"
+                        }
                     });
                 }
             }

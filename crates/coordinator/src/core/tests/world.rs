@@ -133,7 +133,7 @@ impl World {
     pub fn take_step(&mut self) -> Step {
         self.core.place(self.now);
         sanity::check(&self.core);
-        self.core.take_step()
+        self.core.take_step(self.now)
     }
 
     /// Makes it durable, and gives what is to be done after that.

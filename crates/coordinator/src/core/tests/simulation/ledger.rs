@@ -10,10 +10,7 @@ use tidemill_ledger::{
 use tidemill_store::SettlementRecord;
 use tidemill_types::{Address, Amount, Coin, EscrowContract, EscrowId, Voucher};
 
-use crate::core::{
-    Settled,
-    money::{Escrow, add},
-};
+use crate::core::{Settled, money::Escrow};
 
 /// The contract that all of it is for.
 pub const CONTRACT: EscrowContract = EscrowContract { chain_id: 77, address: Address([0xcc; 20]) };
@@ -71,7 +68,7 @@ impl Ledger {
     pub fn deposit(&mut self, id: EscrowId, amount: Amount, now_s: u64) {
         let view = &mut self.accounts.get_mut(&id).expect("it was opened").view;
         if now_s < view.ends_s && !view.closed {
-            view.deposited = add(view.deposited, amount);
+            view.deposited = view.deposited.saturating_add(amount);
         }
     }
 
@@ -102,7 +99,7 @@ impl Ledger {
             .best
             .values()
             .filter(|best| best.escrow == voucher.escrow)
-            .fold(Amount::ZERO, |sum, best| add(sum, best.amount));
+            .fold(Amount::ZERO, |sum, best| sum.saturating_add(best.amount));
         assert!(promised <= deposited, "{promised} are promised out of {deposited}");
     }
 
@@ -151,7 +148,8 @@ impl Ledger {
                     }
                     account.paid.insert(payee.provider, payee.amount);
                 }
-                account.view.paid = account.paid.values().fold(Amount::ZERO, |sum, paid| add(sum, *paid));
+                account.view.paid =
+                    account.paid.values().fold(Amount::ZERO, |sum, paid| sum.saturating_add(*paid));
                 assert!(account.view.paid <= account.view.deposited, "more is paid than there is");
                 if purpose == Purpose::Close {
                     account.close();
@@ -177,7 +175,7 @@ impl Ledger {
             }
             let Account { view, paid, refunded } = account;
             assert!(view.closed, "an escrow is never settled: {account:?}");
-            assert_eq!(view.deposited, add(view.paid, *refunded), "money is lost or made");
+            assert_eq!(view.deposited, view.paid.saturating_add(*refunded), "money is lost or made");
             for ((_, provider), amount) in earned.iter().filter(|((of, _), _)| of == id) {
                 assert_eq!(paid.get(provider), Some(amount), "{provider} is not paid what it has earned");
             }
@@ -203,9 +201,9 @@ impl Account {
 /// What a running core holds back and owes never exceeds what is there.
 pub fn check_escrow(escrow: &Escrow, reserved: Amount) {
     assert_eq!(escrow.reserved, reserved, "what is held back is what leases may come to");
-    let promised = escrow.payees.values().fold(Amount::ZERO, |sum, payee| add(sum, payee.vouched));
+    let promised = escrow.payees.values().fold(Amount::ZERO, |sum, payee| sum.saturating_add(payee.vouched));
     assert_eq!(promised, escrow.record.total);
-    let earned = escrow.payees.values().fold(Amount::ZERO, |sum, payee| add(sum, payee.earned));
-    let taken = add(earned, escrow.reserved);
+    let earned = escrow.payees.values().fold(Amount::ZERO, |sum, payee| sum.saturating_add(payee.earned));
+    let taken = earned.saturating_add(escrow.reserved);
     assert!(taken <= escrow.record.deposited, "{taken} of {} are taken", escrow.record.deposited);
 }
