@@ -91,6 +91,11 @@ pub fn causes(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
+/// The code that an error ends the program with.
+pub fn code_of(error: &anyhow::Error) -> Code {
+    error.downcast_ref::<Exit>().map_or(Code::Host, Exit::code)
+}
+
 /// Prints an error with its causes and its hint to standard error, and gives its code.
 pub fn report(error: &anyhow::Error) -> ExitCode {
     let exit = error.downcast_ref::<Exit>();
@@ -98,7 +103,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     if let Some(hint) = exit.and_then(|exit| exit.hint.as_ref()) {
         eprintln!("hint: {}", lines(hint));
     }
-    ExitCode::from(exit.map_or(Code::Host, |exit| exit.code) as u8)
+    ExitCode::from(code_of(error) as u8)
 }
 
 /// Has this process end with [`Code::Host`] when standard output takes no more, as the right side of a pipe that has

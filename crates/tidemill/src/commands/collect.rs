@@ -1,7 +1,8 @@
 //! `tidemill collect`: vouchers of this home's providers, cashed by hand.
 
-use std::path::PathBuf;
+use std::{collections::VecDeque, fmt, path::PathBuf};
 
+use anyhow::anyhow;
 use serde_json::json;
 use tidemill_ledger::escrow::{self, Phase};
 use tidemill_provider::pay::History;
@@ -44,7 +45,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         vouchers.extend(of_this.filter(|(_, escrow)| !escrow.ended).filter_map(|(_, escrow)| escrow.voucher));
     }
     let account = args.acting.account.unlock()?;
-    let (sent, amount) = runtime::block_on(async {
+    let Collected { sent, amount, refused } = runtime::block_on(async {
         let purse = Purse::open(&args.acting.ledger, account).await?;
         let collected = collect(&purse, &vouchers).await;
         purse.close().await;
@@ -52,8 +53,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     })?;
     if args.acting.json {
         let list: Vec<_> = sent.iter().map(Sent::json).collect();
-        println!("{:#}", json!({ "transactions": list, "amount_wei": amount }));
-    } else if sent.is_empty() {
+        let refused: Vec<_> = refused.iter().map(Refused::json).collect();
+        println!("{:#}", json!({ "transactions": list, "amount_wei": amount, "refused": refused }));
+    } else if sent.is_empty() && refused.is_empty() {
         println!("nothing to collect: {} known, none of an escrow that still pays more", vouchers.len());
     } else {
         sent.iter().for_each(Sent::print);
@@ -62,12 +64,41 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             rounded(amount)
         );
     }
-    Ok(())
+    let Some(first) = refused.first() else { return Ok(()) };
+    let of = vouchers.len();
+    let problem = anyhow!("{} of {of} vouchers could not be collected, of them {first}", refused.len());
+    Err(problem).code(Code::Failed)
 }
 
-async fn collect(purse: &Purse, vouchers: &[Signed<Voucher>]) -> anyhow::Result<(Vec<Sent>, Amount)> {
+/// What collecting came to.
+struct Collected {
+    sent: Vec<Sent>,
+    /// What the vouchers that were sent still promised, before fees.
+    amount: Amount,
+    refused: Vec<Refused>,
+}
+
+/// A voucher that could not be collected.
+struct Refused {
+    escrow: EscrowId,
+    reason: String,
+}
+
+impl Refused {
+    fn json(&self) -> serde_json::Value {
+        json!({ "escrow": self.escrow.to_string(), "reason": self.reason })
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "that of the escrow {}: {}", self.escrow.short(), self.reason)
+    }
+}
+
+async fn collect(purse: &Purse, vouchers: &[Signed<Voucher>]) -> anyhow::Result<Collected> {
     let escrows = escrows(&purse.ledger).await?;
-    let (mut due, mut amount) = (Vec::new(), Amount::ZERO);
+    let mut due = Vec::new();
     for signed in vouchers {
         let Voucher { escrow, provider, amount: promised, .. } = signed.body;
         let Some(view) = escrows.view(escrow, 1).await.code(Code::Host)?.map(as_of_now) else { continue };
@@ -76,17 +107,34 @@ async fn collect(purse: &Purse, vouchers: &[Signed<Voucher>]) -> anyhow::Result<
         }
         let paid = escrows.payee(escrow, provider).await.code(Code::Host)?.paid;
         if let Some(more) = promised.checked_sub(paid).filter(|more| !more.is_zero()) {
-            amount = amount.checked_add(more).unwrap_or(amount);
-            due.push(*signed);
+            due.push((*signed, more));
         }
     }
-    let mut sent = Vec::new();
-    for piece in due.chunks(MOST_AT_ONCE) {
+    let mut collected = Collected { sent: Vec::new(), amount: Amount::ZERO, refused: Vec::new() };
+    let mut pieces: VecDeque<&[(Signed<Voucher>, Amount)]> = due.chunks(MOST_AT_ONCE).collect();
+    while let Some(piece) = pieces.pop_front() {
         let label = match piece {
-            [one] => format!("collect from the escrow {}", one.body.escrow.short()),
+            [(one, _)] => format!("collect from the escrow {}", one.body.escrow.short()),
             several => format!("collect from {} escrows", several.len()),
         };
-        sent.push(purse.call(&label, escrows.address(), escrow::collect(piece)).await?);
+        let signed: Vec<_> = piece.iter().map(|(signed, _)| *signed).collect();
+        match (purse.call(&label, escrows.address(), escrow::collect(&signed)).await, piece) {
+            (Ok(sent), _) => {
+                collected.sent.push(sent);
+                collected.amount =
+                    piece.iter().fold(collected.amount, |sum, (_, more)| sum.saturating_add(*more));
+            }
+            (Err(error), [(one, _)]) if exit::code_of(&error) == Code::Failed => {
+                collected.refused.push(Refused { escrow: one.body.escrow, reason: format!("{error:#}") });
+            }
+            // One that is refused takes the others of its transaction with it: it is found by halving.
+            (Err(error), several) if exit::code_of(&error) == Code::Failed => {
+                let (one, other) = several.split_at(several.len() / 2);
+                pieces.push_front(other);
+                pieces.push_front(one);
+            }
+            (Err(error), _) => return Err(error),
+        }
     }
-    Ok((sent, amount))
+    Ok(collected)
 }

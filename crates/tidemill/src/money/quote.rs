@@ -55,16 +55,15 @@ impl Quote {
         let mut likely = Some(Amount::ZERO);
         for (at, stage) in [Stage::Map, Stage::Reduce].into_iter().enumerate() {
             let Some(limits) = spec.limits(stage) else { continue };
-            let (tasks, input_bytes) = work(spec, stage);
-            let one = ceiling.most(limits, input_bytes);
-            each = each.max(one);
-            most = plus(most, times(one, tasks));
+            let Work { tasks, input_bytes, largest_input } = work(spec, stage);
+            each = each.max(ceiling.most(limits, largest_input));
+            most = most.saturating_add(times(ceiling.most(limits, input_bytes), tasks));
             let fuel = fuels.get(at).copied().flatten();
             let usual = fuel.map(|fuel| {
-                let inputs = if stage == Stage::Map { input_bytes } else { 0 };
+                let inputs = if stage == Stage::Map { input_bytes } else { spec.common_input_bytes(stage) };
                 times(ceiling.price(&Billable::new(limits, inputs, Fuel(fuel), 0)), tasks)
             });
-            likely = likely.zip(usual).map(|(sum, usual)| plus(sum, usual));
+            likely = likely.zip(usual).map(|(sum, usual)| sum.saturating_add(usual));
         }
         let budget = max_price.map_or(most, |max_price| max_price.min(most));
         if let Some(max_price) = max_price
@@ -136,10 +135,23 @@ fn ceiling(terms: &NetworkTerms) -> RateCard {
     highest.lowest(most)
 }
 
-/// How many tasks a stage has, and how many bytes one of them may read.
-fn work(spec: &JobSpec, stage: Stage) -> (u64, u64) {
+/// What a stage has to do.
+struct Work {
+    tasks: u64,
+    /// The bytes that one of them reads, on average.
+    input_bytes: u64,
+    /// The most that one reads.
+    largest_input: u64,
+}
+
+fn work(spec: &JobSpec, stage: Stage) -> Work {
+    let common = spec.common_input_bytes(stage);
     match stage {
-        Stage::Map => (spec.map_count(), spec.input_bytes().div_ceil(spec.map_count())),
+        Stage::Map => {
+            let own = spec.input_bytes().div_ceil(spec.map_count());
+            let (_, largest_input) = spec.map_input_bytes();
+            Work { tasks: spec.map_count(), input_bytes: common.saturating_add(own), largest_input }
+        }
         Stage::Reduce => {
             let tasks = spec.task_count() - spec.map_count();
             // The first is as wide as any; the root may be the only one.
@@ -153,7 +165,8 @@ fn work(spec: &JobSpec, stage: Stage) -> (u64, u64) {
                 .filter_map(|stage| spec.limits(stage))
                 .map(|limits| limits.output.0)
                 .max();
-            (tasks, parts.saturating_mul(longest.unwrap_or(0)))
+            let input_bytes = common.saturating_add(parts.saturating_mul(longest.unwrap_or(0)));
+            Work { tasks, input_bytes, largest_input: input_bytes }
         }
     }
 }
@@ -167,10 +180,6 @@ pub fn rounded(amount: Amount) -> Amount {
 /// The same without its unit.
 pub fn tide(amount: Amount) -> String {
     rounded(amount).to_string().trim_end_matches(" TIDE").to_owned()
-}
-
-fn plus(a: Amount, b: Amount) -> Amount {
-    a.checked_add(b).unwrap_or(Amount::from_wei(u128::MAX))
 }
 
 fn times(amount: Amount, count: u64) -> Amount {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{PATIENCE, PAUSES, Requester, Sealed, off_the_protocol, refused};
 use crate::{
-    exit::{Code, Exit, WithCode},
+    exit::{Code, WithCode, code_of},
     progress::Progress,
 };
 
@@ -97,7 +97,7 @@ impl Requester {
                 // It came to nothing, and another attempt is asked for.
                 Ok(_) => {}
                 // It never arrived, is still on its way, or was removed: the same id makes one job of all of them.
-                Err(error) if error.downcast_ref::<Exit>().is_some_and(|exit| exit.code() == Code::Usage) => {
+                Err(error) if code_of(&error) == Code::Usage => {
                     return Ok(Standing::Unsent(job));
                 }
                 Err(error) => return Err(error),

@@ -56,8 +56,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 
 /// Whether the coordinator cannot end it: it is not there, or no job of this node has used the escrow.
 fn is_no_help(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<Exit>().is_some_and(|exit| exit.code() == Code::Host)
-        || error.to_string() == Refusal::NoSuchEscrow.to_string()
+    exit::code_of(error) == Code::Host || error.to_string() == Refusal::NoSuchEscrow.to_string()
 }
 
 /// Has the coordinator settle it.

@@ -19,7 +19,7 @@ use super::{Args, Summary, print_usage, print_written, tasks_in_words};
 use crate::{
     contributions,
     embedded::{self, Embedded, Shape},
-    exit::{Code, Exit, WithCode},
+    exit::{Code, Exit, WithCode, code_of},
     follow::{OnInterrupt, cancel, follow, unless_stopped},
     interrupt::Signals,
     jobfile::task_memory,
@@ -225,7 +225,7 @@ impl Run<'_> {
         };
         let submitted = unless_stopped(signals, submitting).await;
         if let Err(error) = &submitted
-            && error.downcast_ref::<Exit>().is_some_and(|exit| exit.code() == Code::Interrupted)
+            && code_of(error) == Code::Interrupted
             && let Some(job) = Submission::read(work).and_then(|submission| submission.id())
         {
             // It may never have arrived.
