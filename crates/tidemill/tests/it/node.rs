@@ -57,8 +57,11 @@ impl Node {
     /// A provider of that coordinator with a directory of this name.
     pub fn provide(place: &Place, name: &str) -> Self {
         let args =
-            ["provide", "--join", "ticket", "--loopback", "--directory", name, "--name", name, "--own-keys"];
-        Self::start(place, &[&args[..], &["--cpus", "1", "--assume-fuel-rate", "1000000000"]].concat())
+            ["provide", "--free", "--join", "ticket", "--loopback", "--directory", name, "--name", name];
+        Self::start(
+            place,
+            &[&args[..], &["--own-keys", "--cpus", "1", "--assume-fuel-rate", "1000000000"]].concat(),
+        )
     }
 
     /// Waits for an event, and passes over those before it.

@@ -124,7 +124,8 @@ fn a_port_is_named_once_and_must_be_free() {
 fn a_child_ends_with_its_parent() {
     let place = Place::new();
     let _coordinator = Node::serve(&place);
-    let args = ["provide", "--join", "ticket", "--loopback", "--directory", "one", "--parent-stdin"];
+    let args =
+        ["provide", "--free", "--join", "ticket", "--loopback", "--directory", "one", "--parent-stdin"];
     let mut provider = Node::start(&place, &[&args[..], &["--assume-fuel-rate", "1000000000"]].concat());
     provider.until("joined");
     provider.orphan();

@@ -1,6 +1,8 @@
 //! Jobs that are paid for, as a person runs them. Another client confirms who has what in the end.
 
 mod deaths;
+mod network;
+mod outage;
 
 use std::process::Command;
 
@@ -104,8 +106,8 @@ impl Witness {
         assert!(fees <= most && fees + 100 > most, "{fees} of {earned} are fees");
         let known = wait_for("what providers know", || {
             let known = match of {
-                [] => vec![paid(place, &[])],
-                of => of.iter().map(|directory| paid(place, &["--directory", directory])).collect(),
+                [] => vec![received(place, &[])],
+                of => of.iter().map(|directory| received(place, &["--directory", directory])).collect(),
             };
             let known = known.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
             (known.1 == with_providers).then_some(known)
@@ -124,20 +126,11 @@ impl Witness {
 
 /// What the providers of this home, or the one that is named, say that they have earned, and what reached them.
 fn received(place: &Place, of: &[&str]) -> (u128, u128) {
-    sums(place, of, ["earned_wei", "received_net_wei"])
-}
-
-/// What they say that escrows paid them: before fees, and what reached them.
-fn paid(place: &Place, of: &[&str]) -> (u128, u128) {
-    sums(place, of, ["received_gross_wei", "received_net_wei"])
-}
-
-fn sums(place: &Place, of: &[&str], names: [&str; 2]) -> (u128, u128) {
     let earnings = json(place, &[&["earnings"], of].concat());
     let providers = earnings["providers"].as_array().expect("a list").iter();
     let escrows: Vec<_> = providers.flat_map(|one| one["escrows"].as_array().expect("a list")).collect();
-    let [first, second] = names.map(|name| escrows.iter().map(|escrow| wei(&escrow[name])).sum());
-    (first, second)
+    let sum = |name: &str| escrows.iter().map(|escrow| wei(&escrow[name])).sum();
+    (sum("earned_wei"), sum("received_net_wei"))
 }
 
 /// The escrows of the treasury.

@@ -94,6 +94,11 @@ impl Process {
         told.unwrap_or_else(|| panic!("it ended before {event:?}\n{}", self.stderr()))
     }
 
+    /// Whether it has told of an event of this kind since the last that was waited for.
+    pub fn has_told(&self, event: &str) -> bool {
+        self.told.lock().events.iter().skip(self.seen).any(|told| told["event"] == event)
+    }
+
     /// Waits until it runs a task.
     #[track_caller]
     pub fn until_it_works(&mut self) {

@@ -39,14 +39,6 @@ impl Numbers {
     }
 }
 
-fn minus(amount: Amount, less: Amount) -> Amount {
-    amount.checked_sub(less).expect("it is not more")
-}
-
-fn plus(amount: Amount, more: Amount) -> Amount {
-    amount.checked_add(more).expect("it is not so much")
-}
-
 const WORKERS: [usize; 2] = [PROVIDER, SECOND];
 
 impl World {
@@ -77,13 +69,13 @@ impl World {
         let paid = model.paid.get(&who).copied().unwrap_or_default();
         match numbers.below(4) {
             0 | 1 => {
-                let more = numbers.part(minus(model.deposited, model.total));
+                let more = numbers.part(model.deposited.saturating_sub(model.total));
                 let before = model.promises.get(&who).map_or(Amount::ZERO, |signed| signed.body.amount);
-                (model.total, model.sequence) = (plus(model.total, more), model.sequence + 1);
+                (model.total, model.sequence) = (model.total.saturating_add(more), model.sequence + 1);
                 let voucher = Voucher {
                     escrow: id,
                     provider: ours(provider),
-                    amount: plus(before, more),
+                    amount: before.saturating_add(more),
                     sequence: model.sequence,
                     total: model.total,
                 };
@@ -98,7 +90,7 @@ impl World {
                         model.paid.insert(who, amount);
                     }
                     1 if amount > paid => {
-                        let amount = plus(paid, numbers.part(minus(amount, paid)));
+                        let amount = paid.saturating_add(numbers.part(amount.saturating_sub(paid)));
                         if amount == paid {
                             return;
                         }
@@ -121,7 +113,7 @@ impl World {
                 self.act(REQUESTER, "Tide", approve.abi_encode()).await;
                 let deposit = JobEscrow::depositCall { id: id.0.into(), amount: U96::from(more.wei()) };
                 self.act(REQUESTER, "JobEscrow", deposit.abi_encode()).await;
-                model.deposited = plus(model.deposited, more);
+                model.deposited = model.deposited.saturating_add(more);
             }
         }
     }
@@ -150,7 +142,7 @@ impl World {
                     paid: payments
                         .iter()
                         .filter(|payment| payment.provider == provider)
-                        .fold(Amount::ZERO, |sum, payment| plus(sum, payment.gross)),
+                        .fold(Amount::ZERO, |sum, payment| sum.saturating_add(payment.gross)),
                     acknowledged: false,
                 }
             };
