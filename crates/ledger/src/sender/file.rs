@@ -4,6 +4,7 @@ use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition};
@@ -43,7 +44,9 @@ const NEXT_NONCE: &str = "next nonce";
 #[derive(Debug)]
 pub(crate) struct BookFile {
     directory: PathBuf,
-    db: Database,
+    /// Closed after a write that failed: what the library remembers of it is not to be trusted, the file is.
+    db: Mutex<Option<Database>>,
+    place: Place,
     /// Dropped after the database, in the order of the fields.
     _lock: Lock,
 }
@@ -66,7 +69,8 @@ impl BookFile {
         let at = |fault: Fault| fault.at(directory.to_owned());
         let lock = lock(directory).map_err(at)?;
         let db = open(directory, place).map_err(at)?;
-        let file = Self { directory: directory.to_owned(), db, _lock: lock };
+        let db = Mutex::new(Some(db));
+        let file = Self { directory: directory.to_owned(), db, place: *place, _lock: lock };
         let (found, book) = file.read(load)?;
         if found != *place {
             let (found, expected) = (Box::new(found), Box::new(*place));
@@ -99,7 +103,25 @@ impl BookFile {
     }
 
     fn write(&self, changes: &[Change]) -> Result<(), Fault> {
-        let write = self.db.begin_write()?;
+        let mut slot = self.db.lock().unwrap_or_else(PoisonError::into_inner);
+        let db = self.opened(&mut slot)?;
+        let written = Self::write_to(db, changes);
+        if written.is_err() {
+            *slot = None;
+        }
+        written
+    }
+
+    /// The database, which is opened again if it was closed.
+    fn opened<'a>(&self, slot: &'a mut Option<Database>) -> Result<&'a Database, Fault> {
+        match slot {
+            Some(db) => Ok(db),
+            None => Ok(slot.insert(open(&self.directory, &self.place)?)),
+        }
+    }
+
+    fn write_to(db: &Database, changes: &[Change]) -> Result<(), Fault> {
+        let write = db.begin_write()?;
         {
             let (mut counters, mut keys) = (write.open_table(COUNTERS)?, write.open_table(KEYS)?);
             let (mut active, mut ended) = (write.open_table(ACTIVE)?, write.open_table(ENDED)?);
@@ -130,7 +152,9 @@ impl BookFile {
     }
 
     fn read<T>(&self, read: impl FnOnce(&ReadTransaction) -> Result<T, Fault>) -> Result<T, SenderError> {
-        let result = self.db.begin_read().map_err(Fault::from).and_then(|transaction| read(&transaction));
+        let mut slot = self.db.lock().unwrap_or_else(PoisonError::into_inner);
+        let opened = self.opened(&mut slot).and_then(|db| Ok(db.begin_read()?));
+        let result = opened.and_then(|transaction| read(&transaction));
         result.map_err(|fault| fault.at(self.directory.clone()))
     }
 }

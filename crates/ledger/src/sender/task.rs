@@ -48,6 +48,8 @@ pub(super) struct Owner {
     watch: Watch,
     signer: Signer,
     commands: mpsc::Receiver<Command>,
+    /// Those that came while the disk took nothing.
+    kept: Vec<Command>,
     events: broadcast::Sender<Event>,
     waiters: Vec<Waiter>,
     /// The number of the newest block, once one was seen.
@@ -72,6 +74,9 @@ enum RoundEnd {
     Sent { answers: Vec<(TxId, B256, Result<Answer, ChainError>)>, seen: Box<Seen> },
 }
 
+/// A disk that is full is tried again after so long.
+const DISK_RETRY: Duration = Duration::from_millis(500);
+
 /// Commands that are answered with one commit.
 const COMMANDS_AT_ONCE: usize = 64;
 
@@ -95,6 +100,7 @@ impl Owner {
             commands,
             events,
             waiters: Vec::new(),
+            kept: Vec::new(),
             head: None,
             started: now,
             next_look: now,
@@ -117,6 +123,14 @@ impl Owner {
         let mut round: Option<Round> = None;
         let mut commands = Vec::with_capacity(COMMANDS_AT_ONCE);
         loop {
+            if !self.kept.is_empty() {
+                let kept = std::mem::take(&mut self.kept);
+                let is_over = kept.iter().any(|command| matches!(command, Command::Close));
+                self.obey(kept).await?;
+                if is_over {
+                    return Ok(());
+                }
+            }
             let is_quiet = round.is_none();
             let has_work = !self.book.is_idle() || !self.waiters.is_empty();
             tokio::select! {
@@ -253,11 +267,40 @@ impl Owner {
         if changes.is_empty() {
             return Ok(());
         }
-        let file = Arc::clone(&self.file);
-        let written = tokio::task::spawn_blocking(move || file.commit(&changes).map(|()| changes)).await;
-        let changes = written.map_err(|_| SenderError::Stopped)??;
+        let changes = Arc::new(changes);
+        let mut is_told = false;
+        loop {
+            let (file, to_write) = (Arc::clone(&self.file), Arc::clone(&changes));
+            let written = tokio::task::spawn_blocking(move || file.commit(&to_write)).await;
+            match written.map_err(|_| SenderError::Stopped)? {
+                Ok(()) => break,
+                // Somebody may make room. What is asked meanwhile waits; who wants to leave need not.
+                Err(error) if error.is_retryable() && !self.is_to_close() => {
+                    if !std::mem::replace(&mut is_told, true) {
+                        let error = tidemill_types::causes(&error);
+                        tracing::error!(
+                            error,
+                            "transactions cannot be written down: they wait until that is possible"
+                        );
+                    }
+                    tokio::time::sleep(DISK_RETRY).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if is_told {
+            tracing::info!("transactions can be written down again");
+        }
         changes.iter().for_each(|change| self.book.apply(change));
         Ok(())
+    }
+
+    /// Whether somebody wants it to end, or nobody is left. Other commands are kept for later.
+    fn is_to_close(&mut self) -> bool {
+        while let Ok(command) = self.commands.try_recv() {
+            self.kept.push(command);
+        }
+        self.commands.is_closed() || self.kept.iter().any(|command| matches!(command, Command::Close))
     }
 
     fn answer_waiters(&mut self) {
