@@ -90,7 +90,8 @@ impl KeyError {
 const MAX_FILE_BYTES: u64 = 256;
 
 impl KeyKind {
-    fn first_line(self) -> &'static str {
+    /// What stands in the first line of its file; the digits of the key are in the second.
+    pub fn first_line(self) -> &'static str {
         match self {
             Self::Node => "tidemill node key 1",
             Self::Result => "tidemill result key 1",

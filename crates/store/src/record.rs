@@ -168,6 +168,8 @@ pub enum JobEnd {
     Cancelled,
     /// Its deadline passed first.
     Deadline,
+    /// The escrow that paid for it ended first.
+    EscrowEnded,
 }
 
 /// An attempt at a task that was given to a provider and has not ended.

@@ -221,6 +221,7 @@ pub fn phase_word(phase: &JobPhase) -> &'static str {
         JobPhase::Failed { .. } => "failed",
         JobPhase::Cancelled => "cancelled",
         JobPhase::Deadline => "deadline",
+        JobPhase::EscrowEnded => "escrow ended",
     }
 }
 
@@ -239,6 +240,13 @@ pub fn not_done(report: &JobReport) -> Option<Exit> {
         ),
         JobPhase::Failed { label, failure, attempts, .. } => Some(task_failure(label, failure, *attempts).1),
         JobPhase::Cancelled => Some(Exit::new(Code::Failed, format!("{name} was cancelled; {done}"))),
+        JobPhase::EscrowEnded => Some(
+            Exit::new(
+                Code::Failed,
+                format!("the escrow that paid for {name} has ended, and so has the job; {done}"),
+            )
+            .hint("what was done is paid; run it again, and the rest is done out of a new escrow"),
+        ),
         JobPhase::Deadline => Some(
             Exit::new(Code::Deadline, format!("the deadline of {name} passed; {done}"))
                 .hint("raise `deadline`, and submit it again"),

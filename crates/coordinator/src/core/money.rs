@@ -249,6 +249,12 @@ impl Core {
         }
     }
 
+    /// Whether an escrow is there and has not ended.
+    pub(super) fn is_open(&self, escrow: EscrowId, now: Now) -> bool {
+        let escrow = self.money.as_ref().and_then(|money| money.escrows.get(&escrow));
+        escrow.is_some_and(|escrow| escrow.is_there && escrow.phase(clock_s(escrow, now)) == Phase::Open)
+    }
+
     /// A job does not use its escrow any more.
     pub(super) fn leave_escrow(&mut self, job: JobId, pay: Option<&JobMoney>) {
         let (Some(money), Some(pay)) = (&mut self.money, pay) else { return };
@@ -402,7 +408,7 @@ impl Core {
         let short = most.checked_sub(escrow.left()).filter(|short| !short.is_zero())?;
         Some(format!(
             "the budget is used up: a task may cost up to {most} and the escrow has {} left; \
-             `tidemill escrow top-up {name} \"{short}\"` lets it go on",
+             `tidemill escrow top-up {name} \"{short}\"` is enough for one more, and what it does not use comes back",
             escrow.left()
         ))
     }

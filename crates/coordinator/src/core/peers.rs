@@ -142,8 +142,13 @@ impl Core {
         if !drains {
             tracing::info!(node = %node.short(), leases = ours.len(), ?reason, "a provider gives leases back");
             for lease in &ours {
-                let job = self.leases[lease].task.job;
-                self.strike(node, job, now);
+                let held = &self.leases[lease];
+                // Who does not work for an escrow that has ended has done nothing wrong.
+                let is_paid = held.bill.is_none_or(|bill| self.is_open(bill.escrow, now));
+                let job = held.task.job;
+                if is_paid {
+                    self.strike(node, job, now);
+                }
             }
         }
         self.take_back(&ours, LeaseEnd::Returned, now);

@@ -302,6 +302,7 @@ pub(crate) fn phase(end: &JobEnd, label: impl Fn(TaskNumber) -> String) -> JobPh
         },
         JobEnd::Cancelled => JobPhase::Cancelled,
         JobEnd::Deadline => JobPhase::Deadline,
+        JobEnd::EscrowEnded => JobPhase::EscrowEnded,
     }
 }
 

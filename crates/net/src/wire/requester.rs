@@ -372,6 +372,8 @@ pub enum JobPhase {
     Cancelled,
     /// Its deadline passed.
     Deadline,
+    /// The escrow that paid for it ended first.
+    EscrowEnded,
 }
 
 /// A job as its requester sees it.

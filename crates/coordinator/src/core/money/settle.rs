@@ -172,7 +172,7 @@ impl Core {
         let jobs: Vec<JobId> = over.flat_map(|escrow| escrow.jobs.iter().copied()).collect();
         for job in jobs {
             tracing::warn!(job = %job.short(), "the escrow of a job has ended: so does the job");
-            self.end(job, JobEnd::Cancelled, now);
+            self.end(job, JobEnd::EscrowEnded, now);
         }
     }
 
