@@ -1,0 +1,488 @@
+//! One network over many epochs: a job an epoch, placed by the scheduler and judged by a rule.
+
+use std::collections::BTreeMap;
+
+use tidemill_sched::{Class, ClassId, Job, LeaseEnd, Micros, NewLease, Policy, Scheduler, Single, Work};
+use tidemill_types::{
+    Address, Amount, ByteSize, Capacity, EXEC_VERSION, FloatClass, JobId, LeaseId, Needs, NodeId, Offer,
+    ProgramKind, RateCard, Stage, TaskId, TaskNumber,
+};
+use tidemill_verify::{Checks, Evidence, Model, Stake, Witness};
+
+use super::{
+    Measured, Plan,
+    adversary::{Adversary, Answer, Asked, Gang, RIGHT},
+    rule::{Rule, Ruling, Standing, Voice},
+};
+use crate::{dice::Dice, stats};
+
+/// What a task takes.
+const WALL: Micros = Micros(1_000_000);
+const FUEL: u64 = 1_000_000_000;
+
+/// Fuel that one task needs at a provider in a second: all are alike.
+const FUEL_PER_S: u64 = 1_000_000_000;
+
+/// Leases that a provider holds at once.
+const CREDITS: u32 = 4;
+
+/// A provider.
+struct Peer {
+    node: NodeId,
+    operator: Address,
+    is_dishonest: bool,
+    standing: Standing,
+    /// Results that it gave since the first lie of its name, that one included; none before.
+    lying_for: Option<u64>,
+    /// Tasks of the job that runs that were accepted on its word alone.
+    believed: Vec<TaskNumber>,
+    /// The job in which it has lied last.
+    lied_in: Option<u64>,
+}
+
+/// A task of the job that runs.
+#[derive(Clone, Default)]
+struct Task {
+    voices: Vec<Voice>,
+    /// Who gave each.
+    peers: Vec<usize>,
+    /// Results that are on their way.
+    leases: u32,
+    accepted: Option<Answer>,
+    is_unchecked: bool,
+    /// Somebody who gave a result was caught: it is not believed alone any more.
+    recheck: bool,
+    is_stuck: bool,
+}
+
+pub(super) struct World<'a> {
+    plan: &'a Plan,
+    adversary: Adversary,
+    rule: Rule,
+    model: Model,
+    stake: Option<Stake>,
+    scheduler: Scheduler,
+    peers: Vec<Peer>,
+    by_node: BTreeMap<NodeId, usize>,
+    gang: Gang,
+    dice: Dice,
+    now: Micros,
+    epoch: u64,
+    next_lease: u64,
+    next_name: u64,
+    tasks: Vec<Task>,
+    checks: Checks,
+    /// Tasks that nobody was given yet.
+    fresh: u64,
+    counts: Counts,
+}
+
+#[derive(Default)]
+struct Counts {
+    leases: u64,
+    accepted: u64,
+    undecided: u64,
+    /// From the first lie on.
+    accepted_since: u64,
+    wrong: u64,
+    has_lied: bool,
+    /// In the last quarter of the epochs.
+    late_leases: u64,
+    late_accepted: u64,
+    delays: Vec<u64>,
+    caught: u64,
+    honest_caught: u64,
+    /// In the job that the attack began with.
+    target_accepted: u64,
+    target_wrong: u64,
+}
+
+fn job_id(epoch: u64) -> JobId {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&epoch.to_le_bytes());
+    JobId(id)
+}
+
+fn named(number: u64) -> Address {
+    let mut address = [0; 20];
+    address[..8].copy_from_slice(&number.to_be_bytes());
+    Address(address)
+}
+
+fn offer() -> Offer {
+    Offer {
+        name: String::new(),
+        slots: 1,
+        memory: ByteSize::mib(1_024),
+        disk: ByteSize::mib(1_024),
+        kinds: vec![ProgramKind::Wasm],
+        floats: vec![FloatClass::Canonical],
+        hardware_class: None,
+        exec_version: EXEC_VERSION,
+        capacity: Capacity { single_fuel_per_s: FUEL_PER_S, all_fuel_per_s: 0, down_bytes_per_s: 1 << 30 },
+        rates: RateCard::default(),
+    }
+}
+
+impl<'a> World<'a> {
+    pub(super) fn new(plan: &'a Plan, adversary: Adversary, rule: Rule, seed: u64) -> Self {
+        let mut dice = Dice::new(seed);
+        let dishonest = (f64::from(plan.providers) * adversary.share()).round() as usize;
+        let mut is_dishonest: Vec<bool> =
+            (0..plan.providers as usize).map(|number| number < dishonest).collect();
+        dice.shuffle(&mut is_dishonest);
+        let mut scheduler = Scheduler::new(Policy::default());
+        let peers: Vec<Peer> = is_dishonest
+            .into_iter()
+            .enumerate()
+            .map(|(number, is_dishonest)| {
+                let mut node = [0; 32];
+                node[..8].copy_from_slice(&(number as u64).to_be_bytes());
+                let (node, operator) = (NodeId(node), named(number as u64));
+                scheduler.join(node, operator, offer(), CREDITS, Micros(0));
+                Peer {
+                    node,
+                    operator,
+                    is_dishonest,
+                    standing: Standing::default(),
+                    lying_for: None,
+                    believed: Vec::new(),
+                    lied_in: None,
+                }
+            })
+            .collect();
+        let stake = Stake {
+            slashable: Amount::tide(u64::from(plan.stake)),
+            at_risk: Amount::tide(u64::from(CREDITS) * u64::from(1 + plan.outside_gain)),
+            slash_odds: plan.slash_odds,
+        };
+        Self {
+            plan,
+            adversary,
+            rule,
+            model: plan.model,
+            stake: (plan.stake > 0).then_some(stake),
+            scheduler,
+            by_node: peers.iter().enumerate().map(|(number, peer)| (peer.node, number)).collect(),
+            next_name: peers.len() as u64,
+            peers,
+            gang: Gang::default(),
+            dice,
+            now: Micros(1),
+            epoch: 0,
+            next_lease: 1,
+            tasks: Vec::new(),
+            checks: Checks::default(),
+            fresh: 0,
+            counts: Counts::default(),
+        }
+    }
+
+    pub(super) fn run(mut self, mut progress: impl FnMut()) -> Measured {
+        for epoch in 0..u64::from(self.plan.epochs) {
+            self.epoch = epoch;
+            self.one_job();
+            progress();
+        }
+        self.measured()
+    }
+
+    fn attack_begins(&self) -> u64 {
+        u64::from(self.plan.epochs / 2)
+    }
+
+    fn one_job(&mut self) {
+        let count = u64::from(self.plan.providers) * u64::from(self.plan.tasks_each);
+        let id = job_id(self.epoch);
+        let class = Class {
+            needs: Needs {
+                kind: ProgramKind::Wasm,
+                floats: FloatClass::Canonical,
+                memory: ByteSize::mib(64),
+            },
+            shared: Vec::new(),
+            own_bytes: 0,
+            ceiling: None,
+        };
+        self.scheduler.add_job(id, Job { weight: 1, most_running: None, map: class, reduce: None });
+        self.tasks = vec![Task::default(); count as usize];
+        self.fresh = count;
+        let mut running = Vec::new();
+        loop {
+            self.place(id, &mut running);
+            if running.is_empty() {
+                if self.checks.is_empty() || !self.place_singles(id, &mut running) {
+                    break;
+                }
+                if running.is_empty() {
+                    break;
+                }
+            }
+            self.now = self.now.plus(WALL);
+            let mut ended = std::mem::take(&mut running);
+            self.dice.shuffle(&mut ended);
+            for (lease, task, peer) in ended {
+                let end = LeaseEnd::Done { wall: WALL, fuel: tidemill_types::Fuel(FUEL) };
+                self.scheduler.ended(lease, end, self.now);
+                self.result(task, peer);
+            }
+        }
+        self.scheduler.remove_job(id);
+        self.close();
+    }
+
+    /// Gives out what the scheduler places: checks first, since they look like any other task.
+    fn place(&mut self, id: JobId, running: &mut Vec<(LeaseId, TaskNumber, usize)>) {
+        let class = ClassId { job: id, stage: Stage::Map };
+        self.scheduler.set_ready(class, self.fresh + self.checks.len() as u64);
+        for placement in self.scheduler.place(self.now) {
+            let peer = self.by_node[&placement.node];
+            let operator = self.peers[peer].operator;
+            let Work::Any(count) = placement.work else { continue };
+            for _ in 0..count {
+                let task = match self.checks.take_for(operator) {
+                    Some(task) => task,
+                    None if self.fresh > 0 => {
+                        self.fresh -= 1;
+                        TaskNumber(self.tasks.len() as u64 - 1 - self.fresh)
+                    }
+                    None => break,
+                };
+                self.lease(id, task, peer, placement.expected, running);
+            }
+        }
+    }
+
+    /// The last checks of a job want somebody in particular. Whether there are any.
+    fn place_singles(&mut self, id: JobId, running: &mut Vec<(LeaseId, TaskNumber, usize)>) -> bool {
+        let class = ClassId { job: id, stage: Stage::Map };
+        self.scheduler.set_ready(class, 0);
+        let waiting: Vec<(TaskNumber, Vec<Address>)> =
+            self.checks.waiting().map(|(task, exclude)| (task, exclude.to_vec())).collect();
+        let singles: Vec<TaskId> = waiting.iter().map(|(task, _)| TaskId { job: id, task: *task }).collect();
+        for (task, exclude) in waiting {
+            let task = TaskId { job: id, task };
+            self.scheduler.add_single(Single {
+                task,
+                stage: Stage::Map,
+                exclude,
+                inputs: Vec::new(),
+                bytes: 0,
+            });
+        }
+        let mut any = false;
+        for placement in self.scheduler.place(self.now) {
+            let Work::Single(task) = placement.work else { continue };
+            let peer = self.by_node[&placement.node];
+            any = true;
+            self.checks.give(task.task, self.peers[peer].operator);
+            self.lease(id, task.task, peer, placement.expected, running);
+        }
+        // Those that found nobody are looked at anew.
+        for task in singles {
+            self.scheduler.remove_single(task);
+        }
+        any
+    }
+
+    fn lease(
+        &mut self,
+        job: JobId,
+        task: TaskNumber,
+        peer: usize,
+        expected: Option<Micros>,
+        running: &mut Vec<(LeaseId, TaskNumber, usize)>,
+    ) {
+        let id = LeaseId(self.next_lease);
+        self.next_lease += 1;
+        let Peer { node, operator, .. } = self.peers[peer];
+        let of = TaskId { job, task };
+        let lease =
+            NewLease { id, task: of, stage: Stage::Map, node, operator, exclude: Vec::new(), expected };
+        self.scheduler.leased(lease, self.now);
+        self.tasks[task.0 as usize].leases += 1;
+        self.counts.leases += 1;
+        if self.is_late() {
+            self.counts.late_leases += 1;
+        }
+        running.push((id, task, peer));
+    }
+
+    fn is_late(&self) -> bool {
+        self.epoch >= u64::from(self.plan.epochs) * 3 / 4
+    }
+
+    /// A provider hands in its result.
+    fn result(&mut self, number: TaskNumber, peer: usize) {
+        let answer = self.answer(number, peer);
+        let of = &self.peers[peer];
+        let witness = Witness::Operator(of.operator);
+        let stake = self.stake.as_ref();
+        let voice = self.rule.voice(&self.model, &of.standing, stake, witness, answer, &mut self.dice);
+        let task = &mut self.tasks[number.0 as usize];
+        task.leases -= 1;
+        if task.accepted.is_some() && !task.recheck {
+            // It was decided without this one, which is evidence all the same.
+            let evidence =
+                if task.accepted == Some(answer) { Evidence::Agreed } else { Evidence::Contradicted };
+            return self.judge_peer(peer, evidence);
+        }
+        task.voices.push(voice);
+        task.peers.push(peer);
+        self.decide(number);
+    }
+
+    fn answer(&mut self, number: TaskNumber, peer: usize) -> Answer {
+        let attack = self.epoch >= self.attack_begins();
+        let (epoch, begins) = (self.epoch, self.attack_begins());
+        let of = &mut self.peers[peer];
+        let mut answer = RIGHT;
+        if of.is_dishonest {
+            let asked = Asked {
+                number: peer as u32,
+                task: number.0,
+                attack,
+                is_target: epoch == begins && of.lied_in != Some(epoch),
+            };
+            answer = self.gang.answer(&self.adversary, &asked, &mut self.dice);
+        }
+        if answer != RIGHT {
+            of.lied_in = Some(epoch);
+            of.lying_for.get_or_insert(0);
+            self.counts.has_lied = true;
+        }
+        if let Some(results) = &mut of.lying_for {
+            *results += 1;
+        }
+        answer
+    }
+
+    fn decide(&mut self, number: TaskNumber) {
+        let task = &mut self.tasks[number.0 as usize];
+        match self.rule.rule(&self.model, &task.voices, task.recheck) {
+            Ruling::Accept { answer, is_unchecked } => {
+                task.accepted = Some(answer);
+                task.is_unchecked = is_unchecked;
+                task.recheck = false;
+                self.checks.forget(number);
+                let task = &self.tasks[number.0 as usize];
+                if is_unchecked {
+                    self.peers[task.peers[0]].believed.push(number);
+                    return;
+                }
+                let said: Vec<(usize, Answer)> = task
+                    .peers
+                    .iter()
+                    .zip(&task.voices)
+                    .map(|(peer, voice)| (*peer, voice.opinion.answer))
+                    .collect();
+                for (peer, said) in said {
+                    let evidence = if said == answer { Evidence::Agreed } else { Evidence::Contradicted };
+                    self.judge_peer(peer, evidence);
+                }
+            }
+            Ruling::Ask(more) => {
+                let wanted = more.saturating_sub(task.leases + self.checks.wanted(number));
+                let exclude: Vec<Address> =
+                    task.peers.iter().map(|peer| self.peers[*peer].operator).collect();
+                self.checks.ask(number, wanted, &exclude);
+            }
+            Ruling::Undecided => task.is_stuck = true,
+        }
+    }
+
+    fn judge_peer(&mut self, peer: usize, evidence: Evidence) {
+        let of = &mut self.peers[peer];
+        self.rule.note(&self.model, &mut of.standing, evidence, self.epoch);
+        if !evidence.is_of_a_lie() {
+            return;
+        }
+        if !of.is_dishonest {
+            self.counts.honest_caught += 1;
+        } else {
+            self.counts.caught += 1;
+            self.counts.delays.extend(of.lying_for.take());
+        }
+        let believed = std::mem::take(&mut of.believed);
+        if matches!(self.adversary, Adversary::Sybils { .. }) && of.is_dishonest {
+            // It comes back as somebody new.
+            of.operator = named(self.next_name);
+            self.next_name += 1;
+            of.standing = Standing::default();
+            self.scheduler.join(of.node, of.operator, offer(), CREDITS, self.now);
+        }
+        if !self.rule.looks_again() {
+            return;
+        }
+        for number in believed {
+            let task = &mut self.tasks[number.0 as usize];
+            if task.is_unchecked && task.accepted.is_some() {
+                task.accepted = None;
+                task.is_unchecked = false;
+                task.recheck = true;
+                self.decide(number);
+            }
+        }
+    }
+
+    /// The job has ended: what was accepted is handed over.
+    fn close(&mut self) {
+        let is_target = self.epoch == self.attack_begins();
+        let is_late = self.is_late();
+        for task in &self.tasks {
+            let Some(answer) = task.accepted else {
+                self.counts.undecided += 1;
+                continue;
+            };
+            self.counts.accepted += 1;
+            if is_late {
+                self.counts.late_accepted += 1;
+            }
+            if self.counts.has_lied {
+                self.counts.accepted_since += 1;
+            }
+            self.counts.wrong += u64::from(answer != RIGHT);
+            if is_target {
+                self.counts.target_accepted += 1;
+                self.counts.target_wrong += u64::from(answer != RIGHT);
+            }
+        }
+        for peer in 0..self.peers.len() {
+            for _ in std::mem::take(&mut self.peers[peer].believed) {
+                self.judge_peer(peer, Evidence::Accepted);
+            }
+        }
+        self.checks = Checks::default();
+        self.gang.forget();
+    }
+
+    fn measured(mut self) -> Measured {
+        let counts = &mut self.counts;
+        let share = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
+        // What a wrong result brings its maker: its pay for nothing, and what somebody outside gives for it.
+        let gained = counts.wrong as f64 * f64::from(1 + self.plan.outside_gain);
+        let lost = counts.caught as f64 * self.plan.slash_odds * f64::from(self.plan.stake);
+        Measured {
+            adversary: self.adversary,
+            rule: self.rule,
+            results: counts.leases,
+            accepted: counts.accepted,
+            undecided: counts.undecided,
+            accepted_since_first_lie: counts.accepted_since,
+            wrong: counts.wrong,
+            wrong_share: share(counts.wrong, counts.accepted_since),
+            wrong_upper_95: if counts.has_lied {
+                stats::upper_limit(counts.wrong, counts.accepted_since)
+            } else {
+                0.0
+            },
+            redundancy: share(counts.leases, counts.accepted),
+            redundancy_after_warm_up: share(counts.late_leases, counts.late_accepted),
+            caught: counts.caught,
+            honest_caught: counts.honest_caught,
+            detection_delay: stats::median(&mut counts.delays),
+            profit: gained - lost,
+            wrong_share_of_the_target: share(counts.target_wrong, counts.target_accepted),
+        }
+    }
+}

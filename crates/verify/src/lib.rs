@@ -1,0 +1,24 @@
+//! Credibility, checks and verdicts: which results can be relied on.
+//!
+//! Nothing here knows a clock, randomness or I/O. A [`Record`] holds what is known of one operator's results of one
+//! kind on one class of hardware. The [`Model`] says from it how likely a result is wrong, how often results must be
+//! checked so that a job's [`Assurance`] holds, and what several results of one task come to ([`judge`]). A [`Course`]
+//! says of one task what is to be done next. docs/verification.md derives the formulas and states what they assume.
+
+mod assurance;
+mod checks;
+mod course;
+mod model;
+mod record;
+mod stake;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+pub use assurance::{Assurance, AssuranceError};
+pub use checks::Checks;
+pub use course::{Course, Next, is_chosen};
+pub use model::{Model, ModelError};
+pub use record::{Evidence, Line, Record};
+pub use stake::Stake;
+pub use verdict::{Opinion, Verdict, Witness, judge};

@@ -1,0 +1,91 @@
+//! The formulas, and what they assume.
+
+use crate::{Assurance, Record, Stake};
+
+/// What is assumed about those who may lie.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Model {
+    /// The share of providers, by capacity, that may turn dishonest, each at a moment of its own choice.
+    pub dishonest: f64,
+    /// The odds that another operator is of the same group as one that lies, and confirms what it says.
+    pub colluding: f64,
+    /// No provider's results are checked more seldom than this, whatever its record.
+    pub least_rate: f64,
+    /// After so many epochs what is known counts half.
+    pub half_life: u32,
+}
+
+/// A model that makes no sense.
+#[derive(Clone, Copy, PartialEq, Debug, thiserror::Error)]
+pub enum ModelError {
+    /// A share is not between nothing and all.
+    #[error("{name} is a share between 0 and 1, not {found}")]
+    Share {
+        /// Which.
+        name: &'static str,
+        /// What it was.
+        found: f64,
+    },
+    /// Evidence that never counts is none.
+    #[error("a half-life is at least one epoch")]
+    HalfLife,
+}
+
+/// What is believed of a result of somebody of whom nothing is known.
+const OF_A_STRANGER: f64 = 0.5;
+
+impl Default for Model {
+    fn default() -> Self {
+        Self { dishonest: 0.25, colluding: 0.1, least_rate: 0.01, half_life: 512 }
+    }
+}
+
+impl Model {
+    /// Checks that it makes sense.
+    ///
+    /// # Errors
+    /// [`ModelError`]
+    pub fn checked(self) -> Result<Self, ModelError> {
+        let shares =
+            [("dishonest", self.dishonest), ("colluding", self.colluding), ("least_rate", self.least_rate)];
+        for (name, found) in shares {
+            if !(found > 0.0 && found < 1.0) {
+                return Err(ModelError::Share { name, found });
+            }
+        }
+        if self.half_life == 0 { Err(ModelError::HalfLife) } else { Ok(self) }
+    }
+
+    /// The odds that a result is wrong of somebody whose results are checked at a rate.
+    ///
+    /// A dishonest provider starts to lie at some result of its run, of which every one is as likely: after `n` right ones
+    /// the next is the first lie with odds `dishonest ÷ (n + 1)`. A lie is found with odds `rate × (1 − colluding)`, so
+    /// once it has begun as many are accepted on average as that goes into one. The product is the share of results that
+    /// are accepted and wrong. Of a stranger it is a half at least.
+    pub fn error_odds(&self, record: &Record, rate: f64) -> f64 {
+        let run = record.run();
+        if run < 1.0 {
+            return OF_A_STRANGER;
+        }
+        let begins = self.dishonest / (run + 1.0);
+        (begins / (rate * (1.0 - self.colluding))).min(OF_A_STRANGER)
+    }
+
+    /// How often results of somebody must be checked for a job's assurance: the least rate at which
+    /// [`Self::error_odds`] are within its bound and, where there is a stake, at which cheating loses money. At a rate of
+    /// 1 nothing is accepted unchecked.
+    pub fn check_rate(&self, record: &Record, assurance: Assurance, stake: Option<&Stake>) -> f64 {
+        let run = record.run();
+        if run < 1.0 || assurance.needs_agreement() {
+            return 1.0;
+        }
+        // A little more, so that what is computed from it is within the bound in spite of rounding.
+        let of_record =
+            self.dishonest / ((run + 1.0) * assurance.bound() * (1.0 - self.colluding)) * (1.0 + 1e-9);
+        let of_stake = stake.map_or(0.0, |stake| match stake.deterring_odds() {
+            Some(found) => found / (1.0 - self.colluding),
+            None => 1.0,
+        });
+        of_record.max(of_stake).max(self.least_rate).min(1.0)
+    }
+}

@@ -1,0 +1,118 @@
+//! What is known of one operator's results of one kind on one class of hardware.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What one result said about who made it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum Evidence {
+    /// It was accepted unchecked, and its job has ended.
+    Accepted,
+    /// It agreed with the results of others that were accepted.
+    Agreed,
+    /// It contradicted the result that was accepted.
+    Contradicted,
+    /// It was right about a task whose answer was known.
+    Known,
+    /// It was wrong about one.
+    KnownWrong,
+    /// A dispute about it ended in its favour.
+    DisputeWon,
+    /// One ended against it.
+    DisputeLost,
+    /// Its output was not what its signed result had said.
+    Substituted,
+    /// The attempt failed by the machine's doing, or was late. It says nothing about whether results are right.
+    Failed,
+}
+
+impl Evidence {
+    /// Whether it proves that a result was wrong.
+    pub fn is_of_a_lie(self) -> bool {
+        matches!(self, Self::Contradicted | Self::KnownWrong | Self::DisputeLost | Self::Substituted)
+    }
+}
+
+/// What is known of one operator's results of one kind on one class of hardware.
+///
+/// What counts is the run of results since the last one that was found to be wrong. Old results count less: after a
+/// [half-life](crate::Model::half_life) of epochs, half as much.
+#[derive(Clone, Copy, PartialEq, Default, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// Results since the last lie that were checked and right, decayed.
+    checked: f64,
+    /// Results since the last lie that nobody checked, decayed.
+    unchecked: f64,
+    /// Results that were found to be wrong, ever.
+    lies: u32,
+    /// Attempts that failed or were late, decayed.
+    failed: f64,
+    /// The epoch that the counts are as of.
+    epoch: u64,
+}
+
+/// A line of what a score comes from.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Line {
+    /// What it is about.
+    pub what: &'static str,
+    /// How much of it there is, as it counts now.
+    pub count: f64,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:>10.1}  {}", self.count, self.what)
+    }
+}
+
+impl Record {
+    /// Takes in what became of a result in an epoch.
+    pub fn note(&mut self, evidence: Evidence, epoch: u64, half_life: u32) {
+        self.age(epoch, half_life);
+        match evidence {
+            Evidence::Accepted => self.unchecked += 1.0,
+            Evidence::Agreed | Evidence::Known | Evidence::DisputeWon => self.checked += 1.0,
+            Evidence::Failed => self.failed += 1.0,
+            Evidence::Contradicted | Evidence::KnownWrong | Evidence::DisputeLost | Evidence::Substituted => {
+                // It starts over.
+                (self.checked, self.unchecked) = (0.0, 0.0);
+                self.lies = self.lies.saturating_add(1);
+            }
+        }
+    }
+
+    /// Lets epochs pass. One before the last that was heard of changes nothing.
+    pub fn age(&mut self, epoch: u64, half_life: u32) {
+        let Some(passed) = epoch.checked_sub(self.epoch).filter(|passed| *passed > 0) else { return };
+        let left = 0.5_f64.powf(passed as f64 / f64::from(half_life.max(1)));
+        for count in [&mut self.checked, &mut self.unchecked, &mut self.failed] {
+            *count *= left;
+        }
+        self.epoch = epoch;
+    }
+
+    /// Results since the last lie, as they count now.
+    pub fn run(&self) -> f64 {
+        self.checked + self.unchecked
+    }
+
+    /// How many results were found to be wrong, ever.
+    pub fn lies(&self) -> u32 {
+        self.lies
+    }
+
+    /// Line by line what there is.
+    pub fn lines(&self) -> [Line; 4] {
+        [
+            Line { what: "results were checked and right, since the last wrong one", count: self.checked },
+            Line { what: "results were accepted unchecked since then", count: self.unchecked },
+            Line { what: "results were found to be wrong, ever", count: self.lies.into() },
+            Line {
+                what: "attempts failed or were late, which says nothing about results",
+                count: self.failed,
+            },
+        ]
+    }
+}
