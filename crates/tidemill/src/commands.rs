@@ -19,6 +19,7 @@ pub mod providers;
 pub mod remove;
 pub mod run;
 pub mod serve;
+pub mod sim;
 pub mod status;
 pub mod submit;
 pub mod unbond;

@@ -156,7 +156,7 @@ impl Stuck {
             None => *self = Self::default(),
             Some(reason) => {
                 self.since.get_or_insert_with(Instant::now);
-                self.reason = Some(one_line(reason, 240));
+                self.reason = Some(one_line(reason, 400));
             }
         }
     }

@@ -24,7 +24,7 @@ pub use self::{
 };
 use crate::{
     commands::read_file,
-    exit::{Code, Exit, WithCode},
+    exit::{self, Code, Exit, WithCode},
 };
 
 /// The options of every command that needs a ledger.
@@ -84,7 +84,18 @@ impl LedgerArgs {
             (Some(file), _) => Some(read_book(file)?),
             (None, book) => book,
         };
-        let mut ledger = connect(&url, book).await?;
+        let mut ledger = match connect(&url, book).await {
+            Ok(ledger) => ledger,
+            Err(error) if self.ledger.is_none() && own::is_made()? && exit::code_of(&error) == Code::Host => {
+                return Err(Exit::new(Code::Host, exit::causes(&error))
+                    .hint(
+                        "this home's own ledger does not run: `tidemill ledger start` starts it; `run` and `up` bring \
+                         it along while they last",
+                    )
+                    .into());
+            }
+            Err(error) => return Err(error),
+        };
         if let Some(confirmations) = self.confirmations {
             let usual = if confirmations == 1 { Settings::local() } else { ledger.settings };
             ledger.settings = Settings { confirmations, ..usual };

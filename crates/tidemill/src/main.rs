@@ -68,6 +68,7 @@ enum Command {
     Withdraw(commands::withdraw::Args),
     Exec(commands::exec::Args),
     Bench(commands::bench::Args),
+    Sim(commands::sim::Args),
 }
 
 fn main() -> ExitCode {
@@ -103,6 +104,7 @@ fn main() -> ExitCode {
         Command::Withdraw(args) => commands::withdraw::run(&args),
         Command::Exec(args) => commands::exec::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
+        Command::Sim(args) => commands::sim::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -13,7 +13,7 @@ use tidemill_net::wire::Money;
 pub use self::{
     earners::{COORDINATOR_COINS, coordinator, fund, poll, provider_sender, register},
     payer::{Payer, forget_escrow},
-    quote::{Quote, rounded, tide},
+    quote::{Quote, shown, tide},
     settlement::{PaymentSummary, settlement},
 };
 use crate::{

@@ -10,9 +10,9 @@ use tidemill_types::{Amount, EscrowId, Signed, Voucher};
 
 use super::earnings;
 use crate::{
-    exit::{self, Code, WithCode},
+    exit::{self, Code, Exit, WithCode},
     ledger::{Acting, Purse, Sent},
-    money::{as_of_now, escrows, rounded},
+    money::{as_of_now, escrows, shown},
     runtime,
 };
 
@@ -44,6 +44,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let of_this = history.escrows.iter().filter(|(id, _)| args.escrow.is_none_or(|only| only == **id));
         vouchers.extend(of_this.filter(|(_, escrow)| !escrow.ended).filter_map(|(_, escrow)| escrow.voucher));
     }
+    if let Some(escrow) = args.escrow.filter(|_| vouchers.is_empty()) {
+        let message =
+            format!("no provider of this home has a voucher of the escrow {escrow} that still pays");
+        return Err(Exit::new(Code::Usage, message).hint("`tidemill earnings` shows what they have").into());
+    }
     let account = args.acting.account.unlock()?;
     let Collected { sent, amount, refused } = runtime::block_on(async {
         let purse = Purse::open(&args.acting.ledger, account).await?;
@@ -56,12 +61,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let refused: Vec<_> = refused.iter().map(Refused::json).collect();
         println!("{:#}", json!({ "transactions": list, "amount_wei": amount, "refused": refused }));
     } else if sent.is_empty() && refused.is_empty() {
-        println!("nothing to collect: {} known, none of an escrow that still pays more", vouchers.len());
+        println!(
+            "nothing to collect: of {} vouchers none is of an escrow that still pays more",
+            vouchers.len()
+        );
     } else {
         sent.iter().for_each(Sent::print);
         println!(
             "up to {} before fees; `tidemill withdraw` pays out what the accounts have earned",
-            rounded(amount)
+            shown(amount)
         );
     }
     let Some(first) = refused.first() else { return Ok(()) };

@@ -9,13 +9,13 @@ use std::{
 use serde_json::json;
 use tidemill_net::wire::Unpaid;
 use tidemill_provider::pay::{EscrowHistory, History, JobHistory};
-use tidemill_types::{Amount, JobId};
+use tidemill_types::{Address, Amount, EscrowId, JobId};
 
 use crate::{
     embedded::PLACES,
-    exit::{self, Code, WithCode},
+    exit::{self, Code, Exit, WithCode},
     home::data_directory,
-    money::{rounded, tide},
+    money::{shown, tide},
     table::Table,
 };
 
@@ -40,6 +40,12 @@ pub struct Args {
 /// When the environment names no home.
 pub fn directories(directory: Option<&Path>) -> anyhow::Result<Vec<PathBuf>> {
     if let Some(directory) = directory {
+        if !directory.is_dir() {
+            let message = format!("{} is no directory", directory.display());
+            return Err(Exit::new(Code::Usage, message)
+                .hint("give what `tidemill provide --directory` was given")
+                .into());
+        }
         return Ok(vec![directory.to_owned()]);
     }
     let home = data_directory().code(Code::Host)?;
@@ -54,6 +60,9 @@ pub fn directories(directory: Option<&Path>) -> anyhow::Result<Vec<PathBuf>> {
     }
     Ok(found)
 }
+
+/// The key of a provider's account, where it has one of its own.
+const KEY: &str = "result.key";
 
 /// What providers write their payments into.
 const FILE: &str = "payments.log";
@@ -94,7 +103,24 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     for (directory, history) in &all {
         print(directory, history);
     }
+    let mut sharing: BTreeMap<(EscrowId, Address), usize> = BTreeMap::new();
+    for (id, escrow) in all.iter().flat_map(|(_, history)| &history.escrows) {
+        if let Some(account) = account(escrow) {
+            *sharing.entry((*id, account)).or_default() += 1;
+        }
+    }
+    for ((id, account), count) in sharing.into_iter().filter(|(_, count)| *count > 1) {
+        println!(
+            "the escrow {} pays the account {account} for {count} of these together: what stands beside it there is for all",
+            id.short()
+        );
+    }
     Ok(())
+}
+
+/// The account that an escrow pays for this provider, as far as its vouchers say.
+fn account(escrow: &EscrowHistory) -> Option<Address> {
+    escrow.voucher.map(|signed| signed.body.provider)
 }
 
 fn print(directory: &Path, history: &History) {
@@ -131,23 +157,28 @@ fn print(directory: &Path, history: &History) {
     for (id, escrow) in &history.escrows {
         println!("  escrow {}: {}", id.short(), standing(escrow));
     }
+    // A provider of a network that `run` or `up` brings along; others have the key of this home's node.
+    let key = directory.join(KEY);
+    if key.is_file() {
+        println!("  its key, for `tidemill wallet import NAME --key-file`: {}", key.display());
+    }
 }
 
 /// How an escrow stands for its provider.
 fn standing(escrow: &EscrowHistory) -> String {
-    let earned = rounded(escrow.earned());
+    let earned = shown(escrow.earned());
     if let Some(loss) = &escrow.loss {
-        return format!("earned {earned}; {} will not come: {}", rounded(loss.amount), loss.reason);
+        return format!("earned {earned}; {} will not come: {}", shown(loss.amount), loss.reason);
     }
     if escrow.ended {
-        return format!("earned {earned}, received {}", rounded(escrow.net));
+        return format!("earned {earned}, received {}", shown(escrow.net));
     }
     let by_voucher = escrow.voucher.map_or(Amount::ZERO, |signed| signed.body.amount);
     let released = if escrow.released.is_some() { ", released" } else { "" };
     format!(
         "earned {earned}, {} of it by voucher{released}; received {} so far",
-        rounded(by_voucher),
-        rounded(escrow.net)
+        shown(by_voucher),
+        shown(escrow.net)
     )
 }
 
@@ -179,6 +210,8 @@ fn provider_json(directory: &Path, history: &History) -> serde_json::Value {
             json!({
                 "escrow": id.to_string(),
                 "coordinator": escrow.coordinator.to_string(),
+                // Nodes of one account are paid together: what follows is then for all of them.
+                "account": account(escrow).map(|account| account.to_string()),
                 "earned_wei": escrow.earned(),
                 "voucher_wei": escrow.voucher.map(|signed| signed.body.amount),
                 "released_wei": escrow.released,

@@ -137,7 +137,7 @@ fn print_job(report: &JobReport, tasks: Option<&[TaskReport]>, json: bool) -> an
         println!("  {} came to nothing", plural(report.lost_attempts, "attempt"));
     }
     if let Some(stuck) = &report.stuck {
-        println!("  nothing runs: {}", one_line(stuck, 240));
+        println!("  nothing runs: {}", one_line(stuck, 400));
     }
     contributions::print(&report.contributions, "  ");
     if let Some(tasks) = tasks {

@@ -68,7 +68,7 @@ async fn pay(
     let payer = Payer::new(args.pay.ledger.connect().await?, args.pay.payer()?).await?;
     let quote = payer.quote(requester, &sealed.spec, &money, file.max_price).await?;
     if !args.json {
-        quote.lines(false).iter().for_each(|line| eprintln!("{line}"));
+        quote.lines(false, args.escrow).iter().for_each(|line| eprintln!("{line}"));
     }
     let node = requester.node();
     if let Some(escrow) = args.escrow {

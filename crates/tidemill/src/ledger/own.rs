@@ -55,6 +55,14 @@ pub struct OwnLedger {
 /// The directory of the ledger below that of the home.
 const DIRECTORY: &str = "ledger";
 
+/// Whether this home has one.
+///
+/// # Errors
+/// When the environment names no home.
+pub fn is_made() -> anyhow::Result<bool> {
+    Ok(data_directory().code(Code::Host)?.join(DIRECTORY).is_dir())
+}
+
 /// The port that wallets look for a ledger at.
 const PORT: u16 = 8545;
 

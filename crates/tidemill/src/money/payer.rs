@@ -21,7 +21,7 @@ use tidemill_types::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::{Quote, as_of_now, escrows, quote::rounded, same_ledger, unix_s};
+use super::{Quote, as_of_now, escrows, quote::shown, same_ledger, unix_s};
 use crate::{
     exit::{Code, Exit, WithCode},
     ledger::{Ledger, Purse, Sent, unreachable},
@@ -63,6 +63,9 @@ const FILE: &str = "escrow.json";
 /// How long an escrow stays open for a job without a deadline of its own.
 const OPEN_S: u64 = 7 * 86_400;
 
+/// One that a person opens stays open so long at least: no task is done in less.
+const SHORTEST: Millis = Millis(60_000);
+
 /// How much longer than the job it stays open.
 const SLACK_S: u64 = 86_400;
 
@@ -71,6 +74,9 @@ const MARGIN_S: u64 = 3_600;
 
 /// How long a network may take until a provider can be asked for its rates.
 const PROVIDER_PATIENCE: Duration = Duration::from_secs(20);
+
+/// After this time it is said that it is waited for one.
+const NOTE_AFTER: Duration = Duration::from_secs(1);
 
 impl Payer {
     /// An account that pays on a ledger.
@@ -156,6 +162,14 @@ impl Payer {
         open_for: Option<Millis>,
     ) -> anyhow::Result<(EscrowId, Sent)> {
         same_ledger(money, &self.escrows)?;
+        if budget.is_zero() {
+            return Err(Exit::new(Code::Usage, "an escrow over nothing pays for nothing").into());
+        }
+        let longest = Millis((self.longest_s().await?).saturating_mul(1000));
+        if let Some(open_for) = open_for.filter(|open_for| *open_for < SHORTEST || *open_for > longest) {
+            let message = format!("an escrow stays open for {SHORTEST} to {longest}, not for {open_for}");
+            return Err(Exit::new(Code::Usage, message).into());
+        }
         let draft = self.draft_of(node, budget, RateCard::FREE, money, [0; 32], open_for).await?;
         let sent = self.send(&draft).await?.context("it is open already").code(Code::Host)?;
         Ok((draft.escrow, sent))
@@ -226,7 +240,7 @@ impl Payer {
         spec: [u8; 32],
         open_for: Option<Millis>,
     ) -> anyhow::Result<Draft> {
-        let longest = self.escrows.longest_s().await.code(Code::Host)?.saturating_sub(MARGIN_S);
+        let longest = self.longest_s().await?;
         let open_s = open_for.map_or(OPEN_S, |open_for| open_for.0 / 1000).clamp(1, longest.max(1));
         let now_s = self.ledger.chain.now().await.map_err(unreachable)?;
         let terms = EscrowTerms {
@@ -241,6 +255,11 @@ impl Payer {
         getrandom::fill(&mut salt).context("the system has no randomness to give").code(Code::Host)?;
         let escrow = self.name(&terms, salt);
         Ok(Draft { escrow, chain_id: self.ledger.chain.chain_id(), terms, salt, ceiling, spec, node })
+    }
+
+    /// How long an escrow may stay open that is opened now, in seconds.
+    async fn longest_s(&self) -> anyhow::Result<u64> {
+        Ok(self.escrows.longest_s().await.code(Code::Host)?.saturating_sub(MARGIN_S))
     }
 
     /// The name of an escrow that this account opens.
@@ -273,7 +292,7 @@ impl Payer {
         }
         let call =
             self.escrows.open(self.account.signer(), &draft.terms, draft.salt).await.code(Code::Host)?;
-        let label = format!("lock {} in the escrow {}", rounded(budget), draft.escrow.short());
+        let label = format!("lock {} in the escrow {}", shown(budget), draft.escrow.short());
         // Without a key: of one name the contract opens one.
         purse.call(&label, self.escrows.address(), call).await
     }
@@ -292,11 +311,25 @@ impl Payer {
 
 /// What a network says of a job's stages, once it has a provider: one that was started a moment ago has none yet.
 async fn terms_with_providers(requester: &mut Requester, spec: &JobSpec) -> anyhow::Result<NetworkTerms> {
-    let deadline = Instant::now() + PROVIDER_PATIENCE;
+    let begun = Instant::now();
+    let mut is_said = false;
     loop {
         let terms = requester.terms(spec).await?;
-        if terms.stages.iter().all(|stage| stage.providers > 0) || Instant::now() >= deadline {
+        let waited = begun.elapsed();
+        if terms.stages.iter().all(|stage| stage.providers > 0) {
             return Ok(terms);
+        }
+        if waited >= PROVIDER_PATIENCE {
+            eprintln!(
+                "no provider has joined that could run this: the rates that providers usually ask are assumed"
+            );
+            return Ok(terms);
+        }
+        if waited >= NOTE_AFTER && !std::mem::replace(&mut is_said, true) {
+            eprintln!(
+                "no provider has joined yet that could run this: waiting up to {} s to be told its rates",
+                PROVIDER_PATIENCE.as_secs()
+            );
         }
         sleep(Duration::from_millis(100)).await;
     }

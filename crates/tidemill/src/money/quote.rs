@@ -3,7 +3,7 @@
 use serde::Serialize;
 use tidemill_job::{JobSpec, Node};
 use tidemill_net::wire::{Money, NetworkTerms};
-use tidemill_types::{Amount, Billable, Fuel, RateCard, Stage};
+use tidemill_types::{Amount, Billable, EscrowId, Fuel, RateCard, Stage};
 
 /// What a job would cost.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -84,18 +84,19 @@ impl Quote {
         })
     }
 
-    /// For a person, a line each.
-    pub fn lines(&self, own_coordinator: bool) -> Vec<String> {
+    /// For a person, a line each. `escrow`: the one that is open already and pays.
+    pub fn lines(&self, own_coordinator: bool, escrow: Option<EscrowId>) -> Vec<String> {
         let likely = match self.likely {
-            Some(likely) => format!("about {} as its programs ran before; ", rounded(likely)),
+            Some(likely) => format!("about {} as its programs ran before; ", rounded_up(likely)),
             None => String::new(),
         };
         let capped = if self.budget < self.most { " (its max_price)" } else { "" };
-        let mut lines = vec![format!(
-            "quote: {likely}{} at its limits; {}{capped} is locked, what is not used comes back",
-            rounded(self.most),
-            rounded(self.budget)
-        )];
+        let (most, budget) = (rounded_up(self.most), rounded_up(self.budget));
+        let paid = match escrow {
+            Some(escrow) => format!("up to {budget}{capped} is paid out of the escrow {}", escrow.short()),
+            None => format!("{budget}{capped} is locked, what is not used comes back"),
+        };
+        let mut lines = vec![format!("quote: {likely}{most} at its limits; {paid}")];
         let percent = |ppm: u32| f64::from(ppm) / 10_000.0;
         lines.push(format!(
             "  of what providers earn, {} % go to the coordinator and {} % to the protocol",
@@ -105,7 +106,7 @@ impl Quote {
         if !own_coordinator {
             let bond = match self.bond {
                 Amount::ZERO => "which has no bond".to_owned(),
-                bond => format!("whose bond is {}", rounded(bond)),
+                bond => format!("whose bond is {}", rounded_up(bond)),
             };
             lines.push(format!(
                 "  you trust this coordinator, {bond}, with all of it: nothing on the ledger says that paid work was done"
@@ -171,17 +172,46 @@ fn work(spec: &JobSpec, stage: Stage) -> Work {
     }
 }
 
-/// An amount as people read it: to the millionth, and never less than it is.
-pub fn rounded(amount: Amount) -> Amount {
-    const MILLIONTH: u128 = 1_000_000_000_000;
+/// What something may cost, as people read it: to the millionth, and never less than it is.
+pub fn rounded_up(amount: Amount) -> Amount {
     Amount::from_wei(amount.wei().div_ceil(MILLIONTH) * MILLIONTH)
 }
 
+/// What there is or was, as people read it: to the millionth or six digits, whichever says more, and never more than it
+/// is.
+pub fn shown(amount: Amount) -> Amount {
+    let mut unit = MILLIONTH;
+    while unit > 1 && amount.wei() / unit < 100_000 {
+        unit /= 10;
+    }
+    Amount::from_wei(amount.wei() / unit * unit)
+}
+
+/// In wei.
+const MILLIONTH: u128 = 1_000_000_000_000;
+
 /// The same without its unit.
 pub fn tide(amount: Amount) -> String {
-    rounded(amount).to_string().trim_end_matches(" TIDE").to_owned()
+    shown(amount).to_string().trim_end_matches(" TIDE").to_owned()
 }
 
 fn times(amount: Amount, count: u64) -> Amount {
     amount.checked_mul(count).unwrap_or(Amount::from_wei(u128::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_cost_is_rounded_up_and_what_was_is_cut() {
+        let amount = |wei| Amount::from_wei(wei);
+        assert_eq!(rounded_up(amount(1)).to_string(), "0.000001 TIDE");
+        assert_eq!(rounded_up(Amount::tide(2)), Amount::tide(2));
+        assert_eq!(shown(amount(93_400_012_267)).to_string(), "0.0000000934 TIDE");
+        assert_eq!(shown(Amount::tide(10).saturating_add(amount(1))), Amount::tide(10));
+        assert_eq!(shown(amount(7)), amount(7));
+        assert_eq!(shown(Amount::ZERO), Amount::ZERO);
+        assert_eq!(shown(amount(1_234_567_891_234_567_891)).to_string(), "1.234567 TIDE");
+    }
 }

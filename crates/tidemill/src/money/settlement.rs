@@ -8,7 +8,7 @@ use tidemill_net::wire::{EscrowReport, EscrowStage, Reply, Request};
 use tidemill_types::{Amount, Coin, EscrowId, one_line};
 use tokio::time::{Instant, sleep};
 
-use super::quote::{rounded, tide};
+use super::quote::{shown, tide};
 use crate::{
     requester::{Requester, off_the_protocol},
     table::Table,
@@ -166,12 +166,12 @@ impl PaymentSummary {
             table.print("  ");
         }
         let refunded =
-            self.refunded_wei.map_or_else(String::new, |back| format!("; {} came back", rounded(back)));
+            self.refunded_wei.map_or_else(String::new, |back| format!("; {} came back", shown(back)));
         println!(
             "  {} of {} were earned, {} of it fees{refunded}",
-            rounded(self.earned_wei),
-            rounded(self.deposited_wei),
-            rounded(self.fees_wei)
+            shown(self.earned_wei),
+            shown(self.deposited_wei),
+            shown(self.fees_wei)
         );
         for transaction in &self.transactions {
             let TransactionSummary { hash, block, gas_used, gas_price_wei, escrows } = transaction;

@@ -237,3 +237,46 @@ fn what_a_failed_job_did_is_paid() {
         paid["payees"].as_array().expect("a list").iter().map(|one| wei(&one["received_wei"])).sum();
     assert_eq!(received(&place, &[]), (wei(&paid["earned_wei"]), net));
 }
+
+#[test]
+fn what_cannot_be_is_refused_in_words() {
+    let place = Place::at_home("home");
+    let node = start(&place);
+    let unknown = format!("0x{}", "ab".repeat(32));
+    let as_treasury = ["--account", "treasury"];
+    let refused = |args: &[&str], words: &[&str]| {
+        place.tidemill(&[args, &as_treasury].concat()).code(2).says(words);
+    };
+    refused(&["escrow", "top-up", &unknown, "1 TIDE"], &["knows no escrow", "escrow list"]);
+    refused(&["escrow", "top-up", &unknown, "0 TIDE"], &["nothing would be added"]);
+    refused(&["escrow", "end", &unknown, "--on-ledger"], &["knows no escrow"]);
+    refused(&["collect", &unknown], &["no provider of this home has a voucher", "tidemill earnings"]);
+    place.tidemill(&["earnings", "--directory", "nowhere"]).code(2).says(&["is no directory"]);
+    stop(node);
+    place
+        .tidemill(&["wallet", "balance", "treasury"])
+        .code(4)
+        .says(&["own ledger does not run", "ledger start"]);
+}
+
+#[test]
+fn the_key_of_a_node_becomes_an_account_that_can_withdraw() {
+    let place = Place::at_home("home");
+    place.job(&job(""));
+    place.tidemill(&["run", "job.toml", "--out", "out"]).code(0);
+    let node = start(&place);
+    let earnings = json(&place, &["earnings"]);
+    let directory = earnings["providers"][0]["directory"].as_str().expect("a path");
+    let key = format!("{directory}/result.key");
+    let told = place.tidemill(&["earnings"]).code(0).stdout;
+    assert!(told.contains(&key), "{told}");
+    place.write("password", "of a test");
+    json(&place, &["wallet", "import", "node", "--key-file", &key, "--password-file", "password"]);
+    let earned = wei(&balance(&place, "node")["earned_wei"]);
+    assert_eq!(earned, received(&place, &["--directory", directory]).1);
+    json(&place, &["wallet", "send", "0.1 ETH", "node", "--account", "treasury"]);
+    json(&place, &["withdraw", "--account", "node", "--password-file", "password"]);
+    let after = balance(&place, "node");
+    assert_eq!((wei(&after["earned_wei"]), wei(&after["free_wei"])), (0, earned));
+    stop(node);
+}

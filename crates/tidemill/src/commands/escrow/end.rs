@@ -1,7 +1,7 @@
 //! `tidemill escrow end`: no more work out of an escrow.
 
 use serde_json::json;
-use tidemill_ledger::{escrow, escrow::Phase};
+use tidemill_ledger::{escrow, escrow::Phase, ours};
 use tidemill_net::wire::{Refusal, Reply, Request};
 use tidemill_types::EscrowId;
 
@@ -88,6 +88,12 @@ async fn end(args: &Args) -> anyhow::Result<()> {
                 args.escrow,
                 super::list::phase_word(view.phase())
             );
+            return Err(Exit::new(Code::Usage, message).into());
+        }
+        let account = ours(purse.address());
+        if account != view.requester && account != view.coordinator {
+            let message =
+                format!("the escrow {} is that of {}, and not of {account}", args.escrow, view.requester);
             return Err(Exit::new(Code::Usage, message).into());
         }
         let label = format!("end the escrow {}", args.escrow.short());

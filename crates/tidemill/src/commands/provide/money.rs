@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tidemill_provider::Event;
 
-use crate::money::rounded;
+use crate::money::shown;
 
 /// An event of money, for scripts and in words; none where it is of something else. Words that say nothing new are
 /// empty.
@@ -44,8 +44,8 @@ pub fn told(event: &Event) -> Option<(Value, String)> {
             json!({ "event": "exposed", "amount_wei": amount, "limit_wei": limit }),
             format!(
                 "{} of work is not covered by vouchers, the limit is {}: nothing new is begun",
-                rounded(*amount),
-                rounded(*limit)
+                shown(*amount),
+                shown(*limit)
             ),
         ),
         Event::Secure { amount } => (
@@ -54,15 +54,15 @@ pub fn told(event: &Event) -> Option<(Value, String)> {
         ),
         Event::Released { escrow, amount } => (
             json!({ "event": "released", "escrow": escrow.to_string(), "amount_wei": amount }),
-            format!("released escrow {} with {}", escrow.short(), rounded(*amount)),
+            format!("released escrow {} with {}", escrow.short(), shown(*amount)),
         ),
         Event::Collecting { escrow, amount } => (
             json!({ "event": "collecting", "escrow": escrow.to_string(), "amount_wei": amount }),
-            format!("collecting up to {} from escrow {}", rounded(*amount), escrow.short()),
+            format!("collecting up to {} from escrow {}", shown(*amount), escrow.short()),
         ),
         Event::Collected { escrow, gross, net, transaction } => (
             json!({ "event": "collected", "escrow": escrow.to_string(), "gross_wei": gross, "net_wei": net, "transaction": transaction }),
-            format!("collected {} from escrow {}: transaction {transaction}", rounded(*net), escrow.short()),
+            format!("collected {} from escrow {}: transaction {transaction}", shown(*net), escrow.short()),
         ),
         Event::CollectFailed { escrow, reason } => (
             json!({ "event": "collect_failed", "escrow": escrow.to_string(), "reason": reason }),
@@ -73,7 +73,7 @@ pub fn told(event: &Event) -> Option<(Value, String)> {
         ),
         Event::Loss { escrow, loss } => (
             json!({ "event": "loss", "escrow": escrow.to_string(), "amount_wei": loss.amount, "reason": loss.reason.to_string() }),
-            format!("{} of escrow {} will not come: {}", rounded(loss.amount), escrow.short(), loss.reason),
+            format!("{} of escrow {} will not come: {}", shown(loss.amount), escrow.short(), loss.reason),
         ),
         Event::LedgerLost { reason } => (
             json!({ "event": "ledger_lost", "reason": reason }),

@@ -162,6 +162,9 @@ impl Run<'_> {
             }
             _ => None,
         };
+        if let Some(escrow) = self.args.escrow.filter(|_| !self.args.json) {
+            eprintln!("paid out of the escrow {}: `tidemill escrow end {escrow}` settles it", escrow.short());
+        }
         Ok(Ended { report, stopped, output, reused, slots, network, payment })
     }
 
@@ -192,7 +195,7 @@ impl Run<'_> {
         let payer = Payer::new(ledger, args.payer()?).await?;
         let quote = payer.quote(requester, &sealed.spec, &money, self.file.max_price).await?;
         if !self.args.json {
-            quote.lines(embedded).iter().for_each(|line| eprintln!("{line}"));
+            quote.lines(embedded, self.args.escrow).iter().for_each(|line| eprintln!("{line}"));
         }
         let node = requester.node();
         if let Some(escrow) = self.args.escrow {

@@ -79,7 +79,11 @@ fn print(balance: &Balance) {
     row("free", "at its own disposal".to_owned(), portfolio.free.to_string());
     row("coins", "for the fees of transactions".to_owned(), coins.to_string());
     if portfolio.earned > tidemill_types::Amount::ZERO {
-        row("earned", "`tidemill withdraw` pays it out".to_owned(), portfolio.earned.to_string());
+        let how = match name == &address.to_string() {
+            true => "`tidemill withdraw` pays it out once its key is imported",
+            false => "`tidemill withdraw` pays it out",
+        };
+        row("earned", how.to_owned(), portfolio.earned.to_string());
     }
     for position in &portfolio.positions {
         let what = if matches!(position.pool, Pool::Delegation(_)) { "delegated" } else { "bonded" };

@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::Context;
 use tidemill_ledger::keystore::{AccountName, SecretKey};
+use tidemill_net::key::KeyKind;
 
 use super::new::print;
 use crate::{
@@ -22,6 +23,9 @@ use crate::{
 #[command(after_help = "Examples:
   tidemill wallet import ann --key-file key.txt
   tidemill wallet import ann                           asks for the key, without showing it
+  tidemill wallet import node --key-file keys/result.key
+                                                       the key of this home's node (`tidemill keys` says where it is),
+                                                       to withdraw what its providers have earned
 Never give a key as an argument: others on the machine, and the shell's history, would see it.")]
 pub struct Args {
     /// What the account is to be called here: a-z, 0-9, '.', '-', '_'
@@ -34,6 +38,14 @@ pub struct Args {
     /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
+}
+
+/// The digits in a text: a node's file with its key has a line before them that says what it is.
+fn digits(text: &str) -> &str {
+    match text.split_once('\n') {
+        Some((head, digits)) if head == KeyKind::Result.first_line() => digits.trim(),
+        _ => text.trim(),
+    }
 }
 
 /// Far more than the digits of a key.
@@ -56,7 +68,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             text
         }
     };
-    let key: SecretKey = text.parse().map_err(|error| {
+    let key: SecretKey = digits(&text).parse().map_err(|error| {
         Exit::new(Code::Usage, format!("{error}")).hint("a key is 64 hexadecimal digits, with or without 0x")
     })?;
     let password = args.password.read(&args.name)?;

@@ -1,7 +1,7 @@
 //! A coordinator that dies while money moves, and comes back: everybody is paid once.
 
 use super::{
-    network::{Network, escrow},
+    network::{Network, escrow, provide_again},
     *,
 };
 
@@ -76,4 +76,28 @@ fn a_coordinator_dies_wherever_money_moves_and_pays_once() {
     let Network { coordinator, ledger, .. } = network;
     coordinator.stop();
     stop(ledger.expect("it runs"));
+}
+
+#[test]
+fn a_provider_that_is_killed_comes_back_to_what_it_was_promised() {
+    let mut network = Network::start();
+    network.place.job(
+        "name = \"slow\"\n[program]\npath = \"puppet.wasm\"\nargs = [\"slow\", \"{index}\"]\n\
+         [tasks]\nrange = { to = 60 }\n",
+    );
+    let mut run = network.run("out");
+    let earned = || received(&network.place, &["--directory", "one"]).0;
+    for _ in 0..3 {
+        let before = earned();
+        run.until("a voucher is on the disk", || (earned() > before).then_some(()));
+        // Between any two instructions: some vouchers have come and are not written down.
+        network.providers.remove(0).kill();
+        network.providers.insert(0, provide_again(&network.place, "one"));
+    }
+    let json = run.finish().code(0).json();
+    let witness = Witness::of(&network.place);
+    let earned = witness.confirms(&json["payment"], &network.treasury, SUPPLY);
+    witness.shares(&network.place, &["one", "two"], earned, PROTOCOL_PERCENT + 5);
+    network.coordinator.stop();
+    stop(network.ledger.expect("it runs"));
 }

@@ -93,7 +93,23 @@ fn serve(place: &Place, point: Option<&str>) -> Process {
 
 /// Starts a provider that registers itself, once it has been sent coins for that.
 fn provide(place: &Place, name: &str) -> Process {
-    let args = [
+    let refused = provider(place, name).output().expect("the binary starts");
+    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(words.contains("has no coins"), "{words}");
+    let address = words.split_whitespace().find(|word| word.starts_with("0x")).expect("an address");
+    json(place, &["wallet", "send", "0.1 ETH", address, "--account", "treasury"]);
+    provide_again(place, name)
+}
+
+/// Starts a provider that is registered.
+pub fn provide_again(place: &Place, name: &str) -> Process {
+    let mut provider = Process::start(&mut provider(place, name));
+    provider.until("joined", |_| true);
+    provider
+}
+
+fn provider(place: &Place, name: &str) -> Command {
+    place.command(&[
         "provide",
         "--join",
         "ticket",
@@ -109,13 +125,7 @@ fn provide(place: &Place, name: &str) -> Process {
         "1000000000",
         "--collect-after",
         "1s",
-    ];
-    let refused = place.tidemill(&args).code(1).says(&["has no coins"]);
-    let address = refused.stderr.split_whitespace().find(|word| word.starts_with("0x")).expect("an address");
-    json(place, &["wallet", "send", "0.1 ETH", address, "--account", "treasury"]);
-    let mut provider = Process::start(&mut place.command(&args));
-    provider.until("joined", |_| true);
-    provider
+    ])
 }
 
 /// The only escrow of the treasury that is not closed.
