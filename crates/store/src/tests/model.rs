@@ -254,7 +254,7 @@ fn tasks() -> impl Strategy<Value = TaskId> {
 
 fn ends() -> impl Strategy<Value = JobEnd> {
     let failed = JobEnd::Failed { task: TaskNumber(1), failure: Failure::Cancelled, attempts: 2 };
-    prop_oneof![3 => Just(JobEnd::Done), 1 => Just(JobEnd::Cancelled), 1 => Just(failed)]
+    prop_oneof![3 => Just(JobEnd::Done), 1 => Just(JobEnd::Cancelled), 1 => Just(JobEnd::EscrowEnded), 1 => Just(failed)]
 }
 
 /// Numbers of leases and batches grow on the whole, so that some of them are new and some were used.

@@ -134,7 +134,7 @@ impl Simulation {
             match (&end, job.fate) {
                 (JobEnd::Done, Fate::Done | Fate::Cancelled) => self.world.check_outputs(job.id, &job.spec),
                 (JobEnd::Cancelled, Fate::Cancelled) => {}
-                (JobEnd::Cancelled, _) if self.ended.contains(&job.escrow) => {}
+                (JobEnd::EscrowEnded, _) if self.ended.contains(&job.escrow) => {}
                 (JobEnd::Failed { failure, .. }, Fate::Fails) if *failure == provider::poison() => {}
                 (JobEnd::Failed { failure, .. }, _) if self.has_liar => assert_eq!(*failure, provider::lie()),
                 _ => panic!("a job that should have been {:?} was {end:?}", job.fate),
