@@ -32,7 +32,8 @@ use crate::{
 /// two, to see what sureness costs with each.
 /// For each it counts, from the first lie on, the wrong results that were accepted, with the upper end of their
 /// Clopper-Pearson interval of 95 %; the results made for each accepted task; how long a liar went uncaught; and what all
-/// liars together gained or lost, in prices of a task. The whole takes three quarters of an hour on two slow cores, `--quick` some minutes.
+/// liars together gained or lost, in prices of a task. The whole takes three quarters of an hour on two slow cores,
+/// `--quick` some minutes.
 #[derive(clap::Args)]
 pub struct Args {
     /// A small network, for a first look
