@@ -125,9 +125,7 @@ impl Owner {
         loop {
             if !self.kept.is_empty() {
                 let kept = std::mem::take(&mut self.kept);
-                let is_over = kept.iter().any(|command| matches!(command, Command::Close));
-                self.obey(kept).await?;
-                if is_over {
+                if self.obey(kept).await? {
                     return Ok(());
                 }
             }
@@ -135,9 +133,7 @@ impl Owner {
             let has_work = !self.book.is_idle() || !self.waiters.is_empty();
             tokio::select! {
                 received = self.commands.recv_many(&mut commands, COMMANDS_AT_ONCE) => {
-                    let is_over = received == 0 || commands.iter().any(|command| matches!(command, Command::Close));
-                    self.obey(std::mem::take(&mut commands)).await?;
-                    if is_over {
+                    if self.obey(std::mem::take(&mut commands)).await? || received == 0 {
                         return Ok(());
                     }
                 }
@@ -218,8 +214,10 @@ impl Owner {
         None
     }
 
-    async fn obey(&mut self, commands: Vec<Command>) -> Result<(), SenderError> {
+    /// Carries commands out. Whether one of them is to end.
+    async fn obey(&mut self, commands: Vec<Command>) -> Result<bool, SenderError> {
         let mut batch = Batch::new(&self.book);
+        let mut is_over = false;
         for command in commands {
             match command {
                 Command::Submit { intents, reply } => {
@@ -241,7 +239,7 @@ impl Owner {
                     // Who waits no more is not told; so below.
                     let _ = reply.send(Ok(active.map(Entry::status).collect()));
                 }
-                Command::Close => {}
+                Command::Close => is_over = true,
             }
         }
         let Batch { changes, submitted, cancelled, .. } = batch;
@@ -259,7 +257,7 @@ impl Owner {
         submitted.into_iter().for_each(|(result, reply)| drop(reply.send(result)));
         cancelled.into_iter().for_each(|(result, reply)| drop(reply.send(result)));
         self.answer_waiters();
-        Ok(())
+        Ok(is_over)
     }
 
     /// Makes changes durable and then visible.
