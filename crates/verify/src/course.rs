@@ -1,7 +1,5 @@
 //! What is to be done next about one task.
 
-use tidemill_types::Address;
-
 use crate::{Assurance, Model, Opinion, Verdict, Witness, judge};
 
 /// What is to be done next about a task.
@@ -131,15 +129,4 @@ fn replicated<A: Copy + Ord>(opinions: &[Opinion<A>], quorum: u32, most: u32) ->
 pub fn is_chosen(roll: u64, rate: f64) -> bool {
     // As 53 bits, which is what `f64` has.
     ((roll >> 11) as f64) < rate * (1_u64 << 53) as f64
-}
-
-/// The operator that a witness stands for.
-impl Witness {
-    /// Its operator; none of a machine that is trusted.
-    pub fn operator(&self) -> Option<Address> {
-        match self {
-            Self::Operator(operator) => Some(*operator),
-            Self::Trusted => None,
-        }
-    }
 }

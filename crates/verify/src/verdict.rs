@@ -1,6 +1,6 @@
 //! What several results of one task come to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use tidemill_types::Address;
 
@@ -90,10 +90,8 @@ fn weigh<A>(model: &Model, group: &[&Opinion<A>]) -> (f64, f64) {
     if group.iter().any(|opinion| opinion.witness == Witness::Trusted) {
         return (0.0, 1.0);
     }
-    let mut witnesses = BTreeSet::new();
     let mut of_each = BTreeMap::new();
     for opinion in group {
-        witnesses.insert(opinion.witness);
         let odds: &mut f64 = of_each.entry(opinion.witness).or_insert(0.0);
         *odds = odds.max(opinion.error_odds);
     }

@@ -52,7 +52,6 @@ struct Task {
     is_unchecked: bool,
     /// Somebody who gave a result was caught: it is not believed alone any more.
     recheck: bool,
-    is_stuck: bool,
 }
 
 pub(super) struct World<'a> {
@@ -387,7 +386,7 @@ impl<'a> World<'a> {
                     task.peers.iter().map(|peer| self.peers[*peer].operator).collect();
                 self.checks.ask(number, wanted, &exclude);
             }
-            Ruling::Undecided => task.is_stuck = true,
+            Ruling::Undecided => {}
         }
     }
 
