@@ -170,8 +170,8 @@ impl Core {
             }
             None => {}
         }
-        let pay = match self.fund(caller, id, &spec, funding.as_ref()) {
-            Ok(pay) => pay,
+        let money = match self.fund(caller, id, &spec, funding.as_ref()) {
+            Ok(money) => money,
             Err(refusal) => {
                 self.effect(Effect::ReleaseInputs(id));
                 return self.reply(caller, Err(refusal));
@@ -185,12 +185,12 @@ impl Core {
             map_count: spec.map_count(),
             task_count: spec.task_count(),
             spec: encoded,
-            pay,
+            pay: money.map(|money| money.record),
         });
         self.reply(caller, Ok(Reply::Submitted));
         let mut job = Job::new(caller.node, spec, hash, now.unix_ms);
         job.deadline = job.spec.deadline().map(|deadline| after(now, deadline.0));
-        job.money = pay.map(|record| JobMoney::new(record, &job.spec));
+        job.money = money;
         if follow {
             job.followers.push(Follower { caller, watches: false });
         }

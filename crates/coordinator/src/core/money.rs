@@ -85,7 +85,7 @@ impl Core {
         job: JobId,
         spec: &JobSpec,
         funding: Option<&Funding>,
-    ) -> Result<Option<JobPayRecord>, Refusal> {
+    ) -> Result<Option<JobMoney>, Refusal> {
         let unpaid = |reason: &str| Refusal::Unpaid { reason: reason.to_owned() };
         let (money, Funding { pay, view }) = match (&mut self.money, funding) {
             (None, None) => return Ok(None),
@@ -102,7 +102,8 @@ impl Core {
         }
         let record = JobPayRecord { escrow: pay.escrow, ceiling: pay.ceiling, max_price: pay.max_price };
         let limits = spec.limits(Stage::Map).copied().unwrap_or_default();
-        let least = JobMoney::new(record, spec).least(spec, Stage::Map, &limits);
+        let of_job = JobMoney::new(record, spec);
+        let least = of_job.least(spec, Stage::Map, &limits);
         let earned = money.escrows.get(&pay.escrow).map_or(Amount::ZERO, Escrow::earned);
         let left = view.deposited.saturating_sub(earned);
         if left < least {
@@ -141,7 +142,7 @@ impl Core {
             let record = escrow.record.clone();
             self.step.changes.push(Change::Escrow(record));
         }
-        Ok(Some(record))
+        Ok(Some(of_job))
     }
 
     /// How many leases of each paid job its money holds, for the scheduler. Called before tasks are placed.
@@ -394,7 +395,7 @@ impl Core {
                 "the escrow {name} has ended, or ends before a task could: open another one"
             ));
         }
-        let waiting = job.least_input_of_waiting().filter(|_| job.frontier.ready_count() == 0);
+        let waiting = if job.frontier.ready_count() == 0 { job.least_input_of_waiting() } else { None };
         let most = match waiting {
             Some(input_bytes) => pay.record.ceiling.most(limits, input_bytes),
             None => pay.least(&job.spec, stage, limits),

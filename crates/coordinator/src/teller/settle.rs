@@ -132,8 +132,8 @@ impl Teller {
             if alone.contains(&id) {
                 // One of those that shared a transaction made it fail: each gets its own, after what was made before.
                 let made = made.unwrap_or_default();
-                for (id, result) in Box::pin(self.settle_ready(vec![one.after(&made)])).await {
-                    results.push((id, self.together(id, made.clone(), result).await));
+                if let Some((id, result)) = Box::pin(self.settle_ready(vec![one.after(&made)])).await.pop() {
+                    results.push((id, self.together(id, made, result).await));
                 }
             } else if let Some(without) = one.without_releases(made.as_ref()) {
                 // A release whose key was unbound since stops the close: then everybody is paid, and the escrow ends.
@@ -159,10 +159,8 @@ impl Teller {
                 acknowledged: Vec::new(),
             },
         };
+        settled.acknowledged.extend(first.acknowledged());
         settled.settlements.splice(..0, first.settlements);
-        if first.acknowledges {
-            settled.acknowledged.extend(first.payments.iter().map(|(provider, _)| *provider));
-        }
         settled.payments.splice(..0, first.payments);
         Ok(settled)
     }
@@ -175,24 +173,18 @@ impl Teller {
 
     async fn conclude(&self, one: Ready, made: Option<Made>, conditions: &Conditions) -> Result<Settled> {
         let Ready { closing, unheard } = one;
-        let Made { settlements, payments, acknowledges, failure } = match made {
+        let made = match made {
             Some(made) => made,
             None if !unheard.is_empty() => Made::default(),
             None => return Err(why_nothing(&closing, conditions)),
         };
+        let acknowledged = made.acknowledged().collect();
+        let Made { settlements, payments, failure, .. } = made;
         if let (Some(reason), true) = (&failure, settlements.is_empty() && unheard.is_empty()) {
             return Err(reason.clone());
         }
         let id = closing.view.id;
         let view = self.seen(id).await?;
-        let acknowledged = if acknowledges {
-            let paid = |payee: &&tidemill_ledger::settlement::Payee| {
-                payments.iter().any(|(provider, _)| *provider == payee.provider)
-            };
-            closing.payees.iter().filter(paid).map(|payee| payee.provider).collect()
-        } else {
-            Vec::new()
-        };
         let payments = [unheard, payments].concat();
         Ok(Settled { settlements, view, payments, acknowledged })
     }
@@ -247,12 +239,8 @@ impl Ready {
     fn after(mut self, made: &Made) -> Self {
         for payee in &mut self.closing.payees {
             let payments = made.payments.iter().filter(|(provider, _)| *provider == payee.provider);
-            let mut is_paid = false;
-            for (_, gross) in payments {
-                payee.paid = payee.paid.checked_add(*gross).unwrap_or(payee.paid);
-                is_paid = true;
-            }
-            payee.acknowledged |= is_paid && made.acknowledges;
+            payee.paid = payments.fold(payee.paid, |paid, (_, gross)| paid.saturating_add(*gross));
+            payee.acknowledged |= made.acknowledged().any(|provider| provider == payee.provider);
         }
         self
     }
@@ -286,12 +274,19 @@ fn why_nothing(closing: &Closing, conditions: &Conditions) -> String {
 }
 
 /// What was made of one escrow so far.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Made {
     settlements: Vec<SettlementRecord>,
     payments: Vec<(Address, Amount)>,
     acknowledges: bool,
     failure: Option<String>,
+}
+
+impl Made {
+    /// Whose releases stand in the ledger by now: acknowledging pays them too.
+    fn acknowledged(&self) -> impl Iterator<Item = Address> {
+        self.payments.iter().filter(|_| self.acknowledges).map(|(provider, _)| *provider)
+    }
 }
 
 fn note(made: &mut BTreeMap<EscrowId, Made>, call: &Call, receipt: &Receipt, effects: &Effects) {
