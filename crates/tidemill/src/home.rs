@@ -12,6 +12,9 @@ use crate::{
     network::private_directory,
 };
 
+/// The file with the key that signs results, in a directory of keys.
+pub const RESULT_KEY: &str = "result.key";
+
 /// The first argument of a worker process.
 pub const WORKER_ARGUMENT: &str = "worker";
 
@@ -60,7 +63,7 @@ pub fn identity() -> anyhow::Result<Identity> {
     let directory = keys_directory()?;
     let node = key(&directory.join("node.key"), KeyKind::Node)?;
     let result =
-        ResultKey::from_bytes(&key(&directory.join("result.key"), KeyKind::Result)?).code(Code::Host)?;
+        ResultKey::from_bytes(&key(&directory.join(RESULT_KEY), KeyKind::Result)?).code(Code::Host)?;
     Ok(Identity { node, result })
 }
 

@@ -181,7 +181,7 @@ impl StateDirectory {
 /// # Errors
 /// With [`Code::Host`] when it cannot be read or made.
 pub fn result_key(directory: &Path) -> anyhow::Result<ResultKey> {
-    let secret = home::key(&directory.join("result.key"), KeyKind::Result)?;
+    let secret = home::key(&directory.join(home::RESULT_KEY), KeyKind::Result)?;
     ResultKey::from_bytes(&secret).code(Code::Host)
 }
 

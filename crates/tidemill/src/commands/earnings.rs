@@ -14,7 +14,7 @@ use tidemill_types::{Address, Amount, EscrowId, JobId};
 use crate::{
     embedded::PLACES,
     exit::{self, Code, Exit, WithCode},
-    home::data_directory,
+    home::{RESULT_KEY, data_directory},
     money::{shown, tide},
     table::Table,
 };
@@ -60,9 +60,6 @@ pub fn directories(directory: Option<&Path>) -> anyhow::Result<Vec<PathBuf>> {
     }
     Ok(found)
 }
-
-/// The key of a provider's account, where it has one of its own.
-const KEY: &str = "result.key";
 
 /// What providers write their payments into.
 const FILE: &str = "payments.log";
@@ -158,7 +155,7 @@ fn print(directory: &Path, history: &History) {
         println!("  escrow {}: {}", id.short(), standing(escrow));
     }
     // A provider of a network that `run` or `up` brings along; others have the key of this home's node.
-    let key = directory.join(KEY);
+    let key = directory.join(RESULT_KEY);
     if key.is_file() {
         println!("  its key, for `tidemill wallet import NAME --key-file`: {}", key.display());
     }

@@ -4,7 +4,7 @@ use tidemill_net::endpoint::node_id;
 
 use crate::{
     exit::{Code, WithCode},
-    home::{identity, keys_directory},
+    home::{RESULT_KEY, identity, keys_directory},
 };
 
 /// Show the keys that this home is known by, and make them if there are none.
@@ -24,7 +24,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let directory = keys_directory().code(Code::Host)?;
-    let (node_file, result_file) = (directory.join("node.key"), directory.join("result.key"));
+    let (node_file, result_file) = (directory.join("node.key"), directory.join(RESULT_KEY));
     let made = !node_file.exists() || !result_file.exists();
     let identity = identity()?;
     let node = node_id(&identity.node);

@@ -13,6 +13,7 @@ use tidemill_ledger::{
     evm,
     keystore::Account,
     ours,
+    staking::Staking,
 };
 use tidemill_net::wire::{JobPay, Money, NetworkTerms, Reply, Request};
 use tidemill_types::{
@@ -257,6 +258,15 @@ impl Payer {
         Ok(Draft { escrow, chain_id: self.ledger.chain.chain_id(), terms, salt, ceiling, spec, node })
     }
 
+    /// The TIDE that the account can lock.
+    ///
+    /// # Errors
+    /// With [`Code::Host`] when the ledger does not answer.
+    pub async fn free(&self) -> anyhow::Result<Amount> {
+        let staking = Staking::new(self.ledger.chain.clone(), &self.ledger.book).code(Code::Usage)?;
+        staking.free(self.account.address()).await.code(Code::Host)
+    }
+
     /// How long an escrow may stay open that is opened now, in seconds.
     async fn longest_s(&self) -> anyhow::Result<u64> {
         Ok(self.escrows.longest_s().await.code(Code::Host)?.saturating_sub(MARGIN_S))
@@ -281,8 +291,7 @@ impl Payer {
 
     async fn send_from(&self, purse: &Purse, draft: &Draft) -> anyhow::Result<Sent> {
         let budget = draft.terms.budget;
-        let staking = tidemill_ledger::staking::Staking::new(self.ledger.chain.clone(), &self.ledger.book);
-        let has = staking.code(Code::Usage)?.free(self.account.address()).await.code(Code::Host)?;
+        let has = self.free().await?;
         if has < budget {
             let message =
                 format!("the account {} has {has}, and {budget} are to be locked", self.account.address());

@@ -1,13 +1,13 @@
 //! `tidemill escrow top-up`: more money for an escrow.
 
-use tidemill_ledger::{escrow::Phase, staking::Staking};
+use tidemill_ledger::escrow::Phase;
 use tidemill_types::{Amount, Coin, EscrowId};
 
 use crate::{
     commands::bond,
     exit::{self, Code, Exit, WithCode},
     ledger::{Acting, Purse},
-    money::{as_of_now, escrows},
+    money::Payer,
     runtime,
 };
 
@@ -32,13 +32,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let sent = runtime::block_on(async {
         let purse = Purse::open(&args.acting.ledger, account).await?;
         let sending = async {
-            let escrows = escrows(&purse.ledger).await?;
-            let view = escrows.view(args.escrow, 1).await.code(Code::Host)?.map(as_of_now);
-            let view = view.ok_or_else(|| {
-                Exit::new(Code::Usage, format!("the ledger knows no escrow {}", args.escrow))
-                    .hint("`tidemill escrow list` lists those that you opened")
-            })?;
-            if view.phase() != Phase::Open {
+            let payer = Payer::new(purse.ledger.clone(), purse.account.clone()).await?;
+            if payer.view(args.escrow).await?.phase() != Phase::Open {
                 let message = format!(
                     "the escrow {} has ended: nothing more is paid out of it for new work",
                     args.escrow
@@ -47,17 +42,19 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
                     .hint("`tidemill escrow open` opens another one")
                     .into());
             }
-            let staking = Staking::new(purse.ledger.chain.clone(), &purse.ledger.book).code(Code::Usage)?;
-            let has = staking.free(purse.address()).await.code(Code::Host)?;
+            let has = payer.free().await?;
             if has < args.amount {
                 let message =
                     format!("the account {} has {has}, and {} are to be added", purse.address(), args.amount);
                 return Err(Exit::new(Code::Failed, message).into());
             }
-            let call =
-                escrows.deposit(purse.account.signer(), args.escrow, args.amount).await.code(Code::Host)?;
+            let call = payer
+                .escrows
+                .deposit(purse.account.signer(), args.escrow, args.amount)
+                .await
+                .code(Code::Host)?;
             let label = format!("add {} to the escrow {}", args.amount, args.escrow.short());
-            purse.send(&label, escrows.address(), Coin::ZERO, call).await
+            purse.send(&label, payer.escrows.address(), Coin::ZERO, call).await
         };
         let sent = sending.await;
         purse.close().await;

@@ -1,7 +1,12 @@
 //! A network of processes on the ledger of a home: a coordinator who keeps a part, and two providers.
 
 use super::*;
-use crate::{faults::process::Process, ledger::account, node::Node, support::Running};
+use crate::{
+    faults::{cluster, process::Process},
+    ledger::account,
+    node::Node,
+    support::Running,
+};
 
 const PASSWORD: [&str; 2] = ["--password-file", "password"];
 
@@ -109,23 +114,7 @@ pub fn provide_again(place: &Place, name: &str) -> Process {
 }
 
 fn provider(place: &Place, name: &str) -> Command {
-    place.command(&[
-        "provide",
-        "--join",
-        "ticket",
-        "--loopback",
-        "--directory",
-        name,
-        "--name",
-        name,
-        "--own-keys",
-        "--cpus",
-        "1",
-        "--assume-fuel-rate",
-        "1000000000",
-        "--collect-after",
-        "1s",
-    ])
+    place.command(&[&cluster::provider(name, "ticket")[..], &["--collect-after", "1s"]].concat())
 }
 
 /// The only escrow of the treasury that is not closed.
