@@ -13,6 +13,12 @@ pub(crate) const MAX_DEADLINE: Millis = Millis(365 * 86_400_000);
 /// The most tasks at a time that a job may ask for.
 pub(crate) const MAX_PARALLEL: u32 = 1_000_000;
 
+/// The most results that a job may ask of each task.
+pub(crate) const MAX_REPLICAS: u32 = 100;
+
+/// The most operators that a job may trust.
+pub(crate) const MAX_TRUSTED: usize = 100;
+
 /// The most arguments of a program.
 pub(crate) const MAX_ARGS: usize = 1024;
 

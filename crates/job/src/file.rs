@@ -3,9 +3,9 @@
 
 use std::{fmt, path::PathBuf};
 
-use tidemill_types::{Amount, ByteSize, FloatClass, GuestPath, Limits, Millis, ProgramKind};
+use tidemill_types::{Address, Amount, ByteSize, FloatClass, GuestPath, Limits, Millis, ProgramKind};
 
-use crate::{split::SplitRules, template::Template};
+use crate::{Reliance, split::SplitRules, template::Template};
 
 /// The most tasks that the map of one job may have.
 pub const MAX_TASKS: u64 = 10_000_000;
@@ -40,6 +40,10 @@ pub struct JobFile {
     pub resources: Resources,
     /// The most that the job may cost, before fees are taken out of it.
     pub max_price: Option<Amount>,
+    /// How the results come to be relied on.
+    pub reliance: Reliance,
+    /// Operators whose results need no check, sorted, each once; at most 100.
+    pub trusted: Vec<Address>,
 }
 
 /// A name of 1 to 64 lower-case letters, digits and hyphens that begins with a letter. It is safe as the

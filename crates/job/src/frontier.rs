@@ -121,23 +121,76 @@ impl Frontier {
         self.start(number);
     }
 
-    /// A running task is done. Gives the reduce task that became ready by it. What is not running stays
-    /// as it is, so a result that comes twice counts once.
+    /// A running task is done. Gives the reduce task whose parts are all there by it: it became ready, or is running
+    /// and waited for that part to be looked at again. What is not running stays as it is, so a result that comes twice
+    /// counts once.
     pub fn finish(&mut self, node: Node) -> Option<Node> {
         let number = self.stop(node)?;
         self.done.set(number, true);
         self.done_count += 1;
         self.map_done += u64::from(matches!(node, Node::Map(_)));
 
-        let parent = self.numbering.tree()?.parent(node)?;
-        let Node::Reduce { level, index } = parent else { return None };
-        let place = usize::try_from(self.numbering.number(parent)? - self.numbering.map_count()).ok()?;
+        let (parent, place) = self.parent(node)?;
         self.waiting_for[place] -= 1;
-        if self.waiting_for[place] > 0 {
+        let number = self.numbering.number(parent)?;
+        if self.waiting_for[place] > 0 || self.done.get(number) {
             return None;
         }
-        self.ready_reduces.insert((Reverse(level), index));
+        if let Node::Reduce { level, index } = parent
+            && !self.running.get(number)
+        {
+            self.ready_reduces.insert((Reverse(level), index));
+        }
         Some(parent)
+    }
+
+    /// A task that was done is running again: whether its result is right is looked at anew. The task that is made from
+    /// it stays as it is, but that it does not become ready before this one is done.
+    pub fn reopen(&mut self, node: Node) {
+        if let Some(number) = self.undone(node) {
+            self.start(number);
+        }
+    }
+
+    /// A reduce task that is running or done is as if nobody had begun it. One of its parts must not be done.
+    pub fn reset(&mut self, node: Node) {
+        if self.stop(node).is_none() {
+            self.undone(node);
+        }
+    }
+
+    /// Whether all parts of a task are done.
+    pub fn has_parts(&self, node: Node) -> bool {
+        match (node, self.numbering.number(node)) {
+            (Node::Reduce { .. }, Some(number)) => self.waiting_for[self.place(number)] == 0,
+            _ => true,
+        }
+    }
+
+    /// Takes a task out of those that are done; its number, if it was one.
+    fn undone(&mut self, node: Node) -> Option<u64> {
+        let number = self.numbering.number(node).filter(|number| self.done.get(*number))?;
+        self.done.set(number, false);
+        self.done_count -= 1;
+        self.map_done -= u64::from(matches!(node, Node::Map(_)));
+        if let Some((parent, place)) = self.parent(node) {
+            self.waiting_for[place] += 1;
+            if let Node::Reduce { level, index } = parent {
+                self.ready_reduces.remove(&(Reverse(level), index));
+            }
+        }
+        Some(number)
+    }
+
+    /// The task that is made from this one, with its place among the reduce tasks.
+    fn parent(&self, node: Node) -> Option<(Node, usize)> {
+        let parent = self.numbering.tree()?.parent(node)?;
+        Some((parent, self.place(self.numbering.number(parent)?)))
+    }
+
+    /// The place of a reduce task among them.
+    fn place(&self, number: u64) -> usize {
+        usize::try_from(number - self.numbering.map_count()).expect("a plan bounds the number of tasks")
     }
 
     /// An attempt failed: a running task is ready again. What is not running stays as it is.
@@ -152,7 +205,10 @@ impl Frontier {
                 true
             }
             Node::Map(index) => self.returned.insert(index),
-            Node::Reduce { level, index } => self.ready_reduces.insert((Reverse(level), index)),
+            // Where a part of it is looked at again, it waits for that one.
+            Node::Reduce { level, index } => {
+                self.has_parts(node) && self.ready_reduces.insert((Reverse(level), index))
+            }
         };
     }
 
@@ -287,6 +343,7 @@ mod tests {
                     0..4 => if let Some(node) = frontier.take_ready() {
                         if let Some(tree) = &tree {
                             prop_assert!(tree.children(node).all(|child| done.contains(&child)));
+                            prop_assert!(frontier.has_parts(node));
                         }
                         *attempts.entry(node).or_default() += 1;
                         running.push(node);
@@ -296,6 +353,24 @@ mod tests {
                         let node = running.swap_remove(which.index(running.len()));
                         *given_back.entry(node).or_default() += 1;
                         frontier.give_back(node);
+                    }
+                    // A result is looked at again, and what was made from it is made anew where it was wrong.
+                    6 if round < 200 && !done.is_empty() => {
+                        let node = *done.iter().nth(which.index(done.len())).expect("there are so many");
+                        frontier.reopen(node);
+                        done.remove(&node);
+                        running.push(node);
+                        *attempts.entry(node).or_default() += 1;
+                        *given_back.entry(node).or_default() += 1;
+                        let mut next = tree.as_ref().and_then(|tree| tree.parent(node));
+                        while let Some(parent) = next.filter(|_| round % 2 == 0) {
+                            if done.remove(&parent) || running.contains(&parent) {
+                                frontier.reset(parent);
+                                running.retain(|other| *other != parent);
+                                *given_back.entry(parent).or_default() += 1;
+                            }
+                            next = tree.as_ref().and_then(|tree| tree.parent(parent));
+                        }
                     }
                     // The owner forgets it all, and takes it up again.
                     5 if which.index(4) == 0 => {

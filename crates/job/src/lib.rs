@@ -14,6 +14,7 @@ mod mistake;
 mod numbering;
 mod parse;
 mod plan;
+mod reliance;
 mod spec;
 mod split;
 mod tasks;
@@ -27,6 +28,7 @@ pub use file::{
 pub use frontier::Frontier;
 pub use mistake::{Mistake, Mistakes};
 pub use plan::{ExpandError, Plan, ReducePlan, expand};
+pub use reliance::Reliance;
 pub use spec::{BoundTask, JobSpec, JobSpecError, PartBlob, PartFile, SealError, seal};
 pub use split::{ByteRange, Pieces, SplitBy, SplitError, SplitRules, split};
 pub use tasks::{PartOutput, PlannedTask, ReduceTaskError};

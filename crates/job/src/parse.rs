@@ -95,7 +95,7 @@ fn job(root: &Section, report: &mut Report) -> Option<JobFile> {
         }
         None => Some(None),
     };
-    let max_price = policy::read(root, report);
+    let policy::Policy { max_price, reliance, trusted } = policy::read(root, report);
     Some(JobFile {
         name: name?,
         deadline,
@@ -108,6 +108,8 @@ fn job(root: &Section, report: &mut Report) -> Option<JobFile> {
         reduce: reduce?,
         resources,
         max_price,
+        reliance,
+        trusted,
     })
 }
 

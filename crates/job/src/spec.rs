@@ -12,7 +12,7 @@ mod error;
 mod seal;
 
 use tidemill_types::{
-    BlobRef, FloatClass, InputSpec, Limits, Millis, Needs, ProgramKind, TaskNumber, TaskSpec,
+    Address, BlobRef, FloatClass, InputSpec, Limits, Millis, Needs, ProgramKind, TaskNumber, TaskSpec,
 };
 
 pub use blob::{BoundTask, PartBlob, PartFile};
@@ -20,7 +20,7 @@ pub use error::{JobSpecError, SealError};
 pub use seal::seal;
 
 use crate::{
-    Frontier, JobName, Node, PlannedTask, ReduceTaskError, ReduceTree, Resources, Stage,
+    Frontier, JobName, Node, PlannedTask, ReduceTaskError, ReduceTree, Reliance, Resources, Stage,
     numbering::Numbering,
     tasks::{
         Command, MapTasks, ReduceTasks, part_directory,
@@ -53,6 +53,8 @@ struct Terms {
     retries: u32,
     seed: u64,
     resources: Resources,
+    reliance: Reliance,
+    trusted: Vec<Address>,
 }
 
 /// What the tasks of a stage run, and what they may use.
@@ -141,6 +143,16 @@ impl JobSpec {
     /// What a machine needs to be given a task.
     pub fn resources(&self) -> Resources {
         self.terms.resources
+    }
+
+    /// How the results come to be relied on.
+    pub fn reliance(&self) -> &Reliance {
+        &self.terms.reliance
+    }
+
+    /// Operators whose results need no check, sorted, each once.
+    pub fn trusted(&self) -> &[Address] {
+        &self.terms.trusted
     }
 
     /// The number of map tasks, at least 1.

@@ -5,6 +5,7 @@
 //! means the same on every machine.
 
 mod archive;
+mod assurance;
 mod content;
 mod escrow;
 mod id;
@@ -23,6 +24,7 @@ mod text;
 mod units;
 
 pub use archive::{Archive, ArchiveBuilder, ArchiveEntry, ArchiveError, MAX_INDEX_BYTES};
+pub use assurance::{Assurance, AssuranceError};
 pub use content::{Content, Segment};
 pub use escrow::{EscrowContract, EscrowId, EscrowTerms, Mandate, Release, Signable, Signed, Voucher};
 pub use id::{BlobId, BlobRef, BlobSource, IdError, SpecHash};

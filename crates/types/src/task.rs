@@ -12,7 +12,7 @@ use crate::{BlobId, GuestPath, Limits, SpecHash};
 pub const EXEC_VERSION: u32 = 1;
 
 /// What sort of program a task runs.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProgramKind {
     /// A WebAssembly command for WASI preview 1.

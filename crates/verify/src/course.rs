@@ -85,8 +85,8 @@ impl Course {
         }
     }
 
-    /// How many results are asked for at once at first.
-    fn at_first(&self) -> u32 {
+    /// How many results are asked for at once, before there is any.
+    pub fn at_first(&self) -> u32 {
         match self {
             Self::Replicated { quorum, .. } => *quorum,
             Self::Assured { .. } | Self::Believed => 1,

@@ -5,7 +5,6 @@
 //! checked so that a job's [`Assurance`] holds, and what several results of one task come to ([`judge`]). A [`Course`]
 //! says of one task what is to be done next. docs/verification.md derives the formulas and states what they assume.
 
-mod assurance;
 mod checks;
 mod course;
 mod model;
@@ -15,10 +14,10 @@ mod stake;
 mod tests;
 mod verdict;
 
-pub use assurance::{Assurance, AssuranceError};
 pub use checks::Checks;
 pub use course::{Course, Next, is_chosen};
 pub use model::{Model, ModelError};
 pub use record::{Evidence, Line, Record};
 pub use stake::Stake;
-pub use verdict::{Opinion, Verdict, Witness, judge};
+pub use tidemill_types::{Assurance, AssuranceError};
+pub use verdict::{Opinion, Verdict, Witness, judge, strangers_to_agree};

@@ -83,6 +83,12 @@ impl Record {
         }
     }
 
+    /// Takes in that so many results were accepted unchecked and that their job has ended.
+    pub fn note_accepted(&mut self, results: u64, epoch: u64, half_life: u32) {
+        self.age(epoch, half_life);
+        self.unchecked += results as f64;
+    }
+
     /// Lets epochs pass. One before the last that was heard of changes nothing.
     pub fn age(&mut self, epoch: u64, half_life: u32) {
         let Some(passed) = epoch.checked_sub(self.epoch).filter(|passed| *passed > 0) else { return };
@@ -96,6 +102,21 @@ impl Record {
     /// Results since the last lie, as they count now.
     pub fn run(&self) -> f64 {
         self.checked + self.unchecked
+    }
+
+    /// Results since the last wrong one that were checked and right, as they count now.
+    pub fn checked(&self) -> f64 {
+        self.checked
+    }
+
+    /// Results since then that were accepted unchecked, as they count now.
+    pub fn unchecked(&self) -> f64 {
+        self.unchecked
+    }
+
+    /// Attempts that failed or were late, as they count now. It says nothing about results.
+    pub fn failed(&self) -> f64 {
+        self.failed
     }
 
     /// How many results were found to be wrong, ever.

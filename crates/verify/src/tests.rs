@@ -318,3 +318,12 @@ fn a_check_goes_to_somebody_who_has_said_nothing_of_it() {
     checks.forget(TaskNumber(1));
     assert!(checks.is_empty() && checks.take_for(of(4)).is_none());
 }
+
+#[test]
+fn as_many_strangers_must_agree_as_the_document_says() {
+    let needed = |results| {
+        let assurance = Assurance::one_in(results).expect("it is in bounds");
+        strangers_to_agree(&Model::default(), assurance)
+    };
+    assert_eq!([needed(2), needed(100), needed(1_000), needed(10_000)], [1, 4, 6, 7]);
+}

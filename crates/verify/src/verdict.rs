@@ -100,3 +100,21 @@ fn weigh<A>(model: &Model, group: &[&Opinion<A>]) -> (f64, f64) {
     let honest = of_each.values().map(|odds| (1.0 - odds).max(LEAST_HONEST)).product();
     (lied, honest)
 }
+
+/// How many strangers must agree before what they say is accepted, if nobody contradicts them.
+pub fn strangers_to_agree(model: &Model, assurance: Assurance) -> u32 {
+    let record = crate::Record::default();
+    let stranger = |number: u8| Opinion {
+        witness: Witness::Operator(Address([number; 20])),
+        answer: (),
+        error_odds: model.error_odds(&record, 1.0),
+    };
+    let mut said = Vec::new();
+    for number in 1..=u8::MAX {
+        said.push(stranger(number));
+        if matches!(judge(model, assurance, &said), Verdict::Accepted { .. }) {
+            return u32::from(number);
+        }
+    }
+    u32::MAX
+}

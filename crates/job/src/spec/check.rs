@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use tidemill_types::{BlobRef, GuestPath};
+use tidemill_types::{Address, Assurance, BlobRef, GuestPath};
 
 use super::{Draft, JobSpec, JobSpecError, StageProgram, Terms, blobs, list_bytes};
 use crate::{
-    MAX_FAN_IN, MAX_TASKS, Matrix, RangeTasks, Stage,
+    MAX_FAN_IN, MAX_TASKS, Matrix, RangeTasks, Reliance, Stage,
     bounds::{
-        MAX_ARGS, MAX_DEADLINE, MAX_ENV, MAX_PARALLEL, MAX_PARAMETERS, MAX_PLACEHOLDERS, MAX_RETRIES,
-        MAX_TEXT_BYTES, MAX_VALUE_BYTES, PARTS, first_below, is_parameter_name, is_variable_name,
+        MAX_ARGS, MAX_DEADLINE, MAX_ENV, MAX_PARALLEL, MAX_PARAMETERS, MAX_PLACEHOLDERS, MAX_REPLICAS,
+        MAX_RETRIES, MAX_TEXT_BYTES, MAX_TRUSTED, MAX_VALUE_BYTES, PARTS, first_below, is_parameter_name,
+        is_variable_name,
     },
     mistake::shortened,
     tasks::{
@@ -69,10 +70,17 @@ fn terms(terms: &Terms) -> Result<(), JobSpecError> {
         bound("the deadline in milliseconds", deadline.0, 1, MAX_DEADLINE.0)?;
     }
     bound("the retries", terms.retries.into(), 0, MAX_RETRIES.into())?;
-    match terms.resources.parallel {
-        Some(parallel) => bound("the tasks at the same time", parallel.into(), 1, MAX_PARALLEL.into()),
-        None => Ok(()),
+    if let Some(parallel) = terms.resources.parallel {
+        bound("the tasks at the same time", parallel.into(), 1, MAX_PARALLEL.into())?;
     }
+    if let Reliance::Replicated { quorum, most } = terms.reliance {
+        bound("the results of a task", most.into(), 2, MAX_REPLICAS.into())?;
+        bound("the equal results of a task", quorum.into(), 2, most.into())?;
+    }
+    bound("the operators that are trusted", terms.trusted.len() as u64, 0, MAX_TRUSTED as u64)?;
+    // As text they sort as they do themselves.
+    let trusted: Vec<_> = terms.trusted.iter().map(Address::to_string).collect();
+    sorted("operators that are trusted", trusted.iter().map(String::as_str))
 }
 
 fn stage_program(stage: Stage, program: &StageProgram) -> Result<(), JobSpecError> {
@@ -189,6 +197,16 @@ fn template(stage: Stage, what: &'static str, text: &Template, scope: &Scope) ->
             Err(JobSpecError::Template { stage, what, text })
         }
     }
+}
+
+/// Checks in how many results one may be wrong, and takes it.
+pub(super) fn assurance(results: u32) -> Result<Assurance, JobSpecError> {
+    Assurance::one_in(results).map_err(|error| JobSpecError::Bound {
+        what: "the results of which one may be wrong",
+        found: error.found.into(),
+        least: Assurance::LEAST.into(),
+        most: Assurance::MOST.into(),
+    })
 }
 
 /// Checks how long a template is, as it is written.

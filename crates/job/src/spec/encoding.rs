@@ -10,15 +10,15 @@ use serde::{
     Deserialize, Deserializer, Serialize,
     de::{SeqAccess, Visitor},
 };
-use tidemill_types::{ByteSize, FloatClass, GuestPath, Limits, Millis, ProgramKind};
+use tidemill_types::{Address, ByteSize, FloatClass, GuestPath, Limits, Millis, ProgramKind};
 
 use super::{
     BlobRef, Draft, JobSpec, JobSpecError, ReduceDraft, ReduceSpec, StageProgram, Terms,
     check::{self, MAX_VALUES},
 };
 use crate::{
-    JobName, Matrix, Parameter, RangeTasks, Resources, Stage,
-    bounds::{MAX_ARGS, MAX_ENV, MAX_PARAMETERS},
+    JobName, Matrix, Parameter, RangeTasks, Reliance, Resources, Stage,
+    bounds::{MAX_ARGS, MAX_ENV, MAX_PARAMETERS, MAX_TRUSTED},
     mistake::shortened,
     tasks::{
         Command, MapTasks,
@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The format that this program writes and reads.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 const CONTEXT: &str = "tidemill 2026 job specification";
 
@@ -40,9 +40,24 @@ struct Encoded {
     seed: u64,
     memory: ByteSize,
     parallel: Option<u32>,
+    reliance: EncodedReliance,
+    #[serde(deserialize_with = "at_most::<MAX_TRUSTED, _, _>")]
+    trusted: Vec<Address>,
     tasks: EncodedTasks,
     map: EncodedStage,
     reduce: Option<EncodedReduce>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum EncodedReliance {
+    /// One wrong result in so many.
+    Assured(u32),
+    Replicated {
+        quorum: u32,
+        most: u32,
+    },
+    Trusted,
+    Unverified,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -133,7 +148,7 @@ pub(super) fn check_len(bytes: &[u8]) -> Result<(), JobSpecError> {
 
 impl Encoded {
     fn of(job: &JobSpec) -> Self {
-        let Terms { name, deadline, retries, seed, resources } = &job.terms;
+        let Terms { name, deadline, retries, seed, resources, reliance, trusted } = &job.terms;
         let reduce = |ReduceSpec { program, tasks }: &ReduceSpec| EncodedReduce {
             fan_in: tasks.tree.fan_in(),
             stage: EncodedStage::of(program, &tasks.command, &Scope::reduce()),
@@ -145,6 +160,8 @@ impl Encoded {
             seed: *seed,
             memory: resources.memory,
             parallel: resources.parallel,
+            reliance: EncodedReliance::of(reliance),
+            trusted: trusted.clone(),
             tasks: EncodedTasks::of(&job.map.source),
             map: EncodedStage::of(&job.program, &job.map.command, &job.map.source.scope()),
             reduce: job.reduce.as_ref().map(reduce),
@@ -160,6 +177,8 @@ impl Encoded {
             retries: self.retries,
             seed: self.seed,
             resources: Resources { memory: self.memory, parallel: self.parallel },
+            reliance: self.reliance.reliance()?,
+            trusted: self.trusted,
         };
         let source = self.tasks.source()?;
         let (program, command) = self.map.stage(Stage::Map, &source.scope())?;
@@ -168,6 +187,26 @@ impl Encoded {
             Ok(ReduceDraft { program, command, fan_in })
         });
         Ok(Draft { terms, program, map: MapTasks { command, source }, reduce: reduce.transpose()? })
+    }
+}
+
+impl EncodedReliance {
+    fn of(reliance: &Reliance) -> Self {
+        match *reliance {
+            Reliance::Assured(assurance) => Self::Assured(assurance.results()),
+            Reliance::Replicated { quorum, most } => Self::Replicated { quorum, most },
+            Reliance::Trusted => Self::Trusted,
+            Reliance::Unverified => Self::Unverified,
+        }
+    }
+
+    fn reliance(self) -> Result<Reliance, JobSpecError> {
+        Ok(match self {
+            Self::Assured(results) => Reliance::Assured(check::assurance(results)?),
+            Self::Replicated { quorum, most } => Reliance::Replicated { quorum, most },
+            Self::Trusted => Reliance::Trusted,
+            Self::Unverified => Reliance::Unverified,
+        })
     }
 }
 

@@ -50,6 +50,8 @@ pub fn seal<E>(
         retries: file.retries,
         seed: file.seed,
         resources: file.resources,
+        reliance: file.reliance.clone(),
+        trusted: file.trusted.clone(),
     };
     let map = MapTasks { command: with_inputs(&plan.map.command, inputs), source };
     let job = JobSpec::new(Draft { terms, program, map, reduce }).map_err(SealError::Spec)?;

@@ -9,10 +9,10 @@ use std::{
 };
 
 use tidemill_job::{
-    BlobRef, JobFile, JobSpec, Node, PartBlob, PartFile, ReduceTaskError, SplitBy, SplitError, SplitRules,
-    Stage, Tasks, split,
+    BlobRef, JobFile, JobSpec, Node, PartBlob, PartFile, ReduceTaskError, Reliance, SplitBy, SplitError,
+    SplitRules, Stage, Tasks, split,
 };
-use tidemill_types::{BlobId, ByteSize, GuestPath, TaskNumber, TaskSpec};
+use tidemill_types::{Address, BlobId, ByteSize, GuestPath, TaskNumber, TaskSpec};
 
 /// A job file of any bytes: it is read, or its mistakes can be shown.
 fn fuzz_job_file(data: &[u8]) {
@@ -28,6 +28,7 @@ fn fuzz_job_file(data: &[u8]) {
             if let Tasks::Matrix(matrix) = &file.tasks {
                 assert_eq!(matrix.combination(count - 1).len(), matrix.parameters.len());
             }
+            check_policy(&file.reliance, &file.trusted);
         }
         Err(mistakes) => {
             let shown = mistakes.in_file("job.toml").to_string();
@@ -36,6 +37,14 @@ fn fuzz_job_file(data: &[u8]) {
             assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
         }
     }
+}
+
+/// What holds for every policy.
+fn check_policy(reliance: &Reliance, trusted: &[Address]) {
+    if let Reliance::Replicated { quorum, most } = *reliance {
+        assert!(2 <= quorum && quorum <= most && most <= 100);
+    }
+    assert!(trusted.len() <= 100 && trusted.is_sorted_by(|a, b| a < b));
 }
 
 /// A file of any bytes, cut in a way that its first bytes choose: what comes out adds up.
@@ -77,6 +86,7 @@ fn fuzz_split(data: &[u8]) {
 fn fuzz_job_spec(data: &[u8]) {
     let Ok(job) = JobSpec::decode(data) else { return };
     assert_eq!(job.encode(), data);
+    check_policy(job.reliance(), job.trusted());
     assert!((1..=tidemill_job::MAX_TASKS).contains(&job.map_count()));
     let check = |spec: &TaskSpec| {
         let variables = spec.env.iter().flat_map(|(name, value)| [name, value]);
@@ -267,6 +277,12 @@ fn no_job_file_makes_the_parser_panic() {
         b"[limits]\n",
         b"[reduce.limits]\n",
         b"[policy]\n",
+        b"assurance = ",
+        b"\"trusted\"",
+        b"replicate = ",
+        b"quorum = ",
+        b"trusted = ",
+        b"\"0x00000000000000000000000000000000000000ff\"",
         b"fan_in = ",
         b"\r\n",
         b"\xff",

@@ -409,26 +409,89 @@ fn limits_and_resources() {
 
 #[test]
 fn a_policy_is_checked_and_what_is_not_honoured_is_refused() {
-    let right = "[policy]\nmax_price = \"1.5 TIDE\"\nassurance = \"none\"\nreplicate = 3\nregions = [\"eu\"]";
-    assert_eq!(
-        said_after(right),
-        [
-            "6:1: `assurance` is not supported yet; remove it to run the job",
-            "7:1: `replicate` is not supported yet; remove it to run the job",
-            "8:1: `regions` is not supported yet; remove it to run the job"
-        ]
-    );
-    let wrong = "[policy]\nmax_price = \"1.5\"\nassurance = \"some\"\nreplicate = 0\nregions = [\"EU\", 1]";
+    let right = "[policy]\nmax_price = \"1.5 TIDE\"\nassurance = \"none\"\nregions = [\"eu\"]";
+    assert_eq!(said_after(right), ["7:1: `regions` is not supported yet; remove it to run the job"]);
+    let wrong = "[policy]\nmax_price = \"1.5\"\nassurance = \"some\"\nquorum = 0\nregions = [\"EU\", 1]";
     assert_eq!(
         said_after(wrong),
         [
             r#"5:13: "1.5" is not a price; expected an amount like "1.5 TIDE""#,
             r#"6:13: `assurance` is "some"; expected "none", "trusted", or a whole number n from 2 to 1000000000: wrong at most once in n results"#,
-            "7:13: `replicate` is 0; expected a whole number from 1 to 100",
+            "7:1: `quorum` without `replicate`; expected `replicate` beside it: how many results are asked for at most",
+            "7:10: `quorum` is 0; expected a whole number from 2 to 100",
             r#"8:12: "EU" is not a region; expected a list of names of lower-case letters, digits and hyphens, like ["eu"]"#,
             r#"8:18: `regions[1]` is a whole number; expected a list of names of lower-case letters, digits and hyphens, like ["eu"]"#
         ]
     );
+}
+
+#[test]
+fn a_job_is_relied_on_in_one_way() {
+    let assurance = r#"expected "none", "trusted", or a whole number n from 2 to 1000000000: wrong at most once in n results"#;
+    let whole = |from: u32, to: u32| format!("expected a whole number from {from} to {to}");
+    for (policy, expected) in [
+        ("assurance = 1", vec![format!("5:13: `assurance` is 1; {assurance}")]),
+        ("assurance = 1_000_000_001", vec![format!("5:13: `assurance` is 1000000001; {assurance}")]),
+        (
+            "assurance = 99999999999999999999",
+            vec![format!("5:13: `assurance` is 99999999999999999999; {assurance}")],
+        ),
+        ("assurance = -2", vec![format!("5:13: `assurance` is -2; {assurance}")]),
+        ("assurance = 1e3", vec![format!("5:13: `assurance` is a number with a point; {assurance}")]),
+        ("assurance = \"1000\"", vec![format!("5:13: `assurance` is \"1000\"; {assurance}")]),
+        ("assurance = \"Trusted\"", vec![format!("5:13: `assurance` is \"Trusted\"; {assurance}")]),
+        ("replicate = 1", vec![format!("5:13: `replicate` is 1; {}", whole(2, 100))]),
+        ("replicate = 101", vec![format!("5:13: `replicate` is 101; {}", whole(2, 100))]),
+        ("replicate = 3\nquorum = 1", vec![format!("6:10: `quorum` is 1; {}", whole(2, 3))]),
+        ("quorum = 4\nreplicate = 3", vec![format!("5:10: `quorum` is 4; {}", whole(2, 3))]),
+        (
+            "replicate = 0\nquorum = 101",
+            vec![
+                format!("5:13: `replicate` is 0; {}", whole(2, 100)),
+                format!("6:10: `quorum` is 101; {}", whole(2, 100)),
+            ],
+        ),
+        (
+            "assurance = 100\nreplicate = 3",
+            vec!["6:1: `replicate` beside `assurance` in [policy]; say one of them".to_owned()],
+        ),
+        (
+            "replicate = 1\nassurance = \"some\"",
+            vec![
+                format!("5:13: `replicate` is 1; {}", whole(2, 100)),
+                "6:1: `assurance` beside `replicate` in [policy]; say one of them".to_owned(),
+                format!("6:13: `assurance` is \"some\"; {assurance}"),
+            ],
+        ),
+    ] {
+        assert_eq!(said_after(&format!("[policy]\n{policy}")), expected);
+    }
+}
+
+#[test]
+fn operators_are_named_once_by_their_accounts() {
+    const EXPECTED: &str =
+        "expected a list of operators' accounts, each 0x and 40 hexadecimal digits in quotes";
+    let (a, upper) = (format!("0x{}", "ab".repeat(20)), format!("0x{}", "AB".repeat(20)));
+    let many: Vec<_> = (0..101).map(|i| format!("\"0x{i:040x}\"")).collect();
+    for (list, expected) in [
+        ("[]".to_owned(), vec![format!("5:11: `trusted` is empty; {EXPECTED}")]),
+        (format!("\"{a}\""), vec![format!("5:11: `trusted` is a string; {EXPECTED}")]),
+        (
+            format!("[1, \"0xab\", \"{a}\", \"{upper}\"]"),
+            vec![
+                format!("5:12: `trusted[0]` is a whole number; {EXPECTED}"),
+                format!("5:15: \"0xab\" is not an account; {EXPECTED}"),
+                format!("5:69: {a} is there twice; expected each account once"),
+            ],
+        ),
+        (
+            format!("[{}]", many.join(", ")),
+            vec!["5:11: `trusted` has 101 elements; at most 100 are allowed".to_owned()],
+        ),
+    ] {
+        assert_eq!(said_after(&format!("[policy]\ntrusted = {list}")), expected);
+    }
 }
 
 #[test]

@@ -1,13 +1,43 @@
 //! Right job files, and what is read from them.
 
-use tidemill_job::{JobFile, SplitBy, Tasks};
-use tidemill_types::{ByteSize, FloatClass, Fuel, Limits, Millis};
+use tidemill_job::{JobFile, Reliance, SplitBy, Tasks};
+use tidemill_types::{Address, Assurance, ByteSize, FloatClass, Fuel, Limits, Millis};
 
 #[test]
 fn a_price_is_taken_to_the_wei() {
     let price = |text: &str| with(&format!("[policy]\nmax_price = \"{text}\"")).max_price;
     assert_eq!(price("1.5 TIDE"), Some(tidemill_types::Amount::from_wei(1_500_000_000_000_000_000)));
     assert_eq!(with("").max_price, None);
+}
+
+#[test]
+fn results_are_relied_on_as_the_policy_says() {
+    let reliance = |policy: &str| with(&format!("[policy]\n{policy}")).reliance;
+    let assured = |results| Reliance::Assured(Assurance::one_in(results).expect("it is one"));
+    assert_eq!(with("").reliance, assured(1_000));
+    assert_eq!(reliance("max_price = \"1 TIDE\""), assured(1_000));
+    assert_eq!(reliance("assurance = 2"), assured(2));
+    assert_eq!(reliance("assurance = 1_000_000_000"), assured(1_000_000_000));
+    assert_eq!(reliance("assurance = \"trusted\""), Reliance::Trusted);
+    assert_eq!(reliance("assurance = \"none\""), Reliance::Unverified);
+    for (most, quorum) in [(2, 2), (3, 2), (4, 3), (5, 3), (100, 51)] {
+        let expected = Reliance::Replicated { quorum, most };
+        assert_eq!(reliance(&format!("replicate = {most}")), expected);
+    }
+    assert_eq!(reliance("replicate = 5\nquorum = 2"), Reliance::Replicated { quorum: 2, most: 5 });
+    assert_eq!(reliance("quorum = 5\nreplicate = 5"), Reliance::Replicated { quorum: 5, most: 5 });
+}
+
+#[test]
+fn operators_are_trusted_beside_any_policy() {
+    assert_eq!(with("").trusted, []);
+    let (a, b) = (Address([0x0a; 20]), Address([0xb0; 20]));
+    let list = format!("trusted = [\"{b}\", \"0x{}\"]", "0A".repeat(20));
+    for mode in
+        ["", "assurance = 10\n", "assurance = \"none\"\n", "assurance = \"trusted\"\n", "replicate = 3\n"]
+    {
+        assert_eq!(with(&format!("[policy]\n{mode}{list}")).trusted, [a, b]);
+    }
 }
 
 /// A right file with more after its program's path.

@@ -10,7 +10,7 @@ use std::{
 use tempfile::TempDir;
 use tidemill_job::{
     BlobRef, BlobSource, BoundTask, JobFile, JobSpec, JobSpecError, Node, PartBlob, PartFile, PartOutput,
-    Plan, ReduceTaskError, ReduceTree, SealError, Stage, expand, seal,
+    Plan, ReduceTaskError, ReduceTree, Reliance, SealError, Stage, expand, seal,
 };
 use tidemill_types::{
     Archive, ArchiveBuilder, BlobId, ByteSize, Content, GuestPath, InputSpec, Needs, ProgramKind, Segment,
@@ -227,7 +227,15 @@ pub fn corpus() -> Vec<Vec<u8>> {
         Both::new(&text, dir.path()).spec.encode()
     };
     let all = tasks.iter().flat_map(|tasks| ["", command, reduce].map(|more| encode(tasks, more)));
-    all.collect()
+    let policies = [
+        "assurance = 20_000",
+        "assurance = \"trusted\"",
+        "assurance = \"none\"",
+        "replicate = 5\nquorum = 2",
+    ];
+    let trusted = "trusted = [\"0x00000000000000000000000000000000000000ff\"]";
+    let policies = policies.map(|policy| encode("", &format!("[policy]\n{policy}\n{trusted}")));
+    all.chain(policies).collect()
 }
 
 #[test]
@@ -329,9 +337,34 @@ fn any_change_makes_it_another_job() {
         "[inputs]\ns = \"s\"",
         "[reduce]",
         "[tasks]\nrange = { to = 1 }",
+        "[policy]\nassurance = 999",
+        "[policy]\nassurance = \"trusted\"",
+        "[policy]\nassurance = \"none\"",
+        "[policy]\nreplicate = 4",
+        "[policy]\nreplicate = 4\nquorum = 4",
+        "[policy]\ntrusted = [\"0x00000000000000000000000000000000000000ff\"]",
     ];
     assert_eq!(all.map(hash).into_iter().collect::<HashSet<_>>().len(), all.len());
     assert_eq!(hash(""), hash("args = []\nkind = \"wasm\""));
+    assert_eq!(hash(""), hash("[policy]\nassurance = 1000"));
+}
+
+#[test]
+fn a_policy_travels_and_leaves_the_tasks_as_they_are() {
+    let dir = directory(&[]);
+    let tasks = "args = [\"{index}\"]\n[tasks]\nrange = { to = 3 }\n[reduce]\n";
+    let plain = both(&dir, tasks);
+    assert_eq!((plain.spec.reliance(), plain.spec.trusted()), (&Reliance::default(), &[][..]));
+    let policy = "[policy]\nreplicate = 5\nquorum = 2\ntrusted = [\"0xff00000000000000000000000000000000000000\", \"0x00000000000000000000000000000000000000ff\"]";
+    let both = both(&dir, &format!("{tasks}{policy}"));
+    both.sanity_check();
+    let there = JobSpec::decode(&both.spec.encode()).expect("the job is right");
+    assert_eq!(there.reliance(), &Reliance::Replicated { quorum: 2, most: 5 });
+    assert_eq!(there.trusted(), both.file.trusted);
+    for number in 0..there.task_count() {
+        let node = there.node(TaskNumber(number)).expect("the number is below the count");
+        assert_eq!(both.there(node).spec.hash(), plain.there(node).spec.hash());
+    }
 }
 
 #[test]

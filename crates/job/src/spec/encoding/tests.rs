@@ -37,6 +37,8 @@ fn job(tasks: EncodedTasks) -> Encoded {
         seed: 7,
         memory: Limits::default().memory,
         parallel: None,
+        reliance: EncodedReliance::Assured(1_000),
+        trusted: vec![Address([1; 20]), Address([2; 20])],
         tasks,
         map: stage("{index}"),
         reduce: Some(EncodedReduce { fan_in: 2, stage: stage("{level}") }),
@@ -156,6 +158,44 @@ fn what_a_job_says_is_checked() {
         ),
         (|j| j.retries = 101, "the retries: 101, and from 0 to 100 is allowed"),
         (|j| j.parallel = Some(0), "the tasks at the same time: 0, and from 1 to 1000000 is allowed"),
+        (
+            |j| j.reliance = EncodedReliance::Assured(1),
+            "the results of which one may be wrong: 1, and from 2 to 1000000000 is allowed",
+        ),
+        (
+            |j| j.reliance = EncodedReliance::Assured(1_000_000_001),
+            "the results of which one may be wrong: 1000000001, and from 2 to 1000000000 is allowed",
+        ),
+        (
+            |j| j.reliance = EncodedReliance::Replicated { quorum: 2, most: 101 },
+            "the results of a task: 101, and from 2 to 100 is allowed",
+        ),
+        (
+            |j| j.reliance = EncodedReliance::Replicated { quorum: 1, most: 1 },
+            "the results of a task: 1, and from 2 to 100 is allowed",
+        ),
+        (
+            |j| j.reliance = EncodedReliance::Replicated { quorum: 1, most: 3 },
+            "the equal results of a task: 1, and from 2 to 3 is allowed",
+        ),
+        (
+            |j| j.reliance = EncodedReliance::Replicated { quorum: 4, most: 3 },
+            "the equal results of a task: 4, and from 2 to 3 is allowed",
+        ),
+        (|j| j.reliance = EncodedReliance::Replicated { quorum: 100, most: 100 }, "right"),
+        (|j| j.trusted = (0..100).map(|i| Address([i; 20])).collect(), "right"),
+        (
+            |j| j.trusted = (0..101).map(|i| Address([i; 20])).collect(),
+            "the encoding of the job is malformed",
+        ),
+        (
+            |j| j.trusted.reverse(),
+            "the names of operators that are trusted are out of order at \"0x0101010101010101010101010101010101010101\"",
+        ),
+        (
+            |j| j.trusted[1] = j.trusted[0],
+            "the names of operators that are trusted are out of order at \"0x0101010101010101010101010101010101010101\"",
+        ),
         (|j| j.map.limits.fuel = Fuel(0), "a limit of the map is out of bounds"),
         (|j| reduce(j).limits.output = ByteSize(u64::MAX), "a limit of the reduce is out of bounds"),
         (|j| fan_in(j, 1), "the parts of a reduce task: 1, and from 2 to 10000 is allowed"),
@@ -217,6 +257,9 @@ fn what_a_job_says_is_checked() {
         change(&mut changed);
         assert_eq!(said(&changed), *expected);
     }
+    for reliance in [EncodedReliance::Trusted, EncodedReliance::Unverified] {
+        assert_eq!(said(&Encoded { reliance, ..job(EncodedTasks::One) }), "right");
+    }
     let mut changed = job(EncodedTasks::One);
     changed.map.program.len += 1;
     assert_eq!(said(&changed), format!("the blob {} is said to have two lengths", blob("program").id));
@@ -259,7 +302,7 @@ fn there_is_one_encoding_of_each_job() {
     assert_eq!(JobSpec::decode(&[&right[..], &[0]].concat()), Err(JobSpecError::Malformed));
     assert_eq!(JobSpec::decode(&right[..right.len() - 1]), Err(JobSpecError::Malformed));
     assert_eq!(JobSpec::decode(&[]), Err(JobSpecError::Malformed));
-    assert_eq!(JobSpec::decode(&[2]), Err(JobSpecError::Format { found: 2, known: 1 }));
+    assert_eq!(JobSpec::decode(&[1]), Err(JobSpecError::Format { found: 1, known: 2 }));
     // The length of the name, 1, as two bytes.
     let overlong = [&right[..1], &[0x81, 0x00], &right[2..]].concat();
     assert_eq!(JobSpec::decode(&overlong), Err(JobSpecError::Malformed));
@@ -311,10 +354,23 @@ fn tasks() -> impl Strategy<Value = EncodedTasks> {
     ]
 }
 
+fn reliance() -> impl Strategy<Value = EncodedReliance> {
+    prop_oneof![
+        (2u32..=1_000_000_000).prop_map(EncodedReliance::Assured),
+        (2u32..=100).prop_flat_map(|most| {
+            (2..=most).prop_map(move |quorum| EncodedReliance::Replicated { quorum, most })
+        }),
+        Just(()).prop_map(|()| EncodedReliance::Trusted),
+        Just(()).prop_map(|()| EncodedReliance::Unverified),
+    ]
+}
+
 proptest! {
     #[test]
     fn what_is_encoded_is_decoded(
         tasks in tasks(),
+        reliance in reliance(),
+        trusted in prop::collection::btree_set(any::<[u8; 20]>(), 0..9),
         texts in prop::collection::vec("([a-z ]|\\{\\{|\\}\\}|\\{index\\}|\\{count\\}){0,9}", 0..9),
         names in prop::collection::btree_set("[A-Z_]{1,8}", 0..9),
         fan_in in prop::option::of(2u64..=10_000),
@@ -322,6 +378,8 @@ proptest! {
     ) {
         let mut encoded = job(tasks);
         encoded.seed = seed;
+        encoded.reliance = reliance;
+        encoded.trusted = trusted.into_iter().map(Address).collect();
         encoded.map.args = texts.clone();
         let names: BTreeSet<String> = names;
         encoded.map.env = names.into_iter().zip(texts.into_iter().cycle().chain([String::new()])).collect();
