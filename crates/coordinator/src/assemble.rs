@@ -82,7 +82,7 @@ pub fn make(
         let id = TaskId { job: task.job, task: number };
         let record: DoneRecord =
             store.task(id).map_err(|error| read(error.into()))?.ok_or(AssembleError::Missing(number.0))?;
-        let archive = BlobRef { id: record.output, len: record.output_len.0 };
+        let archive = BlobRef { id: record.result.output, len: record.result.output_len.0 };
         let body = match store.output(id).map_err(|error| read(error.into()))? {
             Some(bytes) => Body::Inline(bytes),
             None => Body::File(path(archive.id).ok_or(AssembleError::Missing(number.0))?),

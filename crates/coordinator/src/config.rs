@@ -6,7 +6,7 @@ use tidemill_net::{endpoint::Bind, ticket::Pass};
 use tidemill_sched::Policy;
 use tidemill_types::{ByteSize, Millis};
 
-use crate::teller::MoneyConfig;
+use crate::{core::Trust, teller::MoneyConfig};
 
 /// How a coordinator is set up.
 pub struct Config {
@@ -24,6 +24,8 @@ pub struct Config {
     pub disk: ByteSize,
     /// How it behaves in time.
     pub pace: Pace,
+    /// Whose results need no check.
+    pub trust: Trust,
     /// How it pays; nothing for a network that is free.
     pub money: Option<MoneyConfig>,
 }
@@ -37,6 +39,9 @@ pub struct Pace {
     pub heartbeat: Millis,
     /// How long a task that failed waits for another operator to come before the only one there is believed.
     pub second_opinion: Millis,
+    /// How long a task of which something was said waits for somebody else who could say more, where nobody such is
+    /// connected.
+    pub undecided: Millis,
     /// How long a peer that broke the rules is kept out.
     pub ban: Millis,
     /// How placement behaves.
@@ -49,6 +54,7 @@ impl Default for Pace {
             lease: Millis(15_000),
             heartbeat: Millis(3_000),
             second_opinion: Millis(2_000),
+            undecided: Millis(30_000),
             ban: Millis(60_000),
             policy: Policy::default(),
         }

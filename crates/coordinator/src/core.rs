@@ -11,22 +11,26 @@ mod money;
 mod peers;
 mod recovery;
 mod reports;
+mod reputation;
 mod results;
+mod verdicts;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tidemill_sched::{Micros, Policy, Scheduler};
 use tidemill_store::{BatchId, Change, Recovered};
 use tidemill_types::{Address, Amount, Chain, JobId, LeaseId, Millis, NodeId, Offer, TaskId, WorkTerms};
+use tidemill_verify::Model;
 
 pub use self::money::{Funding, MoneyConfig, Settled};
-pub use self::recovery::Resuming;
-use self::{jobs::Job, money::Money};
+use self::{jobs::Job, money::Money, reputation::Reputations};
 pub(crate) use self::{
     money::escrow_report,
     reports::{Summary, attempt, phase},
+    verdicts::{Fate, fate},
 };
-use crate::event::{Effect, Event, Now, SessionId};
+pub use self::{recovery::Resuming, verdicts::Trust};
+use crate::event::{Effect, Event, Network, Now, SessionId};
 
 /// What a coordinator's core needs to know of its node, and how it behaves.
 #[derive(Clone, Debug)]
@@ -43,8 +47,14 @@ pub struct CoreConfig {
     pub heartbeat: Millis,
     /// How long a task that failed waits for another operator to come before the only one there is believed.
     pub second_opinion: Millis,
+    /// How long a task of which something was said waits for somebody else who could say more.
+    pub undecided: Millis,
     /// How placement behaves.
     pub policy: Policy,
+    /// Whose results need no check.
+    pub trust: Trust,
+    /// What is assumed of those who may lie.
+    pub model: Model,
     /// How work is paid for; nothing where it is free.
     pub money: Option<MoneyConfig>,
 }
@@ -72,6 +82,9 @@ pub struct Core {
     next_lease: LeaseId,
     next_batch: BatchId,
     next_heartbeat: Micros,
+    reputations: Reputations,
+    /// Who was caught while jobs ran that are to be taken up again.
+    suspects: BTreeSet<(JobId, Address)>,
     money: Option<Money>,
     step: Step,
 }
@@ -108,6 +121,8 @@ struct Provider {
     /// The account that it works for.
     operator: Address,
     offer: Offer,
+    /// The network that it comes from, where that says something about whose it is.
+    network: Option<Network>,
     /// Its session, while it has one.
     session: Option<SessionId>,
     credits: u32,
@@ -135,6 +150,7 @@ impl Provider {
             signer,
             operator,
             offer,
+            network: None,
             session: None,
             credits: 0,
             last_heard: now.mono,
@@ -157,6 +173,10 @@ struct Tally {
     busy_us: u64,
     fuel: u64,
     lost_attempts: u64,
+    /// Results that agreed with the accepted one of somebody else.
+    checks: u64,
+    /// Results that were found to be wrong.
+    contradicted: u64,
     earned: Amount,
 }
 
@@ -170,6 +190,8 @@ impl Core {
                 .money
                 .clone()
                 .map(|money| Money::new(money, recovered.escrows.clone(), recovered.closed_escrows.clone())),
+            reputations: Reputations::new(config.model, &recovered.reputations),
+            suspects: recovered.suspects.iter().copied().collect(),
             config,
             jobs: BTreeMap::new(),
             gone: {
@@ -193,15 +215,19 @@ impl Core {
     /// Takes in an event. What it comes to is in the next [`Self::take_step`].
     pub fn handle(&mut self, event: Event, now: Now) {
         match event {
-            Event::ProviderJoined { session, node, signer, operator, offer, credits, held } => {
+            Event::ProviderJoined { session, node, signer, operator, network, offer, credits, held } => {
                 self.join(session, node, (signer, operator), offer, credits, &held, now);
+                if let Some(provider) = self.providers.get_mut(&node) {
+                    provider.network = network;
+                }
             }
             Event::FromProvider { session, message } => self.heard(session, message, now),
             Event::SessionEnded { session } => self.session_ended(session, now),
             Event::OutputFetched { session, lease, result } => {
                 self.output_fetched(session, lease, result, now)
             }
-            Event::Assembled { task, result } => self.assembled(task, result, now),
+            Event::Assembled { task, number, result } => self.assembled(task, number, result, now),
+            Event::UncheckedFound(found) => self.unchecked_found(found, now),
             Event::Submit { caller, job, spec, encoded, follow, funding } => {
                 self.submit(caller, job, spec, encoded, follow, funding, now);
             }
@@ -217,6 +243,7 @@ impl Core {
         self.unpause(now);
         self.pass_deadlines(now);
         self.settle_for_one_opinion(now);
+        self.give_up_undecided(now);
         self.tick_money(now);
         self.report_to_watchers(now);
         if now.mono >= self.next_heartbeat {
@@ -234,6 +261,7 @@ impl Core {
     /// What has to be done since the last call.
     pub fn take_step(&mut self, now: Now) -> Step {
         self.close_books(now);
+        self.close_reputations();
         std::mem::take(&mut self.step)
     }
 

@@ -8,12 +8,13 @@ use tidemill_net::{
     blobs::{BlobError, Pin},
     wire::{Decision, MAX_CREDITS, MAX_VOUCHERS, Refusal, Reply, ToProvider},
 };
-use tidemill_types::{BlobId, JobId, LeaseId, Signed, TaskId, Voucher, causes};
+use tidemill_store::{Store, StoreError};
+use tidemill_types::{Address, Basis, BlobId, JobId, LeaseId, Signed, TaskId, TaskNumber, Voucher, causes};
 use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
     assemble::{self, Made},
-    event::{Caller, Effect, Event, FetchProblem, SessionId},
+    event::{Caller, Effect, Event, FetchProblem, FoundUnchecked, SessionId},
     failpoint::Failpoint,
     outbox::Outgoing,
     session::{self, answers},
@@ -70,6 +71,9 @@ impl Effects {
             Effect::FromStore(caller, question) => {
                 self.answer(caller, move |shared| answers::answer(shared, caller, question))
             }
+            Effect::ExplainedFromStore(caller, job, task, explanation) => {
+                self.answer(caller, move |shared| answers::explained(shared, job, task, explanation))
+            }
             Effect::JobsFromStore(caller, running) => {
                 self.answer(caller, move |shared| answers::jobs(shared, caller, running))
             }
@@ -82,7 +86,10 @@ impl Effects {
                 self.shared.tasks.spawn_blocking(answer);
             }
             Effect::FetchOutput { session, lease, job, output } => self.fetch(session, lease, job, output),
-            Effect::Assemble { spec, task } => self.assemble(spec, task),
+            Effect::Assemble { spec, task, number } => self.assemble(spec, task, number),
+            Effect::FindUnchecked { job, operator, from, undone } => {
+                self.find_unchecked(job, operator, from, undone);
+            }
             Effect::ReleaseInputs(job) => release_inputs(&self.shared, job),
             Effect::Pay { session, decisions, vouchers } => self.pay(session, decisions, vouchers),
             Effect::Reconcile { session, node, stale } => {
@@ -206,7 +213,29 @@ impl Effects {
         self.shared.tasks.spawn(fetch);
     }
 
-    fn assemble(&self, spec: Arc<JobSpec>, task: TaskId) {
+    fn find_unchecked(&self, job: JobId, operator: Address, from: TaskNumber, undone: u64) {
+        let shared = self.shared.clone();
+        let find = async move {
+            loop {
+                let with = shared.clone();
+                let found = tokio::task::spawn_blocking(move || {
+                    unchecked(&with.store, job, operator, from, undone).map_err(|error| causes(&error))
+                });
+                let found = found.await.map_err(|error| error.to_string()).and_then(|found| found);
+                match found {
+                    Ok(found) => return shared.tell(Event::UncheckedFound(found)).await,
+                    Err(error) => tracing::error!(%job, error, "results cannot be looked at again yet"),
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(ROOM_PAUSE) => {}
+                    () = shared.stop.cancelled() => return,
+                }
+            }
+        };
+        self.shared.tasks.spawn(find);
+    }
+
+    fn assemble(&self, spec: Arc<JobSpec>, task: TaskId, number: u64) {
         let (shared, room) = (self.shared.clone(), self.assemblies.clone());
         let assemble = async move {
             let Ok(_place) = room.acquire().await else { return };
@@ -234,10 +263,45 @@ impl Effects {
                 result = result => result,
                 () = shared.stop.cancelled() => return,
             };
-            shared.tell(Event::Assembled { task, result }).await;
+            shared.tell(Event::Assembled { task, number, result }).await;
         };
         self.shared.tasks.spawn(assemble);
     }
+}
+
+/// Tasks that are looked at before others get a turn, and results that are told of at once.
+const MOST_LOOKED_AT: usize = 4096;
+const MOST_FOUND: usize = 256;
+
+/// What a job's store has from a task on of the results that somebody was believed.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn unchecked(
+    store: &Store,
+    job: JobId,
+    operator: Address,
+    from: TaskNumber,
+    undone: u64,
+) -> Result<FoundUnchecked, StoreError> {
+    let (mut results, mut next) = (Vec::new(), Some(from));
+    while let Some(at) = next
+        && results.len() < MOST_FOUND
+    {
+        let page = store.tasks(job, at, MOST_LOOKED_AT)?;
+        let is_last = page.len() < MOST_LOOKED_AT;
+        next = page.last().map(|(task, _)| TaskNumber(task.0 + 1)).filter(|_| !is_last);
+        for (task, record) in page {
+            if results.len() == MOST_FOUND {
+                next = Some(task);
+                break;
+            }
+            if record.verdict.basis == Basis::Unchecked && record.result.operator == operator {
+                results.push((task, record));
+            }
+        }
+    }
+    Ok(FoundUnchecked { job, operator, from, undone, results, next })
 }
 
 /// Tells a provider what its results are paid and gives it vouchers, in messages of bounded size.

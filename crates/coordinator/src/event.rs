@@ -1,11 +1,14 @@
 //! What the core is told, and what it wants done.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use tidemill_job::{BlobRef, BoundTask, JobSpec};
 use tidemill_ledger::{EscrowView, settlement::Closing};
-use tidemill_net::wire::{Answer, Decision, FromProvider, HeldLease, JobReport, TaskReport, ToProvider};
+use tidemill_net::wire::{
+    Answer, Decision, Explanation, FromProvider, HeldLease, JobReport, TaskReport, ToProvider,
+};
 use tidemill_sched::Micros;
+use tidemill_store::DoneRecord;
 use tidemill_types::{
     Address, BlobId, EscrowId, JobId, LeaseId, Needs, NodeId, Offer, TaskId, TaskNumber, Voucher,
 };
@@ -49,6 +52,8 @@ pub enum Event {
         signer: Address,
         /// The account that it works for: where work is free, that of its result key.
         operator: Address,
+        /// The network that it comes from, where that says something about whose it is.
+        network: Option<Network>,
         /// What it lends.
         offer: Offer,
         /// How many leases it may hold at once.
@@ -81,9 +86,13 @@ pub enum Event {
     Assembled {
         /// The task.
         task: TaskId,
+        /// Which of the job's assemblies.
+        number: u64,
         /// The task with where its inputs are.
         result: Result<Assembled, String>,
     },
+    /// Some of the results were found that somebody was believed.
+    UncheckedFound(FoundUnchecked),
     /// A requester submits a job whose blobs are all there.
     Submit {
         /// Who.
@@ -120,6 +129,52 @@ pub enum Event {
         /// What.
         question: Question,
     },
+}
+
+/// A part of the internet that is in one hand: the first 24 bits of an address of version 4, or 48 of one of version 6.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Network {
+    /// Of version 4.
+    V4([u8; 3]),
+    /// Of version 6.
+    V6([u8; 6]),
+}
+
+impl Network {
+    /// The network of an address; none of one that is not routed on the internet, which says nothing.
+    pub fn of(address: IpAddr) -> Option<Self> {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => {
+                let [a, b, c, _] = v4.octets();
+                let is_shared = a == 100 && (64..128).contains(&b);
+                let is_local =
+                    v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_unspecified();
+                (!is_local && !is_shared).then_some(Self::V4([a, b, c]))
+            }
+            IpAddr::V6(v6) => {
+                let is_local = v6.is_loopback() || v6.is_unicast_link_local() || v6.is_unique_local();
+                let [a, b, c, d, e, f, ..] = v6.octets();
+                (!is_local && !v6.is_unspecified()).then_some(Self::V6([a, b, c, d, e, f]))
+            }
+        }
+    }
+}
+
+/// Results of a job that were accepted unchecked, as the store had them.
+#[derive(Debug)]
+pub struct FoundUnchecked {
+    /// The job.
+    pub job: JobId,
+    /// Whose.
+    pub operator: Address,
+    /// From which task on was looked.
+    pub from: TaskNumber,
+    /// How often tasks of the job had been undone when the look began.
+    pub undone: u64,
+    /// What was found.
+    pub results: Vec<(TaskNumber, DoneRecord)>,
+    /// Where to go on; nothing where that was all.
+    pub next: Option<TaskNumber>,
 }
 
 /// Why an output could not be fetched.
@@ -173,6 +228,8 @@ pub enum Question {
     },
     /// Who lends what.
     Providers,
+    /// What is known of somebody's results.
+    Reputation(Address),
     /// What tasks of these sorts would cost.
     Terms(Vec<(Needs, BlobId)>),
     /// How an escrow of the caller's stands.
@@ -201,6 +258,8 @@ pub enum Effect {
         /// Whether to tell of the end.
         follow: bool,
     },
+    /// Answer with this explanation of a job or one of its tasks, and what the store knows of that one's results.
+    ExplainedFromStore(Caller, JobId, Option<TaskNumber>, Explanation),
     /// Answer with the caller's jobs: these, which run, and those that the store knows to have ended.
     JobsFromStore(Caller, Vec<JobReport>),
     /// Answer with a job's tasks: these, but for what the store knows of them.
@@ -235,6 +294,19 @@ pub enum Effect {
         spec: Arc<JobSpec>,
         /// The task.
         task: TaskId,
+        /// Which of the job's assemblies it is: what came of an earlier one may not be so any more.
+        number: u64,
+    },
+    /// Look for results of a job that somebody was believed without a check, and tell what is found.
+    FindUnchecked {
+        /// The job.
+        job: JobId,
+        /// Whose.
+        operator: Address,
+        /// From which task on.
+        from: TaskNumber,
+        /// How often tasks of the job have been undone.
+        undone: u64,
     },
     /// The job's inputs are of no use any more.
     ReleaseInputs(JobId),

@@ -95,6 +95,7 @@ fn resuming(store: &Store, record: &JobRecord, now: Now) -> Result<Resuming, Sta
     let spec = JobSpec::decode(&encoded).map_err(|error| bad(error.to_string()))?;
     let mut resuming = Resuming::new(record, Arc::new(spec), JobSpec::hash_of(&encoded), now);
     store.for_each_done(record.job, |task, done| resuming.done(task, &done))?;
+    store.for_each_opinion(record.job, |task, opinion| resuming.opinion(task, opinion))?;
     store.for_each_failed(record.job, |task, failed| resuming.failed(task, failed))?;
     Ok(resuming)
 }

@@ -11,6 +11,7 @@ use tidemill_net::{
 };
 use tidemill_store::{Options, Store, StoreError};
 use tidemill_types::{Chain, EscrowId, JobId, NodeId, ResultKey, ResultKeyError};
+use tidemill_verify::Model;
 use tokio::{
     sync::{mpsc, watch},
     time::MissedTickBehavior,
@@ -111,7 +112,7 @@ impl Coordinator {
     /// # Errors
     /// [`StartError`]
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let Config { directory, node_key, result_key, pass, bind, disk, pace, money } = config;
+        let Config { directory, node_key, result_key, pass, bind, disk, pace, trust, money } = config;
         make_directory(&directory)?;
         let key = ResultKey::from_bytes(&result_key)?;
         let store = Store::open(&directory.join("state"), Options::default())?;
@@ -144,6 +145,9 @@ impl Coordinator {
             lease: pace.lease,
             heartbeat: pace.heartbeat,
             second_opinion: pace.second_opinion,
+            undecided: pace.undecided,
+            trust,
+            model: Model::default(),
             policy: pace.policy.clone(),
             money: terms
                 .zip(core_money)

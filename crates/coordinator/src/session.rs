@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use tidemill_net::{
     blobs::BLOBS_ALPN,
-    endpoint::{Connection, Incoming, SendStream, finish, peer},
+    endpoint::{Connection, Incoming, SendStream, finish, peer, remote_address},
     frame::{FrameError, FrameWriter},
     opening,
     session::Session,
@@ -20,7 +20,7 @@ use tracing::{Instrument, info_span};
 
 pub use self::requester::{reply, submitted_before};
 use crate::{
-    event::{Event, SessionId},
+    event::{Event, Network, SessionId},
     outbox::{Outgoing, Outgoings, outbox},
     shared::Shared,
 };
@@ -157,9 +157,18 @@ async fn session(shared: &Arc<Shared>, connection: Connection) {
     let read = async {
         match hello.role {
             Role::Provider { offer, credits, held } => {
-                shared
-                    .tell(Event::ProviderJoined { session: id, node, signer, operator, offer, credits, held })
-                    .await;
+                let network = remote_address(&session.connection).and_then(Network::of);
+                let joined = Event::ProviderJoined {
+                    session: id,
+                    node,
+                    signer,
+                    operator,
+                    network,
+                    offer,
+                    credits,
+                    held,
+                };
+                shared.tell(joined).await;
                 provider::read(shared, id, node, session.reader).await;
             }
             Role::Requester => requester::read(shared, id, node, session.reader).await,

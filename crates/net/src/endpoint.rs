@@ -6,7 +6,7 @@ use std::{
 };
 
 use iroh::{
-    Endpoint, EndpointAddr, PublicKey, RelayMode, SecretKey, Signature, Watcher,
+    Endpoint, EndpointAddr, PublicKey, RelayMode, SecretKey, Signature, TransportAddr, Watcher,
     endpoint::{
         ConnectError as IrohConnectError, ConnectingError, ConnectionError, PortmapperConfig,
         QuicTransportConfig, VarInt, presets,
@@ -333,6 +333,14 @@ impl Incoming {
 /// Who is at the other end, proven by the handshake.
 pub fn peer(connection: &Connection) -> NodeId {
     NodeId(*connection.remote_id().as_bytes())
+}
+
+/// The address of a connection's peer, where it is reached directly and not by a relay.
+pub fn remote_address(connection: &Connection) -> Option<IpAddr> {
+    connection.paths().iter().find_map(|path| match path.remote_addr() {
+        TransportAddr::Ip(address) => Some(address.ip()),
+        _ => None,
+    })
 }
 
 /// Whether the node with this name signed these bytes.

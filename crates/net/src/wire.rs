@@ -1,4 +1,4 @@
-//! What nodes say to each other in a session: version 2 of the protocol.
+//! What nodes say to each other in a session: version 3 of the protocol.
 //!
 //! The dialer opens one stream. The first frame each way is an [`crate::Opening`] with a [`Hello`] and its answer
 //! with a [`Welcome`], whose form outlives versions; after that frames are postcard messages: [`FromProvider`] and
@@ -6,6 +6,7 @@
 //! text has a bound here that a receiver checks ([`Bounded`]); a peer that breaks one is cut off.
 
 mod provider;
+mod reliability;
 mod requester;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,9 @@ pub use self::{
         Decision, FromProvider, HeldLease, Lease, LeasePay, LogBody, MAX_CREDITS, MAX_INLINE_BYTES,
         MAX_LEASE_INLINE_BYTES, MAX_VOUCHERS, OutputBody, ReleaseAsked, ResultBatch, ReturnReason, Source,
         TaskResult, ToProvider, Unpaid,
+    },
+    reliability::{
+        MAX_RECORDS, MAX_RESULTS_OF_TASK, RecordReport, Reliability, ReputationReport, ResultReport,
     },
     requester::{
         Answer, Attempt, Call, Contribution, EscrowReport, EscrowStage, Explanation, JobCost, JobPay,
@@ -29,7 +33,7 @@ pub use self::{
 pub const SESSION_ALPN: &[u8] = b"tidemill/session/1";
 
 /// The versions of the session protocol that this build speaks: the first and the last.
-pub const SESSION_VERSIONS: (u32, u32) = (2, 2);
+pub const SESSION_VERSIONS: (u32, u32) = (3, 3);
 
 /// The longest frame of a session. What is longer travels as a blob.
 pub const MAX_FRAME_BYTES: usize = 4 << 20;

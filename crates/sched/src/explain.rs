@@ -146,6 +146,9 @@ impl Scheduler {
         if exclude.contains(&provider.operator) {
             return Verdict::Filtered(Unfit::Excluded(provider.operator));
         }
+        if single.is_some_and(|single| !single.is_for(&provider.operator)) {
+            return Verdict::Filtered(Unfit::Untrusted);
+        }
         let memory = needs.memory.0;
         let lanes = self.lanes(node, provider, now);
         let start = lanes.next_start(memory);

@@ -42,6 +42,8 @@ pub enum Unfit {
     Price(Dearer),
     /// It offers no slots.
     NoSlots,
+    /// Only operators that are trusted may have it, and this is none.
+    Untrusted,
     /// The task failed at this operator before, or an attempt of it runs there.
     Excluded(Address),
 }
@@ -125,6 +127,8 @@ pub(crate) fn unfit(provider: &Provider, class: &Class, policy: &Policy) -> Opti
         Some(Unfit::Price(dearer))
     } else if offer.slots == 0 {
         Some(Unfit::NoSlots)
+    } else if class.only.as_ref().is_some_and(|only| !only.contains(&provider.operator)) {
+        Some(Unfit::Untrusted)
     } else if provider.credits == 0 {
         Some(Unfit::NoCredits)
     } else {
@@ -154,6 +158,7 @@ impl fmt::Display for Unfit {
                 write!(f, "asks {asks} {of}, where the job pays {pays}")
             }
             Self::NoSlots => f.write_str("offers no slots"),
+            Self::Untrusted => f.write_str("is no machine that is trusted, and the task is for those alone"),
             Self::Excluded(operator) => {
                 write!(f, "is excluded: operator {operator} has or had an attempt of the task")
             }

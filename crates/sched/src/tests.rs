@@ -76,6 +76,7 @@ pub(crate) fn class(memory_mib: u64) -> Class {
         shared: Vec::new(),
         own_bytes: 0,
         ceiling: None,
+        only: None,
     }
 }
 
@@ -84,7 +85,15 @@ pub(crate) fn job() -> Job {
 }
 
 pub(crate) fn single(task: TaskId) -> Single {
-    Single { task, stage: Stage::Map, exclude: Vec::new(), inputs: Vec::new(), bytes: 0 }
+    Single {
+        task,
+        stage: Stage::Map,
+        exclude: Vec::new(),
+        only: None,
+        beside: false,
+        inputs: Vec::new(),
+        bytes: 0,
+    }
 }
 
 pub(crate) fn blob(number: u8) -> BlobId {

@@ -1,6 +1,9 @@
 //! What there is to do: jobs, their classes of equivalent tasks, and single tasks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 use tidemill_types::{Address, BlobId, JobId, LeaseId, Needs, NodeId, RateCard, Stage, TaskId, TaskNumber};
@@ -44,6 +47,8 @@ pub struct Class {
     pub own_bytes: u64,
     /// The highest rates that are paid; none where nothing is.
     pub ceiling: Option<RateCard>,
+    /// The operators that may have them; everybody where none are said.
+    pub only: Option<Arc<BTreeSet<Address>>>,
 }
 
 /// A ready task that is placed by itself.
@@ -55,6 +60,10 @@ pub struct Single {
     pub stage: Stage,
     /// Operators that must not get it.
     pub exclude: Vec<Address>,
+    /// Operators that may; everybody where none are said.
+    pub only: Option<Arc<BTreeSet<Address>>>,
+    /// Whether it is wanted beside attempts that run.
+    pub beside: bool,
     /// Bytes of its own inputs that a provider holds already.
     pub inputs: Vec<(NodeId, u64)>,
     /// All bytes of its own inputs.
@@ -220,6 +229,11 @@ impl ClassState {
 impl Single {
     pub(crate) fn class(&self) -> ClassId {
         ClassId { job: self.task.job, stage: self.stage }
+    }
+
+    /// Whether this operator may have it.
+    pub(crate) fn is_for(&self, operator: &Address) -> bool {
+        !self.exclude.contains(operator) && self.only.as_ref().is_none_or(|only| only.contains(operator))
     }
 
     /// Bytes of its own inputs that a provider does not hold.

@@ -11,10 +11,11 @@ use std::{
 };
 
 use tidemill_store::{
-    BatchId, BatchRecord, Change, DoneRecord, JobEnd, LeaseRecord, Options, Store, UnixMillis,
+    BatchId, BatchRecord, Change, DoneRecord, JobEnd, LeaseRecord, Options, ResultRecord, Store, UnixMillis,
 };
 use tidemill_types::{
-    Address, Amount, BlobId, ByteSize, Fuel, JobId, LeaseId, NodeId, SpecHash, TaskId, TaskNumber, Usage,
+    Acceptance, Address, Amount, Basis, BlobId, ByteSize, Fuel, JobId, LeaseId, NodeId, SpecHash, TaskId,
+    TaskNumber, Usage,
 };
 
 const FILL: u64 = 1 << 20;
@@ -154,20 +155,23 @@ fn finished(number: u64) -> Change {
     Change::Finished {
         task: task(number),
         record: DoneRecord {
-            lease: LeaseId(number),
-            provider: NodeId([2; 32]),
-            operator: Address([3; 20]),
-            spec,
-            output: BlobId::of(&number.to_be_bytes()),
-            output_len: ByteSize(1000),
-            price: Amount::ZERO,
-            usage: Usage { fuel: Fuel(1_000_000_000), ..Usage::default() },
-            hardware_class: None,
-            wall_us: 1000,
-            at: UnixMillis(1_800_000_000_000),
+            result: ResultRecord {
+                lease: LeaseId(number),
+                provider: NodeId([2; 32]),
+                operator: Address([3; 20]),
+                spec,
+                output: BlobId::of(&number.to_be_bytes()),
+                output_len: ByteSize(1000),
+                price: Amount::ZERO,
+                usage: Usage { fuel: Fuel(1_000_000_000), ..Usage::default() },
+                hardware_class: None,
+                wall_us: 1000,
+                at: UnixMillis(1_800_000_000_000),
+                batch: BatchId(number / PER_BATCH),
+                leaf: (number % PER_BATCH) as u32,
+            },
             attempts: 1,
-            batch: BatchId(number / PER_BATCH),
-            leaf: (number % PER_BATCH) as u32,
+            verdict: Acceptance { basis: Basis::Unchecked, results: 1, agreeing: 1, error_ppb: Some(1) },
         },
         output: None,
         log: None,

@@ -6,15 +6,16 @@
 use std::collections::HashMap;
 
 use redb::{ReadableTable, WriteTransaction};
-use tidemill_types::{Amount, EscrowId, JobId, LeaseId, NodeId, TaskId, Weight};
+use tidemill_types::{Address, Amount, BlobId, EscrowId, JobId, LeaseId, NodeId, TaskId, Weight};
 
 use crate::{
     AttemptRecord, BatchId, BatchRecord, Change, Contradiction, DoneRecord, Ended, EscrowRecord, FailedTask,
-    JobEnd, JobRecord, LeaseRecord, LogRecord, MAX_ATTEMPTS_KEPT, PayeeRecord,
+    JobEnd, JobRecord, LeaseRecord, LogRecord, MAX_ATTEMPTS_KEPT, OpinionRecord, PayeeRecord, ReputationKey,
+    ResultRecord,
     error::Fault,
     schema::{
-        self, Tables, UsesRow, counter, decode, encode, encode_lease, lease_key, lease_keys_of_job,
-        lease_keys_of_task, order_key, payee_key, task_key,
+        self, Kept, Tables, UsesRow, counter, decode, encode, encode_lease, lease_key, lease_keys_of_job,
+        lease_keys_of_task, order_key, payee_key, reputation_key, suspect_key, suspect_keys, task_key,
     },
 };
 
@@ -94,6 +95,13 @@ impl Applying<'_> {
             Change::Finished { task, record, output, log } => {
                 self.finish_task(*task, record, output.as_deref(), log.as_ref())
             }
+            Change::Opinion { task, record, output, log } => {
+                self.keep_opinion(*task, record, output.as_deref(), log.as_ref())
+            }
+            Change::Reopened { task, error_ppb } => self.reopen(*task, *error_ppb),
+            Change::Undone { task } => self.undo(*task),
+            Change::Suspect { job, operator } => self.suspect(*job, *operator),
+            Change::Reputation { key, record } => self.keep_reputation(key, record),
             Change::AttemptFailed { task, record } => self.fail(*task, record),
             Change::Batch { id, record } => self.keep_batch(*id, record),
             Change::BatchClosed { id } => self.close_batch(*id),
@@ -132,6 +140,8 @@ impl Applying<'_> {
         record.changed = true;
         let (first, last) = lease_keys_of_job(job);
         self.tables.leases.retain_in::<&[u8; 32], _>(&first..=&last, |_, _| false)?;
+        let (first, last) = suspect_keys(job);
+        self.tables.suspects.retain_in::<&[u8; 36], _>(&first..=&last, |_, _| false)?;
         Ok(())
     }
 
@@ -173,27 +183,150 @@ impl Applying<'_> {
         let job = self.running_task(task)?;
         job.row.done += 1;
         job.changed = true;
-        let DoneRecord { batch, leaf, .. } = *record;
-        let uses = self.uses(batch)?.filter(|uses| leaf < uses.row.0);
-        let uses = uses.ok_or(Contradiction::NoLeaf { batch, leaf })?;
-        let (_, count, open) = &mut uses.row;
-        if !*open {
-            return Err(Contradiction::BatchClosed(batch).into());
-        }
-        *count += 1;
-        uses.changed = true;
         let key = task_key(task);
+        let lease = lease_key(task, record.result.lease);
+        let is_opinion = self.tables.opinions.get(&lease)?.is_some();
+        // An opinion keeps its batch, which may be closed by now.
+        self.use_batch(&record.result, is_opinion)?;
         if self.tables.done.insert(&key, encode(record).as_slice())?.is_some() {
             return Err(Contradiction::TaskDone(task).into());
         }
-        if let Some(output) = output {
+        let (kept_output, kept_log) = self.kept_with(task, record.result.output)?;
+        if let Some(output) = output.or(kept_output.as_deref()) {
             self.tables.outputs.insert(&key, output)?;
         }
-        if let Some(log) = log {
+        if let Some(log) = log.or(kept_log.as_ref()) {
             self.tables.logs.insert(&key, encode(log).as_slice())?;
         }
         let (first, last) = lease_keys_of_task(task);
         self.tables.leases.retain_in::<&[u8; 32], _>(&first..=&last, |_, _| false)?;
+        self.tables.kept.retain_in::<&[u8; 32], _>(&first..=&last, |_, _| false)?;
+        Ok(())
+    }
+
+    /// What came with the first opinion of a task that has this output.
+    fn kept_with(&self, task: TaskId, output: BlobId) -> Result<Kept, Fault> {
+        let (first, last) = lease_keys_of_task(task);
+        for row in self.tables.kept.range::<&[u8; 32]>(&first..=&last)? {
+            let (key, row) = row?;
+            let opinion = self.tables.opinions.get(key.value())?;
+            let opinion = opinion.map(|row| decode::<OpinionRecord>(row.value())).transpose()?;
+            if opinion.is_some_and(|opinion| opinion.result.output == output) {
+                return decode(row.value());
+            }
+        }
+        Ok(Kept::default())
+    }
+
+    fn keep_opinion(
+        &mut self,
+        task: TaskId,
+        record: &OpinionRecord,
+        output: Option<&[u8]>,
+        log: Option<&LogRecord>,
+    ) -> Result<(), Refusal> {
+        self.running_task(task)?;
+        if self.tables.done.get(&task_key(task))?.is_some() {
+            return Err(Contradiction::TaskDone(task).into());
+        }
+        self.use_batch(&record.result, false)?;
+        let key = lease_key(task, record.result.lease);
+        if self.tables.opinions.insert(&key, encode(record).as_slice())?.is_some() {
+            return Err(Contradiction::LeaseUsed(record.result.lease).into());
+        }
+        if output.is_some() || log.is_some() {
+            self.tables.kept.insert(&key, encode(&(output, log)).as_slice())?;
+        }
+        self.tables.leases.remove(&key)?;
+        Ok(())
+    }
+
+    fn reopen(&mut self, task: TaskId, error_ppb: u32) -> Result<(), Refusal> {
+        self.running_task(task)?;
+        let key = task_key(task);
+        let row = self.tables.done.remove(&key)?.map(|row| decode::<DoneRecord>(row.value())).transpose()?;
+        let done = row.ok_or(Contradiction::NotDoneTask(task))?;
+        let lease = lease_key(task, done.result.lease);
+        let output = self.tables.outputs.remove(&key)?.map(|row| row.value().to_vec());
+        let log = self.tables.logs.remove(&key)?.map(|row| decode::<LogRecord>(row.value())).transpose()?;
+        if output.is_some() || log.is_some() {
+            let kept: Kept = (output, log);
+            self.tables.kept.insert(&lease, encode(&kept).as_slice())?;
+        }
+        let batch = done.result.batch;
+        let opinion = OpinionRecord { error_ppb, is_paid: true, bill: Vec::new(), result: done.result };
+        let row = encode(&opinion);
+        if self.tables.opinions.insert(&lease, row.as_slice())?.is_some() {
+            // It was one before, and counts as one use of its batch.
+            self.release_batch(batch)?;
+        }
+        let job = self.running(task.job)?;
+        job.row.done -= 1;
+        job.changed = true;
+        Ok(())
+    }
+
+    fn undo(&mut self, task: TaskId) -> Result<(), Refusal> {
+        self.running_task(task)?;
+        let key = task_key(task);
+        let done = self.tables.done.remove(&key)?.map(|row| decode::<DoneRecord>(row.value())).transpose()?;
+        if let Some(done) = done {
+            self.release_batch(done.result.batch)?;
+            let job = self.running(task.job)?;
+            job.row.done -= 1;
+            job.changed = true;
+        }
+        self.tables.outputs.remove(&key)?;
+        self.tables.logs.remove(&key)?;
+        let (first, last) = lease_keys_of_task(task);
+        let mut batches = Vec::new();
+        for row in self.tables.opinions.extract_from_if::<&[u8; 32], _>(&first..=&last, |_, _| true)? {
+            batches.push(decode::<OpinionRecord>(row?.1.value())?.result.batch);
+        }
+        for batch in batches {
+            self.release_batch(batch)?;
+        }
+        self.tables.kept.retain_in::<&[u8; 32], _>(&first..=&last, |_, _| false)?;
+        Ok(())
+    }
+
+    fn suspect(&mut self, job: JobId, operator: Address) -> Result<(), Refusal> {
+        self.running(job)?;
+        self.tables.suspects.insert(&suspect_key(job, operator), ())?;
+        Ok(())
+    }
+
+    fn keep_reputation(&mut self, key: &ReputationKey, record: &[u8]) -> Result<(), Refusal> {
+        self.tables.reputations.insert(reputation_key(key).as_slice(), record)?;
+        Ok(())
+    }
+
+    /// A result refers to its batch from now on, which must be open unless it is kept for that result already.
+    fn use_batch(&mut self, result: &ResultRecord, is_kept: bool) -> Result<(), Refusal> {
+        let ResultRecord { batch, leaf, .. } = *result;
+        let uses = self.uses(batch)?.filter(|uses| leaf < uses.row.0);
+        let uses = uses.ok_or(Contradiction::NoLeaf { batch, leaf })?;
+        let (_, count, open) = &mut uses.row;
+        if !*open && !is_kept {
+            return Err(Contradiction::BatchClosed(batch).into());
+        }
+        *count += 1;
+        uses.changed = true;
+        Ok(())
+    }
+
+    /// A result does not refer to its batch any more.
+    fn release_batch(&mut self, batch: BatchId) -> Result<(), Refusal> {
+        let damaged = || Fault::Damaged(format!("batch {} is missing", batch.0));
+        let uses = self.uses(batch)?.ok_or_else(damaged)?;
+        let (_, count, open) = &mut uses.row;
+        *count -= 1;
+        uses.changed = true;
+        if *count == 0 && !*open {
+            self.uses.remove(&batch);
+            self.tables.uses.remove(batch.0)?;
+            self.tables.batches.remove(batch.0)?;
+        }
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use tidemill_types::{Address, Amount, EscrowId, JobId, LeaseId, NodeId, TaskId};
 
 use crate::{
     AttemptRecord, BatchId, BatchRecord, DoneRecord, EscrowRecord, JobEnd, JobPayRecord, LeaseRecord,
-    LogRecord, PayeeRecord, UnixMillis,
+    LogRecord, OpinionRecord, PayeeRecord, ReputationKey, UnixMillis,
 };
 
 /// One step of a coordinator's state. The steps of a commit are applied in order.
@@ -55,13 +55,50 @@ pub enum Change {
         /// Its number.
         lease: LeaseId,
     },
+    /// A result came that does not decide its task alone, and its lease ends.
+    Opinion {
+        /// The task of a running job, which is not done.
+        task: TaskId,
+        /// The result.
+        record: OpinionRecord,
+        /// The output itself, where it is small and the first of its kind.
+        output: Option<Vec<u8>>,
+        /// What the task wrote to standard error, of the first of its kind.
+        log: Option<LogRecord>,
+    },
+    /// A task that is done is so no longer: its result is one opinion among others from now on.
+    Reopened {
+        /// The task of a running job.
+        task: TaskId,
+        /// The odds that the result is wrong if nobody else is asked, in billionths, as they are seen now.
+        error_ppb: u32,
+    },
+    /// All that is known of a task is of no use, since what it was made from was wrong. Its leases stay.
+    Undone {
+        /// The task of a running job.
+        task: TaskId,
+    },
+    /// Somebody gave a wrong result while a job runs: what it was believed is to be looked at again.
+    Suspect {
+        /// The job, which runs.
+        job: JobId,
+        /// The account.
+        operator: Address,
+    },
+    /// What is known of somebody's results, in the place of what was.
+    Reputation {
+        /// Whose.
+        key: ReputationKey,
+        /// In the coordinator's own encoding.
+        record: Vec<u8>,
+    },
     /// A result was accepted: the task of a running job is done, and all leases of it end.
     Finished {
         /// The task, which was not done before.
         task: TaskId,
-        /// The result.
+        /// The result, which may be an opinion that came before.
         record: DoneRecord,
-        /// The output itself, where it is small.
+        /// The output itself, where it is small and did not come with an opinion.
         output: Option<Vec<u8>>,
         /// What the task wrote to standard error, if anything.
         log: Option<LogRecord>,
@@ -73,7 +110,7 @@ pub enum Change {
         /// The attempt.
         record: AttemptRecord,
     },
-    /// A signed batch came in. It is kept while it is open, and after that while a done task refers to it.
+    /// A signed batch came in. It is kept while it is open, and after that while a result refers to it.
     Batch {
         /// A number that no batch had before.
         id: BatchId,
@@ -103,6 +140,9 @@ pub enum Contradiction {
     /// A second result of a task, or a lease of a task that is done.
     #[error("task {0} is done already")]
     TaskDone(TaskId),
+    /// A task that is to be looked at again is not done.
+    #[error("task {0} is not done")]
+    NotDoneTask(TaskId),
     /// A job's id is taken.
     #[error("job {0} exists already, or is still being removed")]
     JobExists(JobId),

@@ -7,12 +7,12 @@ use tidemill_types::{Amount, EscrowId, JobId, TaskId};
 
 use crate::{
     BatchRecord, DoneRecord, EscrowRecord, FailedTask, JobEnd, JobRecord, LogRecord, MAX_ATTEMPTS_KEPT,
-    PayeeRecord, Store,
+    OpinionRecord, PayeeRecord, ResultRecord, Store,
     error::Fault,
     schema::{
-        self, BATCHES, Bytes, DONE, ESCROWS, FAILED, JOBS, LEASES, LOGS, ORDER, OUTPUTS, PAYEES, REMOVING,
-        SPECS, TaskKey, USES, counter, decode, decode_lease, order_key, order_of, payee_key, task_key,
-        task_of,
+        self, BATCHES, Bytes, DONE, ESCROWS, FAILED, JOBS, KEPT, LEASES, LOGS, OPINIONS, ORDER, OUTPUTS,
+        PAYEES, REMOVING, SPECS, SUSPECTS, TaskKey, USES, counter, decode, decode_lease, lease_of, order_key,
+        order_of, payee_key, suspect_of, task_key, task_of,
     },
 };
 
@@ -107,14 +107,31 @@ impl Check<'_> {
         let kept = self.read.open_table(USES)?;
         for row in self.read.open_table(DONE)?.iter()? {
             let (key, row) = row?;
-            let (task, DoneRecord { batch, leaf, .. }) = (task_of(key.value()), decode(row.value())?);
-            self.expect_task(task, "a result");
+            let (task, record): (_, DoneRecord) = (task_of(key.value()), decode(row.value())?);
             *counts.entry(task.job).or_default() += 1;
-            *uses.entry(batch.0).or_default() += 1;
-            let leaves = kept.get(batch.0)?.map_or(0, |row| row.value().0);
-            self.expect(leaf < leaves, || {
-                format!("task {task} is done by leaf {leaf} of batch {}, which has {leaves}", batch.0)
+            self.result(task, &record.result, &kept, &mut uses)?;
+        }
+        for row in self.read.open_table(OPINIONS)?.iter()? {
+            let (key, row) = row?;
+            let ((task, lease), record): (_, OpinionRecord) = (lease_of(key.value()), decode(row.value())?);
+            self.result(task, &record.result, &kept, &mut uses)?;
+            self.expect(record.result.lease == lease, || {
+                format!("an opinion of task {task} names another lease")
             });
+        }
+        let (done, opinions) = (self.read.open_table(DONE)?, self.read.open_table(OPINIONS)?);
+        for row in self.read.open_table(KEPT)?.iter()? {
+            let (key, row) = row?;
+            let (task, _) = lease_of(key.value());
+            decode::<schema::Kept>(row.value())?;
+            let fits = done.get(&task_key(task))?.is_none() && opinions.get(key.value())?.is_some();
+            let fits = fits || self.removing.contains(&task.job);
+            self.expect(fits, || format!("task {task} keeps an output of no open opinion"));
+        }
+        for row in self.read.open_table(SUSPECTS)?.iter()? {
+            let (job, operator) = suspect_of(row?.0.value());
+            let runs = self.jobs.get(&job).is_some_and(|job| job.ended.is_none());
+            self.expect(runs, || format!("{operator} is a suspect of job {job}, which does not run"));
         }
         for (job, record) in &self.jobs {
             let count = counts.get(job).copied().unwrap_or(0);
@@ -123,6 +140,24 @@ impl Check<'_> {
             }
         }
         self.batches(&uses)
+    }
+
+    /// A result, and what it refers to.
+    fn result(
+        &mut self,
+        task: TaskId,
+        result: &ResultRecord,
+        kept: &impl ReadableTable<u64, schema::UsesRow>,
+        uses: &mut BTreeMap<u64, u32>,
+    ) -> Result<(), Fault> {
+        let ResultRecord { batch, leaf, .. } = *result;
+        self.expect_task(task, "a result");
+        *uses.entry(batch.0).or_default() += 1;
+        let leaves = kept.get(batch.0)?.map_or(0, |row| row.value().0);
+        self.expect(leaf < leaves, || {
+            format!("task {task} has a result of leaf {leaf} of batch {}, which has {leaves}", batch.0)
+        });
+        Ok(())
     }
 
     fn batches(&mut self, used: &BTreeMap<u64, u32>) -> Result<(), Fault> {

@@ -28,7 +28,7 @@ pub use change::{Change, Contradiction};
 pub use error::StoreError;
 pub use record::{
     AttemptRecord, BatchId, BatchRecord, DoneRecord, Ended, EscrowRecord, EscrowStage, FailedTask, JobEnd,
-    JobPayRecord, JobRecord, LeaseRecord, LogRecord, MAX_ATTEMPTS_KEPT, PayeeRecord, Recovered,
-    SettlementRecord, UnixMillis,
+    JobPayRecord, JobRecord, LeaseRecord, LogRecord, MAX_ATTEMPTS_KEPT, OpinionRecord, PayeeRecord,
+    Recovered, ReputationKey, ResultRecord, SettlementRecord, UnixMillis,
 };
 pub use store::{Options, Store};

@@ -1,16 +1,17 @@
 //! Reads. Each sees the store as one commit left it.
 
 use redb::{ReadTransaction, ReadableTable, TableDefinition};
-use tidemill_types::{EscrowId, JobId, LeaseId, NodeId, TaskId, TaskNumber};
+use tidemill_types::{Address, EscrowId, JobId, LeaseId, NodeId, TaskId, TaskNumber};
 
 use crate::{
     AttemptRecord, BatchId, BatchRecord, DoneRecord, EscrowRecord, EscrowStage, FailedTask, JobRecord,
-    LogRecord, PayeeRecord, Recovered, Store, StoreError,
+    LogRecord, OpinionRecord, PayeeRecord, Recovered, ReputationKey, Store, StoreError,
     error::Fault,
     schema::{
-        self, BATCHES, Bytes, DONE, ESCROWS, FAILED, JOBS, LEASES, LOGS, ORDER, OUTPUTS, PAYEES, REMOVING,
-        SPECS, TaskKey, USES, counter, decode, decode_lease, order_of, payee_keys, task_key, task_keys,
-        task_of,
+        self, BATCHES, Bytes, DONE, ESCROWS, FAILED, JOBS, LEASES, LOGS, OPINIONS, ORDER, OUTPUTS, PAYEES,
+        REMOVING, REPUTATIONS, SPECS, SUSPECTS, TaskKey, USES, counter, decode, decode_lease,
+        lease_keys_of_job, lease_keys_of_task, lease_of, order_of, payee_keys, suspect_of, task_key,
+        task_keys, task_of,
     },
 };
 
@@ -23,6 +24,8 @@ impl Store {
             Ok(Recovered {
                 jobs: rows(read, JOBS, |_, row| decode(row))?,
                 leases: rows(read, LEASES, decode_lease)?,
+                suspects: suspects(read)?,
+                reputations: reputations(read)?,
                 next_lease: LeaseId(schema::count(&counters, counter::NEXT_LEASE)?),
                 next_batch: BatchId(schema::count(&counters, counter::NEXT_BATCH)?),
                 open_batches: open_batches(read)?,
@@ -115,6 +118,32 @@ impl Store {
         })
     }
 
+    /// Calls `each` for all results of a job that did not decide their task alone, by task and lease, also of those that
+    /// are done by now. It must not call the store.
+    pub fn for_each_opinion(
+        &self,
+        job: JobId,
+        mut each: impl FnMut(TaskNumber, OpinionRecord),
+    ) -> Result<(), StoreError> {
+        self.read(|read| {
+            let (first, last) = lease_keys_of_job(job);
+            for row in read.open_table(OPINIONS)?.range::<&[u8; 32]>(&first..=&last)? {
+                let (key, row) = row?;
+                each(lease_of(key.value()).0.task, decode(row.value())?);
+            }
+            Ok(())
+        })
+    }
+
+    /// The results of a task that did not decide it alone, oldest lease first.
+    pub fn opinions(&self, task: TaskId) -> Result<Vec<OpinionRecord>, StoreError> {
+        self.read(|read| {
+            let (first, last) = lease_keys_of_task(task);
+            let table = read.open_table(OPINIONS)?;
+            table.range::<&[u8; 32]>(&first..=&last)?.map(|row| decode(row?.1.value())).collect()
+        })
+    }
+
     /// The output of a done task, where the store keeps it itself; otherwise it is a blob.
     pub fn output(&self, task: TaskId) -> Result<Option<Vec<u8>>, StoreError> {
         self.read(|read| get(read, OUTPUTS, &task_key(task), |output| Ok(output.to_vec())))
@@ -195,6 +224,22 @@ fn removing(read: &ReadTransaction) -> Result<Vec<JobId>, Fault> {
     let table = read.open_table(REMOVING)?;
     let keys = table.iter()?;
     keys.map(|row| Ok(JobId(*row?.0.value()))).collect()
+}
+
+fn suspects(read: &ReadTransaction) -> Result<Vec<(JobId, Address)>, Fault> {
+    let table = read.open_table(SUSPECTS)?;
+    let keys = table.iter()?;
+    keys.map(|row| Ok(suspect_of(row?.0.value()))).collect()
+}
+
+fn reputations(read: &ReadTransaction) -> Result<Vec<(ReputationKey, Vec<u8>)>, Fault> {
+    let table = read.open_table(REPUTATIONS)?;
+    let rows = table.iter()?;
+    rows.map(|row| {
+        let (key, row) = row?;
+        Ok((decode(key.value())?, row.value().to_vec()))
+    })
+    .collect()
 }
 
 fn closed_escrows(read: &ReadTransaction) -> Result<Vec<EscrowId>, Fault> {

@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 use tidemill_types::{
-    Address, Amount, BlobId, ByteSize, EscrowContract, EscrowId, Failure, JobId, LeaseId, NodeId, RateCard,
-    Release, Signed, SpecHash, TaskId, TaskNumber, Usage,
+    Acceptance, Address, Amount, BlobId, ByteSize, EscrowContract, EscrowId, Failure, JobId, LeaseId, NodeId,
+    ProgramKind, RateCard, Release, Signed, SpecHash, TaskId, TaskNumber, Usage,
 };
 
 /// How many failed attempts of one task are kept. Enough to see a pattern and to know which operators tried;
@@ -170,6 +170,13 @@ pub enum JobEnd {
     Deadline,
     /// The escrow that paid for it ended first.
     EscrowEnded,
+    /// Nobody is left to ask who could say which results of these tasks are right.
+    Undecided {
+        /// How many tasks.
+        tasks: u64,
+        /// The first of them.
+        first: TaskNumber,
+    },
 }
 
 /// An attempt at a task that was given to a provider and has not ended.
@@ -189,9 +196,9 @@ pub struct LeaseRecord {
     pub work: Vec<u8>,
 }
 
-/// That a task is done: the result that was accepted.
+/// A result of a task: what a provider signed, and what it costs.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct DoneRecord {
+pub struct ResultRecord {
     /// The lease that it answers.
     pub lease: LeaseId,
     /// Who did it.
@@ -212,14 +219,47 @@ pub struct DoneRecord {
     pub hardware_class: Option<String>,
     /// How long the provider says it took, in microseconds.
     pub wall_us: u64,
-    /// When it was accepted.
+    /// When it came.
     pub at: UnixMillis,
-    /// How many leases the task took, this one included.
-    pub attempts: u32,
     /// The batch whose signature covers it.
     pub batch: BatchId,
     /// Its place among the batch's leaves.
     pub leaf: u32,
+}
+
+/// That a task is done: the result that was accepted.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DoneRecord {
+    /// The result.
+    pub result: ResultRecord,
+    /// How many leases the task took, this one included.
+    pub attempts: u32,
+    /// Why it was accepted.
+    pub verdict: Acceptance,
+}
+
+/// A result of a task that waits, or waited, for a verdict.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OpinionRecord {
+    /// The result.
+    pub result: ResultRecord,
+    /// The odds that it is wrong if nobody else is asked, in billionths.
+    pub error_ppb: u32,
+    /// Whether it was paid before the verdict.
+    pub is_paid: bool,
+    /// How it is billed, in the coordinator's own encoding.
+    pub bill: Vec<u8>,
+}
+
+/// Whose results of which kind a reputation is about.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct ReputationKey {
+    /// The account.
+    pub operator: Address,
+    /// The kind of program.
+    pub kind: ProgramKind,
+    /// The class of hardware, where results depend on it.
+    pub hardware_class: Option<String>,
 }
 
 /// What a task wrote to standard error.
@@ -282,6 +322,10 @@ pub struct Recovered {
     pub jobs: Vec<JobRecord>,
     /// The leases that had not ended, by job, task and number.
     pub leases: Vec<LeaseRecord>,
+    /// Who was found to have given a wrong result while jobs ran that have not ended, by job.
+    pub suspects: Vec<(JobId, Address)>,
+    /// What is known of everybody's results, in the coordinator's own encoding.
+    pub reputations: Vec<(ReputationKey, Vec<u8>)>,
     /// The first lease number that was never used.
     pub next_lease: LeaseId,
     /// The first batch number that was never used.

@@ -7,10 +7,10 @@ use redb::{ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinit
 use serde::{Serialize, de::DeserializeOwned};
 use tidemill_types::{Address, EscrowId, JobId, LeaseId, NodeId, TaskId, TaskNumber};
 
-use crate::{LeaseRecord, UnixMillis, error::Fault};
+use crate::{LeaseRecord, LogRecord, ReputationKey, UnixMillis, error::Fault};
 
 /// The version of all that this module says. A store of another version is not opened.
-pub(crate) const VERSION: u64 = 2;
+pub(crate) const VERSION: u64 = 3;
 
 /// A job.
 pub(crate) type JobKey = &'static [u8; 16];
@@ -24,8 +24,12 @@ pub(crate) type OrderKey = &'static [u8; 24];
 pub(crate) type EscrowKey = &'static [u8; 32];
 /// A payee of an escrow: the escrow, its account.
 pub(crate) type PayeeKey = &'static [u8; 52];
-/// How many leaves a batch has, how many done tasks refer to it, whether it is open for more.
+/// Somebody that was caught while a job runs: the job, the account.
+pub(crate) type SuspectKey = &'static [u8; 36];
+/// How many leaves a batch has, how many results refer to it, whether it is open for more.
 pub(crate) type UsesRow = (u32, u32, bool);
+/// What came with an opinion: its small output, and its log.
+pub(crate) type Kept = (Option<Vec<u8>>, Option<LogRecord>);
 /// An encoded row.
 pub(crate) type Bytes = &'static [u8];
 
@@ -42,6 +46,12 @@ pub(crate) const DONE: TableDefinition<TaskKey, Bytes> = TableDefinition::new("d
 pub(crate) const OUTPUTS: TableDefinition<TaskKey, Bytes> = TableDefinition::new("outputs");
 pub(crate) const LOGS: TableDefinition<TaskKey, Bytes> = TableDefinition::new("logs");
 pub(crate) const FAILED: TableDefinition<TaskKey, Bytes> = TableDefinition::new("failed");
+/// Results of tasks that one alone does not decide, or did not.
+pub(crate) const OPINIONS: TableDefinition<LeaseKey, Bytes> = TableDefinition::new("opinions");
+/// What came with those that are not decided: the small output and the log of the first of each answer.
+pub(crate) const KEPT: TableDefinition<LeaseKey, Bytes> = TableDefinition::new("kept");
+pub(crate) const SUSPECTS: TableDefinition<SuspectKey, ()> = TableDefinition::new("suspects");
+pub(crate) const REPUTATIONS: TableDefinition<&[u8], Bytes> = TableDefinition::new("reputations");
 pub(crate) const BATCHES: TableDefinition<u64, Bytes> = TableDefinition::new("batches");
 /// What a batch is kept for.
 pub(crate) const USES: TableDefinition<u64, UsesRow> = TableDefinition::new("uses");
@@ -105,6 +115,10 @@ pub(crate) struct Tables<'t> {
     pub(crate) outputs: Table<'t, TaskKey, Bytes>,
     pub(crate) logs: Table<'t, TaskKey, Bytes>,
     pub(crate) failed: Table<'t, TaskKey, Bytes>,
+    pub(crate) opinions: Table<'t, LeaseKey, Bytes>,
+    pub(crate) kept: Table<'t, LeaseKey, Bytes>,
+    pub(crate) suspects: Table<'t, SuspectKey, ()>,
+    pub(crate) reputations: Table<'t, &'static [u8], Bytes>,
     pub(crate) batches: Table<'t, u64, Bytes>,
     pub(crate) uses: Table<'t, u64, UsesRow>,
     pub(crate) escrows: Table<'t, EscrowKey, Bytes>,
@@ -124,6 +138,10 @@ impl<'t> Tables<'t> {
             outputs: write.open_table(OUTPUTS)?,
             logs: write.open_table(LOGS)?,
             failed: write.open_table(FAILED)?,
+            opinions: write.open_table(OPINIONS)?,
+            kept: write.open_table(KEPT)?,
+            suspects: write.open_table(SUSPECTS)?,
+            reputations: write.open_table(REPUTATIONS)?,
             batches: write.open_table(BATCHES)?,
             uses: write.open_table(USES)?,
             escrows: write.open_table(ESCROWS)?,
@@ -136,6 +154,11 @@ pub(crate) fn task_key(task: TaskId) -> [u8; 24] {
     join(&task.job.0, task.task.0)
 }
 
+/// An account, what its results are of.
+pub(crate) fn reputation_key(key: &ReputationKey) -> Vec<u8> {
+    encode(key)
+}
+
 /// The task of a key in [`DONE`] and its like.
 pub(crate) fn task_of(key: &[u8; 24]) -> TaskId {
     let (job, number) = split(key);
@@ -144,6 +167,12 @@ pub(crate) fn task_of(key: &[u8; 24]) -> TaskId {
 
 pub(crate) fn lease_key(task: TaskId, lease: LeaseId) -> [u8; 32] {
     join(&task_key(task), lease.0)
+}
+
+/// The task and the lease of a key in [`OPINIONS`] and its like.
+pub(crate) fn lease_of(key: &[u8; 32]) -> (TaskId, LeaseId) {
+    let (task, id) = split(key);
+    (task_of(&task), LeaseId(id))
 }
 
 /// The keys of a task's leases lie between these two.
@@ -160,6 +189,24 @@ pub(crate) fn lease_keys_of_job(job: JobId) -> ([u8; 32], [u8; 32]) {
 /// The keys of a job's tasks from a number on lie between these two.
 pub(crate) fn task_keys(job: JobId, from: TaskNumber) -> ([u8; 24], [u8; 24]) {
     (task_key(TaskId { job, task: from }), task_key(TaskId { job, task: TaskNumber(u64::MAX) }))
+}
+
+pub(crate) fn suspect_key(job: JobId, operator: Address) -> [u8; 36] {
+    let mut key = [0; 36];
+    key[..16].copy_from_slice(&job.0);
+    key[16..].copy_from_slice(&operator.0);
+    key
+}
+
+/// The keys of a job's suspects lie between these two.
+pub(crate) fn suspect_keys(job: JobId) -> ([u8; 36], [u8; 36]) {
+    (suspect_key(job, Address([0; 20])), suspect_key(job, Address([0xff; 20])))
+}
+
+/// The job and the account of a key in [`SUSPECTS`].
+pub(crate) fn suspect_of(key: &[u8; 36]) -> (JobId, Address) {
+    let (job, operator) = key.split_first_chunk().expect("a key of 36 bytes begins with 16");
+    (JobId(*job), Address(operator.try_into().expect("20 of 36 bytes are left")))
 }
 
 pub(crate) fn payee_key(escrow: EscrowId, operator: Address) -> [u8; 52] {
@@ -196,9 +243,9 @@ pub(crate) fn encode_lease(lease: &LeaseRecord) -> Vec<u8> {
 }
 
 pub(crate) fn decode_lease(key: &[u8; 32], bytes: &[u8]) -> Result<LeaseRecord, Fault> {
-    let (task, id) = split(key);
+    let (task, id) = lease_of(key);
     let (provider, operator, at, work): LeaseRow<Vec<u8>> = decode(bytes)?;
-    Ok(LeaseRecord { id: LeaseId(id), task: task_of(&task), provider, operator, at, work })
+    Ok(LeaseRecord { id, task, provider, operator, at, work })
 }
 
 pub(crate) fn encode(row: &impl Serialize) -> Vec<u8> {

@@ -17,6 +17,7 @@ pub mod logs;
 pub mod provide;
 pub mod providers;
 pub mod remove;
+pub mod reputation;
 pub mod run;
 pub mod serve;
 pub mod sim;

@@ -9,7 +9,7 @@ pub fn print(contributions: &[Contribution], indent: &str) {
     if contributions.is_empty() {
         return;
     }
-    let mut table = Table::new(&["provider ", "name ", "tasks", "busy", "lost"]);
+    let mut table = Table::new(&["provider ", "name ", "tasks", "busy", "lost", "checks", "wrong"]);
     for contribution in contributions {
         table.row(vec![
             contribution.node.short(),
@@ -17,6 +17,8 @@ pub fn print(contributions: &[Contribution], indent: &str) {
             contribution.tasks.to_string(),
             format!("{:.1} s", contribution.busy.duration().as_secs_f64()),
             contribution.lost_attempts.to_string(),
+            contribution.checks.to_string(),
+            contribution.contradicted.to_string(),
         ]);
     }
     table.print(indent);

@@ -15,7 +15,7 @@ use std::{
 };
 
 use anyhow::Context;
-use tidemill_coordinator::{Coordinator, Pace};
+use tidemill_coordinator::{Coordinator, Pace, Trust};
 use tidemill_net::ticket::Ticket;
 use tidemill_provider::memory_available;
 use tidemill_types::{ByteSize, lines};
@@ -87,6 +87,8 @@ pub struct Shape {
     pub providers: u16,
     /// The most memory that one of its tasks may take.
     pub task_memory: ByteSize,
+    /// Whether its providers are treated like those of strangers, although they are this machine's own.
+    pub strangers: bool,
 }
 
 impl Embedded {
@@ -131,7 +133,7 @@ impl Embedded {
     /// # Errors
     /// With a code, when this machine cannot do its part, or another process has the directory.
     async fn start(directory: &Path, shape: Shape, purse: Option<&Purse>) -> anyhow::Result<Self> {
-        let Shape { providers, task_memory } = shape;
+        let Shape { providers, task_memory, strangers } = shape;
         let directory = std::path::absolute(directory).code(Code::Usage)?;
         network::private_directory(&directory)
             .with_context(|| format!("cannot make the directory {}", directory.display()))
@@ -145,7 +147,8 @@ impl Embedded {
             _ => None,
         };
         let listen = Listen::loopback();
-        let coordinator = hosting::start(&state, &key, &listen, None, Pace::default(), money).await?;
+        let trust = Trust { everybody: !strangers, ..Trust::default() };
+        let coordinator = hosting::start(&state, &key, &listen, None, Pace::default(), trust, money).await?;
         let ticket = coordinator.ticket().clone();
         // In a file and not among the arguments, which all users of this machine can read.
         let ticket_file = state.path().join("ticket");

@@ -1,7 +1,7 @@
 //! A coordinator in this process, on a directory: what `serve`, `up` and embedded networks share.
 
 use serde_json::json;
-use tidemill_coordinator::{Config, Coordinator, MoneyConfig, Pace, StartError};
+use tidemill_coordinator::{Config, Coordinator, MoneyConfig, Pace, StartError, Trust};
 use tidemill_net::endpoint::{Bind, BindError};
 use tidemill_types::{ByteSize, ResultKey};
 
@@ -28,6 +28,7 @@ pub async fn start(
     listen: &Listen,
     disk: Option<ByteSize>,
     pace: Pace,
+    trust: Trust,
     money: Option<MoneyConfig>,
 ) -> anyhow::Result<Coordinator> {
     let disk = disk.map_or_else(|| state.share_of_disk(PART_OF_DISK), Ok)?;
@@ -39,6 +40,7 @@ pub async fn start(
         bind: listen.choose(state.port())?,
         disk,
         pace,
+        trust,
         money,
     };
     let coordinator = match Coordinator::start(config).await {

@@ -20,6 +20,7 @@ mod node_state;
 mod outdir;
 mod output;
 mod progress;
+mod reliance;
 mod requester;
 mod runtime;
 mod summary;
@@ -51,6 +52,7 @@ enum Command {
     Remove(commands::remove::Args),
     Explain(commands::explain::Args),
     Providers(commands::providers::Args),
+    Reputation(commands::reputation::Args),
     Join(commands::join::Args),
     Provide(commands::provide::Args),
     Serve(commands::serve::Args),
@@ -87,6 +89,7 @@ fn main() -> ExitCode {
         Command::Remove(args) => commands::remove::run(&args),
         Command::Explain(args) => commands::explain::run(&args),
         Command::Providers(args) => commands::providers::run(&args),
+        Command::Reputation(args) => commands::reputation::run(&args),
         Command::Join(args) => commands::join::run(&args),
         Command::Provide(args) => commands::provide::run(&args),
         Command::Serve(args) => commands::serve::run(&args),

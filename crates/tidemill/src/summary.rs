@@ -7,9 +7,9 @@ use std::{
 };
 
 use serde::Serialize;
-use tidemill_types::{Failure, Usage, Weight, one_line};
+use tidemill_types::{Failure, Reliance, Usage, Weight, one_line};
 
-use tidemill_net::wire::{Contribution, JobPhase, JobReport};
+use tidemill_net::wire::{Contribution, JobPhase, JobReport, Reliability};
 
 use crate::{
     exit::{Code, Exit},
@@ -131,6 +131,77 @@ pub struct NetworkSummary {
     pub providers: Vec<ContributionSummary>,
 }
 
+/// How a job's results came to be relied on, under plain names.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReliabilitySummary {
+    asked: AskedSummary,
+    results: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redundancy: Option<f64>,
+    trusted: u64,
+    unchecked: u64,
+    agreed: u64,
+    unverified: u64,
+    undecided: u64,
+}
+
+/// What was asked for, as a job file says it.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(untagged)]
+enum AskedSummary {
+    Assured { assurance: u32 },
+    Replicated { replicate: u32, quorum: u32 },
+    Word { assurance: &'static str },
+}
+
+impl From<Reliance> for AskedSummary {
+    fn from(reliance: Reliance) -> Self {
+        match reliance {
+            Reliance::Assured(assurance) => Self::Assured { assurance: assurance.results() },
+            Reliance::Replicated { quorum, most } => Self::Replicated { replicate: most, quorum },
+            Reliance::Trusted => Self::Word { assurance: "trusted" },
+            Reliance::Unverified => Self::Word { assurance: "none" },
+        }
+    }
+}
+
+impl From<&JobReport> for ReliabilitySummary {
+    fn from(report: &JobReport) -> Self {
+        let Reliability { asked, results, trusted, unchecked, agreed, unverified, undecided } =
+            report.reliability;
+        let redundancy = report.reliability.redundancy(report.done);
+        let redundancy = redundancy.map(|redundancy| (redundancy * 1000.0).round() / 1000.0);
+        Self { asked: asked.into(), results, redundancy, trusted, unchecked, agreed, unverified, undecided }
+    }
+}
+
+/// The same in a line, for people; nothing before a task is done.
+pub fn reliability_in_words(report: &JobReport) -> Option<String> {
+    let Reliability { asked, results, trusted, unchecked, agreed, unverified, undecided } =
+        report.reliability;
+    let redundancy = report.reliability.redundancy(report.done)?;
+    let grounds = [
+        (trusted, "by trusted machines"),
+        (agreed, "by agreement"),
+        (unchecked, "unchecked, of credible providers"),
+        (unverified, "not verified"),
+        (undecided, "undecided"),
+    ];
+    let grounds = grounds.iter().filter(|(tasks, _)| *tasks > 0);
+    let words: Vec<String> = grounds.map(|(tasks, how)| format!("{tasks} {how}")).collect();
+    Some(format!(
+        "{} for {}, {redundancy:.2} each ({asked}): {}",
+        plural(results, "result"),
+        plural(report.done, "task"),
+        words.join(", ")
+    ))
+}
+
+/// Odds, as people read them.
+pub fn odds_in_words(odds: f64) -> String {
+    if odds <= 0.0 { "none".to_owned() } else { format!("1 in {:.0}", 1.0 / odds) }
+}
+
 /// A network under plain names.
 #[derive(Clone, Debug, Serialize)]
 pub struct NetworkName {
@@ -149,6 +220,8 @@ pub struct ContributionSummary {
     busy_s: f64,
     fuel: u64,
     lost_attempts: u64,
+    checks: u64,
+    contradicted: u64,
 }
 
 impl From<&Contribution> for ContributionSummary {
@@ -160,6 +233,8 @@ impl From<&Contribution> for ContributionSummary {
             busy_s: seconds(contribution.busy.duration()),
             fuel: contribution.fuel,
             lost_attempts: contribution.lost_attempts,
+            checks: contribution.checks,
+            contradicted: contribution.contradicted,
         }
     }
 }
@@ -180,10 +255,22 @@ pub struct JobSummary {
     lost_attempts: u64,
     usage: UsageSummary,
     providers: Vec<ContributionSummary>,
+    reliability: ReliabilitySummary,
     #[serde(skip_serializing_if = "Option::is_none")]
     stuck: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<TaskFailureSummary>,
+    /// Of a job that ended undecided, how many tasks are and which comes first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    undecided: Option<UndecidedSummary>,
+}
+
+/// The tasks of which nobody could say which result is right.
+#[derive(Clone, Debug, Serialize)]
+pub struct UndecidedSummary {
+    tasks: u64,
+    first: u64,
+    label: String,
 }
 
 impl From<&JobReport> for JobSummary {
@@ -207,8 +294,15 @@ impl From<&JobReport> for JobSummary {
             lost_attempts: report.lost_attempts,
             usage: UsageSummary::from(&report.usage),
             providers: report.contributions.iter().map(ContributionSummary::from).collect(),
+            reliability: ReliabilitySummary::from(report),
             stuck: report.stuck.clone(),
             failure,
+            undecided: match &report.phase {
+                JobPhase::Undecided { tasks, first, label } => {
+                    Some(UndecidedSummary { tasks: *tasks, first: first.0, label: label.clone() })
+                }
+                _ => None,
+            },
         }
     }
 }
@@ -222,6 +316,7 @@ pub fn phase_word(phase: &JobPhase) -> &'static str {
         JobPhase::Cancelled => "cancelled",
         JobPhase::Deadline => "deadline",
         JobPhase::EscrowEnded => "escrow ended",
+        JobPhase::Undecided { .. } => "undecided",
     }
 }
 
@@ -246,6 +341,21 @@ pub fn not_done(report: &JobReport) -> Option<Exit> {
                 format!("the escrow that paid for {name} has ended, and so has the job; {done}"),
             )
             .hint("what was done is paid; run it again, and the rest is done out of a new escrow"),
+        ),
+        JobPhase::Undecided { tasks, label, .. } => Some(
+            Exit::new(
+                Code::Failed,
+                format!(
+                    "it is not certain which results of {} of {name} are right ({} among them), and nobody is left to ask; \
+                     {done}",
+                    plural(*tasks, "task"),
+                    one_line(label, 64)
+                ),
+            )
+            .hint(
+                "more operators help, or machines that are trusted (`tidemill serve --trust OPERATOR`, or `trusted` under \
+                 [policy]), or a lower `assurance`; `tidemill explain JOB TASK` shows who said what",
+            ),
         ),
         JobPhase::Deadline => Some(
             Exit::new(Code::Deadline, format!("the deadline of {name} passed; {done}"))

@@ -4,6 +4,7 @@
 //! it, and the format of what it leaves behind. It does no I/O and knows no clock: whatever is here
 //! means the same on every machine.
 
+mod acceptance;
 mod archive;
 mod assurance;
 mod content;
@@ -17,12 +18,14 @@ mod offer;
 mod outcome;
 mod path;
 mod price;
+mod reliance;
 mod result;
 mod signing;
 mod task;
 mod text;
 mod units;
 
+pub use acceptance::{Acceptance, Basis};
 pub use archive::{Archive, ArchiveBuilder, ArchiveEntry, ArchiveError, MAX_INDEX_BYTES};
 pub use assurance::{Assurance, AssuranceError};
 pub use content::{Content, Segment};
@@ -35,6 +38,7 @@ pub use offer::{Capacity, Needs, Offer};
 pub use outcome::{Failure, Outcome, TrapKind, Usage, Weight};
 pub use path::{GuestPath, PathError};
 pub use price::{Billable, RateCard, RateError, input_bytes};
+pub use reliance::Reliance;
 pub use result::{Chain, Claim, ClaimError, ClaimedOutput, Leaf, Terms, WorkTerms};
 pub use signing::{
     BatchTerms, KeyBinding, LeafError, ResultKey, ResultKeyError, Signature65, SignatureError, SignedLeaf,

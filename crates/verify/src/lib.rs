@@ -17,7 +17,7 @@ mod verdict;
 pub use checks::Checks;
 pub use course::{Course, Next, is_chosen};
 pub use model::{Model, ModelError};
-pub use record::{Evidence, Line, Record};
+pub use record::{Evidence, Record};
 pub use stake::Stake;
 pub use tidemill_types::{Assurance, AssuranceError};
 pub use verdict::{Opinion, Verdict, Witness, judge, strangers_to_agree};

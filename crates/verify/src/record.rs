@@ -1,7 +1,5 @@
 //! What is known of one operator's results of one kind on one class of hardware.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 /// What one result said about who made it.
@@ -50,21 +48,6 @@ pub struct Record {
     failed: f64,
     /// The epoch that the counts are as of.
     epoch: u64,
-}
-
-/// A line of what a score comes from.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Line {
-    /// What it is about.
-    pub what: &'static str,
-    /// How much of it there is, as it counts now.
-    pub count: f64,
-}
-
-impl fmt::Display for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:>10.1}  {}", self.count, self.what)
-    }
 }
 
 impl Record {
@@ -122,18 +105,5 @@ impl Record {
     /// How many results were found to be wrong, ever.
     pub fn lies(&self) -> u32 {
         self.lies
-    }
-
-    /// Line by line what there is.
-    pub fn lines(&self) -> [Line; 4] {
-        [
-            Line { what: "results were checked and right, since the last wrong one", count: self.checked },
-            Line { what: "results were accepted unchecked since then", count: self.unchecked },
-            Line { what: "results were found to be wrong, ever", count: self.lies.into() },
-            Line {
-                what: "attempts failed or were late, which says nothing about results",
-                count: self.failed,
-            },
-        ]
     }
 }

@@ -6,18 +6,21 @@ use std::{
 };
 
 use tidemill_job::{Frontier, JobSpec, Node};
-use tidemill_net::wire::{Decision, MAX_CALLS_IN_FLIGHT, Refusal, Reply, Unpaid};
-use tidemill_sched::{Class, ClassId, LeaseEnd, Micros, Single};
-use tidemill_store::{AttemptRecord, Change, JobEnd, UnixMillis};
+use tidemill_net::wire::{Decision, MAX_CALLS_IN_FLIGHT, Refusal, Reliability, Reply, Unpaid};
+use tidemill_sched::{Class, LeaseEnd, Micros};
+use tidemill_store::{AttemptRecord, Change, JobEnd, ReputationKey, UnixMillis};
 use tidemill_types::{
     Address, Amount, EXEC_VERSION, Failure, JobId, LeaseId, Needs, NodeId, Offer, RateCard, Stage, TaskId,
     TaskNumber, Usage, Weight, input_bytes,
 };
 
+use tidemill_verify::{Checks, Course, Next};
+
 use super::{
     Core, Gone, Tally, after,
     money::{Funding, JobMoney},
     reports::Summary,
+    verdicts::{self, Answer, Counted, Given},
 };
 use crate::event::{Assembled, Caller, Effect, Now, Question};
 
@@ -42,6 +45,22 @@ pub(super) struct Job {
     pub(super) news: bool,
     /// What pays for it; nothing where work is free.
     pub(super) money: Option<JobMoney>,
+    /// How its results are judged.
+    pub(super) course: Course,
+    /// Tasks of its map of which more results are wanted, while others wait untouched.
+    pub(super) checks: Checks,
+    /// What its verdicts were.
+    pub(super) reliability: Reliability,
+    /// How many results of whom are accepted unchecked.
+    pub(super) unchecked: BTreeMap<ReputationKey, u64>,
+    /// How the reduce tasks that are done are counted.
+    pub(super) reduced: BTreeMap<TaskNumber, Counted>,
+    /// Those who were caught, and whose unchecked results are being looked for.
+    pub(super) looking: BTreeSet<Address>,
+    /// How often a task of it was undone: what was read before that may not be so any more.
+    pub(super) undone: u64,
+    /// How often a reduce task of it was made from its parts.
+    pub(super) assemblies: u64,
 }
 
 /// A task that was leased, has failed, or is a reduce task that may run.
@@ -50,10 +69,14 @@ pub(super) struct Open {
     /// Attempts under way.
     pub(super) leases: Vec<LeaseId>,
     pub(super) failures: Vec<FailedAttempt>,
+    /// Results that do not decide it.
+    pub(super) opinions: Vec<Given>,
     /// Since when it waits for someone to try it again.
     pub(super) waiting: Option<Micros>,
     /// A reduce task with its inputs.
     pub(super) assembled: Option<Assembled>,
+    /// Which of the job's assemblies its inputs come from.
+    pub(super) assembly: u64,
     /// Whether it is one of the job's prepared ones.
     pub(super) prepared: bool,
 }
@@ -103,6 +126,14 @@ impl Job {
             submitted_ms,
             deadline: None,
             frontier: spec.frontier(),
+            course: verdicts::course(spec.reliance()),
+            reliability: Reliability { asked: *spec.reliance(), ..Reliability::default() },
+            reduced: BTreeMap::new(),
+            checks: Checks::default(),
+            unchecked: BTreeMap::new(),
+            looking: BTreeSet::new(),
+            undone: 0,
+            assemblies: 0,
             spec,
             open: BTreeMap::new(),
             unmade: BTreeSet::new(),
@@ -121,6 +152,17 @@ impl Job {
     /// When the job has no such task: numbers come from the job's own tasks.
     pub(super) fn node(&self, task: TaskNumber) -> Node {
         self.spec.node(task).expect("a number of one of the job's tasks")
+    }
+
+    /// Which record a result of a task counts in.
+    pub(super) fn record_of(
+        &self,
+        task: TaskNumber,
+        operator: Address,
+        hardware_class: Option<String>,
+    ) -> ReputationKey {
+        let needs = self.spec.needs(self.node(task).stage()).expect("a task has a program");
+        ReputationKey { operator, kind: needs.kind, hardware_class }
     }
 
     pub(super) fn label(&self, task: TaskNumber) -> String {
@@ -200,9 +242,10 @@ impl Core {
     /// Lets the scheduler know of a job, and makes what is ready of its reduce.
     pub(super) fn begin(&mut self, id: JobId, job: Job) {
         let ceiling = job.money.map(|money| money.record.ceiling);
+        let only = self.only_for(&job);
         let class = |stage, own_bytes| {
             let shared = job.spec.shared(stage).iter().map(|blob| (blob.id, blob.len)).collect();
-            Some(Class { needs: job.spec.needs(stage)?, shared, own_bytes, ceiling })
+            Some(Class { needs: job.spec.needs(stage)?, shared, own_bytes, ceiling, only: only.clone() })
         };
         let map = class(Stage::Map, job.spec.input_bytes() / job.spec.map_count());
         let placed = tidemill_sched::Job {
@@ -225,27 +268,42 @@ impl Core {
             job.open.entry(task).or_default();
             job.unmade.insert(task);
         }
-        let ready = job.frontier.ready_count();
-        self.sched.set_ready(ClassId { job: id, stage: Stage::Map }, ready);
+        self.tell_ready(id);
         self.make_reduces(id);
     }
 
     /// Has some of the reduce tasks made that are not, those nearest to the root first.
     pub(super) fn make_reduces(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        while job.prepared < MOST_PREPARED
+        while let Some(job) = self.jobs.get_mut(&id)
+            && job.prepared < MOST_PREPARED
             && let Some(task) = job.unmade.pop_last()
         {
-            job.open.entry(task).or_default().prepared = true;
             job.prepared += 1;
-            let task = TaskId { job: id, task };
-            self.step.effects.push(Effect::Assemble { spec: job.spec.clone(), task });
+            job.open.entry(task).or_default().prepared = true;
+            self.assemble(TaskId { job: id, task });
         }
     }
 
-    pub(super) fn assembled(&mut self, task: TaskId, result: Result<Assembled, String>, now: Now) {
+    /// Has an open reduce task made from its parts.
+    pub(super) fn assemble(&mut self, id: TaskId) {
+        let Some(job) = self.jobs.get_mut(&id.job) else { return };
+        job.assemblies += 1;
+        let number = job.assemblies;
+        job.open.entry(id.task).or_default().assembly = number;
+        self.step.effects.push(Effect::Assemble { spec: job.spec.clone(), task: id, number });
+    }
+
+    pub(super) fn assembled(
+        &mut self,
+        task: TaskId,
+        number: u64,
+        result: Result<Assembled, String>,
+        now: Now,
+    ) {
         let Some(job) = self.jobs.get_mut(&task.job) else { return };
-        let Some(open) = job.open.get_mut(&task.task) else { return };
+        // It may have been undone since, and be in the making anew.
+        let open = job.open.get_mut(&task.task).filter(|open| open.assembly == number);
+        let Some(open) = open else { return };
         match result {
             Ok(assembled) => {
                 open.assembled = Some(assembled);
@@ -256,32 +314,6 @@ impl Core {
                 self.end(task.job, JobEnd::Failed { task: task.task, failure, attempts: 0 }, now);
             }
         }
-    }
-
-    /// A task that is not done and that nobody has is to be tried by someone, but not by operators on whose
-    /// machines it failed.
-    pub(super) fn wait_for_someone(&mut self, id: TaskId, now: Now) {
-        let Some(job) = self.jobs.get_mut(&id.job) else { return };
-        let stage = job.node(id.task).stage();
-        let Some(open) = job.open.get_mut(&id.task) else { return };
-        // A reduce task waits first for its inputs.
-        if !open.leases.is_empty() || (stage == Stage::Reduce && open.assembled.is_none()) {
-            return;
-        }
-        open.waiting.get_or_insert(now.mono);
-        self.offer_single(id, self.failed_operators(id));
-    }
-
-    /// Lets the scheduler place a task by itself, anywhere but at these operators.
-    fn offer_single(&mut self, id: TaskId, exclude: Vec<Address>) {
-        let Some(job) = self.jobs.get(&id.job) else { return };
-        let stage = job.node(id.task).stage();
-        let Some(open) = job.open.get(&id.task) else { return };
-        let bytes = match &open.assembled {
-            Some(assembled) => assembled.bound.spec.inputs.iter().map(|input| input.len).sum(),
-            None => job.spec.input_bytes() / job.spec.map_count(),
-        };
-        self.sched.add_single(Single { task: id, stage, exclude, inputs: Vec::new(), bytes });
     }
 
     /// An attempt failed: by the task's doing, or by the machine's.
@@ -308,15 +340,17 @@ impl Core {
             },
         });
         if failure.weight() == Weight::Circumstance {
+            self.note_failure(held.task, held.operator, held.node, now);
             self.strike(held.node, held.task.job, now);
         }
+        let weighs = self.jobs.get(&held.task.job).is_some_and(|job| self.weighs_failures(job));
         let Some(job) = self.jobs.get_mut(&held.task.job) else { return };
         job.news = true;
         let retries = job.spec.retries() as usize;
         let Some(open) = job.open.get_mut(&held.task.task) else { return };
         let evidence = failure.weight() == Weight::Evidence;
-        let confirmed = evidence
-            && open.failures.iter().any(|other| other.operator != held.operator && other.failure == failure);
+        let same = |other: &FailedAttempt| other.operator != held.operator && other.failure == failure;
+        let is_repeated = evidence && open.failures.iter().any(same);
         open.failures.push(FailedAttempt {
             lease,
             node: held.node,
@@ -328,12 +362,23 @@ impl Core {
             open.failures.iter().filter(|failed| failed.failure.weight() == Weight::Circumstance).count();
         let opinions = open.failures.len() - circumstances;
         let attempts = u32::try_from(open.failures.len()).unwrap_or(u32::MAX);
-        // While another attempt runs the task may yet be done.
-        let last = open.leases.is_empty() && (circumstances > retries || opinions >= MOST_OPINIONS);
-        if confirmed || last {
+        // While another attempt runs the task may yet be done, and of what somebody made others may know more.
+        let nobody_at_it = open.leases.is_empty() && open.opinions.is_empty();
+        let most = match job.course {
+            Course::Assured { most, .. } | Course::Replicated { most, .. } if weighs => most as usize,
+            _ => MOST_OPINIONS,
+        };
+        let last = nobody_at_it && (circumstances > retries || opinions >= most);
+        if (is_repeated && !weighs) || last {
             self.end(held.task.job, JobEnd::Failed { task: held.task.task, failure, attempts }, now);
-        } else {
-            self.wait_for_someone(held.task, now);
+            return;
+        }
+        match self.judged(held.task, now) {
+            next @ Next::Accept { answer: Answer::Failure(_), .. } if evidence => {
+                self.follow(held.task, next, now);
+            }
+            next @ Next::Accept { answer: Answer::Output(_), .. } => self.follow(held.task, next, now),
+            _ => self.wait_for_someone(held.task, now),
         }
     }
 
@@ -343,8 +388,12 @@ impl Core {
         let patience = self.config.second_opinion.0.saturating_mul(1000);
         let mut alone: Vec<(TaskId, FailedAttempt, u32)> = Vec::new();
         for (id, job) in &self.jobs {
+            let only = self.only_for(job);
             for (task, open) in &job.open {
                 let (Some(since), Some(last)) = (open.waiting, open.failures.last()) else { continue };
+                if !open.opinions.is_empty() {
+                    continue;
+                }
                 if now.mono.0.saturating_sub(since.0) < patience {
                     continue;
                 }
@@ -355,6 +404,7 @@ impl Core {
                         && provider.credits > 0
                         && !provider.silent
                         && open.failures.iter().all(|failed| failed.operator != provider.operator)
+                        && only.as_ref().is_none_or(|only| only.contains(&provider.operator))
                         && could_run(&provider.offer, &needs, job.money.map(|money| money.record.ceiling))
                 });
                 if !others {
@@ -367,7 +417,7 @@ impl Core {
             if last.failure.weight() == Weight::Evidence {
                 self.end(id.job, JobEnd::Failed { task: id.task, failure: last.failure, attempts }, now);
             } else {
-                self.offer_single(id, Vec::new());
+                self.offer_single(id, Vec::new(), false);
                 // So that it is not offered anew at every tick.
                 let open = self.jobs.get_mut(&id.job).and_then(|job| job.open.get_mut(&id.task));
                 if let Some(waiting) = open.and_then(|open| open.waiting.as_mut()) {
@@ -398,7 +448,7 @@ impl Core {
     }
 
     pub(super) fn end_if_done(&mut self, id: JobId, now: Now) {
-        if self.jobs.get(&id).is_some_and(|job| job.frontier.is_done()) {
+        if self.jobs.get(&id).is_some_and(|job| job.frontier.is_done() && job.looking.is_empty()) {
             self.end(id, JobEnd::Done, now);
         }
     }
@@ -406,6 +456,7 @@ impl Core {
     /// Ends a job. What providers have of it is of no use any more.
     pub(super) fn end(&mut self, id: JobId, end: JobEnd, now: Now) {
         self.owe_for_failure(id, &end);
+        self.pay_undecided(id);
         let Some(mut job) = self.jobs.remove(&id) else { return };
         let mut leases: Vec<_> = job.open.values().flat_map(|open| open.leases.iter().copied()).collect();
         leases.sort();
@@ -417,10 +468,12 @@ impl Core {
             money.reserved = Amount::ZERO;
         }
         self.leave_escrow(id, job.money.as_ref());
+        self.note_unchecked(&job, now);
         let summary = Summary {
             usage: job.usage,
             contributions: self.contributions(&job),
             cost: job.money.as_ref().map(|money| self.job_cost(money)),
+            reliability: job.reliability.clone(),
         };
         self.change(Change::JobEnded {
             job: id,

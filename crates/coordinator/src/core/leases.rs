@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use tidemill_job::Node;
 use tidemill_net::wire::{Lease, LeasePay, MAX_CREDITS, Source, ToProvider};
-use tidemill_sched::{ClassId, LeaseEnd, Micros, NewLease, Placement, Work};
+use tidemill_sched::{LeaseEnd, Micros, NewLease, Placement, Work};
 use tidemill_store::{Change, LeaseRecord, UnixMillis};
-use tidemill_types::{Address, LeaseId, Millis, NodeId, Stage, TaskId, WorkTerms, input_bytes};
+use tidemill_types::{LeaseId, Millis, NodeId, Stage, TaskId, WorkTerms, input_bytes};
+use tidemill_verify::Course;
 
 use super::{Core, Held, after, money::NoMoney};
 use crate::event::{Assembled, Effect, Now, SessionId};
@@ -29,18 +30,24 @@ impl Core {
             let Placement { node, class, work, expected } = placement;
             match work {
                 Work::Any(count) => {
+                    let Some(operator) = self.providers.get(&node).map(|provider| provider.operator) else {
+                        continue;
+                    };
                     for _ in 0..count {
                         let Some(job) = self.jobs.get_mut(&class.job) else { break };
-                        let Some(place) = job.frontier.take_ready() else { break };
-                        let task = job.spec.number(place).expect("a node of the job's own frontier");
+                        let task = match job.checks.take_for(operator) {
+                            Some(check) => check,
+                            None => {
+                                let Some(place) = job.frontier.take_ready() else { break };
+                                job.spec.number(place).expect("a node of the job's own frontier")
+                            }
+                        };
                         job.open.entry(task).or_default();
                         let task = TaskId { job: class.job, task };
                         self.lease(task, class.stage, node, expected, now, &mut outgoing);
                     }
-                    if let Some(job) = self.jobs.get(&class.job) {
-                        let ready = job.frontier.ready_count();
-                        self.sched.set_ready(ClassId { job: class.job, stage: Stage::Map }, ready);
-                    }
+                    self.tell_ready(class.job);
+                    self.place_checks_alone(class.job, now);
                 }
                 Work::Single(task) | Work::Copy(task) => {
                     self.lease(task, class.stage, node, expected, now, &mut outgoing);
@@ -92,7 +99,7 @@ impl Core {
         };
         self.change(Change::Leased(record));
         self.leases.insert(id, held);
-        let exclude = self.failed_operators(task);
+        let exclude = self.not_to(task);
         self.sched.leased(NewLease { id, task, stage, node, operator, exclude, expected }, now.mono);
         if let Some(job) = self.jobs.get_mut(&task.job) {
             job.news = true;
@@ -104,6 +111,10 @@ impl Core {
                     self.make_reduces(task.job);
                 }
             }
+        }
+        // Some want several at once.
+        if self.jobs.get(&task.job).is_some_and(|job| matches!(job.course, Course::Replicated { .. })) {
+            self.wait_for_someone(task, now);
         }
 
         let program_len = self.program_len(task, stage);
@@ -165,6 +176,15 @@ impl Core {
 
     /// Forgets a lease, here but not in the scheduler or the store. Gives it, if there was one.
     pub(super) fn close(&mut self, lease: LeaseId) -> Option<Held> {
+        let held = self.close_but_for_money(lease)?;
+        if let Some(bill) = &held.bill {
+            self.free_bill(held.task.job, bill);
+        }
+        Some(held)
+    }
+
+    /// The same, but that what was held back for it still is.
+    pub(super) fn close_but_for_money(&mut self, lease: LeaseId) -> Option<Held> {
         let held = self.leases.remove(&lease)?;
         if let Some(provider) = self.providers.get_mut(&held.node) {
             provider.leases.remove(&lease);
@@ -174,7 +194,6 @@ impl Core {
         {
             open.leases.retain(|other| *other != lease);
         }
-        self.free(&held);
         if let Some(pending) = &held.fetching {
             self.settled(held.node, pending.sequence);
         }
@@ -193,6 +212,9 @@ impl Core {
                 if end == LeaseEnd::Expired {
                     job.tallies.entry(held.node).or_default().lost_attempts += 1;
                 }
+            }
+            if end == LeaseEnd::Expired {
+                self.note_failure(held.task, held.operator, held.node, now);
             }
             self.wait_for_someone(held.task, now);
         }
@@ -266,16 +288,6 @@ impl Core {
             provider.lost_attempts += leases.len() as u64;
         }
         self.take_back(leases, LeaseEnd::Expired, now);
-    }
-
-    /// The operators on whose machines a task failed, each once.
-    pub(super) fn failed_operators(&self, task: TaskId) -> Vec<Address> {
-        let open = self.jobs.get(&task.job).and_then(|job| job.open.get(&task.task));
-        let failures = open.map(|open| open.failures.as_slice()).unwrap_or_default();
-        let mut operators: Vec<_> = failures.iter().map(|failed| failed.operator).collect();
-        operators.sort();
-        operators.dedup();
-        operators
     }
 
     /// The numbers of the leases of a task.

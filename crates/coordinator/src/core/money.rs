@@ -184,13 +184,13 @@ impl Core {
         Ok(Some(Bill { escrow: pay.record.escrow, rates, input_bytes, reserve }))
     }
 
-    /// A lease has ended: what was held back for it is free.
-    pub(super) fn free(&mut self, held: &Held) {
-        let (Some(money), Some(bill)) = (&mut self.money, &held.bill) else { return };
+    /// What was held back for a lease or a result is free.
+    pub(super) fn free_bill(&mut self, job: JobId, bill: &Bill) {
+        let Some(money) = &mut self.money else { return };
         if let Some(escrow) = money.escrows.get_mut(&bill.escrow) {
             escrow.free(bill.reserve);
         }
-        if let Some(pay) = self.jobs.get_mut(&held.task.job).and_then(|job| job.money.as_mut()) {
+        if let Some(pay) = self.jobs.get_mut(&job).and_then(|job| job.money.as_mut()) {
             pay.reserved = pay.reserved.saturating_sub(bill.reserve);
         }
     }
@@ -205,14 +205,14 @@ impl Core {
         bill.rates.price(&work).min(bill.reserve)
     }
 
-    /// An accepted result is owed for. Its lease has been closed before.
-    pub(super) fn owe(&mut self, lease: LeaseId, held: &Held, price: Amount) {
-        let Some(bill) = &held.bill else { return };
-        self.earn(bill.escrow, held.task.job, (held.operator, held.node), price);
-        self.decide(held.node, lease, Decision::Paid(price));
-    }
-
-    fn earn(&mut self, escrow: EscrowId, job: JobId, (operator, node): (Address, NodeId), price: Amount) {
+    /// An account has earned something for a job. What was held back for it is free already.
+    pub(super) fn earn(
+        &mut self,
+        escrow: EscrowId,
+        job: JobId,
+        (operator, node): (Address, NodeId),
+        price: Amount,
+    ) {
         let Some(money) = &mut self.money else { return };
         if let Some(escrow) = money.escrows.get_mut(&escrow) {
             escrow.earn(operator, node, price);

@@ -1,13 +1,15 @@
 //! Jobs that were running when the coordinator ended: they go on where they were.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use tidemill_job::{BlobRef, JobSpec};
 use tidemill_sched::NewLease;
-use tidemill_store::{Change, DoneRecord, FailedTask, JobRecord, LeaseRecord};
+use tidemill_store::{Change, DoneRecord, FailedTask, JobRecord, LeaseRecord, OpinionRecord};
 use tidemill_types::{
-    Address, Capacity, JobId, Offer, RateCard, Stage, TaskId, TaskNumber, Weight, WorkTerms,
+    Address, Amount, BlobId, Capacity, JobId, LeaseId, NodeId, Offer, RateCard, TaskId, TaskNumber, Weight,
+    WorkTerms,
 };
+use tidemill_verify::Next;
 
 use super::{
     Core, Held, Provider, after,
@@ -15,13 +17,17 @@ use super::{
     leases::SLACK_MS,
     money::{Bill, JobMoney},
 };
-use crate::event::{Effect, Now};
+use crate::event::Now;
 
-/// A job that is being taken up again. It is told of the tasks that are done, then of those that failed, then
-/// handed to [`Core::resume`].
+/// A job that is being taken up again. It is told of the tasks that are done, then of the results that did not decide
+/// theirs, then of those that failed, then handed to [`Core::resume`].
 pub struct Resuming {
     id: JobId,
     job: Job,
+    /// Of the tasks that several results decided, which one is right, and which result stands for it.
+    decided: BTreeMap<TaskNumber, (BlobId, LeaseId)>,
+    /// The results of tasks that are not decided.
+    opinions: Vec<(TaskNumber, OpinionRecord)>,
 }
 
 impl Resuming {
@@ -33,7 +39,7 @@ impl Resuming {
             let end_ms = record.submitted.0.saturating_add(deadline.0);
             after(now, end_ms.saturating_sub(now.unix_ms))
         });
-        Self { id: record.job, job }
+        Self { id: record.job, job, decided: BTreeMap::new(), opinions: Vec::new() }
     }
 
     /// The blobs that it needs.
@@ -44,15 +50,55 @@ impl Resuming {
     /// A task is done. Tasks come in the order of their numbers.
     pub fn done(&mut self, task: TaskNumber, record: &DoneRecord) {
         let Some(node) = self.job.spec.node(task) else { return };
+        let DoneRecord { result, verdict, .. } = record;
         self.job.frontier.restore_done(node);
-        self.job.usage.add(&record.usage);
-        let tally = self.job.tallies.entry(record.provider).or_default();
-        tally.tasks += 1;
-        tally.busy_us = tally.busy_us.saturating_add(record.wall_us);
-        tally.fuel = tally.fuel.saturating_add(record.usage.fuel.0);
-        tally.earned = tally.earned.saturating_add(record.price);
+        self.job.tally_result(result);
+        self.earned(result.provider, result.price);
+        let key = self.job.record_of(task, result.operator, result.hardware_class.clone());
+        self.job.count_accepted(task, verdict.basis, key, result.provider);
+        self.job.reliability.results += u64::from(verdict.results);
+        if verdict.results > 1 {
+            self.decided.insert(task, (result.output, result.lease));
+        }
+    }
+
+    /// A result of a task came that did not decide it alone.
+    pub fn opinion(&mut self, task: TaskNumber, record: OpinionRecord) {
+        let result = &record.result;
+        let agrees = match self.decided.get(&task) {
+            // It is counted as the task's own result.
+            Some((_, lease)) if *lease == result.lease => return,
+            Some((output, _)) => Some(*output == result.output),
+            // The only one of its task, beside failures.
+            None if self.job.spec.node(task).is_some_and(|node| self.job.frontier.is_node_done(node)) => {
+                return;
+            }
+            None => None,
+        };
+        if record.is_paid || agrees == Some(true) {
+            self.earned(result.provider, result.price);
+        }
+        let Some(agrees) = agrees else {
+            self.job.reliability.results += 1;
+            if record.is_paid {
+                self.job.tally_result(result);
+            }
+            if let Some(node) = self.job.spec.node(task) {
+                self.job.frontier.restore_running(node);
+                self.opinions.push((task, record));
+            }
+            return;
+        };
+        let tally = self.job.tallies.entry(result.provider).or_default();
+        tally.checks += u64::from(agrees);
+        tally.contradicted += u64::from(!agrees);
+    }
+
+    fn earned(&mut self, node: NodeId, price: Amount) {
+        let tally = self.job.tallies.entry(node).or_default();
+        tally.earned = tally.earned.saturating_add(price);
         if let Some(money) = &mut self.job.money {
-            money.spent = money.spent.saturating_add(record.price);
+            money.spent = money.spent.saturating_add(price);
         }
     }
 
@@ -85,7 +131,7 @@ impl Core {
     /// Takes a job up again, with the leases of it that had not ended. Their providers may come back with results
     /// until the leases expire.
     pub fn resume(&mut self, resuming: Resuming, leases: &[LeaseRecord], now: Now) {
-        let Resuming { id, mut job } = resuming;
+        let Resuming { id, mut job, opinions, .. } = resuming;
         let mut held = Vec::new();
         for lease in leases.iter().filter(|lease| lease.task.job == id) {
             let Some(node) = job.spec.node(lease.task.task) else { continue };
@@ -98,10 +144,18 @@ impl Core {
             job.open.entry(lease.task.task).or_default().leases.push(lease.id);
             held.push((lease, node.stage(), work, bill));
         }
+        for (task, _) in &opinions {
+            job.open.entry(*task).or_default();
+        }
         let open: Vec<TaskNumber> = job.open.keys().copied().collect();
         let spec = job.spec.clone();
         self.use_escrow(id, job.money.as_ref());
         self.begin(id, job);
+        for (task, opinion) in opinions {
+            let bill = postcard::from_bytes::<Option<Bill>>(&opinion.bill).ok().flatten();
+            self.hold_again(id, bill.as_ref());
+            self.restore_opinion(TaskId { job: id, task }, opinion, bill, now);
+        }
         for (lease, stage, work, bill) in held {
             let limits = spec.limits(stage).copied().unwrap_or_default();
             let until =
@@ -110,17 +164,22 @@ impl Core {
             self.hold_again(task.job, bill.as_ref());
             self.leases.insert(lease.id, Held { task, node, operator, work, until, fetching: None, bill });
             self.providers.entry(node).or_insert_with(|| absent(operator, now)).leases.insert(lease.id);
-            let exclude = self.failed_operators(task);
+            let exclude = self.not_to(task);
             let lease = NewLease { id: lease.id, task, stage, node, operator, exclude, expected: None };
             self.sched.leased(lease, now.mono);
         }
         for task in open {
             let id = TaskId { job: id, task };
-            if spec.node(task).is_some_and(|node| node.stage() == Stage::Reduce) {
-                self.effect(Effect::Assemble { spec: spec.clone(), task: id });
-            } else {
-                self.wait_for_someone(id, now);
+            self.take_up(id, now);
+            let next = self.judged(id, now);
+            if matches!(next, Next::Accept { .. }) {
+                self.follow(id, next, now);
             }
+        }
+        let caught: Vec<Address> =
+            self.suspects.iter().filter(|(job, _)| *job == id).map(|(_, operator)| *operator).collect();
+        for operator in caught {
+            self.look_again(id, operator, TaskNumber(0));
         }
         // Killed between its last task and its end: no failure is left to wait for.
         self.end_if_done(id, now);

@@ -1,13 +1,17 @@
 //! What requesters are told.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use tidemill_net::wire::{
     Answer, Attempt, Contribution, Explanation, JobCost, JobPhase, JobReport, MAX_CALLS_IN_FLIGHT,
-    NetworkTerms, ProviderReport, Refusal, Reply, StageTerms, TaskPhase, TaskReport,
+    NetworkTerms, ProviderReport, RecordReport, Refusal, Reliability, Reply, ReputationReport, StageTerms,
+    TaskPhase, TaskReport,
 };
 use tidemill_sched::ClassId;
-use tidemill_store::{Change, JobEnd};
-use tidemill_types::{BlobId, JobId, Millis, Needs, RateCard, Stage, TaskNumber, Usage};
+use tidemill_store::{Change, JobEnd, ReputationKey};
+use tidemill_types::{Address, Assurance, BlobId, JobId, Millis, Needs, RateCard, Stage, TaskNumber, Usage};
+use tidemill_verify::Record;
 
 use super::{
     Core, Gone,
@@ -26,6 +30,10 @@ impl Core {
             Question::Providers => {
                 let reports = self.provider_reports(now);
                 self.reply(caller, Ok(Reply::Providers(reports)));
+            }
+            Question::Reputation(operator) => {
+                let report = self.reputation(operator, now);
+                self.reply(caller, Ok(Reply::Reputation(report)));
             }
             Question::Terms(stages) => {
                 let terms = self.terms(&stages);
@@ -94,10 +102,10 @@ impl Core {
                     .collect();
                 self.effect(Effect::TasksFromStore(caller, id, open));
             }
-            Question::Explain { task, .. } => {
-                let explanation = self.explanation(id, job, task, now);
-                self.reply(caller, explanation.map(Reply::Explained).ok_or(Refusal::NoSuchTask));
-            }
+            Question::Explain { task, .. } => match self.explanation(id, job, task, now) {
+                Some(explanation) => self.effect(Effect::ExplainedFromStore(caller, id, task, explanation)),
+                None => self.reply(caller, Err(Refusal::NoSuchTask)),
+            },
             Question::Job(_)
             | Question::Jobs
             | Question::Cancel(_)
@@ -105,6 +113,7 @@ impl Core {
             | Question::Terms(_)
             | Question::Escrow(_)
             | Question::CloseEscrow(_)
+            | Question::Reputation(_)
             | Question::Providers => {
                 let report = self.job_report(id, job, now);
                 self.reply(caller, Ok(Reply::Job(report)));
@@ -149,6 +158,9 @@ impl Core {
                             .collect();
                         format!("provider {} has it", nodes.join(" and provider "))
                     }
+                    Some(open) if open.waiting.is_some() && !open.opinions.is_empty() => {
+                        "it waits for somebody else's result".to_owned()
+                    }
                     Some(open) if open.waiting.is_some() => "it waits for a provider".to_owned(),
                     Some(_) => "its inputs are being put together".to_owned(),
                     None if stage == Stage::Reduce => "it waits for its parts".to_owned(),
@@ -161,7 +173,7 @@ impl Core {
                 }
             }
         };
-        Some(Explanation { summary, providers })
+        Some(Explanation { summary, providers, ..Explanation::default() })
     }
 
     pub(super) fn job_report(&self, id: JobId, job: &Job, now: Now) -> JobReport {
@@ -182,6 +194,10 @@ impl Core {
             contributions: self.contributions(job),
             stuck,
             cost: job.money.as_ref().map(|money| self.job_cost(money)),
+            reliability: Reliability {
+                undecided: job.undecided().max(job.reliability.undecided),
+                ..job.reliability.clone()
+            },
         }
     }
 
@@ -192,15 +208,24 @@ impl Core {
                 .providers
                 .values()
                 .filter(|provider| provider.session.is_some() && could_run(&provider.offer, needs, None));
+            let operators: BTreeSet<Address> = able.clone().map(|provider| provider.operator).collect();
+            let trusted = operators.iter().filter(|operator| self.config.trust.covers(operator)).count();
             let rates: Vec<RateCard> = able.map(|provider| provider.offer.rates).collect();
+            let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
             StageTerms {
-                providers: u32::try_from(rates.len()).unwrap_or(u32::MAX),
+                providers: count(rates.len()),
+                operators: count(operators.len()),
+                trusted: count(trusted),
                 highest: rates.iter().copied().reduce(RateCard::highest),
                 lowest: rates.iter().copied().reduce(RateCard::lowest),
                 typical_fuel: self.sched.typical_fuel(*program),
             }
         });
-        NetworkTerms { money: self.money.as_ref().map(|money| money.config.terms), stages: stages.collect() }
+        NetworkTerms {
+            money: self.money.as_ref().map(|money| money.config.terms),
+            trusts_everybody: self.config.trust.everybody,
+            stages: stages.collect(),
+        }
     }
 
     /// Why no provider has any of a job's tasks.
@@ -210,6 +235,11 @@ impl Core {
         }
         let stage = if job.frontier.is_map_done() { Stage::Reduce } else { Stage::Map };
         if let Some(reason) = self.why_unfunded(id, now) {
+            return Some(reason);
+        }
+        if job.frontier.ready_count() == 0
+            && let Some(reason) = self.why_undecided(id, job, now)
+        {
             return Some(reason);
         }
         let candidates = self.sched.explain(ClassId { job: id, stage }, None, now.mono);
@@ -232,6 +262,8 @@ impl Core {
                 busy: Millis(tally.busy_us / 1000),
                 fuel: tally.fuel,
                 lost_attempts: tally.lost_attempts,
+                checks: tally.checks,
+                contradicted: tally.contradicted,
                 earned: tally.earned,
             })
             .collect();
@@ -273,6 +305,28 @@ impl Core {
         }
     }
 
+    /// What is known of an operator's results, and what follows from it.
+    fn reputation(&self, operator: Address, now: Now) -> ReputationReport {
+        let model = self.reputations.model();
+        let report = |(key, record): &(&ReputationKey, Record)| {
+            let check_rate = model.check_rate(record, Assurance::DEFAULT, None);
+            RecordReport {
+                kind: key.kind,
+                hardware_class: key.hardware_class.clone(),
+                checked: record.checked(),
+                unchecked: record.unchecked(),
+                lies: record.lies(),
+                failed: record.failed(),
+                check_rate,
+                error_odds: model.error_odds(record, check_rate),
+            }
+        };
+        ReputationReport {
+            is_trusted: self.config.trust.covers(&operator),
+            records: self.reputations.of(operator, now).iter().map(report).collect(),
+        }
+    }
+
     fn provider_reports(&self, now: Now) -> Vec<ProviderReport> {
         let report = |(node, provider): (&_, &super::Provider)| ProviderReport {
             node: *node,
@@ -303,6 +357,9 @@ pub(crate) fn phase(end: &JobEnd, label: impl Fn(TaskNumber) -> String) -> JobPh
         JobEnd::Cancelled => JobPhase::Cancelled,
         JobEnd::Deadline => JobPhase::Deadline,
         JobEnd::EscrowEnded => JobPhase::EscrowEnded,
+        JobEnd::Undecided { tasks, first } => {
+            JobPhase::Undecided { tasks: *tasks, first: *first, label: label(*first) }
+        }
     }
 }
 
@@ -320,6 +377,8 @@ pub(crate) struct Summary {
     pub(crate) contributions: Vec<Contribution>,
     /// What it cost.
     pub(crate) cost: Option<JobCost>,
+    /// How its results came to be relied on.
+    pub(crate) reliability: Reliability,
 }
 
 impl Summary {

@@ -7,13 +7,13 @@ use tidemill_net::wire::{
     Decision, LogBody, MAX_INLINE_BYTES, OutputBody, ResultBatch, TaskResult, ToProvider, Unpaid,
 };
 use tidemill_sched::{LeaseEnd, Micros};
-use tidemill_store::{BatchId, BatchRecord, Change, DoneRecord, LogRecord, UnixMillis};
+use tidemill_store::{BatchId, BatchRecord, Change, LogRecord, ResultRecord, UnixMillis};
 use tidemill_types::{
     Archive, BatchTerms, BlobId, ByteSize, ClaimedOutput, Failure, Leaf, LeaseId, Limits, MAX_INDEX_BYTES,
     NodeId, Outcome, Terms, Usage, merkle, verify_batch,
 };
 
-use super::{Core, Held};
+use super::{Core, verdicts::Came};
 use crate::event::{Effect, FetchProblem, Now, SessionId};
 
 /// A result that waits for its output.
@@ -130,6 +130,10 @@ impl Core {
         let leaf = Leaf::of(&terms, &result.claim).map_err(|error| format!("contradicts itself: {error}"))?;
         if leaf.hash() != result.leaf {
             return Err("is not of the task that was leased".to_owned());
+        }
+        let offered = self.providers.get(&node).map(|provider| &provider.offer.hardware_class);
+        if offered != Some(&result.claim.hardware_class) {
+            return Err("claims another class of hardware than its provider offers".to_owned());
         }
         let limits = self.jobs.get(&held.task.job).and_then(|job| {
             let stage = job.node(held.task.task).stage();
@@ -259,66 +263,36 @@ impl Core {
         self.settled(node, pending.sequence);
     }
 
-    /// A task is done.
+    /// A result is here, with its output.
     fn accept(&mut self, lease: LeaseId, accepted: Accepted, now: Now) {
-        let Some(held) = self.close(lease) else { return };
-        let Held { task, node, operator, work, .. } = held;
+        let Some(held) = self.close_but_for_money(lease) else { return };
         let price = self.price(&held, &accepted.usage, accepted.output.len);
-        self.owe(lease, &held, price);
         self.sched.ended(
             lease,
             LeaseEnd::Done { wall: Micros(accepted.wall_us), fuel: accepted.usage.fuel },
             now.mono,
         );
-        let others = self.leases_of(task);
-        self.revoke(&others, LeaseEnd::Superseded, now);
-        let Some(job) = self.jobs.get_mut(&task.job) else { return };
-        let open = job.open.remove(&task.task).unwrap_or_default();
-        if open.waiting.is_some() {
-            self.sched.remove_single(task);
-        }
-        let attempts = u32::try_from(open.failures.len() + 1).unwrap_or(u32::MAX);
-        job.news = true;
-        job.usage.add(&accepted.usage);
-        let tally = job.tallies.entry(node).or_default();
-        tally.tasks += 1;
-        tally.busy_us = tally.busy_us.saturating_add(accepted.wall_us);
-        tally.fuel = tally.fuel.saturating_add(accepted.usage.fuel.0);
-        let place = job.node(task.task);
-        let reduce_is_ready = job.frontier.finish(place).is_some();
-        if let Some(provider) = self.providers.get_mut(&node) {
-            provider.accepted += 1;
-            provider.strikes = 0;
-        }
+        let result = ResultRecord {
+            lease,
+            provider: held.node,
+            operator: held.operator,
+            spec: held.work.spec,
+            output: accepted.output.id,
+            output_len: ByteSize(accepted.output.len),
+            price,
+            usage: accepted.usage,
+            hardware_class: accepted.hardware_class,
+            wall_us: accepted.wall_us,
+            at: UnixMillis(now.unix_ms),
+            batch: accepted.batch,
+            leaf: accepted.leaf,
+        };
         let (bytes, omitted) = match accepted.log {
             LogBody::Whole(bytes) => (bytes, 0),
             LogBody::End { bytes, omitted } => (bytes, omitted),
         };
-        self.change(Change::Finished {
-            task,
-            record: DoneRecord {
-                lease,
-                provider: node,
-                operator,
-                spec: work.spec,
-                output: accepted.output.id,
-                output_len: ByteSize(accepted.output.len),
-                price,
-                usage: accepted.usage,
-                hardware_class: accepted.hardware_class,
-                wall_us: accepted.wall_us,
-                at: UnixMillis(now.unix_ms),
-                attempts,
-                batch: accepted.batch,
-                leaf: accepted.leaf,
-            },
-            output: accepted.inline,
-            log: (!bytes.is_empty()).then_some(LogRecord { bytes, omitted }),
-        });
-        if reduce_is_ready {
-            self.take_reduces(task.job);
-        }
-        self.end_if_done(task.job, now);
+        let log = (!bytes.is_empty()).then_some(LogRecord { bytes, omitted });
+        self.hand_in(held, result, Came { output: accepted.inline, log }, now);
     }
 
     /// One result of a batch needs no more of the provider. After the last one the provider may forget them all.

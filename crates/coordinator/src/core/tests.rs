@@ -7,4 +7,5 @@ mod peer;
 mod requests;
 mod sanity;
 mod simulation;
+mod verdicts;
 mod world;

@@ -6,7 +6,7 @@ use tidemill_net::{endpoint::Bind, ticket::Pass};
 use tidemill_types::ByteSize;
 
 use super::Coordinator;
-use crate::{Config, Pace};
+use crate::{Config, Pace, Trust};
 
 fn config(directory: &Path) -> Config {
     Config {
@@ -17,6 +17,7 @@ fn config(directory: &Path) -> Config {
         bind: Bind::Loopback { port: 0 },
         disk: ByteSize::mib(64),
         pace: Pace::default(),
+        trust: Trust::default(),
         money: None,
     }
 }

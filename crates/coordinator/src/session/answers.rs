@@ -2,14 +2,14 @@
 
 use tidemill_job::{BlobRef, JobSpec};
 use tidemill_net::wire::{
-    Contribution, Decision, Explanation, HeldLease, JobPhase, JobReport, MAX_PAGE, OutputPiece, Refusal,
-    Reply, TaskPhase, TaskReport, Unpaid,
+    Contribution, Decision, Explanation, HeldLease, JobPhase, JobReport, MAX_PAGE, MAX_RESULTS_OF_TASK,
+    OutputPiece, Refusal, Reply, ResultReport, TaskPhase, TaskReport, Unpaid,
 };
-use tidemill_store::{DoneRecord, JobEnd, JobRecord, StoreError};
+use tidemill_store::{DoneRecord, JobEnd, JobRecord, ResultRecord, StoreError};
 use tidemill_types::{EscrowId, JobId, LeaseId, NodeId, TaskId, TaskNumber, Weight};
 
 use crate::{
-    core::{Summary, attempt, escrow_report, phase},
+    core::{Fate, Summary, attempt, escrow_report, fate, phase},
     event::{Caller, Question},
     shared::Shared,
 };
@@ -82,21 +82,56 @@ pub fn answer(shared: &Shared, caller: Caller, question: Question) -> Answered {
                 None => format!("{} of {} tasks are done; the job has ended", report.done, report.tasks),
                 Some(task) if task.0 >= record.task_count => return Err(Refusal::NoSuchTask),
                 Some(task) => match shared.store.task(TaskId { job, task }).map_err(|error| busy(&error))? {
-                    Some(done) => {
-                        format!("provider {} did it in {} ms", done.provider.short(), done.wall_us / 1000)
+                    Some(DoneRecord { result, .. }) => {
+                        format!("provider {} did it in {} ms", result.provider.short(), result.wall_us / 1000)
                     }
                     None => "it was not done before the job ended".to_owned(),
                 },
             };
-            Ok(Reply::Explained(Explanation { summary, providers: Vec::new() }))
+            let explanation = Explanation { summary, ..Explanation::default() };
+            explained(shared, job, task, explanation)
         }
         Question::Jobs
         | Question::Remove(_)
         | Question::Providers
+        | Question::Reputation(_)
         | Question::Terms(_)
         | Question::Escrow(_)
         | Question::CloseEscrow(_) => Err(Refusal::NoSuchJob),
     }
+}
+
+/// An explanation of a job or one of its tasks, with what the store knows of that one's results.
+pub fn explained(
+    shared: &Shared,
+    job: JobId,
+    task: Option<TaskNumber>,
+    mut explanation: Explanation,
+) -> Answered {
+    let Some(task) = task else { return Ok(Reply::Explained(explanation)) };
+    let id = TaskId { job, task };
+    let done = shared.store.task(id).map_err(|error| busy(&error))?;
+    let opinions = shared.store.opinions(id).map_err(|error| busy(&error))?;
+    let accepted = done.as_ref().map(|done| done.result.output);
+    let report = |result: &ResultRecord, error_ppb| ResultReport {
+        node: result.provider,
+        operator: result.operator,
+        at_ms: result.at.0,
+        output: result.output,
+        error_ppb,
+        agrees: accepted.map(|accepted| accepted == result.output),
+    };
+    explanation.results =
+        opinions.iter().map(|opinion| report(&opinion.result, Some(opinion.error_ppb))).collect();
+    if let Some(DoneRecord { result, verdict, .. }) = &done {
+        if opinions.iter().all(|opinion| opinion.result.lease != result.lease) {
+            explanation.results.push(report(result, verdict.error_ppb));
+        }
+        explanation.verdict = Some(*verdict);
+    }
+    explanation.results.sort_by_key(|result| result.at_ms);
+    explanation.results.truncate(MAX_RESULTS_OF_TASK);
+    Ok(Reply::Explained(explanation))
 }
 
 /// An escrow of the caller's that is closed, or that never was.
@@ -117,27 +152,37 @@ pub fn reconcile(
     stale: &[HeldLease],
 ) -> Result<Vec<(LeaseId, Decision)>, StoreError> {
     let decide = |held: &HeldLease| {
-        if let Some(done) = shared.store.task(held.task)?
-            && (done.lease, done.provider) == (held.lease, node)
-        {
-            return Ok((held.lease, Decision::Paid(done.price)));
+        let is_its = |result: &ResultRecord| (result.lease, result.provider) == (held.lease, node);
+        let done = shared.store.task(held.task)?;
+        if let Some(DoneRecord { result, .. }) = done.as_ref().filter(|done| is_its(&done.result)) {
+            return Ok(Some((held.lease, Decision::Paid(result.price))));
+        }
+        let opinions = shared.store.opinions(held.task)?;
+        let ended = shared.store.job(held.task.job)?.and_then(|job| job.ended).map(|ended| ended.end);
+        if let Some(opinion) = opinions.iter().find(|opinion| is_its(&opinion.result)) {
+            let fate = fate(held.task.task, opinion, done.as_ref(), ended.as_ref(), &opinions);
+            return Ok(match fate {
+                Fate::Paid => Some((held.lease, Decision::Paid(opinion.result.price))),
+                Fate::Unpaid(reason) => Some((held.lease, Decision::Unpaid(reason))),
+                // It is told with the verdict.
+                Fate::Open => None,
+            });
         }
         let attempts = shared.store.attempts(held.task)?;
         let of_it = attempts.iter().find(|attempt| (attempt.lease, attempt.provider) == (held.lease, node));
-        let Some(attempt) = of_it else { return Ok((held.lease, Decision::Unpaid(Unpaid::Late))) };
+        let Some(attempt) = of_it else { return Ok(Some((held.lease, Decision::Unpaid(Unpaid::Late)))) };
         if attempt.failure.weight() != Weight::Evidence {
-            return Ok((held.lease, Decision::Unpaid(Unpaid::Circumstance)));
+            return Ok(Some((held.lease, Decision::Unpaid(Unpaid::Circumstance))));
         }
-        let ended = shared.store.job(held.task.job)?.and_then(|job| job.ended).map(|ended| ended.end);
         let is_the_end = matches!(ended, Some(JobEnd::Failed { task, failure, .. })
             if task == held.task.task && failure == attempt.failure);
         let decision = match is_the_end {
             true => Decision::Paid(attempt.price),
             false => Decision::Unpaid(Unpaid::Unconfirmed),
         };
-        Ok((held.lease, decision))
+        Ok(Some((held.lease, decision)))
     };
-    stale.iter().map(decide).collect()
+    stale.iter().filter_map(|held| decide(held).transpose()).collect()
 }
 
 /// All jobs of a caller: those that run, and those that have ended, the newest first.
@@ -192,7 +237,7 @@ pub fn outputs(shared: &Shared, caller: Caller, job: JobId, from: TaskNumber, li
     for (task, record) in done {
         let inline = shared.store.output(TaskId { job, task }).map_err(|error| busy(&error))?;
         bytes += inline.as_ref().map_or(0, Vec::len);
-        let output = BlobRef { id: record.output, len: record.output_len.0 };
+        let output = BlobRef { id: record.result.output, len: record.result.output_len.0 };
         pieces.push(OutputPiece { task, output, inline });
         if bytes > MOST_OUTPUT_BYTES {
             break;
@@ -252,6 +297,7 @@ pub fn ended_report(shared: &Shared, record: &JobRecord) -> Result<JobReport, Re
         contributions: summary.contributions,
         stuck: None,
         cost: summary.cost,
+        reliability: summary.reliability,
     })
 }
 
@@ -265,14 +311,14 @@ fn label(spec: &JobSpec, task: TaskNumber) -> String {
     spec.node(task).and_then(|node| spec.label(node)).unwrap_or_default()
 }
 
-fn done_phase(record: &DoneRecord) -> TaskPhase {
+fn done_phase(DoneRecord { result, .. }: &DoneRecord) -> TaskPhase {
     TaskPhase::Done {
-        node: record.provider,
-        operator: record.operator,
-        spec: record.spec,
-        output: BlobRef { id: record.output, len: record.output_len.0 },
-        usage: record.usage,
-        wall_us: record.wall_us,
+        node: result.provider,
+        operator: result.operator,
+        spec: result.spec,
+        output: BlobRef { id: result.output, len: result.output_len.0 },
+        usage: result.usage,
+        wall_us: result.wall_us,
     }
 }
 

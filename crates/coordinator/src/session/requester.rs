@@ -270,6 +270,7 @@ async fn ask(shared: &Arc<Shared>, caller: Caller, request: Request, place: Owne
         },
         Request::Jobs { .. } => Question::Jobs,
         Request::Providers => Question::Providers,
+        Request::Reputation { operator } => Question::Reputation(operator),
         Request::Terms { stages } => Question::Terms(stages),
         Request::Escrow { escrow } => Question::Escrow(escrow),
         Request::CloseEscrow { escrow } => Question::CloseEscrow(escrow),

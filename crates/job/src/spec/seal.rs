@@ -50,7 +50,7 @@ pub fn seal<E>(
         retries: file.retries,
         seed: file.seed,
         resources: file.resources,
-        reliance: file.reliance.clone(),
+        reliance: file.reliance,
         trusted: file.trusted.clone(),
     };
     let map = MapTasks { command: with_inputs(&plan.map.command, inputs), source };

@@ -117,6 +117,10 @@ pub enum Unpaid {
     Unconfirmed,
     /// The output could not be fetched, or was none.
     NoOutput,
+    /// It contradicts the result that was accepted.
+    Contradicted,
+    /// The job ended before it was certain which result is right, and more said otherwise.
+    Undecided,
 }
 
 /// An asking for a release.

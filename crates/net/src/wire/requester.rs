@@ -2,11 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 use tidemill_types::{
-    Address, Amount, BlobId, BlobRef, ByteSize, EscrowId, Failure, JobId, Millis, Needs, NodeId, Offer,
-    RateCard, Signature65, SpecHash, TaskNumber, Usage,
+    Acceptance, Address, Amount, BlobId, BlobRef, ByteSize, EscrowId, Failure, JobId, Millis, Needs, NodeId,
+    Offer, RateCard, Signature65, SpecHash, TaskNumber, Usage,
 };
 
-use super::{Bounded, MAX_FRAME_BYTES, Money, OutOfBounds, at_most};
+use super::{
+    Bounded, MAX_FRAME_BYTES, MAX_RESULTS_OF_TASK, Money, OutOfBounds, Reliability, ReputationReport,
+    ResultReport, at_most,
+};
 
 /// The most calls that one requester may have waiting for an answer.
 pub const MAX_CALLS_IN_FLIGHT: usize = 1024;
@@ -113,6 +116,11 @@ pub enum Request {
     },
     /// Who lends what. Answered by [`Reply::Providers`].
     Providers,
+    /// What is known of an operator's results. Answered by [`Reply::Reputation`].
+    Reputation {
+        /// Whose.
+        operator: Address,
+    },
 }
 
 /// What pays for a job.
@@ -183,6 +191,8 @@ pub enum Reply {
     Explained(Explanation),
     /// Providers.
     Providers(Vec<ProviderReport>),
+    /// What is known of an operator's results.
+    Reputation(ReputationReport),
     /// What running something would cost.
     Terms(NetworkTerms),
     /// An escrow.
@@ -194,6 +204,8 @@ pub enum Reply {
 pub struct NetworkTerms {
     /// How it pays; nothing where it is free.
     pub money: Option<Money>,
+    /// Whether no result here needs a check, since all machines are of one owner.
+    pub trusts_everybody: bool,
     /// What is known of each stage that was asked for.
     pub stages: Vec<StageTerms>,
 }
@@ -203,6 +215,10 @@ pub struct NetworkTerms {
 pub struct StageTerms {
     /// How many providers could run them now.
     pub providers: u32,
+    /// How many operators these are.
+    pub operators: u32,
+    /// How many of these operators the coordinator trusts: what they say needs no check.
+    pub trusted: u32,
     /// The highest of each rate among those; none without a provider.
     pub highest: Option<RateCard>,
     /// The lowest of each.
@@ -374,6 +390,15 @@ pub enum JobPhase {
     Deadline,
     /// The escrow that paid for it ended first.
     EscrowEnded,
+    /// It is not certain which results of some tasks are right, and nobody is left to ask.
+    Undecided {
+        /// How many tasks.
+        tasks: u64,
+        /// The first of them.
+        first: TaskNumber,
+        /// What people call it.
+        label: String,
+    },
 }
 
 /// A job as its requester sees it.
@@ -407,6 +432,8 @@ pub struct JobReport {
     pub stuck: Option<String>,
     /// What it costs; nothing in a network that is free.
     pub cost: Option<JobCost>,
+    /// How its results came to be relied on.
+    pub reliability: Reliability,
 }
 
 /// What one provider did for a job.
@@ -424,6 +451,10 @@ pub struct Contribution {
     pub fuel: u64,
     /// Attempts that came to nothing.
     pub lost_attempts: u64,
+    /// Results of it that agreed with the accepted one of somebody else.
+    pub checks: u64,
+    /// Results of it that were found to be wrong.
+    pub contradicted: u64,
     /// What it has earned by that, before fees.
     pub earned: Amount,
 }
@@ -488,12 +519,16 @@ pub struct OutputPiece {
 }
 
 /// Why tasks are where they are.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct Explanation {
     /// How the job or task stands, in a sentence.
     pub summary: String,
     /// For each provider, why it was or was not chosen, in a sentence.
     pub providers: Vec<(NodeId, String)>,
+    /// Of one task, the results that it has.
+    pub results: Vec<ResultReport>,
+    /// Of one task that is done, why its result was accepted.
+    pub verdict: Option<Acceptance>,
 }
 
 /// A provider as the network sees it.
@@ -568,8 +603,19 @@ impl Bounded for Answer {
             Reply::Jobs(list) => at_most("the number of jobs", list.len(), MAX_PAGE as usize),
             Reply::Tasks(list) => at_most("the number of tasks", list.len(), MAX_PAGE as usize),
             Reply::Outputs(list) => at_most("the number of outputs", list.len(), MAX_PAGE as usize),
+            Reply::Reputation(report) => report.check(),
+            Reply::Explained(explanation) => {
+                at_most("the number of results", explanation.results.len(), MAX_RESULTS_OF_TASK)
+            }
             Reply::Log { bytes, .. } => at_most("a log", bytes.len(), MAX_FRAME_BYTES),
-            _ => Ok(()),
+            Reply::Job(_)
+            | Reply::Ended(_)
+            | Reply::Submitted
+            | Reply::Fetching { .. }
+            | Reply::Removed
+            | Reply::Providers(_)
+            | Reply::Terms(_)
+            | Reply::Escrow(_) => Ok(()),
         }
     }
 }

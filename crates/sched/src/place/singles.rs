@@ -38,7 +38,7 @@ impl<'a> Placing<'a> {
             self.looks = left;
             let Some(single) = turn.job.singles.get(&task) else { continue };
             // It was given up while an attempt still runs: that one may yet end well.
-            if turn.job.leases_of(task).next().is_some() {
+            if !single.beside && turn.job.leases_of(task).next().is_some() {
                 continue;
             }
             if let Some(load) = self.place_one(turn.job, single) {
@@ -59,7 +59,7 @@ impl<'a> Placing<'a> {
             seat.room > 0
                 && seat.lanes.takes(memory, class.fuel.get().is_some())
                 && filter::unfit(seat.provider, &class.class, policy).is_none()
-                && !single.exclude.contains(&seat.provider.operator)
+                && single.is_for(&seat.provider.operator)
         });
         let costs = takes.map(|(at, seat)| {
             let place = (&seat.node, seat.provider);

@@ -202,6 +202,7 @@ impl<'a> World<'a> {
             shared: Vec::new(),
             own_bytes: 0,
             ceiling: None,
+            only: None,
         };
         self.scheduler.add_job(id, Job { weight: 1, most_running: None, map: class, reduce: None });
         self.tasks = vec![Task::default(); count as usize];
@@ -265,6 +266,8 @@ impl<'a> World<'a> {
                 task,
                 stage: Stage::Map,
                 exclude,
+                only: None,
+                beside: true,
                 inputs: Vec::new(),
                 bytes: 0,
             });

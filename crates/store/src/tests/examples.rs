@@ -61,6 +61,8 @@ fn a_job_from_submission_to_its_last_trace() {
     assert_eq!(store.batch(BatchId(0)).unwrap(), None);
     assert_eq!(store.sanity_check(), Ok(()));
     let nothing = Recovered {
+        suspects: Vec::new(),
+        reputations: Vec::new(),
         jobs: vec![],
         leases: vec![],
         next_lease: LeaseId(2),

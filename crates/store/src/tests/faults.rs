@@ -31,7 +31,10 @@ fn assert_holds(store: &Store, commits: u8) {
     let leased: Vec<_> = recovered.leases.iter().map(|lease| lease.id.0).collect();
     assert_eq!(leased, commits.checked_sub(1).map(u64::from).into_iter().collect::<Vec<_>>());
     for number in 1..commits {
-        assert_eq!(store.task(task(number - 1, 1)).unwrap().map(|done| done.batch.0), Some(number.into()));
+        assert_eq!(
+            store.task(task(number - 1, 1)).unwrap().map(|done| done.result.batch.0),
+            Some(number.into())
+        );
     }
 }
 

@@ -1,13 +1,13 @@
 //! Builders of changes, small enough to read in a test.
 
 use tidemill_types::{
-    Address, Amount, BlobId, ByteSize, EscrowContract, EscrowId, Failure, JobId, LeaseId, Millis, NodeId,
-    SpecHash, TaskId, TaskNumber, Usage,
+    Acceptance, Address, Amount, Basis, BlobId, ByteSize, EscrowContract, EscrowId, Failure, JobId, LeaseId,
+    Millis, NodeId, SpecHash, TaskId, TaskNumber, Usage,
 };
 
 use crate::{
     AttemptRecord, BatchId, BatchRecord, Change, DoneRecord, EscrowRecord, EscrowStage, JobEnd, LeaseRecord,
-    LogRecord, PayeeRecord, UnixMillis,
+    LogRecord, OpinionRecord, PayeeRecord, ResultRecord, UnixMillis,
 };
 
 pub(super) fn job(number: u8) -> JobId {
@@ -116,9 +116,9 @@ pub(super) fn closed(id: u64) -> Change {
     Change::BatchClosed { id: BatchId(id) }
 }
 
-pub(super) fn done(lease: u64, batch: u64, leaf: u32) -> DoneRecord {
+pub(super) fn result(lease: u64, batch: u64, leaf: u32) -> ResultRecord {
     let spec: SpecHash = postcard::from_bytes(&[7; 32]).expect("a hash is 32 bytes");
-    DoneRecord {
+    ResultRecord {
         lease: LeaseId(lease),
         provider: node(2),
         operator: Address([2; 20]),
@@ -130,10 +130,36 @@ pub(super) fn done(lease: u64, batch: u64, leaf: u32) -> DoneRecord {
         hardware_class: None,
         wall_us: 10,
         at: UnixMillis(lease),
-        attempts: 1,
         batch: BatchId(batch),
         leaf,
     }
+}
+
+pub(super) fn done(lease: u64, batch: u64, leaf: u32) -> DoneRecord {
+    let verdict = Acceptance { basis: Basis::Unchecked, results: 1, agreeing: 1, error_ppb: Some(1_000) };
+    DoneRecord { result: result(lease, batch, leaf), attempts: 1, verdict }
+}
+
+/// A result that does not decide its task alone, with an output and a log.
+pub(super) fn opinion(task: TaskId, lease: u64, batch: u64, leaf: u32) -> Change {
+    Change::Opinion {
+        task,
+        record: OpinionRecord {
+            result: result(lease, batch, leaf),
+            error_ppb: 5,
+            is_paid: false,
+            bill: vec![1, 2],
+        },
+        output: Some(b"output".to_vec()),
+        log: Some(LogRecord { bytes: b"log".to_vec(), omitted: 7 }),
+    }
+}
+
+/// A verdict for one of the opinions: what came with it is what counts.
+pub(super) fn decided(task: TaskId, lease: u64, batch: u64, leaf: u32) -> Change {
+    let mut record = done(lease, batch, leaf);
+    record.verdict.basis = Basis::Agreed;
+    Change::Finished { task, record, output: None, log: None }
 }
 
 /// A result with an output and a log.

@@ -1,20 +1,23 @@
 //! Random commits, applied to the store and to a plain model of it, which must agree whatever happens.
 
-use std::{collections::BTreeMap, io::ErrorKind};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::ErrorKind,
+};
 
 use proptest::prelude::*;
-use tidemill_types::{Address, Amount, EscrowId, Failure, JobId, LeaseId, TaskId, TaskNumber};
+use tidemill_types::{Address, Amount, EscrowId, Failure, JobId, LeaseId, ProgramKind, TaskId, TaskNumber};
 
 use super::{
     disk::Disk,
     fixture::{
-        attempt, batch, closed, ended, escrow, escrow_id, exit, finished, job, leased, payee, removed,
-        submitted, task, too_slow,
+        attempt, batch, closed, decided, ended, escrow, escrow_id, exit, finished, job, leased, opinion,
+        payee, removed, submitted, task, too_slow,
     },
 };
 use crate::{
     AttemptRecord, BatchId, BatchRecord, Change, DoneRecord, Ended, EscrowRecord, EscrowStage, FailedTask,
-    JobEnd, JobRecord, LeaseRecord, PayeeRecord, Store, StoreError,
+    JobEnd, JobRecord, LeaseRecord, OpinionRecord, PayeeRecord, ReputationKey, Store, StoreError,
 };
 
 const JOBS: u8 = 3;
@@ -28,6 +31,13 @@ struct Model {
     removing: Vec<JobId>,
     leases: BTreeMap<(TaskId, LeaseId), LeaseRecord>,
     done: BTreeMap<TaskId, DoneRecord>,
+    opinions: BTreeMap<(TaskId, LeaseId), OpinionRecord>,
+    /// The done tasks whose output is there.
+    outputs: BTreeSet<TaskId>,
+    /// The opinions whose output is kept, which readers do not see.
+    kept: BTreeSet<(TaskId, LeaseId)>,
+    suspects: BTreeSet<(JobId, Address)>,
+    reputations: BTreeMap<ReputationKey, Vec<u8>>,
     failed: BTreeMap<TaskId, FailedTask>,
     /// With whether they are open.
     batches: BTreeMap<BatchId, (BatchRecord, bool)>,
@@ -62,6 +72,7 @@ impl Model {
                 (end != JobEnd::Done || record.done == record.task_count).then_some(())?;
                 record.ended = Some(Ended { end, at, summary });
                 self.leases.retain(|(task, _), _| task.job != job);
+                self.suspects.retain(|(of, _)| *of != job);
             }
             Change::JobRemoved { job } => {
                 self.jobs.get(&job)?.ended.as_ref()?;
@@ -79,16 +90,59 @@ impl Model {
             Change::LeaseEnded { task, lease } => {
                 self.leases.remove(&(task, lease));
             }
-            Change::Finished { task, record, .. } => {
-                let (batch, open) = self.batches.get(&record.batch)?;
-                (*open && (record.leaf as usize) < batch.leaves.len()).then_some(())?;
+            Change::Finished { task, record, output, .. } => {
+                let is_opinion = self.opinions.contains_key(&(task, record.result.lease));
+                let (batch, open) = self.batches.get(&record.result.batch)?;
+                ((*open || is_opinion) && (record.result.leaf as usize) < batch.leaves.len()).then_some(())?;
                 (!self.done.contains_key(&task)).then_some(())?;
                 let job = self.running(task.job)?;
                 (task.task.0 < job.task_count).then_some(())?;
                 job.done += 1;
+                // Every opinion here has the same output.
+                if output.is_some() || self.kept.iter().any(|(of, _)| *of == task) {
+                    self.outputs.insert(task);
+                }
                 self.done.insert(task, record);
+                self.kept.retain(|(of, _)| *of != task);
                 self.leases.retain(|(of, _), _| *of != task);
             }
+            Change::Opinion { task, record, .. } => {
+                let (batch, open) = self.batches.get(&record.result.batch)?;
+                (*open && (record.result.leaf as usize) < batch.leaves.len()).then_some(())?;
+                let key = (task, record.result.lease);
+                (!self.done.contains_key(&task) && !self.opinions.contains_key(&key)).then_some(())?;
+                (task.task.0 < self.running(task.job)?.task_count).then_some(())?;
+                self.opinions.insert(key, record);
+                self.kept.insert(key);
+                self.leases.remove(&key);
+            }
+            Change::Reopened { task, error_ppb } => {
+                (task.task.0 < self.running(task.job)?.task_count).then_some(())?;
+                let DoneRecord { result, .. } = self.done.remove(&task)?;
+                self.running(task.job)?.done -= 1;
+                let key = (task, result.lease);
+                if self.outputs.remove(&task) {
+                    self.kept.insert(key);
+                }
+                self.opinions
+                    .insert(key, OpinionRecord { result, error_ppb, is_paid: true, bill: Vec::new() });
+                self.drop_batches();
+            }
+            Change::Undone { task } => {
+                (task.task.0 < self.running(task.job)?.task_count).then_some(())?;
+                if self.done.remove(&task).is_some() {
+                    self.running(task.job)?.done -= 1;
+                }
+                self.opinions.retain(|(of, _), _| *of != task);
+                self.kept.retain(|(of, _)| *of != task);
+                self.outputs.remove(&task);
+                self.drop_batches();
+            }
+            Change::Suspect { job, operator } => {
+                self.running(job)?;
+                self.suspects.insert((job, operator));
+            }
+            Change::Reputation { key, record } => drop(self.reputations.insert(key, record)),
             Change::AttemptFailed { task, record } => {
                 (task.task.0 < self.jobs.get(&task.job)?.task_count).then_some(())?;
                 self.leases.remove(&(task, record.lease));
@@ -181,12 +235,18 @@ impl Model {
     fn sweep(&mut self) {
         let removing = std::mem::take(&mut self.removing);
         self.done.retain(|task, _| !removing.contains(&task.job));
+        self.outputs.retain(|task| !removing.contains(&task.job));
+        self.kept.retain(|(task, _)| !removing.contains(&task.job));
+        self.opinions.retain(|(task, _), _| !removing.contains(&task.job));
         self.failed.retain(|task, _| !removing.contains(&task.job));
         self.drop_batches();
     }
 
     fn drop_batches(&mut self) {
-        self.batches.retain(|id, (_, open)| *open || self.done.values().any(|done| done.batch == *id));
+        let done = self.done.values().map(|done| done.result.batch);
+        let used: BTreeSet<BatchId> =
+            done.chain(self.opinions.values().map(|opinion| opinion.result.batch)).collect();
+        self.batches.retain(|id, (_, open)| *open || used.contains(id));
     }
 }
 
@@ -196,6 +256,8 @@ fn read(store: &Store) -> Result<Model, StoreError> {
     let (next_lease, next_batch) = (recovered.next_lease.0, recovered.next_batch.0);
     let mut model = Model { next_lease, next_batch, ..Model::default() };
     model.removing = recovered.removing;
+    model.suspects = recovered.suspects.into_iter().collect();
+    model.reputations = recovered.reputations.into_iter().collect();
     for number in 0..JOBS {
         let mut walked = Vec::new();
         store.for_each_done(job(number), |task, _| walked.push(task))?;
@@ -203,9 +265,16 @@ fn read(store: &Store) -> Result<Model, StoreError> {
             assert_eq!(walked.remove(0), task);
             let id = TaskId { job: job(number), task };
             assert_eq!(store.task(id)?, Some(record.clone()));
-            assert_eq!(store.output(id)?, Some(b"output".to_vec()));
+            if let Some(output) = store.output(id)? {
+                assert_eq!(output, b"output");
+                model.outputs.insert(id);
+            }
             model.done.insert(id, record);
         }
+        store.for_each_opinion(job(number), |task, record| {
+            let task = TaskId { job: job(number), task };
+            model.opinions.insert((task, record.result.lease), record);
+        })?;
         store.for_each_failed(job(number), |task, row| {
             model.failed.insert(TaskId { job: job(number), task }, row);
         })?;
@@ -268,6 +337,24 @@ fn changes(time: u64) -> impl Strategy<Value = Change> {
         1 => (near(), tasks()).prop_map(|(id, task)| Change::LeaseEnded { task, lease: LeaseId(id) }),
         9 => (tasks(), near(), near(), 0..3u32)
             .prop_map(|(task, lease, batch, leaf)| finished(task, lease, batch, leaf)),
+        5 => (tasks(), near(), near(), 0..3u32)
+            .prop_map(|(task, lease, batch, leaf)| opinion(task, lease, batch, leaf)),
+        5 => (tasks(), near(), near(), 0..3u32)
+            .prop_map(|(task, lease, batch, leaf)| decided(task, lease, batch, leaf)),
+        2 => (tasks(), any::<u32>()).prop_map(|(task, error_ppb)| Change::Reopened { task, error_ppb }),
+        2 => tasks().prop_map(|task| Change::Undone { task }),
+        1 => (0..JOBS, 1..4u8).prop_map(|(number, operator)| Change::Suspect {
+            job: job(number),
+            operator: Address([operator; 20]),
+        }),
+        1 => (1..4u8, any::<bool>(), any::<u8>()).prop_map(|(operator, class, record)| Change::Reputation {
+            key: ReputationKey {
+                operator: Address([operator; 20]),
+                kind: ProgramKind::Wasm,
+                hardware_class: class.then(|| "x86-64-v3".to_owned()),
+            },
+            record: vec![record],
+        }),
         2 => (tasks(), near(), any::<bool>()).prop_map(|(task, lease, slow)| {
             let record: AttemptRecord = attempt(lease, if slow { too_slow() } else { exit() });
             Change::AttemptFailed { task, record }
@@ -328,7 +415,7 @@ proptest! {
                     store = disk.open().unwrap();
                 }
             }
-            prop_assert_eq!(read(&store).unwrap(), model.clone());
+            prop_assert_eq!(read(&store).unwrap(), Model { kept: BTreeSet::new(), ..model.clone() });
             prop_assert_eq!(store.sanity_check(), Ok(()));
         }
     }

@@ -50,11 +50,11 @@ fn a_newer_store_is_left_alone() {
     drop(open(scratch.path()).unwrap());
     let db = Database::open(scratch.path().join("state.redb")).unwrap();
     let write = db.begin_write().unwrap();
-    write.open_table(TableDefinition::<&str, u64>::new("counters")).unwrap().insert("version", 3).unwrap();
+    write.open_table(TableDefinition::<&str, u64>::new("counters")).unwrap().insert("version", 4).unwrap();
     write.commit().unwrap();
     drop(db);
     let error = open(scratch.path()).unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 3, known: 2, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 4, known: 3, .. }), "{error}");
     assert!(error.to_string().ends_with("update tidemill"), "{error}");
 }
 

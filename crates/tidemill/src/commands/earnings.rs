@@ -77,6 +77,8 @@ fn why(reason: Unpaid) -> &'static str {
         Unpaid::Circumstance => "failed by this machine's doing",
         Unpaid::Unconfirmed => "failed, and nobody else saw it fail so",
         Unpaid::NoOutput => "its output could not be fetched",
+        Unpaid::Contradicted => "contradicted the accepted result",
+        Unpaid::Undecided => "others said otherwise, and the job ended undecided",
     }
 }
 

@@ -1,7 +1,7 @@
 //! `tidemill explain`: why tasks are where they are.
 
-use tidemill_net::wire::{Explanation, Reply, Request};
-use tidemill_types::{TaskNumber, lines, one_line};
+use tidemill_net::wire::{Explanation, Reply, Request, ResultReport};
+use tidemill_types::{Acceptance, Basis, TaskNumber, lines, one_line};
 
 use crate::{
     exit,
@@ -10,9 +10,11 @@ use crate::{
     network::{self, Join},
     requester::{Requester, off_the_protocol},
     runtime,
+    summary::{odds_in_words, plural},
 };
 
-/// Say why a job's tasks, or one of them, are where they are: what speaks for and against each provider.
+/// Say why a job's tasks, or one of them, are where they are: what speaks for and against each provider, and for one task
+/// the results that it has, the verdict and its odds.
 #[derive(clap::Args)]
 #[command(after_help = after_help())]
 pub struct Args {
@@ -50,7 +52,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         };
         unless_stopped(&mut Signals::listen()?, asking).await
     })?;
-    let Explanation { summary, providers } = explanation;
+    let Explanation { summary, providers, results, verdict } = explanation;
     if args.json {
         let providers: Vec<_> = providers
             .iter()
@@ -61,6 +63,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             "task": args.task,
             "summary": summary,
             "providers": providers,
+            "results": results.iter().map(result_json).collect::<Vec<_>>(),
+            "verdict": verdict.as_ref().map(verdict_json),
         });
         println!("{text:#}");
         return Ok(());
@@ -75,5 +79,59 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             println!("  node {}: {why}", node.short())
         }
     }
+    for result in &results {
+        let agrees = match result.agrees {
+            Some(true) => "; the accepted one",
+            Some(false) => "; wrong",
+            None => "",
+        };
+        let odds = result
+            .error_ppb
+            .map_or(String::new(), |ppb| format!("; alone wrong with odds {}", odds_in_words(odds(ppb))));
+        let output: String = result.output.to_string().chars().take(8).collect();
+        println!("  result of node {}: output {output}{agrees}{odds}", result.node.short());
+    }
+    if let Some(verdict) = &verdict {
+        println!("  {}", verdict_in_words(verdict));
+    }
     Ok(())
+}
+
+/// The odds of so many billionths.
+fn odds(ppb: u32) -> f64 {
+    f64::from(ppb) / 1e9
+}
+
+fn verdict_in_words(verdict: &Acceptance) -> String {
+    let Acceptance { basis, results, agreeing, error_ppb } = *verdict;
+    let grounds = match basis {
+        Basis::Unverified => "accepted as it came: nothing else was asked for".to_owned(),
+        Basis::Trusted => "accepted from a machine that is trusted".to_owned(),
+        Basis::Unchecked => "accepted unchecked, on its provider's record".to_owned(),
+        Basis::Agreed => format!("accepted because {agreeing} of {} agree", plural(results.into(), "result")),
+    };
+    match error_ppb {
+        Some(ppb) => format!("{grounds}; wrong with odds {}", odds_in_words(odds(ppb))),
+        None => grounds,
+    }
+}
+
+fn result_json(result: &ResultReport) -> serde_json::Value {
+    serde_json::json!({
+        "node": result.node.to_string(),
+        "operator": result.operator.to_string(),
+        "at_ms": result.at_ms,
+        "output": result.output.to_string(),
+        "error_odds": result.error_ppb.map(odds),
+        "agrees": result.agrees,
+    })
+}
+
+fn verdict_json(verdict: &Acceptance) -> serde_json::Value {
+    serde_json::json!({
+        "basis": verdict.basis,
+        "results": verdict.results,
+        "agreeing": verdict.agreeing,
+        "error_odds": verdict.error_ppb.map(odds),
+    })
 }

@@ -21,7 +21,8 @@ use crate::{
     network::Join,
     outdir::OutDir,
     summary::{
-        FileList, NetworkSummary, OutputSummary, TaskFailureSummary, UsageSummary, plural, task_failure,
+        FileList, NetworkSummary, OutputSummary, ReliabilitySummary, TaskFailureSummary, UsageSummary,
+        plural, task_failure,
     },
 };
 
@@ -66,6 +67,10 @@ pub struct Args {
     /// Start the network of this machine's own without money: nobody is paid
     #[arg(long, conflicts_with_all = ["here", "join", "account", "ledger"])]
     free: bool,
+    /// Check the results of the network of this machine's own as if its providers were strangers' machines: at the default
+    /// assurance six of them must agree at first
+    #[arg(long, requires = "providers")]
+    strangers: bool,
     /// Pay with an escrow that is open already, and leave it open
     #[arg(long, value_name = "ESCROW", conflicts_with_all = ["here", "free"])]
     escrow: Option<EscrowId>,
@@ -84,6 +89,7 @@ fn after_help() -> String {
   tidemill run job.toml --join ticket.txt --out result   the network of that ticket
   tidemill run job.toml --here -j 4 --logs logs          no network, four tasks at a time
   tidemill run job.toml --free                           a network of this machine's own, without money
+  tidemill run job.toml --providers 7 --strangers        seven providers that check each other
 
 {}",
         exit::HELP
@@ -107,6 +113,9 @@ struct Summary {
     output: Option<OutputSummary>,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<TaskFailureSummary>,
+    /// How the results came to be relied on; nothing without a network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reliability: Option<ReliabilitySummary>,
     #[serde(flatten)]
     network: Option<NetworkSummary>,
     /// What was paid; nothing where work is free.

@@ -3,11 +3,12 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use anyhow::Context;
 use serde_json::json;
-use tidemill_coordinator::{Coordinator, MoneyConfig, Pace};
+use tidemill_coordinator::{Coordinator, MoneyConfig, Pace, Trust};
 use tidemill_net::ticket::Ticket;
 use tidemill_types::{Address, ByteSize, Coin, Millis, ResultKey};
 
@@ -24,6 +25,7 @@ use crate::{
     network,
     node_state::StateDirectory,
     runtime,
+    summary::plural,
 };
 
 /// Run a coordinator: it takes jobs, places their tasks on providers, and keeps what came of them.
@@ -50,6 +52,10 @@ pub struct Args {
     /// Without money: nobody is paid. For machines of one's own, a lab's for one
     #[arg(long, conflicts_with_all = ["fee", "account", "ledger"])]
     free: bool,
+    /// Do not check the results of this operator's providers, and let them decide where others are checked; `all` where
+    /// every machine is your own. May be given several times [default: everybody's results are checked, as far as jobs ask for it]
+    #[arg(long, value_name = "OPERATOR|all")]
+    trust: Vec<Trusted>,
     /// What the coordinator keeps of every payment, in percent
     #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
     fee: Ppm,
@@ -75,12 +81,34 @@ struct PaceArgs {
     #[arg(long, hide = true)]
     second_opinion: Option<Millis>,
     #[arg(long, hide = true)]
+    undecided: Option<Millis>,
+    #[arg(long, hide = true)]
     ban: Option<Millis>,
+}
+
+/// Whose results need no check.
+#[derive(Clone, Copy, Debug)]
+enum Trusted {
+    Everybody,
+    Operator(Address),
+}
+
+impl FromStr for Trusted {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "all" => Ok(Self::Everybody),
+            text => text.parse().map(Self::Operator).map_err(|error| {
+                format!("{error}; say an operator's account, as in `tidemill providers --json`, or `all`")
+            }),
+        }
+    }
 }
 
 const HELP: &str = "Examples:
   tidemill serve                                 on all addresses of this machine, paying on the configured ledger
-  tidemill serve --free                          without money
+  tidemill serve --free --trust all              without money, on machines that are all your own
   tidemill serve --account ann --fee 5           ann signs vouchers, and keeps 5 % of payments
   tidemill serve --loopback --port 4433          for this machine alone
   tidemill serve --bind 192.168.1.7 --disk 200GiB
@@ -100,6 +128,7 @@ impl PaceArgs {
             lease: self.lease.unwrap_or(usual.lease),
             heartbeat: self.heartbeat.unwrap_or(usual.heartbeat),
             second_opinion: self.second_opinion.unwrap_or(usual.second_opinion),
+            undecided: self.undecided.unwrap_or(usual.undecided),
             ban: self.ban.unwrap_or(usual.ban),
             policy: usual.policy,
         }
@@ -107,6 +136,18 @@ impl PaceArgs {
 }
 
 impl Args {
+    /// Whose results it does not check.
+    fn trust(&self) -> Trust {
+        let mut trust = Trust::default();
+        for trusted in &self.trust {
+            match trusted {
+                Trusted::Everybody => trust.everybody = true,
+                Trusted::Operator(operator) => drop(trust.operators.insert(*operator)),
+            }
+        }
+        trust
+    }
+
     /// How it pays: in the name of the account that is meant, or of the result key of this home.
     async fn money(&self, directory: &Path, identity: &Identity) -> anyhow::Result<MoneyConfig> {
         let ledger = self.pay.ledger.connect().await.map_err(|error| {
@@ -140,12 +181,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         };
         let account = money.as_ref().map(|money| money.key.address());
         let coordinator =
-            hosting::start(&state, &identity.result, &args.listen, args.disk, pace, money).await?;
+            hosting::start(&state, &identity.result, &args.listen, args.disk, pace, args.trust(), money)
+                .await?;
         let file = args.ticket_file.as_deref().map(|path| TicketFile::write(path, coordinator.ticket()));
         let announcer = Announcer::new(args.json);
         match file.transpose() {
             Ok(file) => {
-                tell_listening(&announcer, &state, &coordinator, file.as_ref(), account);
+                tell_listening(&announcer, &state, &coordinator, file.as_ref(), account, &args.trust());
                 let words = Words { what: "coordinator", again: "start it again on the same directory" };
                 hosting::stay(coordinator, &mut signals, &announcer, &words).await
             }
@@ -163,6 +205,7 @@ fn tell_listening(
     coordinator: &Coordinator,
     file: Option<&TicketFile>,
     account: Option<Address>,
+    trust: &Trust,
 ) {
     let ticket = coordinator.ticket();
     let addresses: Vec<_> = ticket.addresses().iter().map(ToString::to_string).collect();
@@ -173,18 +216,28 @@ fn tell_listening(
         "ticket": ticket.to_string(),
         "directory": state.path(),
         "free": account.is_none(),
+        "trusts_everybody": trust.everybody,
+        "trusted": trust.operators.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "account": account.map(|account| account.to_string()),
     });
     let pays = match account {
         Some(account) => format!("work is paid for: {account} signs vouchers, and needs coins for gas"),
         None => "the network is free: nobody is paid".to_owned(),
     };
+    let checks = match (trust.everybody, trust.operators.len()) {
+        (true, _) => "results are not checked: every provider is trusted".to_owned(),
+        (false, 0) => "results are checked as jobs ask for it: no provider is trusted".to_owned(),
+        (false, count) => format!(
+            "results are checked as jobs ask for it, but those of {}",
+            plural(count as u64, "operator")
+        ),
+    };
     let join = file.map_or_else(|| ticket.to_string(), |file| file.path().display().to_string());
     let text = format!(
         "coordinator {} listens at {}\nits state is in {}\n\nticket (whoever has it can join):\n{ticket}\n\n\
          lend a machine:  tidemill provide --join {join}\n\
          run a job:       tidemill run JOB.TOML --join {join}\n\n\
-         {pays}\n\nCtrl-C ends it",
+         {pays}\n{checks}\n\nCtrl-C ends it",
         coordinator.node().short(),
         addresses.join(", "),
         state.path().display(),

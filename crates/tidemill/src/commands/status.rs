@@ -12,7 +12,7 @@ use crate::{
     network::{self, Join},
     requester::{Requester, phase_word as task_word},
     runtime,
-    summary::{JobSummary, UsageSummary, not_done, phase_word, plural},
+    summary::{JobSummary, UsageSummary, not_done, phase_word, plural, reliability_in_words},
     table::{Table, shorten},
 };
 
@@ -138,6 +138,9 @@ fn print_job(report: &JobReport, tasks: Option<&[TaskReport]>, json: bool) -> an
     }
     if let Some(stuck) = &report.stuck {
         println!("  nothing runs: {}", one_line(stuck, 400));
+    }
+    if let Some(words) = reliability_in_words(report) {
+        println!("  {words}");
     }
     contributions::print(&report.contributions, "  ");
     if let Some(tasks) = tasks {

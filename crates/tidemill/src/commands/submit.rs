@@ -13,6 +13,7 @@ use crate::{
     jobfile,
     money::{PayArgs, Payer},
     network::{self, Join},
+    reliance,
     requester::{Requester, Sealed, draw},
     runtime,
 };
@@ -59,7 +60,11 @@ async fn pay(
     requester: &mut Requester,
     sealed: &Sealed,
 ) -> anyhow::Result<Option<JobPay>> {
-    let Some(money) = requester.terms(&sealed.spec).await?.money else {
+    let terms = requester.terms(&sealed.spec).await?;
+    if !args.json {
+        reliance::lines(&sealed.spec, &terms).iter().for_each(|line| eprintln!("{line}"));
+    }
+    let Some(money) = terms.money else {
         if !args.json {
             eprintln!("this network is free: nobody is paid for this job");
         }

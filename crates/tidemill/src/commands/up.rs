@@ -39,6 +39,10 @@ pub struct Args {
     /// Without money: nobody is paid
     #[arg(long, conflicts_with_all = ["account", "ledger"])]
     free: bool,
+    /// Check the results of its providers as if they were strangers' machines: at the default assurance six of them must
+    /// agree at first
+    #[arg(long)]
+    strangers: bool,
     #[command(flatten)]
     pay: PayArgs,
     /// Print one JSON object a line for each event: listening, stopping, stopped
@@ -66,7 +70,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     runtime::block_on(async {
         let mut signals = Signals::listen()?;
-        let shape = Shape { providers: args.providers, task_memory: Limits::default().memory };
+        let shape = Shape {
+            providers: args.providers,
+            task_memory: Limits::default().memory,
+            strangers: args.strangers,
+        };
         let money = (!args.free).then_some(&args.pay);
         let embedded = Embedded::start_for(&directory, shape, money, args.json).await?;
         let file = args.ticket_file.as_deref().map(|path| TicketFile::write(path, &embedded.ticket));

@@ -5,6 +5,8 @@ use tidemill_job::{JobSpec, Node};
 use tidemill_net::wire::{Money, NetworkTerms};
 use tidemill_types::{Amount, Billable, EscrowId, Fuel, RateCard, Stage};
 
+use crate::reliance;
+
 /// What a job would cost.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Quote {
@@ -26,6 +28,10 @@ pub struct Quote {
     pub bond: Amount,
     /// Providers that could run its tasks now.
     pub providers: u32,
+    /// How many results of each task are paid at least.
+    pub least_results_each: u32,
+    /// How many at most, while nobody contradicts another.
+    pub most_results_each: u32,
 }
 
 /// A budget that does not pay for any task.
@@ -50,6 +56,7 @@ impl Quote {
         max_price: Option<Amount>,
     ) -> Result<Self, TooLittle> {
         let ceiling = ceiling(terms);
+        let (least_results, most_results) = reliance::results_each(*spec.reliance(), terms);
         let fuels: Vec<Option<u64>> = terms.stages.iter().map(|stage| stage.typical_fuel).collect();
         let (mut most, mut each) = (Amount::ZERO, Amount::ZERO);
         let mut likely = Some(Amount::ZERO);
@@ -57,11 +64,13 @@ impl Quote {
             let Some(limits) = spec.limits(stage) else { continue };
             let Work { tasks, input_bytes, largest_input } = work(spec, stage);
             each = each.max(ceiling.most(limits, largest_input));
-            most = most.saturating_add(times(ceiling.most(limits, input_bytes), tasks));
+            let results = tasks.saturating_mul(most_results.into());
+            most = most.saturating_add(times(ceiling.most(limits, input_bytes), results));
             let fuel = fuels.get(at).copied().flatten();
             let usual = fuel.map(|fuel| {
                 let inputs = if stage == Stage::Map { input_bytes } else { spec.common_input_bytes(stage) };
-                times(ceiling.price(&Billable::new(limits, inputs, Fuel(fuel), 0)), tasks)
+                let results = tasks.saturating_mul(least_results.into());
+                times(ceiling.price(&Billable::new(limits, inputs, Fuel(fuel), 0)), results)
             });
             likely = likely.zip(usual).map(|(sum, usual)| sum.saturating_add(usual));
         }
@@ -81,13 +90,22 @@ impl Quote {
             protocol_fee_ppm,
             bond,
             providers: terms.stages.iter().map(|stage| stage.providers).min().unwrap_or(0),
+            least_results_each: least_results,
+            most_results_each: most_results,
         })
+    }
+
+    /// What is said before what it likely comes to.
+    fn at_least(&self) -> &'static str {
+        if self.least_results_each == self.most_results_each { "about" } else { "from about" }
     }
 
     /// For a person, a line each. `escrow`: the one that is open already and pays.
     pub fn lines(&self, own_coordinator: bool, escrow: Option<EscrowId>) -> Vec<String> {
         let likely = match self.likely {
-            Some(likely) => format!("about {} as its programs ran before; ", rounded_up(likely)),
+            Some(likely) => {
+                format!("{} {} as its programs ran before; ", self.at_least(), rounded_up(likely))
+            }
             None => String::new(),
         };
         let capped = if self.budget < self.most { " (its max_price)" } else { "" };

@@ -9,6 +9,7 @@ mod faults;
 mod heavy;
 mod hostile;
 mod ledger;
+mod liars;
 mod network;
 mod node;
 mod nodes;

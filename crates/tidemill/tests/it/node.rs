@@ -48,7 +48,13 @@ impl Node {
 
     /// A coordinator for this host alone, whose ticket is then in the file `ticket`.
     pub fn serve(place: &Place) -> Self {
+        Self::serve_with(place, &["--trust", "all"])
+    }
+
+    /// The same, with these arguments more, and trusting nobody without them.
+    pub fn serve_with(place: &Place, more: &[&str]) -> Self {
         let args = ["serve", "--free", "--loopback", "--directory", "coordinator", "--ticket-file", "ticket"];
+        let args = [&args[..], more].concat();
         let mut node = Self::start(place, &args);
         node.until("listening");
         node

@@ -164,8 +164,11 @@ impl Core {
     fn end_unpaid_jobs(&mut self, now: Now) {
         let Some(money) = &self.money else { return };
         let over = money.escrows.values().filter(|escrow| {
+            let is_worked_for = |job: &JobId| {
+                self.jobs.get(job).is_some_and(|job| job.open.values().any(|open| !open.leases.is_empty()))
+            };
             !escrow.jobs.is_empty()
-                && escrow.reserved.is_zero()
+                && !escrow.jobs.iter().any(is_worked_for)
                 && escrow.is_there
                 && escrow.phase(clock_s(escrow, now)) != Phase::Open
         });

@@ -279,7 +279,7 @@ fn leases_outlive_a_restart_and_results_for_them_count() {
     world.finish(&mut [&mut one]);
     let task = TaskId { job: job_id(1), task: TaskNumber(0) };
     let done = world.store.task(task).expect("the store can be read").expect("the task is done");
-    assert_eq!(done.lease, holds[0].lease);
+    assert_eq!(done.result.lease, holds[0].lease);
 }
 
 /// A task whose output does not travel in the message, and a peer that has sent its result.

@@ -60,6 +60,8 @@ fn bytes_of(tasks: u64) -> (isize, usize) {
         open_batches: vec![],
         removing: vec![],
         closed_escrows: Vec::new(),
+        suspects: vec![],
+        reputations: vec![],
         escrows: Vec::new(),
     };
     let mut core = Core::new(config(false), &recovered);

@@ -13,7 +13,7 @@ use tidemill_types::{
 };
 
 use super::world::{COORDINATOR, World};
-use crate::event::{Event, SessionId};
+use crate::event::{Event, Network, SessionId};
 
 /// A provider as it sees itself.
 pub struct Peer {
@@ -22,6 +22,8 @@ pub struct Peer {
     pub session: Option<SessionId>,
     pub slots: u32,
     pub credits: u32,
+    pub network: Option<Network>,
+    pub hardware_class: Option<String>,
     /// What it was given and has not done, in order.
     pub leases: Vec<Lease>,
     /// Results that were sent and are not settled, by batch.
@@ -82,6 +84,8 @@ impl Peer {
             session: None,
             slots: 2,
             credits: 4,
+            network: None,
+            hardware_class: None,
             leases: Vec::new(),
             sent: BTreeMap::new(),
             next_sequence: 1,
@@ -112,7 +116,7 @@ impl Peer {
             disk: ByteSize::mib(16_384),
             kinds: vec![ProgramKind::Wasm],
             floats: vec![FloatClass::Native, FloatClass::Canonical],
-            hardware_class: None,
+            hardware_class: self.hardware_class.clone(),
             exec_version: EXEC_VERSION,
             capacity: Capacity {
                 single_fuel_per_s: 1 << 30,
@@ -130,6 +134,7 @@ impl Peer {
             node: self.node,
             signer: self.key.address(),
             operator: self.operator(),
+            network: self.network,
             offer: self.offer(),
             credits: self.credits,
             held,
@@ -187,13 +192,23 @@ impl Peer {
             OutputBody::Inline(output)
         };
         let usage = Usage { fuel: Fuel(1_000_000), ..Usage::default() };
-        let claim = Claim { outcome: Outcome::Done, usage, output: Some(claimed), hardware_class: None };
+        let claim = Claim {
+            outcome: Outcome::Done,
+            usage,
+            output: Some(claimed),
+            hardware_class: self.hardware_class.clone(),
+        };
         self.claim(lease, claim, Some(body))
     }
 
     /// The result of a lease that failed.
     pub fn failure(&self, lease: &Lease, outcome: Outcome) -> TaskResult {
-        let claim = Claim { outcome, usage: Usage::default(), output: None, hardware_class: None };
+        let claim = Claim {
+            outcome,
+            usage: Usage::default(),
+            output: None,
+            hardware_class: self.hardware_class.clone(),
+        };
         self.claim(lease, claim, None)
     }
 

@@ -1,13 +1,16 @@
 //! What always holds between events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use tidemill_types::{Amount, Stage, TaskId};
+use tidemill_net::wire::Reliability;
+use tidemill_types::{Amount, LeaseId, Stage, TaskId};
+use tidemill_verify::Course;
 
 use super::simulation::ledger::check_escrow;
 use crate::core::{
     Core,
     jobs::{Job, MOST_PREPARED},
+    verdicts::Given,
 };
 
 /// Checks every place where the same fact stands twice.
@@ -29,7 +32,9 @@ pub fn check(core: &Core) {
 fn money(core: &Core) {
     let Some(money) = &core.money else { return };
     for (id, escrow) in &money.escrows {
-        let bills = core.leases.values().filter_map(|held| held.bill).filter(|bill| bill.escrow == *id);
+        let leased = core.leases.values().filter_map(|held| held.bill);
+        let said = core.jobs.values().flat_map(said).filter_map(|given| given.bill);
+        let bills = leased.chain(said).filter(|bill| bill.escrow == *id);
         check_escrow(escrow, bills.fold(Amount::ZERO, |sum, bill| sum.saturating_add(bill.reserve)));
         let jobs =
             core.jobs.iter().filter(|(_, job)| job.money.is_some_and(|money| money.record.escrow == *id));
@@ -40,11 +45,17 @@ fn money(core: &Core) {
     }
     for (id, job) in &core.jobs {
         let Some(pay) = &job.money else { continue };
-        let bills = core.leases.values().filter(|held| held.task.job == *id).filter_map(|held| held.bill);
+        let leased = core.leases.values().filter(|held| held.task.job == *id).filter_map(|held| held.bill);
+        let bills = leased.chain(said(job).filter_map(|given| given.bill));
         assert_eq!(pay.reserved, bills.fold(Amount::ZERO, |sum, bill| sum.saturating_add(bill.reserve)));
         let most = pay.record.max_price.unwrap_or(Amount::from_wei(u128::MAX));
         assert!(pay.spent.saturating_add(pay.reserved) <= most, "a job costs more than it may");
     }
+}
+
+/// The results of a job's tasks that are not decided.
+fn said(job: &Job) -> impl Iterator<Item = &Given> {
+    job.open.values().flat_map(|open| &open.opinions)
 }
 
 fn leases(core: &Core) {
@@ -90,6 +101,11 @@ fn providers(core: &Core) {
     assert_eq!(sessions, core.sessions.len());
 }
 
+/// The tasks that were done and are doubted: they still count for who did them.
+fn doubted(job: &Job) -> u64 {
+    job.open.values().filter(|open| open.opinions.iter().any(Given::is_doubted)).count() as u64
+}
+
 /// A task waits untouched, is open, or is done.
 fn tasks(core: &Core, job: &Job) {
     let numbers = (0..job.spec.task_count()).map(tidemill_types::TaskNumber);
@@ -102,7 +118,13 @@ fn tasks(core: &Core, job: &Job) {
         done += u64::from(is_done);
         untouched += u64::from(!is_done && open.is_none() && node.stage() == Stage::Map);
         let Some(open) = open else { continue };
-        assert!(open.leases.len() <= core.config.policy.most_attempts as usize);
+        let most = match job.course {
+            Course::Replicated { most, .. } => most.max(core.config.policy.most_attempts),
+            _ => core.config.policy.most_attempts,
+        };
+        assert!(open.leases.len() <= most as usize);
+        let said: BTreeSet<LeaseId> = open.opinions.iter().map(|given| given.result.lease).collect();
+        assert_eq!(said.len(), open.opinions.len(), "a result counts twice");
         if !open.leases.is_empty() {
             assert_eq!(open.waiting, None, "a task that is leased waits");
         } else if node.stage() == Stage::Map || open.assembled.is_some() {
@@ -116,7 +138,15 @@ fn tasks(core: &Core, job: &Job) {
         "reduce tasks are not made for no reason"
     );
     assert_eq!(job.frontier.done_count(), done);
+    let Reliability { trusted, unchecked, agreed, unverified, .. } = job.reliability;
+    assert_eq!(
+        trusted + unchecked + agreed + unverified,
+        done,
+        "tasks are done on no grounds, or on several"
+    );
+    assert_eq!(job.unchecked.values().sum::<u64>(), unchecked);
+    assert_eq!(job.tallies.values().map(|tally| tally.tasks).sum::<u64>(), done + doubted(job));
     assert_eq!(job.frontier.running_count(), job.open.len() as u64);
     assert_eq!(job.frontier.ready_count(), untouched);
-    assert!(!job.frontier.is_done(), "a job is done and runs");
+    assert!(!job.frontier.is_done() || !job.looking.is_empty(), "a job is done and runs");
 }

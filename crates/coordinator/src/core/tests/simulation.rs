@@ -4,6 +4,7 @@
 
 pub mod ledger;
 mod provider;
+mod results;
 mod rng;
 
 use std::{
@@ -13,15 +14,18 @@ use std::{
 
 use tidemill_job::JobSpec;
 use tidemill_net::wire::{Decision, JobPay, ToProvider};
-use tidemill_store::{Change, DoneRecord, JobEnd};
+use tidemill_store::{Change, JobEnd, ReputationKey};
 use tidemill_types::{
-    Address, Amount, EscrowId, Failure, JobId, LeaseId, Limits, RateCard, Signature65, TaskId, Weight,
+    Address, Amount, Basis, EscrowId, Failure, JobId, LeaseId, Limits, ProgramKind, RateCard, Signature65,
+    TaskId, Weight,
 };
+use tidemill_verify::{Model, Record};
 
-use self::{ledger::Ledger, provider::Provider, rng::Rng};
-use super::world::{World, caller, job_id, job_spec};
+use self::{ledger::Ledger, provider::Provider, results::Results, rng::Rng};
+use super::world::{World, among_strangers, caller, config, job_id, job_spec};
 use crate::{
-    core::{Funding, Step},
+    core::{CoreConfig, Funding, Step},
+    effects,
     event::{Effect, Event, FetchProblem, Question},
 };
 
@@ -51,6 +55,8 @@ struct Submitted {
     /// What pays for it; some share one.
     escrow: EscrowId,
     max_price: Option<Amount>,
+    /// Whether so little is asked for that a wrong result may pass.
+    is_loose: bool,
 }
 
 struct Simulation {
@@ -73,6 +79,11 @@ struct Simulation {
     /// The leases whose results were accepted, and those that failed, once that was durable.
     accepted: BTreeSet<LeaseId>,
     failed: BTreeSet<LeaseId>,
+    /// Whose results are to be checked, and all results that there were.
+    among_strangers: bool,
+    results: Results,
+    /// The leases whose results did not decide their task alone.
+    said: BTreeSet<LeaseId>,
 }
 
 impl Simulation {
@@ -85,7 +96,22 @@ impl Simulation {
         if has_liar {
             providers[0].lies = true;
         }
-        let jobs: Vec<Submitted> = (1..=1 + rng.below(3) as u8).map(|number| job(number, &mut rng)).collect();
+        let among_strangers = rng.one_in(2);
+        if among_strangers {
+            providers.extend((count + 1..count + 4).map(|number| Provider::new(number, &mut rng)));
+            let colludes = rng.one_in(2);
+            // The second operator's are the coordinator's own machines.
+            let own = providers[1].peer.operator();
+            for provider in providers.iter_mut().filter(|provider| provider.peer.operator() != own) {
+                provider.wrong = rng.one_in(3).then(|| 1 + rng.below(6));
+                provider.colludes = colludes;
+            }
+        }
+        // More of one hand than the model allows for: what they agree on may pass.
+        let colludes = providers.iter().any(|provider| provider.wrong.is_some() && provider.colludes);
+        let assurances: &[&str] = if among_strangers { &ASSURANCES } else { &[""] };
+        let jobs: Vec<Submitted> =
+            (1..=1 + rng.below(3) as u8).map(|number| job(number, assurances, colludes, &mut rng)).collect();
         let ledger = rng.one_in(2).then(|| {
             let mut ledger = Ledger::default();
             for job in &jobs {
@@ -97,7 +123,15 @@ impl Simulation {
             ledger
         });
         Self {
-            world: World::of(ledger.is_some()),
+            world: if among_strangers {
+                let config = among_strangers_with(ledger.is_some(), &providers);
+                World::with(config, &credible(&providers))
+            } else {
+                World::with(config(ledger.is_some()), &[])
+            },
+            among_strangers,
+            results: Results::default(),
+            said: BTreeSet::new(),
             ledger,
             ended: BTreeSet::new(),
             accepted: BTreeSet::new(),
@@ -115,7 +149,7 @@ impl Simulation {
 
     fn run(&mut self) {
         while !self.is_over() {
-            assert!(self.at_ms < END_MS, "jobs do not end: {:?}", self.unfinished());
+            assert!(self.at_ms < END_MS, "jobs do not end: {:?}", self.why_unfinished());
             self.turn();
         }
         // What is on its way arrives.
@@ -128,26 +162,41 @@ impl Simulation {
             left.leases.is_empty() && left.open_batches.is_empty(),
             "something is open for ever: {left:?}"
         );
-        let came: Vec<&Submitted> = self.jobs.iter().filter(|job| !self.never_comes(job)).collect();
-        for job in &came {
-            let end = self.world.record(job.id).ended.expect("every job has ended").end;
-            match (&end, job.fate) {
-                (JobEnd::Done, Fate::Done | Fate::Cancelled) => self.world.check_outputs(job.id, &job.spec),
+        let came = self.jobs.iter().filter(|job| !self.never_comes(job));
+        let ends: Vec<(&Submitted, JobEnd)> = came
+            .map(|job| (job, self.world.record(job.id).ended.expect("every job has ended").end))
+            .collect();
+        let mut undecided = 0;
+        for (job, end) in &ends {
+            match (end, job.fate) {
+                (JobEnd::Done, Fate::Done | Fate::Cancelled) => self.check_outputs(job),
+                (JobEnd::Undecided { .. }, _) if self.among_strangers => undecided += 1,
                 (JobEnd::Cancelled, Fate::Cancelled) => {}
                 (JobEnd::EscrowEnded, _) if self.ended.contains(&job.escrow) => {}
                 (JobEnd::Failed { failure, .. }, Fate::Fails) if *failure == provider::poison() => {}
                 (JobEnd::Failed { failure, .. }, _) if self.has_liar => assert_eq!(*failure, provider::lie()),
+                // A liar's word that a failing task is done, where little was asked for.
+                (JobEnd::Done, Fate::Fails) if job.is_loose => {}
                 _ => panic!("a job that should have been {:?} was {end:?}", job.fate),
             }
         }
+        self.seen.insert("undecided job", undecided);
         for provider in &self.providers {
             assert!(provider.peer.sent.is_empty(), "a batch is never settled");
         }
         if let Some(ledger) = &self.ledger {
             assert_eq!(left.escrows, [], "an escrow is open for ever");
-            let used = came.iter().map(|job| job.escrow).collect();
+            let used = self.jobs.iter().filter(|job| !self.never_comes(job)).map(|job| job.escrow).collect();
             ledger.check(&self.earned(), &used);
         }
+    }
+
+    /// Whatever was asked for, a result that several agreed on or that was trusted is right; and what was made from others
+    /// was made from what they are now.
+    fn check_outputs(&self, job: &Submitted) {
+        self.world.check_outputs_but(job.id, &job.spec, |verdict| {
+            job.is_loose && matches!(verdict.basis, Basis::Unchecked | Basis::Unverified | Basis::Agreed)
+        });
     }
 
     /// What everybody has earned, by the results that are on disk.
@@ -159,9 +208,10 @@ impl Simulation {
         };
         for job in self.jobs.iter().filter(|job| !self.never_comes(job)) {
             let store = &self.world.store;
-            let done = |_, record: DoneRecord| add(job.escrow, record.operator, record.price);
-            store.for_each_done(job.id, done).expect("the store can be read");
             let end = self.world.record(job.id).ended.expect("every job has ended").end;
+            for (operator, price) in self.results.owed(job.id, &end) {
+                add(job.escrow, operator, price);
+            }
             if let JobEnd::Failed { task, failure, .. } = end {
                 let attempts = store.attempts(TaskId { job: job.id, task }).expect("the store can be read");
                 let same = attempts.iter().filter(|attempt| attempt.failure == failure);
@@ -197,6 +247,30 @@ impl Simulation {
             let view = Some(ledger.view(escrow, now_s));
             self.events.push_back((self.at_ms, Event::EscrowSeen { escrow, view }));
         }
+    }
+
+    /// The jobs that do not end, with the tasks that are open.
+    fn why_unfinished(&self) -> Vec<String> {
+        let open = |id: &JobId| {
+            let job = self.world.core.jobs.get(id)?;
+            let tasks = job.open.iter().map(|(task, open)| {
+                format!(
+                    "{task}: {} leases, {} results, waits {:?}",
+                    open.leases.len(),
+                    open.opinions.len(),
+                    open.waiting
+                )
+            });
+            let report = self.world.core.job_report(*id, job, self.world.now);
+            Some(format!(
+                "{id}: {} ready, {:?}, {:?}: {}",
+                job.frontier.ready_count(),
+                job.spec.reliance(),
+                report.stuck,
+                tasks.collect::<Vec<_>>().join("; ")
+            ))
+        };
+        self.unfinished().iter().map(|id| open(id).unwrap_or_else(|| format!("{id} does not run"))).collect()
     }
 
     fn unfinished(&self) -> Vec<JobId> {
@@ -257,8 +331,10 @@ impl Simulation {
         }
         self.note_changes(&all.changes);
         for change in &all.changes {
+            self.results.apply(change);
             match change {
-                Change::Finished { record, .. } => drop(self.accepted.insert(record.lease)),
+                Change::Opinion { record, .. } => drop(self.said.insert(record.result.lease)),
+                Change::Finished { record, .. } => drop(self.accepted.insert(record.result.lease)),
                 Change::AttemptFailed { record, .. } => drop(self.failed.insert(record.lease)),
                 _ => {}
             }
@@ -354,11 +430,15 @@ impl Simulation {
                 Change::Leased(_) => "lease",
                 Change::LeaseEnded { .. } => "lease without a result",
                 Change::AttemptFailed { .. } => "failed attempt",
+                Change::Finished { record, .. } if record.verdict.basis == Basis::Agreed => "agreement",
                 Change::Finished { output: Some(_), .. } => "small output",
                 Change::Finished { output: None, .. } => "large output",
                 Change::JobEnded { end: JobEnd::Done, .. } => "done job",
                 Change::JobEnded { end: JobEnd::Failed { .. }, .. } => "failed job",
                 Change::JobEnded { .. } => "cancelled job",
+                Change::Opinion { .. } => "result that does not decide",
+                Change::Reopened { .. } => "doubted result",
+                Change::Undone { .. } => "undone task",
                 _ => continue,
             });
         }
@@ -396,9 +476,14 @@ impl Simulation {
                 };
                 self.later(Event::OutputFetched { session, lease, result });
             }
-            Effect::Assemble { spec, task } => {
+            Effect::Assemble { spec, task, number } => {
                 let result = Ok(self.world.assemble(&spec, task));
-                self.later(Event::Assembled { task, result });
+                self.later(Event::Assembled { task, number, result });
+            }
+            Effect::FindUnchecked { job, operator, from, undone } => {
+                self.note("look for what was believed");
+                let found = effects::unchecked(&self.world.store, job, operator, from, undone);
+                self.later(Event::UncheckedFound(found.expect("the store can be read")));
             }
             Effect::CutOff { node, reason, .. } => panic!("{} is cut off: {reason}", node.short()),
             Effect::Pay { session, decisions, vouchers } => {
@@ -414,7 +499,7 @@ impl Simulation {
                     self.note(match decision {
                         Decision::Paid(_) => {
                             assert!(
-                                is_accepted || self.failed.contains(&lease),
+                                is_accepted || self.failed.contains(&lease) || self.said.contains(&lease),
                                 "{lease} is paid for nothing"
                             );
                             "paid result"
@@ -443,6 +528,7 @@ impl Simulation {
             | Effect::Progress(..)
             | Effect::FromStore(..)
             | Effect::JobsFromStore(..)
+            | Effect::ExplainedFromStore(..)
             | Effect::TasksFromStore(..)
             | Effect::SubmittedBefore { .. }
             | Effect::Reconcile { .. }
@@ -462,7 +548,30 @@ impl Simulation {
     }
 }
 
-fn job(number: u8, rng: &mut Rng) -> Submitted {
+/// What jobs ask for among strangers: the first two may let a lie pass.
+const ASSURANCES: [&str; 6] =
+    ["assurance = 2", "assurance = 8", "assurance = \"trusted\"", "assurance = 1000", "replicate = 5", ""];
+
+/// A coordinator that trusts the second provider's operator alone.
+fn among_strangers_with(pays: bool, providers: &[Provider]) -> CoreConfig {
+    let model = Model { least_rate: 0.2, ..Model::default() };
+    CoreConfig { model, ..among_strangers(pays, &[providers[1].peer.operator()]) }
+}
+
+/// Everybody has been right for a while.
+fn credible(providers: &[Provider]) -> Vec<Change> {
+    let mut record = Record::default();
+    record.note_accepted(60, 0, 512);
+    let record = postcard::to_stdvec(&record).expect("plain data always has a postcard encoding");
+    let key = |operator| ReputationKey { operator, kind: ProgramKind::Wasm, hardware_class: None };
+    let of = |provider: &Provider| Change::Reputation {
+        key: key(provider.peer.operator()),
+        record: record.clone(),
+    };
+    providers.iter().map(of).collect()
+}
+
+fn job(number: u8, assurances: &[&str], colludes: bool, rng: &mut Rng) -> Submitted {
     let tasks = 1 + rng.below(40);
     let fate = match rng.below(8) {
         0 => Fate::Fails,
@@ -479,12 +588,25 @@ fn job(number: u8, rng: &mut Rng) -> Submitted {
     if rng.one_in(4) {
         program += "[resources]\nparallel = 3\n";
     }
+    let assurance = rng.below(assurances.len() as u64) as usize;
+    if !assurances[assurance].is_empty() {
+        program += &format!("[policy]\n{}\n", assurances[assurance]);
+    }
     let spec = job_spec(&format!("retries = 100\ntasks.range = {{ from = 0, to = {tasks} }}"), &program);
+    let is_loose = assurances.len() > 1 && (colludes || assurance < 2);
     let escrow = EscrowId([if rng.one_in(3) { 1 } else { number }; 32]);
     let max_price = rng.one_in(3).then(|| RateCard::default().most(&Limits::default(), 0));
     // Enough for every task, one after the other: what a task really costs is a millionth of what it may.
     let max_price = max_price.and_then(|price| price.checked_mul(2));
-    Submitted { id: job_id(number), spec, fate, from_ms: 1 + rng.below(TROUBLE_MS / 2), escrow, max_price }
+    Submitted {
+        id: job_id(number),
+        spec,
+        fate,
+        from_ms: 1 + rng.below(TROUBLE_MS / 2),
+        escrow,
+        max_price,
+        is_loose,
+    }
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -493,7 +615,12 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 /// All that is to happen in the lives of an ordinary run, so that they show something.
-const EVENTFUL: [&str; 18] = [
+const EVENTFUL: [&str; 23] = [
+    "result that does not decide",
+    "agreement",
+    "doubted result",
+    "undone task",
+    "look for what was believed",
     "voucher",
     "paid result",
     "unpaid result",

@@ -10,15 +10,21 @@ use std::{
 
 use tempfile::TempDir;
 use tidemill_job::{BlobRef, JobFile, JobSpec, expand, seal};
-use tidemill_net::wire::{Lease, Money, ToProvider};
+use tidemill_net::wire::{JobPay, Lease, Money, ToProvider};
 use tidemill_sched::{Micros, Policy};
 use tidemill_store::{Change, JobRecord, Options, Store};
-use tidemill_types::{BlobId, Chain, Content, JobId, LeaseId, Millis, NodeId, Segment, TaskId, TaskNumber};
+use tidemill_types::{
+    Acceptance, Address, Amount, BlobId, Chain, Content, EscrowId, JobId, LeaseId, Millis, NodeId, RateCard,
+    Segment, Signature65, TaskId, TaskNumber,
+};
+
+use tidemill_verify::Model;
 
 use super::{peer::Peer, sanity, simulation::ledger};
 use crate::{
     assemble::{self, Made},
-    core::{Core, CoreConfig, MoneyConfig, Step},
+    core::{Core, CoreConfig, Funding, MoneyConfig, Step, Trust},
+    effects,
     event::{Assembled, Caller, Effect, Event, Now, Question, SessionId},
     recovery,
 };
@@ -28,6 +34,9 @@ pub const LEASE_MS: u64 = 15_000;
 
 /// How long one opinion waits for a second one, in milliseconds.
 pub const SECOND_OPINION_MS: u64 = 2_000;
+
+/// How long a task waits for somebody who could say more, in milliseconds.
+pub const UNDECIDED_MS: u64 = 5_000;
 
 pub const COORDINATOR: NodeId = NodeId([200; 32]);
 pub const REQUESTER: NodeId = NodeId([100; 32]);
@@ -43,7 +52,7 @@ pub struct World {
     /// Every lease that was ever made durable.
     given: BTreeSet<LeaseId>,
     sessions: u64,
-    pays: bool,
+    config: CoreConfig,
 }
 
 /// Where small files are quick to write, durably too.
@@ -64,6 +73,9 @@ pub fn config(pays: bool) -> CoreConfig {
         lease: Millis(LEASE_MS),
         heartbeat: Millis(3_000),
         second_opinion: Millis(SECOND_OPINION_MS),
+        undecided: Millis(UNDECIDED_MS),
+        trust: Trust { everybody: true, ..Trust::default() },
+        model: Model::default(),
         policy: Policy::default(),
     }
 }
@@ -78,6 +90,12 @@ pub fn job_spec(head: &str, program: &str) -> Arc<JobSpec> {
     let mut hash =
         |content: &Content| Ok::<_, Infallible>(BlobRef { id: BlobId::of(b"program"), len: content.len() });
     Arc::new(seal(&plan, &file, &mut hash).unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// How a coordinator is set up that trusts nobody but these operators.
+pub fn among_strangers(pays: bool, trusted: &[Address]) -> CoreConfig {
+    let trust = Trust { everybody: false, operators: trusted.iter().copied().collect() };
+    CoreConfig { trust, ..config(pays) }
 }
 
 /// A job of so many map tasks, all different.
@@ -101,14 +119,20 @@ impl World {
 
     /// One whose coordinator pays, if that is wanted.
     pub fn of(pays: bool) -> Self {
+        Self::with(config(pays), &[])
+    }
+
+    /// One whose coordinator is set up like this, and has these changes behind it.
+    pub fn with(config: CoreConfig, before: &[Change]) -> Self {
         let directory = directory();
         fs::create_dir(directory.path().join("blobs")).expect("a directory can be made");
         let store =
             Store::open(&directory.path().join("state"), Options::default()).expect("the store opens");
         let now = Now { mono: Micros(0), unix_ms: 1_000_000 };
-        let core = take_up(&store, now, pays);
+        store.commit(before).expect("the changes make sense");
+        let core = take_up(&store, now, &config);
         let (live, given) = (BTreeMap::new(), BTreeSet::new());
-        Self { directory, store, core, now, live, given, sessions: 0, pays }
+        Self { directory, store, core, now, live, given, sessions: 0, config }
     }
 
     pub fn new_session(&mut self) -> SessionId {
@@ -140,7 +164,9 @@ impl World {
     pub fn commit(&mut self, step: Step) -> Vec<Effect> {
         let Step { changes, effects } = step;
         if !changes.is_empty() {
-            self.store.commit(&changes).unwrap_or_else(|error| panic!("{error}: {changes:#?}"));
+            self.store
+                .commit(&changes)
+                .unwrap_or_else(|error| panic!("{}: {changes:#?}", tidemill_types::causes(&error)));
         }
         changes.iter().for_each(|change| self.note(change));
         effects
@@ -155,7 +181,7 @@ impl World {
     /// The core and all that is not durable are gone; another one goes on.
     pub fn crash(&mut self) {
         self.now.mono = Micros(0);
-        self.core = take_up(&self.store, self.now, self.pays);
+        self.core = take_up(&self.store, self.now, &self.config);
         sanity::check(&self.core);
         self.check_store();
     }
@@ -189,6 +215,9 @@ impl World {
             Change::AttemptFailed { record, .. } => {
                 self.live.remove(&record.lease);
             }
+            Change::Opinion { record, .. } => {
+                self.live.remove(&record.result.lease);
+            }
             Change::Finished { task, .. } => self.live.retain(|_, other| other != task),
             Change::JobEnded { job, .. } => self.live.retain(|_, task| task.job != *job),
             _ => {}
@@ -198,6 +227,24 @@ impl World {
     pub fn submit(&mut self, job: JobId, spec: &Arc<JobSpec>) {
         let (caller, encoded) = (caller(0), spec.encode());
         let (spec, funding) = (spec.clone(), None);
+        self.tell(Event::Submit { caller, job, spec, encoded, follow: true, funding });
+    }
+
+    /// Submits a job with an escrow that holds more than it can cost.
+    pub fn fund_and_submit(&mut self, job: JobId, spec: &Arc<JobSpec>) {
+        let mut ledger = ledger::Ledger::default();
+        let escrow = EscrowId([9; 32]);
+        ledger.open(escrow, Amount::tide(1_000_000), 1_000_000);
+        let pay = JobPay {
+            escrow,
+            mandate: Signature65([0; 65]),
+            ceiling: RateCard::default(),
+            max_price: None,
+            close: false,
+        };
+        let view = ledger.view(escrow, self.now.unix_ms / 1000);
+        let (caller, encoded) = (caller(0), spec.encode());
+        let (spec, funding) = (spec.clone(), Some(Funding { pay, view }));
         self.tell(Event::Submit { caller, job, spec, encoded, follow: true, funding });
     }
 
@@ -271,9 +318,13 @@ impl World {
                 self.keep_blob(&bytes);
                 self.tell(Event::OutputFetched { session, lease, result: Ok(()) });
             }
-            Effect::Assemble { spec, task } => {
+            Effect::Assemble { spec, task, number } => {
                 let result = Ok(self.assemble(&spec, task));
-                self.tell(Event::Assembled { task, result });
+                self.tell(Event::Assembled { task, number, result });
+            }
+            Effect::FindUnchecked { job, operator, from, undone } => {
+                let found = effects::unchecked(&self.store, job, operator, from, undone);
+                self.tell(Event::UncheckedFound(found.expect("the store can be read")));
             }
             _ => {}
         }
@@ -281,6 +332,17 @@ impl World {
 
     /// Every task is done once, by what its specification says.
     pub fn check_outputs(&self, job: JobId, spec: &Arc<JobSpec>) {
+        self.check_outputs_but(job, spec, |_| false);
+    }
+
+    /// The same, but that results which were accepted in some ways may be wrong. What was made from a wrong one is made from
+    /// that one still.
+    pub fn check_outputs_but(
+        &self,
+        job: JobId,
+        spec: &Arc<JobSpec>,
+        may_be_wrong: impl Fn(&Acceptance) -> bool,
+    ) {
         for task in (0..spec.task_count()).map(TaskNumber) {
             let id = TaskId { job, task };
             let done = self.store.task(id).expect("the store can be read").expect("the task is done");
@@ -288,14 +350,16 @@ impl World {
                 tidemill_job::Node::Map(index) => Arc::new(spec.map_task(index)),
                 tidemill_job::Node::Reduce { .. } => self.assemble(spec, id).bound,
             };
-            assert_eq!(done.spec, bound.spec.hash());
-            assert_eq!(done.output, BlobId::of(&super::peer::output_of(bound.spec.hash())));
+            assert_eq!(done.result.spec, bound.spec.hash());
+            let is_right = done.result.output == BlobId::of(&super::peer::output_of(bound.spec.hash()));
+            let verdict = &done.verdict;
+            assert!(is_right || may_be_wrong(verdict), "a wrong result was accepted: {verdict:?}");
         }
     }
 }
 
-fn take_up(store: &Store, now: Now, pays: bool) -> Core {
-    recovery::take_up(store, config(pays), now, |_, _| {}).unwrap_or_else(|error| panic!("{error}")).0
+fn take_up(store: &Store, now: Now, config: &CoreConfig) -> Core {
+    recovery::take_up(store, config.clone(), now, |_, _| {}).unwrap_or_else(|error| panic!("{error}")).0
 }
 
 /// The leases that are sent to a session.

@@ -114,6 +114,7 @@ fn finish(
         usage: UsageSummary::from(&totals.usage),
         output: None,
         failure: None,
+        reliability: None,
         network: None,
         payment: None,
     };

@@ -27,11 +27,12 @@ use crate::{
     money::{Payer, PaymentSummary, forget_escrow, settlement},
     network::{self, private_directory},
     outdir::{OutDir, remove_tree},
+    reliance,
     requester::{Requester, Sealed, Standing, Submission},
     runtime,
     summary::{
-        ContributionSummary, NetworkName, NetworkSummary, OutputSummary, UsageSummary, not_done, phase_word,
-        plural, seconds, task_failure,
+        ContributionSummary, NetworkName, NetworkSummary, OutputSummary, ReliabilitySummary, UsageSummary,
+        not_done, phase_word, plural, reliability_in_words, seconds, task_failure,
     },
 };
 
@@ -88,7 +89,7 @@ impl Run<'_> {
                 let network = work.join(NETWORK);
                 let providers = self.args.providers.unwrap_or(embedded::PROVIDERS);
                 let memory = task_memory(&self.file, &self.plan);
-                let shape = Shape { providers, task_memory: memory };
+                let shape = Shape { providers, task_memory: memory, strangers: self.args.strangers };
                 let starting = Embedded::start_for(&network, shape, self.args.money(), self.args.json);
                 let embedded = unless_stopped(&mut signals, starting).await?;
                 let (ticket, ledger) = (embedded.ticket.clone(), embedded.ledger().cloned());
@@ -177,6 +178,9 @@ impl Run<'_> {
     ) -> anyhow::Result<Option<JobPay>> {
         let args = &self.args.pay;
         let terms = requester.terms(&sealed.spec).await?;
+        if !self.args.json {
+            reliance::lines(&sealed.spec, &terms).iter().for_each(|line| eprintln!("{line}"));
+        }
         let Some(money) = terms.money else {
             if self.args.escrow.is_some() {
                 return Err(
@@ -262,6 +266,7 @@ impl Run<'_> {
                 usage: UsageSummary::from(&report.usage),
                 output: output.clone(),
                 failure,
+                reliability: Some(ReliabilitySummary::from(report)),
                 network: Some(NetworkSummary {
                     job_id: report.job.to_string(),
                     network: network.clone(),
@@ -279,6 +284,9 @@ impl Run<'_> {
             }
             if report.lost_attempts > 0 {
                 println!("  {} made again", plural(report.lost_attempts, "attempt"));
+            }
+            if let Some(words) = reliability_in_words(report) {
+                println!("  {words}");
             }
             contributions::print(&report.contributions, "  ");
             if !network.embedded {

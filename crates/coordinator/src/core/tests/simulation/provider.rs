@@ -8,7 +8,7 @@ use tidemill_types::{Failure, JobId, LeaseId, Outcome, Release, Signable, Signed
 use super::{exit, ledger, rng::Rng};
 use crate::{
     core::tests::{
-        peer::{Peer, broke, held, held_of},
+        peer::{Peer, archive, broke, held, held_of},
         world::{LEASE_MS, World},
     },
     event::Event,
@@ -31,6 +31,10 @@ pub struct Provider {
     /// Its leases there are those that wait.
     pub peer: Peer,
     pub lies: bool,
+    /// One in so many of its outputs is wrong.
+    pub wrong: Option<u64>,
+    /// Whether others give the same wrong outputs.
+    pub colludes: bool,
     pub inbox: VecDeque<ToProvider>,
     /// What it has said since it was looked at last.
     pub said: Vec<Event>,
@@ -59,6 +63,8 @@ impl Provider {
         Self {
             peer,
             lies: false,
+            wrong: None,
+            colludes: false,
             inbox: VecDeque::new(),
             said: Vec::new(),
             running: Vec::new(),
@@ -253,6 +259,16 @@ impl Provider {
         if !calm && rng.one_in(20) {
             return self.peer.failure(lease, broke());
         }
+        if let Some(times) = self.wrong
+            && !calm
+            && rng.one_in(times)
+        {
+            let who = if self.colludes { 0 } else { self.peer.node.0[0] };
+            // Some are large, so that they do not travel in messages.
+            let len = if lease.task.0.is_multiple_of(8) { 12_000 } else { 40 };
+            let lie = [who, lease.task.0 as u8].into_iter().cycle().take(len).collect::<Vec<u8>>();
+            return self.peer.done_with(lease, archive(&lie));
+        }
         self.peer.done(lease)
     }
 
@@ -272,6 +288,11 @@ impl Provider {
             self.say(FromProvider::Heartbeat { running: 0, waiting: 0 });
         }
         if calm {
+            // It may be the only one that a job is for.
+            if self.peer.credits == 0 {
+                self.peer.credits = 1;
+                self.say(FromProvider::Credits(1));
+            }
             return;
         }
         if !self.peer.leases.is_empty() && rng.one_in(100) {

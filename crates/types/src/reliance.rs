@@ -2,10 +2,12 @@
 
 use std::fmt;
 
-use tidemill_types::Assurance;
+use serde::{Deserialize, Serialize};
+
+use crate::Assurance;
 
 /// How a job's results come to be relied on.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Reliance {
     /// By credibility and spot checks: at most one accepted result in so many is wrong in the long run.
     Assured(Assurance),

@@ -1,0 +1,95 @@
+//! What is known of whose results.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidemill_net::wire::MAX_RECORDS;
+use tidemill_store::{Change, ReputationKey};
+use tidemill_types::Address;
+use tidemill_verify::{Evidence, Model, Record};
+
+use super::Core;
+use crate::event::Now;
+
+/// The unit in which what is known gets old: six hours.
+const EPOCH_MS: u64 = 6 * 60 * 60 * 1000;
+
+/// What is known of everybody's results.
+pub(super) struct Reputations {
+    model: Model,
+    known: BTreeMap<ReputationKey, Record>,
+    /// Whose records have changed since they were handed to the store.
+    touched: BTreeSet<ReputationKey>,
+}
+
+impl Reputations {
+    pub(super) fn new(model: Model, stored: &[(ReputationKey, Vec<u8>)]) -> Self {
+        let read = |(key, record): &(ReputationKey, Vec<u8>)| match postcard::from_bytes(record) {
+            Ok(record) => Some((key.clone(), record)),
+            Err(error) => {
+                tracing::error!(operator = %key.operator, %error, "a reputation cannot be read: it starts over");
+                None
+            }
+        };
+        Self { model, known: stored.iter().filter_map(read).collect(), touched: BTreeSet::new() }
+    }
+
+    pub(super) fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The record of somebody's results, as it counts now. Of a stranger it is empty.
+    pub(super) fn record(&self, key: &ReputationKey, now: Now) -> Record {
+        let mut record = self.known.get(key).copied().unwrap_or_default();
+        record.age(epoch(now), self.model.half_life);
+        record
+    }
+
+    /// All that is known of an operator.
+    pub(super) fn of(&self, operator: Address, now: Now) -> Vec<(&ReputationKey, Record)> {
+        let first = ReputationKey { operator, kind: tidemill_types::ProgramKind::Wasm, hardware_class: None };
+        let of_it = self.known.range(&first..).take_while(|(key, _)| key.operator == operator);
+        of_it.map(|(key, _)| (key, self.record(key, now))).collect()
+    }
+
+    /// Takes in what became of a result.
+    pub(super) fn note(&mut self, key: &ReputationKey, evidence: Evidence, now: Now) {
+        // Trouble alone is no reason to remember somebody.
+        if evidence == Evidence::Failed && !self.known.contains_key(key) {
+            return;
+        }
+        let half_life = self.model.half_life;
+        self.change(key, now, |record| record.note(evidence, epoch(now), half_life));
+    }
+
+    /// Takes in that so many results were accepted unchecked in a job that has ended.
+    pub(super) fn note_accepted(&mut self, key: &ReputationKey, results: u64, now: Now) {
+        let half_life = self.model.half_life;
+        self.change(key, now, |record| record.note_accepted(results, epoch(now), half_life));
+    }
+
+    fn change(&mut self, key: &ReputationKey, now: Now, change: impl FnOnce(&mut Record)) {
+        // What an operator says of its hardware is its own word: of more classes than it may have, all are one.
+        let is_new = !self.known.contains_key(key);
+        let key = match is_new && self.of(key.operator, now).len() + 1 >= MAX_RECORDS {
+            true => ReputationKey { hardware_class: None, ..key.clone() },
+            false => key.clone(),
+        };
+        change(self.known.entry(key.clone()).or_default());
+        self.touched.insert(key);
+    }
+}
+
+impl Core {
+    /// What has changed of reputations: into the step, at its end.
+    pub(super) fn close_reputations(&mut self) {
+        for key in std::mem::take(&mut self.reputations.touched) {
+            let Some(record) = self.reputations.known.get(&key) else { continue };
+            let record = postcard::to_stdvec(record).expect("plain data always has a postcard encoding");
+            self.step.changes.push(Change::Reputation { key, record });
+        }
+    }
+}
+
+fn epoch(now: Now) -> u64 {
+    now.unix_ms / EPOCH_MS
+}

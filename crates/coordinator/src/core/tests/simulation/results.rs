@@ -1,0 +1,86 @@
+//! Every result that was made durable, whatever became of it: what everybody must have been paid in the end.
+
+use std::collections::BTreeMap;
+
+use tidemill_store::{Change, DoneRecord, JobEnd, OpinionRecord, ResultRecord};
+use tidemill_types::{Address, Amount, BlobId, JobId, TaskId};
+
+#[derive(Default)]
+pub struct Results {
+    tasks: BTreeMap<TaskId, OfTask>,
+    /// What was paid for results of tasks that were undone.
+    of_undone: Vec<(JobId, Address, Amount)>,
+}
+
+#[derive(Default)]
+struct OfTask {
+    done: Option<DoneRecord>,
+    opinions: Vec<OpinionRecord>,
+}
+
+impl Results {
+    pub fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Opinion { task, record, .. } => {
+                self.tasks.entry(*task).or_default().opinions.push(record.clone());
+            }
+            Change::Finished { task, record, .. } => {
+                self.tasks.entry(*task).or_default().done = Some(record.clone());
+            }
+            Change::Reopened { task, error_ppb } => {
+                let of_task = self.tasks.entry(*task).or_default();
+                let DoneRecord { result, .. } = of_task.done.take().expect("it was done");
+                of_task.opinions.retain(|opinion| opinion.result.lease != result.lease);
+                let error_ppb = *error_ppb;
+                of_task.opinions.push(OpinionRecord { result, error_ppb, is_paid: true, bill: Vec::new() });
+            }
+            Change::Undone { task } => {
+                let undone = self.tasks.remove(task).unwrap_or_default();
+                // Whoever worked on it has done nothing wrong.
+                let paid = undone.paid(None, true);
+                self.of_undone.extend(paid.map(|result| (task.job, result.operator, result.price)));
+            }
+            _ => {}
+        }
+    }
+
+    /// Who is to have been paid how much for results of a job that has ended.
+    pub fn owed(&self, job: JobId, end: &JobEnd) -> BTreeMap<Address, Amount> {
+        let mut owed: BTreeMap<Address, Amount> = BTreeMap::new();
+        let mut add = |operator, price| {
+            let sum = owed.entry(operator).or_default();
+            *sum = sum.saturating_add(price);
+        };
+        for (_, operator, price) in self.of_undone.iter().filter(|(of, ..)| *of == job) {
+            add(*operator, *price);
+        }
+        for (task, of_task) in self.tasks.iter().filter(|(task, _)| task.job == job) {
+            let failed =
+                matches!(end, JobEnd::Failed { task: of, .. } if *of == task.task && of_task.done.is_none());
+            for result in of_task.paid(Some(failed), false) {
+                add(result.operator, result.price);
+            }
+        }
+        owed
+    }
+}
+
+impl OfTask {
+    /// The results that are paid: those that agree with the accepted one, without one those that most gave, unless the
+    /// task is known to fail; and what was paid before it was doubted.
+    fn paid(&self, failed: Option<bool>, undone: bool) -> impl Iterator<Item = &ResultRecord> {
+        let done = self.done.as_ref().map(|done| &done.result);
+        let voices =
+            |output: BlobId| self.opinions.iter().filter(|other| other.result.output == output).count();
+        let most = self.opinions.iter().map(|opinion| voices(opinion.result.output)).max();
+        let said = self.opinions.iter().filter(move |opinion| {
+            let result = &opinion.result;
+            let is_right = match done {
+                Some(done) => done.output == result.output,
+                None => undone || (failed == Some(false) && Some(voices(result.output)) == most),
+            };
+            done.is_none_or(|done| done.lease != result.lease) && (opinion.is_paid || is_right)
+        });
+        done.into_iter().chain(said.map(|opinion| &opinion.result))
+    }
+}

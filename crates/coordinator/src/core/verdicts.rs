@@ -1,0 +1,513 @@
+//! Verdicts: which of a task's results are relied on, and whom else to ask before that is certain.
+//!
+//! A result that decides its task at once is on disk as such and nothing more is kept of it. Any other is an opinion:
+//! durable with its output, paid once the verdict is there, and kept with it.
+
+mod asking;
+mod deciding;
+mod doubts;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use tidemill_net::wire::{Decision, Unpaid};
+use tidemill_store::{Change, DoneRecord, JobEnd, LogRecord, OpinionRecord, ReputationKey, ResultRecord};
+use tidemill_types::{
+    Address, Basis, BlobId, FloatClass, JobId, LeaseId, NodeId, Reliance, TaskId, TaskNumber, Weight,
+};
+use tidemill_verify::{Course, Evidence, Next, Opinion, Witness, is_chosen};
+
+use self::deciding::Accepted;
+use super::{
+    Core, Held,
+    jobs::{FailedAttempt, Job, Open},
+    money::Bill,
+};
+use crate::event::Now;
+
+/// More results of a task are not asked for by credibility. Those who are certain enough agree long before.
+const MOST_RESULTS: u32 = 12;
+
+/// Whose results need no check.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// Everybody's: all machines of the network are of one owner.
+    pub everybody: bool,
+    /// Those of these operators.
+    pub operators: BTreeSet<Address>,
+}
+
+impl Trust {
+    /// Whether an operator's results need no check.
+    pub fn covers(&self, operator: &Address) -> bool {
+        self.everybody || self.operators.contains(operator)
+    }
+}
+
+/// What an attempt says of a task.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Answer {
+    /// It has this output.
+    Output(BlobId),
+    /// It fails in this way, by a hash.
+    Failure(BlobId),
+}
+
+impl Answer {
+    fn of(failed: &FailedAttempt) -> Self {
+        let failure = postcard::to_stdvec(&failed.failure);
+        Self::Failure(BlobId::of(&failure.expect("plain data always has a postcard encoding")))
+    }
+}
+
+/// A result that waits for a verdict.
+#[derive(Clone, Debug)]
+pub(super) struct Given {
+    pub(super) result: ResultRecord,
+    witness: Witness,
+    /// The odds that it is wrong if nobody else is asked.
+    odds: f64,
+    /// Whether a check was drawn for it.
+    chosen: bool,
+    /// Of which record it is.
+    key: ReputationKey,
+    /// How it is billed; what is held back is its price.
+    pub(super) bill: Option<Bill>,
+    /// Whether it was accepted and paid before it was doubted.
+    is_paid: bool,
+}
+
+#[cfg(test)]
+impl Given {
+    /// Whether it was accepted before.
+    pub(super) fn is_doubted(&self) -> bool {
+        self.is_paid
+    }
+}
+
+/// What came with a result: a small output, and what the task wrote.
+#[derive(Default)]
+pub(super) struct Came {
+    pub(super) output: Option<Vec<u8>>,
+    pub(super) log: Option<LogRecord>,
+}
+
+/// How a done reduce task was counted, should it have to be made anew.
+#[derive(Clone, Debug)]
+pub(super) struct Counted {
+    basis: Basis,
+    key: ReputationKey,
+    node: NodeId,
+}
+
+/// How a job's results are judged.
+pub(super) fn course(reliance: &Reliance) -> Course {
+    match *reliance {
+        Reliance::Assured(assurance) => Course::Assured { assurance, most: MOST_RESULTS },
+        Reliance::Replicated { quorum, most } => Course::Replicated { quorum, most },
+        Reliance::Trusted | Reliance::Unverified => Course::Believed,
+    }
+}
+
+impl Open {
+    /// The results in groups that can be compared with each other: of native floats those of one class of hardware. The
+    /// largest group comes first, and of those that are as large the one that began first.
+    fn comparable(&self, floats: FloatClass) -> Vec<Vec<&Given>> {
+        let mut groups: Vec<Vec<&Given>> = Vec::new();
+        for given in &self.opinions {
+            let class = &given.key.hardware_class;
+            let is_its = |group: &&mut Vec<&Given>| {
+                floats == FloatClass::Canonical || group[0].key.hardware_class == *class
+            };
+            match groups.iter_mut().find(is_its) {
+                Some(group) => group.push(given),
+                None => groups.push(vec![given]),
+            }
+        }
+        groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
+        groups
+    }
+
+    /// The operators that have given a result.
+    fn witnesses(&self) -> impl Iterator<Item = Address> {
+        self.opinions.iter().map(|given| given.result.operator)
+    }
+
+    /// Attempts that failed as they would everywhere.
+    fn evidence(&self) -> impl Iterator<Item = &FailedAttempt> {
+        self.failures.iter().filter(|failed| failed.failure.weight() == Weight::Evidence)
+    }
+}
+
+impl Job {
+    fn floats(&self, task: TaskNumber) -> FloatClass {
+        let needs = self.spec.needs(self.node(task).stage());
+        needs.map_or(FloatClass::Canonical, |needs| needs.floats)
+    }
+
+    /// One more task was accepted on some grounds, or one less.
+    pub(super) fn accepted_by(&mut self, basis: Basis) -> &mut u64 {
+        let counts = &mut self.reliability;
+        match basis {
+            Basis::Trusted => &mut counts.trusted,
+            Basis::Unchecked => &mut counts.unchecked,
+            Basis::Agreed => &mut counts.agreed,
+            Basis::Unverified => &mut counts.unverified,
+        }
+    }
+
+    /// A task was accepted on some grounds, on the word of this node and record.
+    pub(super) fn count_accepted(
+        &mut self,
+        task: TaskNumber,
+        basis: Basis,
+        key: ReputationKey,
+        node: NodeId,
+    ) {
+        *self.accepted_by(basis) += 1;
+        if basis == Basis::Unchecked {
+            *self.unchecked.entry(key.clone()).or_default() += 1;
+        }
+        if task.0 >= self.spec.map_count() {
+            self.reduced.insert(task, Counted { basis, key, node });
+        }
+    }
+
+    /// A task that was accepted on some grounds is not done any more.
+    fn count_doubted(&mut self, task: TaskNumber, basis: Basis, key: &ReputationKey) {
+        let count = self.accepted_by(basis);
+        *count = count.saturating_sub(1);
+        if basis == Basis::Unchecked
+            && let Some(results) = self.unchecked.get_mut(key)
+        {
+            *results = results.saturating_sub(1);
+        }
+        self.reduced.remove(&task);
+    }
+
+    /// A result of a node counts as a task that it did, or does not any more.
+    pub(super) fn tally_result(&mut self, result: &ResultRecord) {
+        self.usage.add(&result.usage);
+        let tally = self.tallies.entry(result.provider).or_default();
+        tally.tasks += 1;
+        tally.busy_us = tally.busy_us.saturating_add(result.wall_us);
+        tally.fuel = tally.fuel.saturating_add(result.usage.fuel.0);
+    }
+
+    fn untally(&mut self, node: NodeId) {
+        let tally = self.tallies.entry(node).or_default();
+        tally.tasks = tally.tasks.saturating_sub(1);
+    }
+
+    /// How many tasks have results and no verdict.
+    pub(super) fn undecided(&self) -> u64 {
+        self.open.values().filter(|open| !open.opinions.is_empty()).count() as u64
+    }
+}
+
+impl Core {
+    /// Whether what an operator says about a job's tasks needs no check.
+    fn witness(&self, job: &Job, operator: Address) -> Witness {
+        let is_trusted =
+            self.config.trust.covers(&operator) || job.spec.trusted().binary_search(&operator).is_ok();
+        if is_trusted { Witness::Trusted } else { Witness::Operator(operator) }
+    }
+
+    /// Whether failures are weighed as results are. Where nothing is checked, and among machines of one owner, one is
+    /// believed when a second operator has seen it.
+    pub(super) fn weighs_failures(&self, job: &Job) -> bool {
+        job.course != Course::Believed && !self.config.trust.everybody
+    }
+
+    /// The operators whose word is enough for a job; nothing where everybody's is.
+    fn trusted_for(&self, job: &Job) -> Option<Arc<BTreeSet<Address>>> {
+        let trust = &self.config.trust;
+        let all = || trust.operators.iter().chain(job.spec.trusted()).copied().collect();
+        (!trust.everybody).then(|| Arc::new(all()))
+    }
+
+    /// The operators that a job's tasks are leased to alone, where it says so.
+    pub(super) fn only_for(&self, job: &Job) -> Option<Arc<BTreeSet<Address>>> {
+        match job.spec.reliance() {
+            Reliance::Trusted => self.trusted_for(job),
+            _ => None,
+        }
+    }
+
+    /// Takes in a result that has arrived with all that belongs to it. Its lease is closed, but for its money.
+    pub(super) fn hand_in(&mut self, held: Held, result: ResultRecord, came: Came, now: Now) {
+        let id = held.task;
+        let price = result.price;
+        let bill = held.bill.map(|bill| {
+            self.free_bill(id.job, &Bill { reserve: bill.reserve.saturating_sub(price), ..bill });
+            Bill { reserve: price, ..bill }
+        });
+        let Some(given) = self.given(id, result, bill, now) else { return };
+        let Some(job) = self.jobs.get_mut(&id.job) else { return };
+        let Some(open) = job.open.get_mut(&id.task) else { return };
+        job.news = true;
+        job.reliability.results += 1;
+        let is_first = open.opinions.iter().all(|other| other.result.output != given.result.output);
+        let is_alone = open.opinions.is_empty() && open.evidence().next().is_none();
+        open.opinions.push(given);
+        let next = self.judged(id, now);
+        if is_alone && let Some(accepted) = Accepted::of(next) {
+            return self.decide_task(id, accepted, came, now);
+        }
+        let open = self.jobs.get(&id.job).and_then(|job| job.open.get(&id.task));
+        let Some(given) = open.and_then(|open| open.opinions.last()) else { return };
+        let record = OpinionRecord {
+            result: given.result.clone(),
+            error_ppb: billionths(given.odds),
+            is_paid: false,
+            bill: postcard::to_stdvec(&given.bill).expect("plain data always has a postcard encoding"),
+        };
+        let Came { output, log } = if is_first { came } else { Came::default() };
+        self.change(Change::Opinion { task: id, record, output, log });
+        self.follow(id, next, now);
+    }
+
+    /// A result, as it counts when it comes; nothing where its job does not run.
+    fn given(&self, id: TaskId, result: ResultRecord, bill: Option<Bill>, now: Now) -> Option<Given> {
+        let job = self.jobs.get(&id.job)?;
+        let key = job.record_of(id.task, result.operator, result.hardware_class.clone());
+        let witness = self.witness(job, result.operator);
+        let (model, record) = (self.reputations.model(), self.reputations.record(&key, now));
+        let (odds, rate) = match (witness, job.course) {
+            (Witness::Trusted, _) => (0.0, 0.0),
+            (Witness::Operator(_), Course::Assured { assurance, .. }) => {
+                let rate = model.check_rate(&record, assurance, None);
+                (model.error_odds(&record, rate), rate)
+            }
+            (Witness::Operator(_), _) => (model.error_odds(&record, 1.0), 0.0),
+        };
+        let chosen = is_chosen(self.roll(result.lease), rate);
+        Some(Given { result, witness, odds, chosen, key, bill, is_paid: false })
+    }
+
+    /// A result that the store remembers and that did not decide its task. Judged anew, it is as it was: what a check was
+    /// drawn for stays so.
+    pub(super) fn restore_opinion(
+        &mut self,
+        id: TaskId,
+        opinion: OpinionRecord,
+        bill: Option<Bill>,
+        now: Now,
+    ) {
+        let Some(mut given) = self.given(id, opinion.result, bill, now) else { return };
+        (given.is_paid, given.chosen) = (opinion.is_paid, true);
+        if given.witness != Witness::Trusted {
+            given.odds = f64::from(opinion.error_ppb) / 1e9;
+        }
+        if let Some(open) = self.jobs.get_mut(&id.job).and_then(|job| job.open.get_mut(&id.task)) {
+            open.opinions.push(given);
+        }
+    }
+
+    /// A number that nobody can foresee who does not have this coordinator's key.
+    fn roll(&self, lease: LeaseId) -> u64 {
+        let mut hasher = blake3::Hasher::new_keyed(&self.config.seal_key);
+        hasher.update(b"check").update(&lease.0.to_le_bytes());
+        let mut roll = [0; 8];
+        hasher.finalize_xof().fill(&mut roll);
+        u64::from_le_bytes(roll)
+    }
+
+    /// What is to be done next about an open task, by what was said of it.
+    pub(super) fn judged(&self, id: TaskId, now: Now) -> Next<Answer> {
+        let nobody = Next::Ask { more: 1 };
+        let Some(job) = self.jobs.get(&id.job) else { return nobody };
+        let Some(open) = job.open.get(&id.task) else { return nobody };
+        let failures: Vec<Opinion<Answer>> = match self.weighs_failures(job) {
+            true => open.evidence().map(|failed| self.failure(job, id, failed, now)).collect(),
+            false => Vec::new(),
+        };
+        let model = self.reputations.model();
+        let said = |group: &Vec<&Given>| {
+            let said = group.iter().map(|given| Opinion {
+                witness: given.witness,
+                answer: Answer::Output(given.result.output),
+                error_odds: given.odds,
+            });
+            job.course.next(model, &said.chain(failures.iter().copied()).collect::<Vec<_>>(), group[0].chosen)
+        };
+        let by_group: Vec<Next<Answer>> = open.comparable(job.floats(id.task)).iter().map(said).collect();
+        let is_accepted = |next: &&Next<Answer>| matches!(next, Next::Accept { .. });
+        match by_group.iter().find(is_accepted).or(by_group.first()) {
+            Some(next) => *next,
+            // A failure ends the whole job, so one alone is never believed unchecked.
+            None => job.course.next(model, &failures, true),
+        }
+    }
+
+    /// A failure that would be the same everywhere, as an opinion.
+    fn failure(&self, job: &Job, id: TaskId, failed: &FailedAttempt, now: Now) -> Opinion<Answer> {
+        let witness = self.witness(job, failed.operator);
+        let record = self.reputations.record(&self.failure_key(job, id, failed), now);
+        let error_odds = match witness {
+            Witness::Trusted => 0.0,
+            Witness::Operator(_) => self.reputations.model().error_odds(&record, 1.0),
+        };
+        Opinion { witness, answer: Answer::of(failed), error_odds }
+    }
+
+    fn failure_key(&self, job: &Job, id: TaskId, failed: &FailedAttempt) -> ReputationKey {
+        job.record_of(id.task, failed.operator, self.hardware_class(failed.node))
+    }
+
+    /// The class of hardware that a provider says it is of.
+    fn hardware_class(&self, node: NodeId) -> Option<String> {
+        self.providers.get(&node).and_then(|provider| provider.offer.hardware_class.clone())
+    }
+
+    /// Does what is next about a task of which something was said.
+    pub(super) fn follow(&mut self, id: TaskId, next: Next<Answer>, now: Now) {
+        match (Accepted::of(next), next) {
+            (Some(accepted), _) => self.decide_task(id, accepted, Came::default(), now),
+            (None, Next::Accept { answer, .. }) => self.fail_by(id, answer, now),
+            (None, Next::Ask { .. } | Next::Stuck { .. }) => self.wait_for_someone(id, now),
+        }
+    }
+
+    /// A failure is certain, and so is the job's end. Those who gave a result lied.
+    fn fail_by(&mut self, id: TaskId, failure: Answer, now: Now) {
+        let Some(open) = self.jobs.get_mut(&id.job).and_then(|job| job.open.get_mut(&id.task)) else {
+            return;
+        };
+        let Some(failed) = open.failures.iter().find(|failed| Answer::of(failed) == failure) else { return };
+        let (failure, attempts) = (failed.failure.clone(), open.failures.len());
+        let wrong = std::mem::take(&mut open.opinions);
+        for given in &wrong {
+            self.pay(id, given, Err(Unpaid::Contradicted));
+            self.contradicted(id, &given.key, (given.result.provider, given.witness), now);
+        }
+        let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
+        self.end(id.job, JobEnd::Failed { task: id.task, failure, attempts }, now);
+    }
+
+    /// Somebody was wrong about a task, and is named for it.
+    fn contradicted(
+        &mut self,
+        id: TaskId,
+        key: &ReputationKey,
+        (node, witness): (NodeId, Witness),
+        now: Now,
+    ) {
+        if let Some(job) = self.jobs.get_mut(&id.job) {
+            job.tallies.entry(node).or_default().contradicted += 1;
+        }
+        // What the trusted say is never doubted, even where they contradict each other.
+        if witness != Witness::Trusted {
+            self.reputations.note(key, Evidence::Contradicted, now);
+            self.caught(id, node, key.operator, now);
+        }
+    }
+
+    /// An attempt failed by its machine's doing, or was late. It is kept beside what is known of its results.
+    pub(super) fn note_failure(&mut self, id: TaskId, operator: Address, node: NodeId, now: Now) {
+        let Some(job) = self.jobs.get(&id.job).filter(|job| job.course != Course::Believed) else { return };
+        if self.witness(job, operator) != Witness::Trusted {
+            let key = job.record_of(id.task, operator, self.hardware_class(node));
+            self.reputations.note(&key, Evidence::Failed, now);
+        }
+    }
+
+    /// A result's money: what was held back for it is free, and it is paid, or is told why it is not.
+    fn pay(&mut self, id: TaskId, given: &Given, verdict: Result<(), Unpaid>) {
+        let Some(bill) = given.bill.filter(|_| !given.is_paid) else { return };
+        let ResultRecord { lease, provider, operator, price, .. } = given.result;
+        self.free_bill(id.job, &bill);
+        if verdict.is_ok() {
+            self.earn(bill.escrow, id.job, (operator, provider), price);
+        }
+        let decision = match verdict {
+            Ok(()) => Decision::Paid(price),
+            Err(reason) => Decision::Unpaid(reason),
+        };
+        self.decide(provider, lease, decision);
+    }
+
+    /// A job ends: what was said of tasks that are not decided is paid where more did not say otherwise.
+    pub(super) fn pay_undecided(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.reliability.undecided = job.undecided();
+        let mut waiting = Vec::new();
+        for (task, open) in &mut job.open {
+            let opinions = std::mem::take(&mut open.opinions);
+            if !opinions.is_empty() {
+                waiting.push((TaskId { job: id, task: *task }, opinions));
+            }
+        }
+        for (task, opinions) in waiting {
+            let believed = likeliest(opinions.iter().map(|given| given.result.output));
+            for given in &opinions {
+                let is_believed = believed.contains(&given.result.output);
+                self.pay(task, given, if is_believed { Ok(()) } else { Err(Unpaid::Undecided) });
+            }
+        }
+    }
+
+    /// A job has ended: what was accepted unchecked says something about who gave it, unless it is doubted.
+    pub(super) fn note_unchecked(&mut self, job: &Job, now: Now) {
+        let accepted = job
+            .unchecked
+            .iter()
+            .filter(|(key, results)| **results > 0 && !job.looking.contains(&key.operator));
+        for (key, results) in accepted {
+            self.reputations.note_accepted(key, *results, now);
+        }
+    }
+}
+
+/// What has become of a result's pay.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fate {
+    /// It is paid.
+    Paid,
+    /// It is not, for this reason.
+    Unpaid(Unpaid),
+    /// There is no verdict yet.
+    Open,
+}
+
+/// What has become of a result that did not decide its task alone, by what is on disk: the task's result, if it is done,
+/// how the job ended, if it has, and all other such results.
+pub(crate) fn fate(
+    task: TaskNumber,
+    opinion: &OpinionRecord,
+    done: Option<&DoneRecord>,
+    end: Option<&JobEnd>,
+    all: &[OpinionRecord],
+) -> Fate {
+    let output = opinion.result.output;
+    let is_right = match (done, end) {
+        _ if opinion.is_paid => Ok(()),
+        (Some(done), _) if done.result.output == output => Ok(()),
+        (Some(_), _) => Err(Unpaid::Contradicted),
+        // It is certain that the task fails.
+        (None, Some(JobEnd::Failed { task: failed, .. })) if *failed == task => Err(Unpaid::Contradicted),
+        (None, Some(_)) if likeliest(all.iter().map(|opinion| opinion.result.output)).contains(&output) => {
+            Ok(())
+        }
+        (None, Some(_)) => Err(Unpaid::Undecided),
+        (None, None) => return Fate::Open,
+    };
+    is_right.map_or_else(Fate::Unpaid, |()| Fate::Paid)
+}
+
+/// The answers that were given most often.
+fn likeliest(answers: impl Iterator<Item = BlobId>) -> BTreeSet<BlobId> {
+    let mut voices: BTreeMap<BlobId, usize> = BTreeMap::new();
+    for answer in answers {
+        *voices.entry(answer).or_default() += 1;
+    }
+    let most = voices.values().copied().max().unwrap_or(0);
+    voices.into_iter().filter(|(_, count)| *count == most).map(|(answer, _)| answer).collect()
+}
+
+/// Odds in billionths, rounded up, so that none that there are become nothing.
+fn billionths(odds: f64) -> u32 {
+    (odds.clamp(0.0, 1.0) * 1e9).ceil() as u32
+}

@@ -1,0 +1,229 @@
+//! Whom to ask: another attempt where one failed, another result where those that there are do not decide.
+
+use std::collections::BTreeSet;
+
+use tidemill_sched::{ClassId, Single};
+use tidemill_store::JobEnd;
+use tidemill_types::{Address, FloatClass, JobId, Stage, TaskId, TaskNumber, input_bytes};
+use tidemill_verify::{Next, Witness};
+
+use super::Answer;
+use crate::{
+    core::{
+        Core, Provider,
+        jobs::{Job, Open, could_run},
+    },
+    event::Now,
+};
+
+impl Core {
+    /// Sees to it that as many work on a task as are wanted.
+    pub(in crate::core) fn wait_for_someone(&mut self, id: TaskId, now: Now) {
+        let next = self.judged(id, now);
+        let Some(job) = self.jobs.get_mut(&id.job) else { return };
+        let stage = job.node(id.task).stage();
+        let Some(open) = job.open.get_mut(&id.task) else { return };
+        // A reduce task waits first for its inputs.
+        if stage == Stage::Reduce && open.assembled.is_none() {
+            return;
+        }
+        let (wanted, is_stuck) = match next {
+            Next::Ask { more } => (more, false),
+            Next::Stuck { .. } => (1, true),
+            // It fails everywhere, and its job is about to end.
+            Next::Accept { .. } => (1, false),
+        };
+        let running = u32::try_from(open.leases.len()).unwrap_or(u32::MAX);
+        let missing = wanted.saturating_sub(running);
+        if missing == 0 {
+            return;
+        }
+        if open.leases.is_empty() {
+            open.waiting.get_or_insert(now.mono);
+        }
+        let is_check = !open.opinions.is_empty() || !open.leases.is_empty();
+        let is_bulk = is_check && !is_stuck && stage == Stage::Map && job.frontier.ready_count() > 0;
+        let exclude = self.not_to(id);
+        if is_bulk && let Some(job) = self.jobs.get_mut(&id.job) {
+            let more = missing.saturating_sub(job.checks.wanted(id.task));
+            job.checks.ask(id.task, more, &exclude);
+            return self.tell_ready(id.job);
+        }
+        self.offer_single(id, exclude, is_stuck);
+    }
+
+    /// Tells the scheduler how many of a job's map are ready: those that nobody was given, and those that are to be
+    /// checked, which go out like any other.
+    pub(in crate::core) fn tell_ready(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        let ready = job.frontier.ready_count() + job.checks.len() as u64;
+        self.sched.set_ready(ClassId { job: id, stage: Stage::Map }, ready);
+    }
+
+    /// Where nothing else of a job is left to be given, those that are to be checked want somebody in particular each.
+    pub(in crate::core) fn place_checks_alone(&mut self, id: JobId, now: Now) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        if job.frontier.ready_count() > 0 || job.checks.is_empty() {
+            return;
+        }
+        let waiting: Vec<_> = job.checks.waiting().map(|(task, _)| task).collect();
+        job.checks = Default::default();
+        self.tell_ready(id);
+        for task in waiting {
+            self.wait_for_someone(TaskId { job: id, task }, now);
+        }
+    }
+
+    /// Lets the scheduler place a task by itself, anywhere but at these operators.
+    pub(in crate::core) fn offer_single(&mut self, id: TaskId, exclude: Vec<Address>, only_trusted: bool) {
+        let Some(job) = self.jobs.get(&id.job) else { return };
+        let stage = job.node(id.task).stage();
+        let Some(open) = job.open.get(&id.task) else { return };
+        let only = if only_trusted { self.trusted_for(job) } else { None };
+        let bytes = match &open.assembled {
+            Some(assembled) => input_bytes(&assembled.bound.spec),
+            None => job.spec.input_bytes() / job.spec.map_count(),
+        };
+        let beside = !open.leases.is_empty();
+        self.sched.add_single(Single { task: id, stage, exclude, only, beside, inputs: Vec::new(), bytes });
+    }
+
+    /// The operators that are not to get a task: it failed there, they have said what they say, or are at it.
+    pub(in crate::core) fn not_to(&self, id: TaskId) -> Vec<Address> {
+        let Some(job) = self.jobs.get(&id.job) else { return Vec::new() };
+        let Some(open) = job.open.get(&id.task) else { return Vec::new() };
+        let running = open.leases.iter().filter_map(|lease| Some(self.leases.get(lease)?.operator));
+        let mut operators = self.said_enough(job, id, open);
+        operators.extend(running);
+        operators.extend(open.failures.iter().map(|failed| failed.operator));
+        operators.into_iter().collect()
+    }
+
+    /// The operators whose word adds nothing to what was said of a task: those who have said it, those of one hand with
+    /// them, and, of native floats, those of another class of hardware than most who have, while there are others.
+    fn said_enough(&self, job: &Job, id: TaskId, open: &Open) -> BTreeSet<Address> {
+        let mut operators = self.with_kin(&open.witnesses().collect());
+        let groups = open.comparable(job.floats(id.task));
+        if let Some(class) = groups.first().map(|group| &group[0].key.hardware_class)
+            && job.floats(id.task) == FloatClass::Native
+        {
+            let is_of_it = |provider: &&Provider| provider.offer.hardware_class == *class;
+            let there = || self.providers.values().filter(|provider| provider.session.is_some());
+            if there().any(|provider| is_of_it(&provider) && !operators.contains(&provider.operator)) {
+                operators
+                    .extend(there().filter(|provider| !is_of_it(provider)).map(|provider| provider.operator));
+            }
+        }
+        operators
+    }
+
+    /// These operators, and those that are known to be of one hand with any of them.
+    fn with_kin(&self, operators: &BTreeSet<Address>) -> BTreeSet<Address> {
+        let mut all = operators.clone();
+        if operators.is_empty() {
+            return all;
+        }
+        let of_them = self.providers.values().filter(|provider| operators.contains(&provider.operator));
+        let networks: BTreeSet<_> = of_them.filter_map(|provider| provider.network).collect();
+        if !networks.is_empty() {
+            let near = self
+                .providers
+                .values()
+                .filter(|provider| provider.network.is_some_and(|network| networks.contains(&network)));
+            all.extend(near.map(|provider| provider.operator));
+        }
+        all
+    }
+
+    /// Tasks of which something was said and about which nobody else is there to ask: a job of which nothing else is left
+    /// ends without them. Nothing is returned as right because time ran out.
+    pub(in crate::core) fn give_up_undecided(&mut self, now: Now) {
+        let patience = self.config.undecided.0.saturating_mul(1000);
+        let mut over: Vec<JobId> = Vec::new();
+        let mut again: Vec<(TaskId, Next<Answer>)> = Vec::new();
+        for (id, job) in &self.jobs {
+            if job.frontier.ready_count() > 0 || !job.looking.is_empty() {
+                continue;
+            }
+            let (mut waits, mut is_over) = (false, true);
+            for (task, open) in &job.open {
+                let long = open.waiting.is_some_and(|since| now.mono.since(since).0 >= patience);
+                if open.opinions.is_empty() || !long {
+                    is_over = false;
+                    continue;
+                }
+                waits = true;
+                let task = TaskId { job: *id, task: *task };
+                let next = self.judged(task, now);
+                let is_stuck = matches!(next, Next::Stuck { .. });
+                // Who said what may be known better by now.
+                if matches!(next, Next::Accept { .. }) || self.could_ask(job, task, open, is_stuck) {
+                    is_over = false;
+                    again.push((task, next));
+                }
+            }
+            if waits && is_over {
+                over.push(*id);
+            }
+        }
+        for (id, next) in again {
+            match next {
+                Next::Accept { .. } => self.follow(id, next, now),
+                Next::Ask { .. } | Next::Stuck { .. } => {
+                    self.ask_once_more(id, matches!(next, Next::Stuck { .. }), now);
+                }
+            }
+        }
+        for id in over {
+            let open = &self.jobs[&id].open;
+            let first = open.keys().next().copied().unwrap_or(TaskNumber(0));
+            self.end(id, JobEnd::Undecided { tasks: open.len() as u64, first }, now);
+        }
+    }
+
+    /// Who failed at a task by the machine's doing may try once more. Not at every tick.
+    fn ask_once_more(&mut self, id: TaskId, only_trusted: bool, now: Now) {
+        let Some(job) = self.jobs.get(&id.job) else { return };
+        let Some(open) = job.open.get(&id.task) else { return };
+        let exclude = self.said_enough(job, id, open).into_iter().collect();
+        if let Some(open) = self.jobs.get_mut(&id.job).and_then(|job| job.open.get_mut(&id.task)) {
+            open.waiting = Some(now.mono);
+        }
+        self.offer_single(id, exclude, only_trusted);
+    }
+
+    /// Whether somebody is connected who could say more about a task.
+    fn could_ask(&self, job: &Job, id: TaskId, open: &Open, only_trusted: bool) -> bool {
+        let Some(needs) = job.spec.needs(job.node(id.task).stage()) else { return false };
+        let ceiling = job.money.map(|money| money.record.ceiling);
+        let said = self.said_enough(job, id, open);
+        self.providers.values().any(|provider| {
+            provider.session.is_some()
+                && could_run(&provider.offer, &needs, ceiling)
+                && !said.contains(&provider.operator)
+                && (!only_trusted || self.witness(job, provider.operator) == Witness::Trusted)
+        })
+    }
+
+    /// Why a job waits for a verdict, and what would help.
+    pub(in crate::core) fn why_undecided(&self, id: JobId, job: &Job, now: Now) -> Option<String> {
+        let (task, open) = job.open.iter().find(|(_, open)| !open.opinions.is_empty())?;
+        let results = open.opinions.len();
+        let odds = match self.judged(TaskId { job: id, task: *task }, now) {
+            Next::Stuck { error_odds } => error_odds,
+            _ => None,
+        };
+        let label = job.label(*task);
+        let said = match (odds, results) {
+            (Some(odds), _) => {
+                format!("the likeliest of its {results} results is wrong with odds {odds:.1e}")
+            }
+            (None, 1) => "it has one result, which is not certain enough".to_owned(),
+            (None, _) => format!("it has {results} results, which are not certain enough"),
+        };
+        Some(format!(
+            "{label}: {said} ({} is asked for): it waits for another operator or for a machine that is trusted",
+            job.spec.reliance()
+        ))
+    }
+}

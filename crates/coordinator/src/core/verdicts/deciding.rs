@@ -1,0 +1,184 @@
+//! Deciding a task: what a verdict makes of its results, and carrying that out.
+
+use tidemill_net::wire::Unpaid;
+use tidemill_sched::LeaseEnd;
+use tidemill_store::{Change, DoneRecord};
+use tidemill_types::{Acceptance, Basis, BlobId, FloatClass, TaskId};
+use tidemill_verify::{Course, Evidence, Next, Witness};
+
+use super::{Answer, Came, Given, billionths};
+use crate::{
+    core::{
+        Core,
+        jobs::{Job, Open},
+    },
+    event::Now,
+};
+
+/// An output that is relied on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Accepted {
+    output: BlobId,
+    odds: Option<f64>,
+    is_unchecked: bool,
+}
+
+/// What a verdict makes of a task's results, by their places.
+struct Ruling {
+    /// The one that stands for the task: the first of those that are right.
+    chosen: usize,
+    right: Vec<usize>,
+    wrong: Vec<usize>,
+    /// Those of another class of hardware: nothing is known of them.
+    apart: Vec<usize>,
+    acceptance: Acceptance,
+    /// Whether something else was accepted before.
+    is_overturned: bool,
+}
+
+impl Accepted {
+    /// The output that is accepted, if one is.
+    pub(super) fn of(next: Next<Answer>) -> Option<Self> {
+        match next {
+            Next::Accept { answer: Answer::Output(output), error_odds, is_unchecked } => {
+                Some(Self { output, odds: error_odds, is_unchecked })
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Ruling {
+    /// Nothing where nobody gave what is accepted.
+    fn of(job: &Job, floats: FloatClass, open: &Open, accepted: Accepted) -> Option<Self> {
+        let opinions = &open.opinions;
+        let is_right = |given: &Given| given.result.output == accepted.output;
+        let is_compared = |given: &Given| {
+            let same = |other: &Given| other.key.hardware_class == given.key.hardware_class;
+            floats == FloatClass::Canonical || opinions.iter().any(|other| is_right(other) && same(other))
+        };
+        let all = || opinions.iter().enumerate();
+        let places = |fits: &dyn Fn(&Given) -> bool| -> Vec<usize> {
+            all().filter(|(_, given)| fits(given)).map(|(at, _)| at).collect()
+        };
+        let right = places(&is_right);
+        let wrong = places(&|given| !is_right(given) && is_compared(given));
+        let apart = places(&|given| !is_right(given) && !is_compared(given));
+        let chosen = *right.first()?;
+        let is_trusted = right.iter().any(|at| opinions[*at].witness == Witness::Trusted);
+        let basis = match (is_trusted, job.course, accepted.is_unchecked) {
+            (true, ..) => Basis::Trusted,
+            (false, Course::Believed, _) => Basis::Unverified,
+            (false, _, true) => Basis::Unchecked,
+            (false, _, false) => Basis::Agreed,
+        };
+        let odds = accepted.odds.filter(|_| matches!(basis, Basis::Unchecked | Basis::Agreed));
+        let acceptance = Acceptance {
+            basis,
+            results: count(opinions.len()),
+            agreeing: count(right.len()),
+            error_ppb: odds.map(billionths),
+        };
+        let is_overturned = wrong.iter().chain(&apart).any(|at| opinions[*at].is_paid);
+        Some(Self { chosen, right, wrong, apart, acceptance, is_overturned })
+    }
+}
+
+impl Core {
+    /// A task is done: this output is its own.
+    pub(super) fn decide_task(&mut self, id: TaskId, accepted: Accepted, came: Came, now: Now) {
+        let others = self.leases_of(id);
+        self.revoke(&others, LeaseEnd::Superseded, now);
+        self.sched.remove_single(id);
+        let Some(job) = self.jobs.get_mut(&id.job) else { return };
+        let floats = job.floats(id.task);
+        let Some(open) = job.open.get(&id.task) else { return };
+        let Some(ruling) = Ruling::of(job, floats, open, accepted) else { return };
+        let open = job.open.remove(&id.task).unwrap_or_default();
+        job.checks.forget(id.task);
+        job.unmade.remove(&id.task);
+        job.prepared -= usize::from(open.prepared);
+        job.news = true;
+        let place = job.node(id.task);
+        self.settle_results(id, &open, &ruling);
+        if ruling.is_overturned {
+            self.reset_above(id.job, place, now);
+        }
+        let record = DoneRecord {
+            result: open.opinions[ruling.chosen].result.clone(),
+            attempts: count(open.failures.len() + open.opinions.len()),
+            verdict: ruling.acceptance,
+        };
+        self.change(Change::Finished { task: id, record, output: came.output, log: came.log });
+        let Some(job) = self.jobs.get_mut(&id.job) else { return };
+        if job.frontier.finish(place).is_some() {
+            self.take_reduces(id.job);
+        }
+        if !accepted.is_unchecked && self.jobs[&id.job].course != Course::Believed {
+            self.note_verdict(id, &open, &ruling, now);
+        }
+        self.make_reduces(id.job);
+        self.end_if_done(id.job, now);
+    }
+
+    /// Pays what is right, and counts who did what.
+    fn settle_results(&mut self, id: TaskId, open: &Open, ruling: &Ruling) {
+        for at in &ruling.right {
+            let given = &open.opinions[*at];
+            self.pay(id, given, Ok(()));
+            if let Some(provider) = self.providers.get_mut(&given.result.provider) {
+                provider.accepted += 1;
+                provider.strikes = 0;
+            }
+        }
+        for at in &ruling.wrong {
+            self.pay(id, &open.opinions[*at], Err(Unpaid::Contradicted));
+        }
+        for at in &ruling.apart {
+            self.pay(id, &open.opinions[*at], Err(Unpaid::Undecided));
+        }
+        let Some(job) = self.jobs.get_mut(&id.job) else { return };
+        let chosen = &open.opinions[ruling.chosen];
+        job.count_accepted(id.task, ruling.acceptance.basis, chosen.key.clone(), chosen.result.provider);
+        // What was doubted is counted already.
+        if !chosen.is_paid {
+            job.tally_result(&chosen.result);
+        }
+        for at in ruling.right.iter().filter(|at| **at != ruling.chosen) {
+            let given = &open.opinions[*at];
+            job.tallies.entry(given.result.provider).or_default().checks += 1;
+        }
+        for at in ruling.wrong.iter().chain(&ruling.apart) {
+            let given = &open.opinions[*at];
+            if given.is_paid {
+                job.untally(given.result.provider);
+            }
+        }
+    }
+
+    /// What a verdict says about those who gave the results, and those who said that the task fails.
+    fn note_verdict(&mut self, id: TaskId, open: &Open, ruling: &Ruling, now: Now) {
+        // One result alone says nothing about itself.
+        if open.opinions.len() > 1 {
+            for at in &ruling.right {
+                let given = &open.opinions[*at];
+                if given.witness != Witness::Trusted {
+                    self.reputations.note(&given.key, Evidence::Agreed, now);
+                }
+            }
+        }
+        for at in &ruling.wrong {
+            let given = &open.opinions[*at];
+            self.contradicted(id, &given.key, (given.result.provider, given.witness), now);
+        }
+        for failed in open.evidence() {
+            let Some(job) = self.jobs.get(&id.job) else { return };
+            let (key, witness) = (self.failure_key(job, id, failed), self.witness(job, failed.operator));
+            self.contradicted(id, &key, (failed.node, witness), now);
+        }
+    }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

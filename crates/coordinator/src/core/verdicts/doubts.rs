@@ -1,0 +1,154 @@
+//! Doubts: results that were accepted unchecked and whose provider was caught since are looked at again.
+//!
+//! What was accepted is on disk and not in memory, so the shell looks for it there, some at a time. A task that is doubted
+//! is open again, with its result as one opinion; what is made from it waits. If the verdict is another one, all that was
+//! made from the wrong result is made anew.
+
+use tidemill_job::Node;
+use tidemill_sched::LeaseEnd;
+use tidemill_store::{Change, DoneRecord};
+use tidemill_types::{Address, Basis, JobId, NodeId, TaskId, TaskNumber};
+
+use super::billionths;
+use crate::{
+    core::{Core, jobs::Open},
+    event::{Effect, FoundUnchecked, Now},
+};
+
+impl Core {
+    /// Somebody gave a wrong result. It starts over, and what it was believed in jobs that run is asked of others.
+    pub(super) fn caught(&mut self, id: TaskId, node: NodeId, operator: Address, now: Now) {
+        tracing::warn!(node = %node.short(), %operator, task = %id, "a provider gave a wrong result");
+        self.strike(node, id.job, now);
+        let believed: Vec<JobId> = self
+            .jobs
+            .iter()
+            .filter(|(_, job)| {
+                job.unchecked.iter().any(|(key, results)| key.operator == operator && *results > 0)
+                    && !job.looking.contains(&operator)
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for job in believed {
+            self.change(Change::Suspect { job, operator });
+            self.look_again(job, operator, TaskNumber(0));
+        }
+    }
+
+    /// Has the store look for what somebody was believed in a job.
+    pub(in crate::core) fn look_again(&mut self, id: JobId, operator: Address, from: TaskNumber) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.looking.insert(operator);
+        let undone = job.undone;
+        self.effect(Effect::FindUnchecked { job: id, operator, from, undone });
+    }
+
+    /// Some of what somebody was believed in a job.
+    pub(in crate::core) fn unchecked_found(&mut self, found: FoundUnchecked, now: Now) {
+        let FoundUnchecked { job: id, operator, from, undone, results, next } = found;
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        // What was read may not be there any more.
+        if job.undone != undone {
+            return self.look_again(id, operator, from);
+        }
+        for (task, record) in results {
+            self.reopen(TaskId { job: id, task }, record, now);
+        }
+        match next {
+            Some(from) => self.look_again(id, operator, from),
+            None => {
+                if let Some(job) = self.jobs.get_mut(&id) {
+                    job.looking.remove(&operator);
+                }
+                self.end_if_done(id, now);
+            }
+        }
+    }
+
+    /// A result that was accepted unchecked is doubted: it is one opinion from now on.
+    fn reopen(&mut self, id: TaskId, record: DoneRecord, now: Now) {
+        let Some(job) = self.jobs.get(&id.job) else { return };
+        let place = job.node(id.task);
+        if !job.frontier.is_node_done(place) || record.verdict.basis != Basis::Unchecked {
+            return;
+        }
+        let Some(mut given) = self.given(id, record.result, None, now) else { return };
+        // It is to be checked whatever its provider's record says.
+        (given.is_paid, given.chosen) = (true, true);
+        self.change(Change::Reopened { task: id, error_ppb: billionths(given.odds) });
+        let Some(job) = self.jobs.get_mut(&id.job) else { return };
+        job.frontier.reopen(place);
+        job.count_doubted(id.task, Basis::Unchecked, &given.key);
+        job.news = true;
+        job.open.insert(id.task, Open { opinions: vec![given], ..Open::default() });
+        // What is being made from it waits until it is certain.
+        if let Some(parent) = job.spec.tree().and_then(|tree| tree.parent(place))
+            && job.spec.number(parent).is_some_and(|parent| job.open.contains_key(&parent))
+        {
+            self.reset(id.job, parent, now);
+        }
+        self.take_up(id, now);
+    }
+
+    /// An open task is to be leased: a reduce task once it is made from its parts, if they are there.
+    pub(in crate::core) fn take_up(&mut self, id: TaskId, now: Now) {
+        let Some(job) = self.jobs.get_mut(&id.job) else { return };
+        let place = job.node(id.task);
+        match place {
+            Node::Map(_) => self.wait_for_someone(id, now),
+            Node::Reduce { .. } if !job.frontier.has_parts(place) => {}
+            // Somebody has it, and may not bring it to an end.
+            Node::Reduce { .. } if job.open.get(&id.task).is_some_and(|open| !open.leases.is_empty()) => {
+                self.assemble(id);
+            }
+            Node::Reduce { .. } => {
+                job.unmade.insert(id.task);
+                self.make_reduces(id.job);
+            }
+        }
+    }
+
+    /// All that was made from a task was made from a wrong result.
+    pub(super) fn reset_above(&mut self, id: JobId, place: Node, now: Now) {
+        let mut next = self.jobs.get(&id).and_then(|job| job.spec.tree()?.parent(place));
+        while let Some(parent) = next {
+            if !self.reset(id, parent, now) {
+                return;
+            }
+            next = self.jobs.get(&id).and_then(|job| job.spec.tree()?.parent(parent));
+        }
+    }
+
+    /// A task is as if nobody had begun it; whether somebody had. Who worked on it has done nothing wrong.
+    fn reset(&mut self, id: JobId, place: Node, now: Now) -> bool {
+        let Some(job) = self.jobs.get(&id) else { return false };
+        let Some(number) = job.spec.number(place) else { return false };
+        let task = TaskId { job: id, task: number };
+        if !job.frontier.is_node_done(place) && !job.open.contains_key(&number) {
+            return false;
+        }
+        let leases = self.leases_of(task);
+        self.revoke(&leases, LeaseEnd::Superseded, now);
+        self.sched.remove_single(task);
+        let Some(job) = self.jobs.get_mut(&id) else { return false };
+        job.checks.forget(number);
+        job.unmade.remove(&number);
+        job.undone += 1;
+        if let Some(counted) = job.reduced.get(&number).cloned() {
+            job.count_doubted(number, counted.basis, &counted.key);
+            job.untally(counted.node);
+        }
+        let open = job.open.remove(&number).unwrap_or_default();
+        job.prepared -= usize::from(open.prepared);
+        for given in open.opinions.iter().filter(|given| given.is_paid) {
+            job.untally(given.result.provider);
+        }
+        job.frontier.reset(place);
+        for given in &open.opinions {
+            self.pay(task, given, Ok(()));
+        }
+        self.change(Change::Undone { task });
+        self.make_reduces(id);
+        true
+    }
+}

@@ -1,0 +1,94 @@
+//! What requesters are told about results: how they came to be relied on, and what is known of who gave them.
+
+use serde::{Deserialize, Serialize};
+use tidemill_types::{Address, BlobId, NodeId, ProgramKind, Reliance};
+
+use super::{MAX_WORDS_BYTES, OutOfBounds, at_most};
+
+/// The most records of one operator: one for each kind of program and class of hardware.
+pub const MAX_RECORDS: usize = 8;
+
+/// The most results of one task that are told of.
+pub const MAX_RESULTS_OF_TASK: usize = 256;
+
+/// How a job's results came to be relied on.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Reliability {
+    /// What was asked for.
+    pub asked: Reliance,
+    /// Results that came, of tasks that are done and of others.
+    pub results: u64,
+    /// Tasks whose accepted result is one of a machine that is trusted.
+    pub trusted: u64,
+    /// Tasks whose result was accepted on the word of a credible provider.
+    pub unchecked: u64,
+    /// Tasks on whose result several agreed.
+    pub agreed: u64,
+    /// Tasks whose result was taken as it came, since nothing else was asked for.
+    pub unverified: u64,
+    /// Tasks that have results of which none is certain enough.
+    pub undecided: u64,
+}
+
+impl Reliability {
+    /// Results for each of so many tasks that are done; none before one is.
+    pub fn redundancy(&self, done: u64) -> Option<f64> {
+        (done > 0).then(|| self.results as f64 / done as f64)
+    }
+}
+
+/// What is known of an operator's results.
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+pub struct ReputationReport {
+    /// Whether its results need no check here.
+    pub is_trusted: bool,
+    /// For each kind and class of hardware; nothing of a stranger.
+    pub records: Vec<RecordReport>,
+}
+
+/// What is known of an operator's results of one kind on one class of hardware.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct RecordReport {
+    /// The kind of program.
+    pub kind: ProgramKind,
+    /// The class of hardware.
+    pub hardware_class: Option<String>,
+    /// Results since the last wrong one that were checked and right, as they count now.
+    pub checked: f64,
+    /// Results since then that were accepted unchecked, as they count now.
+    pub unchecked: f64,
+    /// Results that were found to be wrong, ever.
+    pub lies: u32,
+    /// Attempts that failed or were late, which says nothing about results.
+    pub failed: f64,
+    /// What share of the next results is checked at the default assurance.
+    pub check_rate: f64,
+    /// The odds that its next result is wrong, at that rate.
+    pub error_odds: f64,
+}
+
+impl ReputationReport {
+    /// Whether it is within its bounds.
+    pub(super) fn check(&self) -> Result<(), OutOfBounds> {
+        let classes = self.records.iter().map(|record| record.hardware_class.as_ref().map_or(0, String::len));
+        at_most("a class of hardware", classes.max().unwrap_or(0), MAX_WORDS_BYTES)?;
+        at_most("the number of records", self.records.len(), MAX_RECORDS)
+    }
+}
+
+/// A result of a task.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ResultReport {
+    /// By whom.
+    pub node: NodeId,
+    /// Under which account.
+    pub operator: Address,
+    /// When it came, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// Its output.
+    pub output: BlobId,
+    /// The odds that it is wrong if nobody else is asked, in billionths; none of one that was not weighed.
+    pub error_ppb: Option<u32>,
+    /// Whether it is the accepted answer; none while there is no verdict.
+    pub agrees: Option<bool>,
+}

@@ -1,0 +1,134 @@
+//! What a job asks for of its results, and what that means in a network, before it is submitted.
+
+use tidemill_job::JobSpec;
+use tidemill_net::wire::NetworkTerms;
+use tidemill_types::{Assurance, Reliance};
+use tidemill_verify::{Model, strangers_to_agree};
+
+use crate::summary::plural;
+
+/// How many results of each task are made: at least, and at most while nobody contradicts another.
+pub fn results_each(reliance: Reliance, terms: &NetworkTerms) -> (u32, u32) {
+    match reliance {
+        Reliance::Trusted | Reliance::Unverified => (1, 1),
+        _ if terms.trusts_everybody => (1, 1),
+        Reliance::Replicated { quorum, most } => (quorum, most),
+        Reliance::Assured(assurance) => {
+            let least = if assurance.needs_agreement() { 2 } else { 1 };
+            (least, strangers_to_agree(&Model::default(), assurance))
+        }
+    }
+}
+
+/// What a person should know, a line each.
+pub fn lines(spec: &JobSpec, terms: &NetworkTerms) -> Vec<String> {
+    let are_named = !spec.trusted().is_empty();
+    said(*spec.reliance(), are_named, terms)
+}
+
+/// `are_named`: whether the job itself names operators that it trusts.
+fn said(reliance: Reliance, are_named: bool, terms: &NetworkTerms) -> Vec<String> {
+    let operators = terms.stages.iter().map(|stage| stage.operators).min().unwrap_or(0);
+    let nobody_is_trusted = !are_named && terms.stages.iter().all(|stage| stage.trusted == 0);
+    let too_few = |needed: u32| nobody_is_trusted && operators < needed;
+    let here = match operators {
+        1 => "1 operator is here".to_owned(),
+        count => format!("{count} operators are here"),
+    };
+    let (least, most) = results_each(reliance, terms);
+    match reliance {
+        Reliance::Unverified => vec![
+            "results are not verified (assurance = \"none\"): whatever comes first is taken, right or wrong".to_owned(),
+        ],
+        // One's own machines are all there is.
+        _ if terms.trusts_everybody => Vec::new(),
+        Reliance::Trusted if nobody_is_trusted => vec![
+            "warning: only trusted machines get tasks, and none is here: name operators with `trusted` under [policy], or \
+             start the coordinator with `--trust`"
+                .to_owned(),
+        ],
+        Reliance::Trusted => Vec::new(),
+        Reliance::Replicated { quorum, .. } => {
+            let mut lines = vec![format!("results: {least} to {most} of each task, of which {quorum} must be equal")];
+            if too_few(quorum) {
+                lines.push(format!("  warning: {here}: tasks will stay undecided"));
+            }
+            lines
+        }
+        Reliance::Assured(assurance) => {
+            let mut lines = vec![format!(
+                "results: {assurance}; {least} to {most} of each task, by how much is known of its providers"
+            )];
+            if assurance.needs_agreement() {
+                lines.push(format!(
+                    "  spot checks bound 1 in {} at best: every result is agreed on, or comes from a trusted machine",
+                    Assurance::MOST_BY_SPOT_CHECKS
+                ));
+            }
+            if too_few(most) {
+                lines.push(format!(
+                    "  warning: {here}, and {} of whom nothing is known must agree: tasks may stay undecided (trust some \
+                     with `tidemill serve --trust`, or ask for less)",
+                    plural(most.into(), "operator")
+                ));
+            }
+            lines
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemill_net::wire::StageTerms;
+
+    use super::*;
+
+    fn terms(operators: u32, trusted: u32, trusts_everybody: bool) -> NetworkTerms {
+        let stage = StageTerms {
+            providers: operators,
+            operators,
+            trusted,
+            highest: None,
+            lowest: None,
+            typical_fuel: None,
+        };
+        NetworkTerms { money: None, trusts_everybody, stages: vec![stage] }
+    }
+
+    fn assured(results: u32) -> Reliance {
+        Reliance::Assured(Assurance::one_in(results).expect("it is in bounds"))
+    }
+
+    #[test]
+    fn a_person_hears_what_the_network_cannot_do() {
+        let has = |reliance, terms: &NetworkTerms, words: &str| {
+            let lines = said(reliance, false, terms);
+            assert!(lines.iter().any(|line| line.contains(words)), "{words}: {lines:?}");
+        };
+        has(assured(1_000), &terms(5, 0, false), "6 operators of whom nothing is known must agree");
+        has(assured(20_000), &terms(50, 0, false), "spot checks bound 1 in 10000");
+        has(Reliance::Replicated { quorum: 2, most: 5 }, &terms(1, 0, false), "1 operator is here");
+        has(Reliance::Trusted, &terms(5, 0, false), "only trusted machines get tasks");
+        has(Reliance::Unverified, &terms(5, 5, true), "not verified");
+    }
+
+    #[test]
+    fn nothing_is_said_where_nothing_is_amiss() {
+        assert_eq!(said(assured(1_000), false, &terms(0, 0, true)), Vec::<String>::new());
+        assert_eq!(said(Reliance::Trusted, true, &terms(0, 0, false)), Vec::<String>::new());
+        let warns = |reliance, terms: &NetworkTerms| {
+            said(reliance, false, terms).iter().any(|line| line.contains("warning"))
+        };
+        assert!(!warns(assured(1_000), &terms(6, 0, false)));
+        assert!(!warns(assured(1_000), &terms(2, 1, false)));
+        assert!(!warns(Reliance::Replicated { quorum: 2, most: 5 }, &terms(3, 0, false)));
+    }
+
+    #[test]
+    fn what_is_trusted_is_made_once() {
+        assert_eq!(results_each(assured(1_000), &terms(0, 0, false)), (1, 6));
+        assert_eq!(results_each(assured(1_000), &terms(0, 0, true)), (1, 1));
+        assert_eq!(results_each(assured(20_000), &terms(9, 0, false)), (2, 8));
+        assert_eq!(results_each(Reliance::Trusted, &terms(9, 0, false)), (1, 1));
+    }
+}

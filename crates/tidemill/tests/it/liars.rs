@@ -1,0 +1,108 @@
+//! Honest providers among some that lie, each in a manner of its own: the output is right, the liars are named, and nobody
+//! else is.
+
+mod liar;
+
+use serde_json::Value;
+
+use self::liar::{Liar, Manner};
+use crate::{
+    faults::{
+        cluster::{ends_well, mixed_job, provide, submit},
+        process::Process,
+    },
+    node::Node,
+    puppet::puppet,
+    support::Place,
+};
+
+const HONEST: [&str; 5] = ["one", "two", "three", "four", "five"];
+
+/// A network in which nobody is trusted, with a job.
+struct Network {
+    place: Place,
+    _coordinator: Node,
+    honest: Vec<Process>,
+}
+
+impl Network {
+    fn with(job: &str, assurance: &str) -> Self {
+        let place = Place::new();
+        place.write("puppet.wasm", puppet());
+        place.job(&format!("{job}[policy]\n{assurance}\n"));
+        let coordinator = Node::serve_with(&place, &["--undecided", "20s"]);
+        let honest = HONEST.iter().map(|name| provide(&place, name)).collect();
+        Self { place, _coordinator: coordinator, honest }
+    }
+
+    /// Runs the job beside these liars. Its output must be right, and of the liars those that lied are named and nobody
+    /// else is.
+    #[track_caller]
+    fn sees_through(self, manners: &[Manner]) -> Value {
+        let liars: Vec<Liar> = (1..)
+            .zip(manners)
+            .map(|(number, manner)| Liar::join(&self.place, number, manner.clone()))
+            .collect();
+        let job = submit(&self.place);
+        let status = ends_well(&self.place, &job);
+        for one in status["providers"].as_array().expect("a list") {
+            let (name, wrong) = (one["name"].as_str().expect("a name"), &one["contradicted"]);
+            if let Some(liar) = liars.iter().find(|liar| liar.name == name) {
+                assert!(liar.lies() > 0, "{name} has not lied");
+                assert!(wrong.as_u64() > Some(0), "{name} is not found: {status}");
+            } else {
+                assert_eq!(wrong, 0, "an honest provider is blamed: {status}");
+            }
+        }
+        for liar in &liars {
+            let record = reputation(&self.place, &liar.name);
+            assert!(record["lies"].as_u64() > Some(0), "{}: {record}", liar.name);
+        }
+        for name in HONEST {
+            let record = reputation(&self.place, name);
+            assert_eq!(record["lies"], 0, "{name}: {record}");
+            assert!(record["checked"].as_f64() > Some(0.0), "{name}: {record}");
+        }
+        liars.into_iter().for_each(Liar::stop);
+        self.honest.into_iter().for_each(Process::stop);
+        status
+    }
+}
+
+fn reputation(place: &Place, name: &str) -> Value {
+    let told = place.tidemill(&["reputation", name, "--join", "ticket", "--json"]).code(0).json();
+    told["records"][0].clone()
+}
+
+#[test]
+fn a_flipped_bit_and_another_s_output() {
+    let network = Network::with(&mixed_job(&["quick"], 24), "assurance = 100");
+    let status = network.sees_through(&[Manner::FlipsABit, Manner::GivesAnother]);
+    // Strangers agree by fours at first, and by fewer as they prove right.
+    let redundancy = status["reliability"]["redundancy"].as_f64().expect("a number");
+    assert!(redundancy > 1.5 && redundancy < 7.0, "{status}");
+}
+
+#[test]
+fn an_empty_output_and_a_failure_that_nobody_else_sees() {
+    let network = Network::with(&mixed_job(&["quick"], 24), "assurance = 100");
+    network.sees_through(&[Manner::GivesNothing, Manner::Fails]);
+}
+
+#[test]
+fn lies_about_large_tasks_alone() {
+    let network = Network::with(&mixed_job(&["quick", "large"], 10), "assurance = 100");
+    network.sees_through(&[Manner::SpoilsLarge]);
+}
+
+#[test]
+fn lies_after_a_hundred_right_answers() {
+    let network = Network::with(&mixed_job(&["quick"], 600), "assurance = 100");
+    network.sees_through(&[Manner::AfterRight(100)]);
+}
+
+#[test]
+fn two_that_agree_on_what_is_wrong() {
+    let network = Network::with(&mixed_job(&["quick"], 24), "replicate = 5");
+    network.sees_through(&[Manner::Colludes, Manner::Colludes]);
+}
