@@ -14,7 +14,7 @@ use tidemill_net::{
     session::Session,
     wire::{Answer, Hello, Refusal, Role, SESSION_ALPN, ToProvider},
 };
-use tidemill_types::{Address, NodeId};
+use tidemill_types::{Address, FloatClass, HARDWARE_CLASSES, NodeId};
 use tokio::sync::Semaphore;
 use tracing::{Instrument, info_span};
 
@@ -215,6 +215,17 @@ fn admit(shared: &Shared, hello: &Hello) -> Result<(), String> {
         return Err("the ticket's pass is not this network's: ask for a new ticket".to_owned());
     }
     let Role::Provider { offer, .. } = &hello.role else { return Ok(()) };
+    // Whoever makes up a class of its own would have its results compared by its own machines alone.
+    let class = offer.hardware_class.as_deref();
+    let is_known =
+        class.map_or(!offer.floats.contains(&FloatClass::Native), |class| HARDWARE_CLASSES.contains(&class));
+    if !is_known {
+        return Err(format!(
+            "it offers native floats of the hardware class {:?}, and this network knows {}",
+            tidemill_types::one_line(class.unwrap_or("none"), 40),
+            HARDWARE_CLASSES.join(", ")
+        ));
+    }
     if offer.exec_version != tidemill_types::EXEC_VERSION {
         return Err(format!(
             "it executes tasks by version {} of the rules, this network by version {}: install the same version of \

@@ -80,6 +80,7 @@ impl Applying<'_> {
                     done: 0,
                     ended: None,
                     pay: *pay,
+                    paid_for_undone: Amount::ZERO,
                 };
                 self.submit(record, spec)
             }
@@ -99,7 +100,7 @@ impl Applying<'_> {
                 self.keep_opinion(*task, record, output.as_deref(), log.as_ref())
             }
             Change::Reopened { task, error_ppb } => self.reopen(*task, *error_ppb),
-            Change::Undone { task } => self.undo(*task),
+            Change::Undone { task, paid } => self.undo(*task, *paid),
             Change::Suspect { job, operator } => self.suspect(*job, *operator),
             Change::Reputation { key, record } => self.keep_reputation(key, record),
             Change::AttemptFailed { task, record } => self.fail(*task, record),
@@ -266,8 +267,10 @@ impl Applying<'_> {
         Ok(())
     }
 
-    fn undo(&mut self, task: TaskId) -> Result<(), Refusal> {
-        self.running_task(task)?;
+    fn undo(&mut self, task: TaskId, paid: Amount) -> Result<(), Refusal> {
+        let job = self.running_task(task)?;
+        job.row.paid_for_undone = job.row.paid_for_undone.saturating_add(paid);
+        job.changed = true;
         let key = task_key(task);
         let done = self.tables.done.remove(&key)?.map(|row| decode::<DoneRecord>(row.value())).transpose()?;
         if let Some(done) = done {
@@ -278,6 +281,7 @@ impl Applying<'_> {
         }
         self.tables.outputs.remove(&key)?;
         self.tables.logs.remove(&key)?;
+        self.tables.failed.remove(&key)?;
         let (first, last) = lease_keys_of_task(task);
         let mut batches = Vec::new();
         for row in self.tables.opinions.extract_from_if::<&[u8; 32], _>(&first..=&last, |_, _| true)? {

@@ -77,6 +77,8 @@ pub enum Change {
     Undone {
         /// The task of a running job.
         task: TaskId,
+        /// What was paid for work on it, which stays spent.
+        paid: Amount,
     },
     /// Somebody gave a wrong result while a job runs: what it was believed is to be looked at again.
     Suspect {

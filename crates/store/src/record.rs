@@ -40,6 +40,8 @@ pub struct JobRecord {
     pub ended: Option<Ended>,
     /// What pays for it; nothing where work is free.
     pub pay: Option<JobPayRecord>,
+    /// What was paid for work that was undone since.
+    pub paid_for_undone: Amount,
 }
 
 /// What pays for a job.
@@ -286,6 +288,8 @@ pub struct AttemptRecord {
     pub price: Amount,
     /// When it was reported.
     pub at: UnixMillis,
+    /// The class of hardware of the machine that tried, as signed.
+    pub hardware_class: Option<String>,
 }
 
 /// The failed attempts at one task.

@@ -25,6 +25,11 @@ impl Assurance {
     /// What spot checks can honestly bound: beyond it a defect of the checks themselves is likelier than a wrong result,
     /// so every result is agreed on, or made again by a machine that is trusted.
     pub const MOST_BY_SPOT_CHECKS: u32 = 10_000;
+    /// A verdict of less than this is not certain enough to say something about those who gave the results.
+    pub const LEAST_TELLING: Self = match NonZeroU32::new(100) {
+        Some(one_in) => Self(one_in),
+        None => unreachable!(),
+    };
     /// What is asked for where nothing is said.
     pub const DEFAULT: Self = match NonZeroU32::new(1_000) {
         Some(one_in) => Self(one_in),

@@ -34,7 +34,7 @@ pub use id::{BlobId, BlobRef, BlobSource, IdError, SpecHash};
 pub use limits::{LimitError, Limits};
 pub use money::{Amount, Coin, MoneyError};
 pub use node::{Address, JobId, LeaseId, NameError, NodeId, Stage, TaskId, TaskNumber};
-pub use offer::{Capacity, Needs, Offer};
+pub use offer::{Capacity, HARDWARE_CLASSES, Needs, Offer};
 pub use outcome::{Failure, Outcome, TrapKind, Usage, Weight};
 pub use path::{GuestPath, PathError};
 pub use price::{Billable, RateCard, RateError, input_bytes};

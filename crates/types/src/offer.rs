@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ByteSize, FloatClass, ProgramKind, RateCard};
 
+/// The classes of hardware within which native floats compare: the pinned feature sets of instruction sets.
+pub const HARDWARE_CLASSES: [&str; 2] = ["x86-64-v3", "aarch64"];
+
 /// What a provider lets others use, and how fast it measured it to be.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Offer {

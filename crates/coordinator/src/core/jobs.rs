@@ -57,6 +57,12 @@ pub(super) struct Job {
     pub(super) reduced: BTreeMap<TaskNumber, Counted>,
     /// Those who were caught, and whose unchecked results are being looked for.
     pub(super) looking: BTreeSet<Address>,
+    /// How many tasks have results and no verdict.
+    pub(super) undecided: u64,
+    /// What was paid for each reduce task so far, should it be undone.
+    pub(super) paid_for: BTreeMap<TaskNumber, Amount>,
+    /// Since when nobody is connected who could say more about the last tasks.
+    pub(super) nobody_since: Option<Micros>,
     /// How often a task of it was undone: what was read before that may not be so any more.
     pub(super) undone: u64,
     /// How often a reduce task of it was made from its parts.
@@ -90,6 +96,8 @@ pub(super) struct FailedAttempt {
     /// What it costs if the job ends by it.
     pub(super) price: Amount,
     pub(super) failure: Failure,
+    /// The class of hardware of the machine, as signed.
+    pub(super) hardware_class: Option<String>,
 }
 
 /// A call that waits for the end of a job.
@@ -132,6 +140,9 @@ impl Job {
             checks: Checks::default(),
             unchecked: BTreeMap::new(),
             looking: BTreeSet::new(),
+            undecided: 0,
+            paid_for: BTreeMap::new(),
+            nobody_since: None,
             undone: 0,
             assemblies: 0,
             spec,
@@ -317,7 +328,14 @@ impl Core {
     }
 
     /// An attempt failed: by the task's doing, or by the machine's.
-    pub(super) fn attempt_failed(&mut self, lease: LeaseId, failure: Failure, usage: &Usage, now: Now) {
+    pub(super) fn attempt_failed(
+        &mut self,
+        lease: LeaseId,
+        failure: Failure,
+        usage: &Usage,
+        hardware_class: Option<String>,
+        now: Now,
+    ) {
         let Some(held) = self.close(lease) else { return };
         let (end, unpaid) = match failure.weight() {
             Weight::Evidence => (LeaseEnd::Evidence, Unpaid::Unconfirmed),
@@ -337,6 +355,7 @@ impl Core {
                 failure: failure.clone(),
                 price,
                 at: UnixMillis(now.unix_ms),
+                hardware_class: hardware_class.clone(),
             },
         });
         if failure.weight() == Weight::Circumstance {
@@ -357,6 +376,7 @@ impl Core {
             operator: held.operator,
             price,
             failure: failure.clone(),
+            hardware_class,
         });
         let circumstances =
             open.failures.iter().filter(|failed| failed.failure.weight() == Weight::Circumstance).count();
@@ -385,10 +405,15 @@ impl Core {
     /// Tasks that failed and that no other operator is there to try: the one opinion that there is must do, or
     /// the same machine gets another chance.
     pub(super) fn settle_for_one_opinion(&mut self, now: Now) {
-        let patience = self.config.second_opinion.0.saturating_mul(1000);
         let mut alone: Vec<(TaskId, FailedAttempt, u32)> = Vec::new();
         for (id, job) in &self.jobs {
             let only = self.only_for(job);
+            // Among strangers one alone is believed when nobody else has come for long.
+            let patience = match self.weighs_failures(job) {
+                true => self.config.undecided,
+                false => self.config.second_opinion,
+            };
+            let patience = patience.0.saturating_mul(1000);
             for (task, open) in &job.open {
                 let (Some(since), Some(last)) = (open.waiting, open.failures.last()) else { continue };
                 if !open.opinions.is_empty() {

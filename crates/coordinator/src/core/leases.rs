@@ -37,6 +37,7 @@ impl Core {
                         let Some(job) = self.jobs.get_mut(&class.job) else { break };
                         let task = match job.checks.take_for(operator) {
                             Some(check) => check,
+                            None if !job.has_fresh() => break,
                             None => {
                                 let Some(place) = job.frontier.take_ready() else { break };
                                 job.spec.number(place).expect("a node of the job's own frontier")
@@ -50,6 +51,13 @@ impl Core {
                     self.place_checks_alone(class.job, now);
                 }
                 Work::Single(task) | Work::Copy(task) => {
+                    let operator = self.providers.get(&node).map(|provider| provider.operator);
+                    let is_copy = matches!(work, Work::Copy(_));
+                    // Much may have become known since it was offered.
+                    if operator.is_none_or(|operator| self.may_not_check(task, operator, is_copy)) {
+                        self.wait_for_someone(task, now);
+                        continue;
+                    }
                     self.lease(task, class.stage, node, expected, now, &mut outgoing);
                 }
             }

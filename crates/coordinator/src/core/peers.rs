@@ -106,6 +106,9 @@ impl Core {
                 self.sched.set_credits(node, provider.open_credits());
             }
             FromProvider::Offer(offer) => {
+                if offer.hardware_class != provider.offer.hardware_class {
+                    return self.cut_off(session, "it is of another class of hardware than it was", now);
+                }
                 provider.offer = offer.clone();
                 let (credits, operator) = (provider.open_credits(), provider.operator);
                 self.sched.join(node, operator, offer, credits, now.mono);

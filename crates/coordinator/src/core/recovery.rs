@@ -34,7 +34,11 @@ impl Resuming {
     /// A job of which nothing is known to be done.
     pub fn new(record: &JobRecord, spec: Arc<JobSpec>, hash: [u8; 32], now: Now) -> Self {
         let mut job = Job::new(record.owner, spec, hash, record.submitted.0);
-        job.money = record.pay.map(|record| JobMoney::new(record, &job.spec));
+        job.money = record.pay.map(|pay| {
+            let mut money = JobMoney::new(pay, &job.spec);
+            money.spent = record.paid_for_undone;
+            money
+        });
         job.deadline = job.spec.deadline().map(|deadline| {
             let end_ms = record.submitted.0.saturating_add(deadline.0);
             after(now, end_ms.saturating_sub(now.unix_ms))
@@ -53,7 +57,7 @@ impl Resuming {
         let DoneRecord { result, verdict, .. } = record;
         self.job.frontier.restore_done(node);
         self.job.tally_result(result);
-        self.earned(result.provider, result.price);
+        self.earned(task, result.provider, result.price);
         let key = self.job.record_of(task, result.operator, result.hardware_class.clone());
         self.job.count_accepted(task, verdict.basis, key, result.provider);
         self.job.reliability.results += u64::from(verdict.results);
@@ -76,7 +80,7 @@ impl Resuming {
             None => None,
         };
         if record.is_paid || agrees == Some(true) {
-            self.earned(result.provider, result.price);
+            self.earned(task, result.provider, result.price);
         }
         let Some(agrees) = agrees else {
             self.job.reliability.results += 1;
@@ -94,7 +98,8 @@ impl Resuming {
         tally.contradicted += u64::from(!agrees);
     }
 
-    fn earned(&mut self, node: NodeId, price: Amount) {
+    fn earned(&mut self, task: TaskNumber, node: NodeId, price: Amount) {
+        self.job.count_paid(task, price);
         let tally = self.job.tallies.entry(node).or_default();
         tally.earned = tally.earned.saturating_add(price);
         if let Some(money) = &mut self.job.money {
@@ -108,7 +113,8 @@ impl Resuming {
         for attempt in failed.kept.iter().filter(|attempt| attempt.failure.weight() == Weight::Circumstance) {
             self.job.tallies.entry(attempt.provider).or_default().lost_attempts += 1;
         }
-        if self.job.frontier.is_node_done(node) {
+        // A reduce task whose parts are doubted was not begun.
+        if self.job.frontier.is_node_done(node) || !self.job.frontier.has_parts(node) {
             return;
         }
         self.job.frontier.restore_running(node);
@@ -122,6 +128,7 @@ impl Resuming {
                 operator: attempt.operator,
                 price: attempt.price,
                 failure: attempt.failure,
+                hardware_class: attempt.hardware_class,
             })
             .collect();
     }
@@ -168,6 +175,11 @@ impl Core {
             let lease = NewLease { id: lease.id, task, stage, node, operator, exclude, expected: None };
             self.sched.leased(lease, now.mono);
         }
+        let caught: Vec<Address> =
+            self.suspects.iter().filter(|(job, _)| *job == id).map(|(_, operator)| *operator).collect();
+        for operator in caught {
+            self.look_again(id, operator, TaskNumber(0));
+        }
         for task in open {
             let id = TaskId { job: id, task };
             self.take_up(id, now);
@@ -175,11 +187,6 @@ impl Core {
             if matches!(next, Next::Accept { .. }) {
                 self.follow(id, next, now);
             }
-        }
-        let caught: Vec<Address> =
-            self.suspects.iter().filter(|(job, _)| *job == id).map(|(_, operator)| *operator).collect();
-        for operator in caught {
-            self.look_again(id, operator, TaskNumber(0));
         }
         // Killed between its last task and its end: no failure is left to wait for.
         self.end_if_done(id, now);

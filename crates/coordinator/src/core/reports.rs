@@ -195,7 +195,7 @@ impl Core {
             stuck,
             cost: job.money.as_ref().map(|money| self.job_cost(money)),
             reliability: Reliability {
-                undecided: job.undecided().max(job.reliability.undecided),
+                undecided: job.undecided.max(job.reliability.undecided),
                 ..job.reliability.clone()
             },
         }

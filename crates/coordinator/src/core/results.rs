@@ -194,7 +194,9 @@ impl Core {
                 self.strike(node, task.job, now);
                 self.take_back(&[lease], LeaseEnd::Returned, now);
             }
-            (Outcome::Failed(failure), ..) => self.attempt_failed(lease, failure, &claim.usage, now),
+            (Outcome::Failed(failure), ..) => {
+                self.attempt_failed(lease, failure, &claim.usage, claim.hardware_class, now);
+            }
             (Outcome::Done, Some(output), Some(body)) => {
                 let inline = match body {
                     OutputBody::Inline(bytes) => Some(bytes),
@@ -257,7 +259,7 @@ impl Core {
             Err(FetchProblem::Here(reason)) => {
                 tracing::error!(%lease, reason, "an output could not be kept here");
                 let reason = format!("the coordinator could not keep the output: {reason}");
-                self.attempt_failed(lease, Failure::Host { reason }, &Usage::default(), now);
+                self.attempt_failed(lease, Failure::Host { reason }, &Usage::default(), None, now);
             }
         }
         self.settled(node, pending.sequence);

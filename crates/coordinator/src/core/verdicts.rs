@@ -13,11 +13,12 @@ use std::{
 };
 
 use tidemill_net::wire::{Decision, Unpaid};
+use tidemill_sched::LeaseEnd;
 use tidemill_store::{Change, DoneRecord, JobEnd, LogRecord, OpinionRecord, ReputationKey, ResultRecord};
 use tidemill_types::{
-    Address, Basis, BlobId, FloatClass, JobId, LeaseId, NodeId, Reliance, TaskId, TaskNumber, Weight,
+    Address, Amount, Basis, BlobId, FloatClass, JobId, LeaseId, NodeId, Reliance, TaskId, TaskNumber, Weight,
 };
-use tidemill_verify::{Course, Evidence, Next, Opinion, Witness, is_chosen};
+use tidemill_verify::{Assurance, Course, Evidence, Next, Opinion, Verdict, Witness, is_chosen, judge};
 
 use self::deciding::Accepted;
 use super::{
@@ -29,6 +30,9 @@ use crate::event::Now;
 
 /// More results of a task are not asked for by credibility. Those who are certain enough agree long before.
 const MOST_RESULTS: u32 = 12;
+
+/// A verdict that is less certain says nothing about who gave the results.
+const TELLING: Assurance = Assurance::LEAST_TELLING;
 
 /// Whose results need no check.
 #[derive(Clone, Debug, Default)]
@@ -147,6 +151,11 @@ impl Job {
         needs.map_or(FloatClass::Canonical, |needs| needs.floats)
     }
 
+    /// Which record a failure counts in.
+    fn failure_key(&self, task: TaskNumber, failed: &FailedAttempt) -> ReputationKey {
+        self.record_of(task, failed.operator, failed.hardware_class.clone())
+    }
+
     /// One more task was accepted on some grounds, or one less.
     pub(super) fn accepted_by(&mut self, basis: Basis) -> &mut u64 {
         let counts = &mut self.reliability;
@@ -187,6 +196,14 @@ impl Job {
         self.reduced.remove(&task);
     }
 
+    /// Something was paid for work on a task.
+    pub(super) fn count_paid(&mut self, task: TaskNumber, price: Amount) {
+        if task.0 >= self.spec.map_count() && !price.is_zero() {
+            let paid = self.paid_for.entry(task).or_default();
+            *paid = paid.saturating_add(price);
+        }
+    }
+
     /// A result of a node counts as a task that it did, or does not any more.
     pub(super) fn tally_result(&mut self, result: &ResultRecord) {
         self.usage.add(&result.usage);
@@ -199,11 +216,6 @@ impl Job {
     fn untally(&mut self, node: NodeId) {
         let tally = self.tallies.entry(node).or_default();
         tally.tasks = tally.tasks.saturating_sub(1);
-    }
-
-    /// How many tasks have results and no verdict.
-    pub(super) fn undecided(&self) -> u64 {
-        self.open.values().filter(|open| !open.opinions.is_empty()).count() as u64
     }
 }
 
@@ -251,6 +263,7 @@ impl Core {
         job.reliability.results += 1;
         let is_first = open.opinions.iter().all(|other| other.result.output != given.result.output);
         let is_alone = open.opinions.is_empty() && open.evidence().next().is_none();
+        job.undecided += u64::from(open.opinions.is_empty());
         open.opinions.push(given);
         let next = self.judged(id, now);
         if is_alone && let Some(accepted) = Accepted::of(next) {
@@ -266,6 +279,14 @@ impl Core {
         };
         let Came { output, log } = if is_first { came } else { Came::default() };
         self.change(Change::Opinion { task: id, record, output, log });
+        // Who holds a copy was not drawn to check it: somebody is asked afresh.
+        if let Some(job) = self.jobs.get(&id.job)
+            && matches!(job.course, Course::Assured { .. })
+            && matches!(next, Next::Ask { .. })
+        {
+            let copies = self.leases_of(id);
+            self.revoke(&copies, LeaseEnd::Superseded, now);
+        }
         self.follow(id, next, now);
     }
 
@@ -301,7 +322,9 @@ impl Core {
         if given.witness != Witness::Trusted {
             given.odds = f64::from(opinion.error_ppb) / 1e9;
         }
-        if let Some(open) = self.jobs.get_mut(&id.job).and_then(|job| job.open.get_mut(&id.task)) {
+        let Some(job) = self.jobs.get_mut(&id.job) else { return };
+        if let Some(open) = job.open.get_mut(&id.task) {
+            job.undecided += u64::from(open.opinions.is_empty());
             open.opinions.push(given);
         }
     }
@@ -331,7 +354,9 @@ impl Core {
                 answer: Answer::Output(given.result.output),
                 error_odds: given.odds,
             });
-            job.course.next(model, &said.chain(failures.iter().copied()).collect::<Vec<_>>(), group[0].chosen)
+            // Alone in its class is not alone.
+            let chosen = group[0].chosen || open.opinions.len() > 1;
+            job.course.next(model, &said.chain(failures.iter().copied()).collect::<Vec<_>>(), chosen)
         };
         let by_group: Vec<Next<Answer>> = open.comparable(job.floats(id.task)).iter().map(said).collect();
         let is_accepted = |next: &&Next<Answer>| matches!(next, Next::Accept { .. });
@@ -345,16 +370,12 @@ impl Core {
     /// A failure that would be the same everywhere, as an opinion.
     fn failure(&self, job: &Job, id: TaskId, failed: &FailedAttempt, now: Now) -> Opinion<Answer> {
         let witness = self.witness(job, failed.operator);
-        let record = self.reputations.record(&self.failure_key(job, id, failed), now);
+        let record = self.reputations.record(&job.failure_key(id.task, failed), now);
         let error_odds = match witness {
             Witness::Trusted => 0.0,
             Witness::Operator(_) => self.reputations.model().error_odds(&record, 1.0),
         };
         Opinion { witness, answer: Answer::of(failed), error_odds }
-    }
-
-    fn failure_key(&self, job: &Job, id: TaskId, failed: &FailedAttempt) -> ReputationKey {
-        job.record_of(id.task, failed.operator, self.hardware_class(failed.node))
     }
 
     /// The class of hardware that a provider says it is of.
@@ -373,18 +394,44 @@ impl Core {
 
     /// A failure is certain, and so is the job's end. Those who gave a result lied.
     fn fail_by(&mut self, id: TaskId, failure: Answer, now: Now) {
-        let Some(open) = self.jobs.get_mut(&id.job).and_then(|job| job.open.get_mut(&id.task)) else {
-            return;
-        };
+        let Some(job) = self.jobs.get_mut(&id.job) else { return };
+        let Some(open) = job.open.get_mut(&id.task) else { return };
         let Some(failed) = open.failures.iter().find(|failed| Answer::of(failed) == failure) else { return };
         let (failure, attempts) = (failed.failure.clone(), open.failures.len());
         let wrong = std::mem::take(&mut open.opinions);
+        job.undecided -= u64::from(!wrong.is_empty());
         for given in &wrong {
             self.pay(id, given, Err(Unpaid::Contradicted));
             self.contradicted(id, &given.key, (given.result.provider, given.witness), now);
         }
         let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
         self.end(id.job, JobEnd::Failed { task: id.task, failure, attempts }, now);
+    }
+
+    /// Whether a verdict says something about who gave the results, for everybody: it does not rest on the word of those
+    /// whom the requester alone trusts, and is certain enough by itself. A requester could otherwise ruin whom it likes.
+    fn is_telling(&self, job: &Job, open: &Open, output: BlobId) -> bool {
+        let own = |operator: Address| match self.config.trust.covers(&operator) {
+            true => Witness::Trusted,
+            false => Witness::Operator(operator),
+        };
+        let said = open.opinions.iter().map(|given| {
+            let witness = own(given.result.operator);
+            let is_named = witness != Witness::Trusted && given.witness == Witness::Trusted;
+            let error_odds = if is_named { 0.5 } else { given.odds };
+            Opinion { witness, answer: Answer::Output(given.result.output), error_odds }
+        });
+        let failed = open.evidence().map(|failed| Opinion {
+            witness: own(failed.operator),
+            answer: Answer::of(failed),
+            error_odds: 0.5,
+        });
+        let said: Vec<Opinion<Answer>> = match self.weighs_failures(job) {
+            true => said.chain(failed).collect(),
+            false => said.collect(),
+        };
+        let verdict = judge(self.reputations.model(), TELLING, &said);
+        matches!(verdict, Verdict::Accepted { answer, .. } if answer == Answer::Output(output))
     }
 
     /// Somebody was wrong about a task, and is named for it.
@@ -421,6 +468,9 @@ impl Core {
         self.free_bill(id.job, &bill);
         if verdict.is_ok() {
             self.earn(bill.escrow, id.job, (operator, provider), price);
+            if let Some(job) = self.jobs.get_mut(&id.job) {
+                job.count_paid(id.task, price);
+            }
         }
         let decision = match verdict {
             Ok(()) => Decision::Paid(price),
@@ -432,7 +482,7 @@ impl Core {
     /// A job ends: what was said of tasks that are not decided is paid where more did not say otherwise.
     pub(super) fn pay_undecided(&mut self, id: JobId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.reliability.undecided = job.undecided();
+        job.reliability.undecided = std::mem::take(&mut job.undecided);
         let mut waiting = Vec::new();
         for (task, open) in &mut job.open {
             let opinions = std::mem::take(&mut open.opinions);

@@ -180,6 +180,7 @@ pub(super) fn attempt(lease: u64, failure: Failure) -> AttemptRecord {
         failure,
         price: Amount::ZERO,
         at: UnixMillis(lease),
+        hardware_class: None,
     }
 }
 

@@ -64,6 +64,7 @@ impl Model {
                     done: 0,
                     ended: None,
                     pay,
+                    paid_for_undone: Amount::ZERO,
                 };
                 free.then(|| self.jobs.insert(job, record))?;
             }
@@ -128,8 +129,11 @@ impl Model {
                     .insert(key, OpinionRecord { result, error_ppb, is_paid: true, bill: Vec::new() });
                 self.drop_batches();
             }
-            Change::Undone { task } => {
-                (task.task.0 < self.running(task.job)?.task_count).then_some(())?;
+            Change::Undone { task, paid } => {
+                let record = self.running(task.job)?;
+                (task.task.0 < record.task_count).then_some(())?;
+                record.paid_for_undone = record.paid_for_undone.saturating_add(paid);
+                self.failed.remove(&task);
                 if self.done.remove(&task).is_some() {
                     self.running(task.job)?.done -= 1;
                 }
@@ -342,7 +346,7 @@ fn changes(time: u64) -> impl Strategy<Value = Change> {
         5 => (tasks(), near(), near(), 0..3u32)
             .prop_map(|(task, lease, batch, leaf)| decided(task, lease, batch, leaf)),
         2 => (tasks(), any::<u32>()).prop_map(|(task, error_ppb)| Change::Reopened { task, error_ppb }),
-        2 => tasks().prop_map(|task| Change::Undone { task }),
+        2 => (tasks(), 0..9u128).prop_map(|(task, paid)| Change::Undone { task, paid: Amount::from_wei(paid) }),
         1 => (0..JOBS, 1..4u8).prop_map(|(number, operator)| Change::Suspect {
             job: job(number),
             operator: Address([operator; 20]),

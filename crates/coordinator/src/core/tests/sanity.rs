@@ -145,6 +145,7 @@ fn tasks(core: &Core, job: &Job) {
         "tasks are done on no grounds, or on several"
     );
     assert_eq!(job.unchecked.values().sum::<u64>(), unchecked);
+    assert_eq!(job.undecided, job.open.values().filter(|open| !open.opinions.is_empty()).count() as u64);
     assert_eq!(job.tallies.values().map(|tally| tally.tasks).sum::<u64>(), done + doubted(job));
     assert_eq!(job.frontier.running_count(), job.open.len() as u64);
     assert_eq!(job.frontier.ready_count(), untouched);

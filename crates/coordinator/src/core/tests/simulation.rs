@@ -477,7 +477,7 @@ impl Simulation {
                 self.later(Event::OutputFetched { session, lease, result });
             }
             Effect::Assemble { spec, task, number } => {
-                let result = Ok(self.world.assemble(&spec, task));
+                let result = self.world.assemble(&spec, task);
                 self.later(Event::Assembled { task, number, result });
             }
             Effect::FindUnchecked { job, operator, from, undone } => {

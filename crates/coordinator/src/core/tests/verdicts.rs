@@ -26,7 +26,7 @@ use crate::{
 enum Does {
     /// What it should.
     Right,
-    /// The same wrong output for every task.
+    /// A wrong output, the same for every task and another than that of others.
     Lies,
     /// It says that the program fails.
     Fails,
@@ -92,7 +92,7 @@ impl Scene {
                 .iter()
                 .map(|lease| match does {
                     Does::Right => peer.done(lease),
-                    Does::Lies => peer.done_with(lease, archive(b"a lie")),
+                    Does::Lies => peer.done_with(lease, archive(&[b'x', peer.node.0[0]])),
                     Does::Fails => peer.failure(lease, failed(7)),
                 })
                 .collect();
@@ -402,4 +402,33 @@ fn native_floats_are_compared_within_a_class_of_hardware() {
     assert_eq!(scene.lies_of(1), 0, "nothing is known of what nobody could compare");
     let accepted = scene.world.core.providers[&Peer::new(1).node].accepted;
     assert_eq!(accepted, 0, "nor does it count for anything");
+}
+
+/// A job in which two levels of a reduce and the map are all done by providers that lie at first and are believed: then
+/// each is caught in turn.
+#[test]
+fn doubts_about_parts_of_what_is_doubted_reach_the_top() {
+    let spec = job_spec(
+        "retries = 3\ntasks.range = { from = 0, to = 64 }",
+        "args = [\"{index}\"]\n[reduce]\nfan_in = 2\n[policy]\nassurance = 1000\n",
+    );
+    let mut doubted = 0;
+    for liars in [[1, 2], [2, 3], [3, 4]] {
+        let does = |number: u8| if liars.contains(&number) { Lies } else { Right };
+        let peers: Vec<Does> = (1..=9).map(does).collect();
+        let mut scene = Scene::of(among_credible(9), spec.clone(), &peers);
+        assert_eq!(scene.run(), JobEnd::Done);
+        scene.world.check_outputs(job_id(1), &scene.spec.clone());
+        assert!(liars.iter().all(|number| scene.lies_of(*number) > 0));
+        doubted += scene.doubted;
+    }
+    assert!(doubted > 10, "{doubted} results were doubted");
+}
+
+#[test]
+fn a_requester_cannot_ruin_a_provider_by_its_own_word() {
+    let named = format!("assurance = 1000000\ntrusted = [\"{}\"]", Peer::new(3).operator());
+    let mut scene = Scene::of(among(&[]), tasks(4, &named), &[Right, Right, Lies]);
+    assert_eq!(scene.run(), JobEnd::Done);
+    assert_eq!((scene.lies_of(1), scene.lies_of(2)), (0, 0), "its word is good for its own job alone");
 }

@@ -267,18 +267,18 @@ impl World {
         blob
     }
 
-    /// Makes a reduce task over what is in the store.
-    pub fn assemble(&self, spec: &Arc<JobSpec>, task: TaskId) -> Assembled {
+    /// Makes a reduce task over what is in the store, where a part may not be done any more.
+    pub fn assemble(&self, spec: &Arc<JobSpec>, task: TaskId) -> Result<Assembled, String> {
         let made = assemble::make(&self.store, spec, task, |blob| Some(self.blob_file(blob)));
-        match made.unwrap_or_else(|error| panic!("{error}")) {
-            Made::Ready(assembled) => assembled,
+        match made.map_err(|error| tidemill_types::causes(&error))? {
+            Made::Ready(assembled) => Ok(assembled),
             Made::Pack(content, packed) => {
                 let bytes = content.segments.iter().flat_map(|segment| match segment {
                     Segment::Bytes(bytes) => bytes.clone(),
                     Segment::File { .. } => unreachable!("only small outputs are packed"),
                 });
                 let pack = self.keep_blob(&bytes.collect::<Vec<u8>>());
-                assemble::with_pack(packed, pack).unwrap_or_else(|error| panic!("{error}"))
+                assemble::with_pack(packed, pack).map_err(|error| tidemill_types::causes(&error))
             }
         }
     }
@@ -319,7 +319,7 @@ impl World {
                 self.tell(Event::OutputFetched { session, lease, result: Ok(()) });
             }
             Effect::Assemble { spec, task, number } => {
-                let result = Ok(self.assemble(&spec, task));
+                let result = self.assemble(&spec, task);
                 self.tell(Event::Assembled { task, number, result });
             }
             Effect::FindUnchecked { job, operator, from, undone } => {
@@ -348,7 +348,9 @@ impl World {
             let done = self.store.task(id).expect("the store can be read").expect("the task is done");
             let bound = match spec.node(task).expect("the job has the task") {
                 tidemill_job::Node::Map(index) => Arc::new(spec.map_task(index)),
-                tidemill_job::Node::Reduce { .. } => self.assemble(spec, id).bound,
+                tidemill_job::Node::Reduce { .. } => {
+                    self.assemble(spec, id).expect("its parts are done").bound
+                }
             };
             assert_eq!(done.result.spec, bound.spec.hash());
             let is_right = done.result.output == BlobId::of(&super::peer::output_of(bound.spec.hash()));

@@ -16,6 +16,17 @@ use crate::{
     event::Now,
 };
 
+/// While so many tasks of a job wait for a verdict, no fresh one is given out: where nobody can decide them, they would all
+/// be done and none of them certain.
+const MOST_UNDECIDED: u64 = 4096;
+
+impl Job {
+    /// Whether there are tasks of its map that nobody was given, and that may be.
+    pub(in crate::core) fn has_fresh(&self) -> bool {
+        self.frontier.ready_count() > 0 && self.undecided < MOST_UNDECIDED
+    }
+}
+
 impl Core {
     /// Sees to it that as many work on a task as are wanted.
     pub(in crate::core) fn wait_for_someone(&mut self, id: TaskId, now: Now) {
@@ -42,7 +53,7 @@ impl Core {
             open.waiting.get_or_insert(now.mono);
         }
         let is_check = !open.opinions.is_empty() || !open.leases.is_empty();
-        let is_bulk = is_check && !is_stuck && stage == Stage::Map && job.frontier.ready_count() > 0;
+        let is_bulk = is_check && !is_stuck && stage == Stage::Map && job.has_fresh();
         let exclude = self.not_to(id);
         if is_bulk && let Some(job) = self.jobs.get_mut(&id.job) {
             let more = missing.saturating_sub(job.checks.wanted(id.task));
@@ -52,18 +63,19 @@ impl Core {
         self.offer_single(id, exclude, is_stuck);
     }
 
-    /// Tells the scheduler how many of a job's map are ready: those that nobody was given, and those that are to be
-    /// checked, which go out like any other.
+    /// Tells the scheduler how many of a job's map are ready: those that nobody was given, while not too many wait for a
+    /// verdict, and those that are to be checked, which go out like any other.
     pub(in crate::core) fn tell_ready(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
-        let ready = job.frontier.ready_count() + job.checks.len() as u64;
+        let fresh = if job.has_fresh() { job.frontier.ready_count() } else { 0 };
+        let ready = fresh + job.checks.len() as u64;
         self.sched.set_ready(ClassId { job: id, stage: Stage::Map }, ready);
     }
 
     /// Where nothing else of a job is left to be given, those that are to be checked want somebody in particular each.
     pub(in crate::core) fn place_checks_alone(&mut self, id: JobId, now: Now) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        if job.frontier.ready_count() > 0 || job.checks.is_empty() {
+        if job.has_fresh() || job.checks.is_empty() {
             return;
         }
         let waiting: Vec<_> = job.checks.waiting().map(|(task, _)| task).collect();
@@ -97,6 +109,18 @@ impl Core {
         operators.extend(running);
         operators.extend(open.failures.iter().map(|failed| failed.operator));
         operators.into_iter().collect()
+    }
+
+    /// Whether an operator that was chosen for a task is one of those whose word about it adds nothing by now: one of one hand
+    /// with somebody who has said something, or, for a copy, who is at it.
+    pub(in crate::core) fn may_not_check(&self, id: TaskId, operator: Address, is_copy: bool) -> bool {
+        let Some(job) = self.jobs.get(&id.job) else { return true };
+        let Some(open) = job.open.get(&id.task) else { return true };
+        if open.opinions.is_empty() && (!is_copy || !self.weighs_failures(job)) {
+            return false;
+        }
+        let running = open.leases.iter().filter_map(|lease| Some(self.leases.get(lease)?.operator));
+        self.with_kin(&open.witnesses().chain(running).collect()).contains(&operator)
     }
 
     /// The operators whose word adds nothing to what was said of a task: those who have said it, those of one hand with
@@ -139,31 +163,40 @@ impl Core {
     /// ends without them. Nothing is returned as right because time ran out.
     pub(in crate::core) fn give_up_undecided(&mut self, now: Now) {
         let patience = self.config.undecided.0.saturating_mul(1000);
-        let mut over: Vec<JobId> = Vec::new();
+        let mut alone: Vec<(JobId, bool)> = Vec::new();
         let mut again: Vec<(TaskId, Next<Answer>)> = Vec::new();
-        for (id, job) in &self.jobs {
-            if job.frontier.ready_count() > 0 || !job.looking.is_empty() {
-                continue;
-            }
-            let (mut waits, mut is_over) = (false, true);
+        for (id, job) in self.jobs.iter().filter(|(_, job)| job.undecided > 0) {
+            // While something fresh can be given, what waits is not looked at.
+            let mut is_alone = job.looking.is_empty() && !job.has_fresh();
             for (task, open) in &job.open {
-                let long = open.waiting.is_some_and(|since| now.mono.since(since).0 >= patience);
-                if open.opinions.is_empty() || !long {
-                    is_over = false;
+                let place = job.node(*task);
+                if !is_alone || !job.frontier.has_parts(place) {
                     continue;
                 }
-                waits = true;
+                if open.opinions.is_empty() || open.waiting.is_none() {
+                    is_alone = false;
+                    continue;
+                }
                 let task = TaskId { job: *id, task: *task };
                 let next = self.judged(task, now);
                 let is_stuck = matches!(next, Next::Stuck { .. });
                 // Who said what may be known better by now.
                 if matches!(next, Next::Accept { .. }) || self.could_ask(job, task, open, is_stuck) {
-                    is_over = false;
-                    again.push((task, next));
+                    is_alone = false;
+                    let long = open.waiting.is_some_and(|since| now.mono.since(since).0 >= patience);
+                    if long {
+                        again.push((task, next));
+                    }
                 }
             }
-            if waits && is_over {
-                over.push(*id);
+            alone.push((*id, is_alone));
+        }
+        let mut over: Vec<JobId> = Vec::new();
+        for (id, is_alone) in alone {
+            let Some(job) = self.jobs.get_mut(&id) else { continue };
+            job.nobody_since = is_alone.then(|| job.nobody_since.unwrap_or(now.mono));
+            if job.nobody_since.is_some_and(|since| now.mono.since(since).0 >= patience) {
+                over.push(id);
             }
         }
         for (id, next) in again {
@@ -175,9 +208,10 @@ impl Core {
             }
         }
         for id in over {
-            let open = &self.jobs[&id].open;
-            let first = open.keys().next().copied().unwrap_or(TaskNumber(0));
-            self.end(id, JobEnd::Undecided { tasks: open.len() as u64, first }, now);
+            let Some(job) = self.jobs.get(&id) else { continue };
+            let said = job.open.iter().filter(|(_, open)| !open.opinions.is_empty());
+            let first = said.map(|(task, _)| *task).next().unwrap_or(TaskNumber(0));
+            self.end(id, JobEnd::Undecided { tasks: job.undecided, first }, now);
         }
     }
 
@@ -197,8 +231,14 @@ impl Core {
         let Some(needs) = job.spec.needs(job.node(id.task).stage()) else { return false };
         let ceiling = job.money.map(|money| money.record.ceiling);
         let said = self.said_enough(job, id, open);
+        let lost = open.failures.len() - open.evidence().count();
+        if lost > job.spec.retries() as usize {
+            return false;
+        }
         self.providers.values().any(|provider| {
             provider.session.is_some()
+                && provider.credits > 0
+                && !provider.silent
                 && could_run(&provider.offer, &needs, ceiling)
                 && !said.contains(&provider.operator)
                 && (!only_trusted || self.witness(job, provider.operator) == Witness::Trusted)

@@ -98,9 +98,14 @@ impl Core {
         job.checks.forget(id.task);
         job.unmade.remove(&id.task);
         job.prepared -= usize::from(open.prepared);
+        job.undecided -= u64::from(!open.opinions.is_empty());
         job.news = true;
         let place = job.node(id.task);
-        self.settle_results(id, &open, &ruling);
+        let is_telling = !accepted.is_unchecked
+            && self.jobs.get(&id.job).is_some_and(|job| {
+                job.course != Course::Believed && self.is_telling(job, &open, accepted.output)
+            });
+        self.settle_results(id, &open, &ruling, is_telling);
         if ruling.is_overturned {
             self.reset_above(id.job, place, now);
         }
@@ -111,18 +116,24 @@ impl Core {
         };
         self.change(Change::Finished { task: id, record, output: came.output, log: came.log });
         let Some(job) = self.jobs.get_mut(&id.job) else { return };
-        if job.frontier.finish(place).is_some() {
-            self.take_reduces(id.job);
+        if let Some(parent) = job.frontier.finish(place) {
+            // It may be open already, and have waited for this part to be certain.
+            let parent = job.spec.number(parent).filter(|parent| job.open.contains_key(parent));
+            match parent {
+                Some(task) => self.take_up(TaskId { job: id.job, task }, now),
+                None => self.take_reduces(id.job),
+            }
         }
-        if !accepted.is_unchecked && self.jobs[&id.job].course != Course::Believed {
+        if is_telling {
             self.note_verdict(id, &open, &ruling, now);
         }
         self.make_reduces(id.job);
         self.end_if_done(id.job, now);
     }
 
-    /// Pays what is right, and counts who did what.
-    fn settle_results(&mut self, id: TaskId, open: &Open, ruling: &Ruling) {
+    /// Pays what is right, and counts who did what. Whoever contradicts those whom the requester alone trusts is paid: its
+    /// word is not enough to have work for nothing.
+    fn settle_results(&mut self, id: TaskId, open: &Open, ruling: &Ruling, is_telling: bool) {
         for at in &ruling.right {
             let given = &open.opinions[*at];
             self.pay(id, given, Ok(()));
@@ -131,8 +142,10 @@ impl Core {
                 provider.strikes = 0;
             }
         }
+        let by_word = ruling.acceptance.basis == Basis::Trusted && !is_telling;
         for at in &ruling.wrong {
-            self.pay(id, &open.opinions[*at], Err(Unpaid::Contradicted));
+            let verdict = if by_word { Ok(()) } else { Err(Unpaid::Contradicted) };
+            self.pay(id, &open.opinions[*at], verdict);
         }
         for at in &ruling.apart {
             self.pay(id, &open.opinions[*at], Err(Unpaid::Undecided));
@@ -154,6 +167,13 @@ impl Core {
                 job.untally(given.result.provider);
             }
         }
+        if !is_telling {
+            // It is named, and nothing follows from it.
+            for at in &ruling.wrong {
+                let given = &open.opinions[*at];
+                job.tallies.entry(given.result.provider).or_default().contradicted += 1;
+            }
+        }
     }
 
     /// What a verdict says about those who gave the results, and those who said that the task fails.
@@ -173,7 +193,7 @@ impl Core {
         }
         for failed in open.evidence() {
             let Some(job) = self.jobs.get(&id.job) else { return };
-            let (key, witness) = (self.failure_key(job, id, failed), self.witness(job, failed.operator));
+            let (key, witness) = (job.failure_key(id.task, failed), self.witness(job, failed.operator));
             self.contradicted(id, &key, (failed.node, witness), now);
         }
     }

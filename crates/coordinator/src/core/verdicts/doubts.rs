@@ -80,12 +80,17 @@ impl Core {
         job.frontier.reopen(place);
         job.count_doubted(id.task, Basis::Unchecked, &given.key);
         job.news = true;
+        job.undecided += 1;
         job.open.insert(id.task, Open { opinions: vec![given], ..Open::default() });
-        // What is being made from it waits until it is certain.
+        // What is being made from it waits until it is certain. Where that was done before and is doubted too, what was
+        // made from it goes with it.
         if let Some(parent) = job.spec.tree().and_then(|tree| tree.parent(place))
-            && job.spec.number(parent).is_some_and(|parent| job.open.contains_key(&parent))
+            && let Some(open) = job.spec.number(parent).and_then(|parent| job.open.get(&parent))
         {
-            self.reset(id.job, parent, now);
+            match open.opinions.iter().any(|given| given.is_paid) {
+                true => self.reset_above(id.job, place, now),
+                false => self.reset(id.job, parent, now),
+            }
         }
         self.take_up(id, now);
     }
@@ -112,25 +117,23 @@ impl Core {
     pub(super) fn reset_above(&mut self, id: JobId, place: Node, now: Now) {
         let mut next = self.jobs.get(&id).and_then(|job| job.spec.tree()?.parent(place));
         while let Some(parent) = next {
-            if !self.reset(id, parent, now) {
-                return;
-            }
+            self.reset(id, parent, now);
             next = self.jobs.get(&id).and_then(|job| job.spec.tree()?.parent(parent));
         }
     }
 
-    /// A task is as if nobody had begun it; whether somebody had. Who worked on it has done nothing wrong.
-    fn reset(&mut self, id: JobId, place: Node, now: Now) -> bool {
-        let Some(job) = self.jobs.get(&id) else { return false };
-        let Some(number) = job.spec.number(place) else { return false };
+    /// A task is as if nobody had begun it. Who worked on it has done nothing wrong.
+    fn reset(&mut self, id: JobId, place: Node, now: Now) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        let Some(number) = job.spec.number(place) else { return };
         let task = TaskId { job: id, task: number };
         if !job.frontier.is_node_done(place) && !job.open.contains_key(&number) {
-            return false;
+            return;
         }
         let leases = self.leases_of(task);
         self.revoke(&leases, LeaseEnd::Superseded, now);
         self.sched.remove_single(task);
-        let Some(job) = self.jobs.get_mut(&id) else { return false };
+        let Some(job) = self.jobs.get_mut(&id) else { return };
         job.checks.forget(number);
         job.unmade.remove(&number);
         job.undone += 1;
@@ -140,6 +143,7 @@ impl Core {
         }
         let open = job.open.remove(&number).unwrap_or_default();
         job.prepared -= usize::from(open.prepared);
+        job.undecided -= u64::from(!open.opinions.is_empty());
         for given in open.opinions.iter().filter(|given| given.is_paid) {
             job.untally(given.result.provider);
         }
@@ -147,8 +151,8 @@ impl Core {
         for given in &open.opinions {
             self.pay(task, given, Ok(()));
         }
-        self.change(Change::Undone { task });
+        let paid = self.jobs.get_mut(&id).and_then(|job| job.paid_for.remove(&number)).unwrap_or_default();
+        self.change(Change::Undone { task, paid });
         self.make_reduces(id);
-        true
     }
 }

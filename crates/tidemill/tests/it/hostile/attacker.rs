@@ -60,7 +60,7 @@ impl Attacker {
             disk: ByteSize::mib(16_384),
             kinds: vec![ProgramKind::Wasm],
             floats: vec![FloatClass::Native, FloatClass::Canonical],
-            hardware_class: None,
+            hardware_class: class(),
             rates: RateCard::FREE,
             exec_version: EXEC_VERSION,
             capacity: Capacity {
@@ -76,7 +76,7 @@ impl Attacker {
     /// What it says came of a lease: that the task broke.
     pub fn result(&self, lease: &Lease) -> TaskResult {
         let outcome = Outcome::Failed(Failure::WorkerDied { reason: "so it says".to_owned() });
-        let claim = Claim { outcome, usage: Usage::default(), output: None, hardware_class: None };
+        let claim = Claim { outcome, usage: Usage::default(), output: None, hardware_class: class() };
         let terms = Terms {
             escrow: [0; 32],
             coordinator: self.ticket.node(),
@@ -109,6 +109,11 @@ impl Attacker {
         let signature = key.sign_batch(&Chain::default(), &terms);
         ResultBatch { sequence: 1, results, signature }
     }
+}
+
+/// The class of hardware that an honest provider on this host has.
+fn class() -> Option<String> {
+    tidemill_exec::hardware_class().map(str::to_owned)
 }
 
 /// Waits for a lease, and passes over what comes before it.

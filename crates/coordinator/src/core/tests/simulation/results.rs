@@ -34,7 +34,7 @@ impl Results {
                 let error_ppb = *error_ppb;
                 of_task.opinions.push(OpinionRecord { result, error_ppb, is_paid: true, bill: Vec::new() });
             }
-            Change::Undone { task } => {
+            Change::Undone { task, .. } => {
                 let undone = self.tasks.remove(task).unwrap_or_default();
                 // Whoever worked on it has done nothing wrong.
                 let paid = undone.paid(None, true);
