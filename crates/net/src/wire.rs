@@ -5,6 +5,7 @@
 //! [`ToProvider`] when the dialer is a provider, [`Call`] and [`Answer`] when it is a requester. Every list and
 //! text has a bound here that a receiver checks ([`Bounded`]); a peer that breaks one is cut off.
 
+mod money;
 mod provider;
 mod reliability;
 mod requester;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tidemill_types::{Address, Chain, EscrowContract, KeyBinding, Millis, Offer};
 
 pub use self::{
+    money::{EscrowReport, EscrowStage, JobCost, PayeeReport, SettlementReport},
     provider::{
         Decision, FromProvider, HeldLease, Lease, LeasePay, LogBody, MAX_CREDITS, MAX_INLINE_BYTES,
         MAX_LEASE_INLINE_BYTES, MAX_VOUCHERS, OutputBody, ReleaseAsked, ResultBatch, ReturnReason, Source,
@@ -22,10 +24,9 @@ pub use self::{
         MAX_RECORDS, MAX_RESULTS_OF_TASK, RecordReport, Reliability, ReputationReport, ResultReport,
     },
     requester::{
-        Answer, Attempt, Call, Contribution, EscrowReport, EscrowStage, Explanation, JobCost, JobPay,
-        JobPhase, JobReport, MAX_CALLS_IN_FLIGHT, MAX_PAGE, NetworkTerms, OutputPiece, PayeeReport,
-        ProviderReport, Refusal, Reply, Request, SettlementReport, SpecBody, StageTerms, TaskPhase,
-        TaskReport,
+        Answer, Attempt, Call, Contribution, Explanation, JobPay, JobPhase, JobReport, MAX_CALLS_IN_FLIGHT,
+        MAX_PAGE, NetworkTerms, OutputPiece, ProviderReport, Refusal, Reply, Request, SpecBody, StageTerms,
+        TaskPhase, TaskReport,
     },
 };
 

@@ -6,25 +6,26 @@ pub mod ledger;
 mod provider;
 mod results;
 mod rng;
+mod scenario;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use tidemill_job::JobSpec;
 use tidemill_net::wire::{Decision, JobPay, ToProvider};
-use tidemill_store::{Change, JobEnd, ReputationKey};
+use tidemill_store::{Change, JobEnd};
 use tidemill_types::{
-    Address, Amount, Basis, EscrowId, Failure, JobId, LeaseId, Limits, ProgramKind, RateCard, Signature65,
-    TaskId, Weight,
+    Address, Amount, Basis, EscrowId, Failure, JobId, LeaseId, Limits, RateCard, Signature65, TaskId, Weight,
 };
-use tidemill_verify::{Model, Record};
 
-use self::{ledger::Ledger, provider::Provider, results::Results, rng::Rng};
-use super::world::{World, among_strangers, caller, config, job_id, job_spec};
+use self::{
+    ledger::Ledger,
+    provider::Provider,
+    results::Results,
+    rng::Rng,
+    scenario::{ASSURANCES, Fate, Submitted, among_strangers_with, credible, job},
+};
+use super::world::{World, caller, config};
 use crate::{
-    core::{CoreConfig, Funding, Step},
+    core::{Funding, Step},
     effects,
     event::{Effect, Event, FetchProblem, Question},
 };
@@ -37,27 +38,6 @@ const TROUBLE_MS: u64 = 60_000;
 
 /// By then it must have, in milliseconds.
 const END_MS: u64 = 1_800_000;
-
-/// What a job is to come to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Fate {
-    Done,
-    /// One of its tasks fails everywhere.
-    Fails,
-    Cancelled,
-}
-
-struct Submitted {
-    id: JobId,
-    spec: Arc<JobSpec>,
-    fate: Fate,
-    from_ms: u64,
-    /// What pays for it; some share one.
-    escrow: EscrowId,
-    max_price: Option<Amount>,
-    /// Whether so little is asked for that a wrong result may pass.
-    is_loose: bool,
-}
 
 struct Simulation {
     world: World,
@@ -425,23 +405,7 @@ impl Simulation {
     }
 
     fn note_changes(&mut self, changes: &[Change]) {
-        for change in changes {
-            self.note(match change {
-                Change::Leased(_) => "lease",
-                Change::LeaseEnded { .. } => "lease without a result",
-                Change::AttemptFailed { .. } => "failed attempt",
-                Change::Finished { record, .. } if record.verdict.basis == Basis::Agreed => "agreement",
-                Change::Finished { output: Some(_), .. } => "small output",
-                Change::Finished { output: None, .. } => "large output",
-                Change::JobEnded { end: JobEnd::Done, .. } => "done job",
-                Change::JobEnded { end: JobEnd::Failed { .. }, .. } => "failed job",
-                Change::JobEnded { .. } => "cancelled job",
-                Change::Opinion { .. } => "result that does not decide",
-                Change::Reopened { .. } => "doubted result",
-                Change::Undone { .. } => "undone task",
-                _ => continue,
-            });
-        }
+        changes.iter().filter_map(results::word).for_each(|what| self.note(what));
     }
 
     fn carry_out(&mut self, effect: Effect) {
@@ -545,67 +509,6 @@ impl Simulation {
         let at = self.at_ms + self.rng.below(200);
         let place = self.events.partition_point(|(other, _)| *other <= at);
         self.events.insert(place, (at, event));
-    }
-}
-
-/// What jobs ask for among strangers: the first two may let a lie pass.
-const ASSURANCES: [&str; 6] =
-    ["assurance = 2", "assurance = 8", "assurance = \"trusted\"", "assurance = 1000", "replicate = 5", ""];
-
-/// A coordinator that trusts the second provider's operator alone.
-fn among_strangers_with(pays: bool, providers: &[Provider]) -> CoreConfig {
-    let model = Model { least_rate: 0.2, ..Model::default() };
-    CoreConfig { model, ..among_strangers(pays, &[providers[1].peer.operator()]) }
-}
-
-/// Everybody has been right for a while.
-fn credible(providers: &[Provider]) -> Vec<Change> {
-    let mut record = Record::default();
-    record.note_accepted(60, 0, 512);
-    let record = postcard::to_stdvec(&record).expect("plain data always has a postcard encoding");
-    let key = |operator| ReputationKey { operator, kind: ProgramKind::Wasm, hardware_class: None };
-    let of = |provider: &Provider| Change::Reputation {
-        key: key(provider.peer.operator()),
-        record: record.clone(),
-    };
-    providers.iter().map(of).collect()
-}
-
-fn job(number: u8, assurances: &[&str], colludes: bool, rng: &mut Rng) -> Submitted {
-    let tasks = 1 + rng.below(40);
-    let fate = match rng.below(8) {
-        0 => Fate::Fails,
-        1 => Fate::Cancelled,
-        _ => Fate::Done,
-    };
-    let arg = if fate == Fate::Fails { provider::POISON } else { "fine" };
-    // No job fails by circumstances alone.
-    let mut program = format!("args = [\"{{index}}\", \"{arg}\", \"{number}\"]\n");
-    if rng.one_in(2) {
-        let fan_in = [2, 3, 5, 40][rng.below(4) as usize];
-        program += &format!("[reduce]\nfan_in = {fan_in}\n");
-    }
-    if rng.one_in(4) {
-        program += "[resources]\nparallel = 3\n";
-    }
-    let assurance = rng.below(assurances.len() as u64) as usize;
-    if !assurances[assurance].is_empty() {
-        program += &format!("[policy]\n{}\n", assurances[assurance]);
-    }
-    let spec = job_spec(&format!("retries = 100\ntasks.range = {{ from = 0, to = {tasks} }}"), &program);
-    let is_loose = assurances.len() > 1 && (colludes || assurance < 2);
-    let escrow = EscrowId([if rng.one_in(3) { 1 } else { number }; 32]);
-    let max_price = rng.one_in(3).then(|| RateCard::default().most(&Limits::default(), 0));
-    // Enough for every task, one after the other: what a task really costs is a millionth of what it may.
-    let max_price = max_price.and_then(|price| price.checked_mul(2));
-    Submitted {
-        id: job_id(number),
-        spec,
-        fate,
-        from_ms: 1 + rng.below(TROUBLE_MS / 2),
-        escrow,
-        max_price,
-        is_loose,
     }
 }
 

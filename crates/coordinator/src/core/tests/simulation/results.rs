@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tidemill_store::{Change, DoneRecord, JobEnd, OpinionRecord, ResultRecord};
-use tidemill_types::{Address, Amount, BlobId, JobId, TaskId};
+use tidemill_types::{Address, Amount, Basis, BlobId, JobId, TaskId};
 
 #[derive(Default)]
 pub struct Results {
@@ -83,4 +83,23 @@ impl OfTask {
         });
         done.into_iter().chain(said.map(|opinion| &opinion.result))
     }
+}
+
+/// What a change is for those who count what happened, if it is something.
+pub fn word(change: &Change) -> Option<&'static str> {
+    Some(match change {
+        Change::Leased(_) => "lease",
+        Change::LeaseEnded { .. } => "lease without a result",
+        Change::AttemptFailed { .. } => "failed attempt",
+        Change::Finished { record, .. } if record.verdict.basis == Basis::Agreed => "agreement",
+        Change::Finished { output: Some(_), .. } => "small output",
+        Change::Finished { output: None, .. } => "large output",
+        Change::JobEnded { end: JobEnd::Done, .. } => "done job",
+        Change::JobEnded { end: JobEnd::Failed { .. }, .. } => "failed job",
+        Change::JobEnded { .. } => "cancelled job",
+        Change::Opinion { .. } => "result that does not decide",
+        Change::Reopened { .. } => "doubted result",
+        Change::Undone { .. } => "undone task",
+        _ => return None,
+    })
 }
