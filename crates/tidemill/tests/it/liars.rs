@@ -23,6 +23,8 @@ struct Network {
     place: Place,
     _coordinator: Node,
     honest: Vec<Process>,
+    /// Whether verdicts are certain enough to say something about those who gave the results.
+    is_telling: bool,
 }
 
 impl Network {
@@ -32,20 +34,25 @@ impl Network {
         place.job(&format!("{job}[policy]\n{assurance}\n"));
         let coordinator = Node::serve_with(&place, &["--undecided", "20s"]);
         let honest = HONEST.iter().map(|name| provide(&place, name)).collect();
-        Self { place, _coordinator: coordinator, honest }
+        Self { place, _coordinator: coordinator, honest, is_telling: assurance.starts_with("assurance") }
     }
 
     /// Runs the job beside these liars. Its output must be right, and of the liars those that lied are named and nobody
     /// else is.
     #[track_caller]
     fn sees_through(self, manners: &[Manner]) -> Value {
+        let is_telling = self.is_telling;
         let liars: Vec<Liar> = (1..)
             .zip(manners)
             .map(|(number, manner)| Liar::join(&self.place, number, manner.clone()))
             .collect();
         let job = submit(&self.place);
         let status = ends_well(&self.place, &job);
-        for one in status["providers"].as_array().expect("a list") {
+        let providers = status["providers"].as_array().expect("a list");
+        for liar in &liars {
+            assert!(providers.iter().any(|one| one["name"] == liar.name.as_str()), "{}: {status}", liar.name);
+        }
+        for one in providers {
             let (name, wrong) = (one["name"].as_str().expect("a name"), &one["contradicted"]);
             if let Some(liar) = liars.iter().find(|liar| liar.name == name) {
                 assert!(liar.lies() > 0, "{name} has not lied");
@@ -54,14 +61,14 @@ impl Network {
                 assert_eq!(wrong, 0, "an honest provider is blamed: {status}");
             }
         }
-        for liar in &liars {
+        for liar in liars.iter().filter(|_| is_telling) {
             let record = reputation(&self.place, &liar.name);
             assert!(record["lies"].as_u64() > Some(0), "{}: {record}", liar.name);
         }
         for name in HONEST {
             let record = reputation(&self.place, name);
-            assert_eq!(record["lies"], 0, "{name}: {record}");
-            assert!(record["checked"].as_f64() > Some(0.0), "{name}: {record}");
+            assert!(record["lies"].as_u64().unwrap_or(0) == 0, "{name}: {record}");
+            assert!(!is_telling || record["checked"].as_f64() > Some(0.0), "{name}: {record}");
         }
         liars.into_iter().for_each(Liar::stop);
         self.honest.into_iter().for_each(Process::stop);
@@ -76,7 +83,7 @@ fn reputation(place: &Place, name: &str) -> Value {
 
 #[test]
 fn a_flipped_bit_and_another_s_output() {
-    let network = Network::with(&mixed_job(&["quick"], 24), "assurance = 100");
+    let network = Network::with(&mixed_job(&["quick"], 250), "assurance = 100");
     let status = network.sees_through(&[Manner::FlipsABit, Manner::GivesAnother]);
     // Strangers agree by fours at first, and by fewer as they prove right.
     let redundancy = status["reliability"]["redundancy"].as_f64().expect("a number");
@@ -85,24 +92,24 @@ fn a_flipped_bit_and_another_s_output() {
 
 #[test]
 fn an_empty_output_and_a_failure_that_nobody_else_sees() {
-    let network = Network::with(&mixed_job(&["quick"], 24), "assurance = 100");
+    let network = Network::with(&mixed_job(&["quick"], 250), "assurance = 100");
     network.sees_through(&[Manner::GivesNothing, Manner::Fails]);
 }
 
 #[test]
 fn lies_about_large_tasks_alone() {
-    let network = Network::with(&mixed_job(&["quick", "large"], 10), "assurance = 100");
+    let network = Network::with(&mixed_job(&["quick", "large"], 30), "assurance = 100");
     network.sees_through(&[Manner::SpoilsLarge]);
 }
 
 #[test]
 fn lies_after_a_hundred_right_answers() {
-    let network = Network::with(&mixed_job(&["quick"], 600), "assurance = 100");
+    let network = Network::with(&mixed_job(&["quick"], 1000), "assurance = 100");
     network.sees_through(&[Manner::AfterRight(100)]);
 }
 
 #[test]
 fn two_that_agree_on_what_is_wrong() {
-    let network = Network::with(&mixed_job(&["quick"], 24), "replicate = 5");
+    let network = Network::with(&mixed_job(&["quick"], 250), "replicate = 5");
     network.sees_through(&[Manner::Colludes, Manner::Colludes]);
 }
