@@ -41,7 +41,7 @@ impl Default for Plan {
             epochs: 200,
             tasks_each: 40,
             model: Model::default(),
-            stake: 2_000,
+            stake: 1_000,
             outside_gain: 10,
             slash_odds: 0.9,
             seed: 1,
@@ -55,10 +55,9 @@ impl Plan {
         Self { providers: 200, epochs: 100, tasks_each: 20, ..Self::default() }
     }
 
-    /// A small network for so long that whoever builds a reputation has one: to compare rules. Without stakes, which only one
-    /// of them knows.
+    /// A small network for so long that whoever builds a reputation has one: to compare rules.
     pub fn long() -> Self {
-        Self { providers: 100, epochs: 300, tasks_each: 40, stake: 0, ..Self::default() }
+        Self { providers: 100, epochs: 300, tasks_each: 40, ..Self::default() }
     }
 
     /// Checks that it can be run.

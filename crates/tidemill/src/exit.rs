@@ -35,7 +35,7 @@ impl Code {
 /// The codes, for `--help`.
 pub const HELP: &str = "Exit codes:
   0    done
-  1    the program or the job failed
+  1    the program or the job failed, or it is not certain which results are right
   2    wrong usage, or a mistake in the job file or its inputs
   3    the deadline passed
   4    this machine or the network could not do its part (disk, memory, a coordinator that is gone)

@@ -15,7 +15,8 @@ pub fn results_each(reliance: Reliance, terms: &NetworkTerms) -> (u32, u32) {
         Reliance::Replicated { quorum, most } => (quorum, most),
         Reliance::Assured(assurance) => {
             let least = if assurance.needs_agreement() { 2 } else { 1 };
-            (least, strangers_to_agree(&Model::default(), assurance))
+            // However little is asked for, somebody of whom nothing is known is checked.
+            (least, strangers_to_agree(&Model::default(), assurance).max(2))
         }
     }
 }
@@ -44,12 +45,13 @@ fn said(reliance: Reliance, are_named: bool, terms: &NetworkTerms) -> Vec<String
         _ if terms.trusts_everybody => Vec::new(),
         Reliance::Trusted if nobody_is_trusted => vec![
             "warning: only trusted machines get tasks, and none is here: name operators with `trusted` under [policy], or \
-             start the coordinator with `--trust`"
+             start the coordinator with `--trust`; until one comes the job waits"
                 .to_owned(),
         ],
         Reliance::Trusted => Vec::new(),
         Reliance::Replicated { quorum, .. } => {
-            let mut lines = vec![format!("results: {least} to {most} of each task, of which {quorum} must be equal")];
+            let each = if least == most { format!("{most}") } else { format!("{least} to {most}") };
+            let mut lines = vec![format!("results: {each} of each task, of which {quorum} must be equal")];
             if too_few(quorum) {
                 lines.push(format!("  warning: {here}: tasks will stay undecided"));
             }
@@ -127,6 +129,7 @@ mod tests {
     #[test]
     fn what_is_trusted_is_made_once() {
         assert_eq!(results_each(assured(1_000), &terms(0, 0, false)), (1, 6));
+        assert_eq!(results_each(assured(2), &terms(7, 0, false)), (1, 2));
         assert_eq!(results_each(assured(1_000), &terms(0, 0, true)), (1, 1));
         assert_eq!(results_each(assured(20_000), &terms(9, 0, false)), (2, 8));
         assert_eq!(results_each(Reliance::Trusted, &terms(9, 0, false)), (1, 1));

@@ -175,11 +175,17 @@ impl From<&JobReport> for ReliabilitySummary {
     }
 }
 
-/// The same in a line, for people; nothing before a task is done.
+/// The same in a line, for people; nothing before a result is there.
 pub fn reliability_in_words(report: &JobReport) -> Option<String> {
     let Reliability { asked, results, trusted, unchecked, agreed, unverified, undecided } =
         report.reliability;
-    let redundancy = report.reliability.redundancy(report.done)?;
+    if results == 0 {
+        return None;
+    }
+    let each = match report.reliability.redundancy(report.done) {
+        Some(redundancy) => format!(", {redundancy:.2} each"),
+        None => String::new(),
+    };
     let grounds = [
         (trusted, "by trusted machines"),
         (agreed, "by agreement"),
@@ -190,7 +196,7 @@ pub fn reliability_in_words(report: &JobReport) -> Option<String> {
     let grounds = grounds.iter().filter(|(tasks, _)| *tasks > 0);
     let words: Vec<String> = grounds.map(|(tasks, how)| format!("{tasks} {how}")).collect();
     Some(format!(
-        "{} for {}, {redundancy:.2} each ({asked}): {}",
+        "{} for {}{each} (asked for: {asked}): {}",
         plural(results, "result"),
         plural(report.done, "task"),
         words.join(", ")
@@ -320,6 +326,10 @@ pub fn phase_word(phase: &JobPhase) -> &'static str {
     }
 }
 
+/// What helps where results are not certain enough.
+const MORE_VOICES: &str = "more operators help, or machines that are trusted (`tidemill serve --trust OPERATOR`, or \
+    `trusted` under [policy]), or a lower `assurance` or `quorum`; `tidemill explain JOB TASK` shows who said what";
+
 /// The error of a command that needs a job to be done, when it is not.
 pub fn not_done(report: &JobReport) -> Option<Exit> {
     let name = one_line(&report.name, 64);
@@ -352,10 +362,17 @@ pub fn not_done(report: &JobReport) -> Option<Exit> {
                     one_line(label, 64)
                 ),
             )
-            .hint(
-                "more operators help, or machines that are trusted (`tidemill serve --trust OPERATOR`, or `trusted` under \
-                 [policy]), or a lower `assurance`; `tidemill explain JOB TASK` shows who said what",
-            ),
+            .hint(MORE_VOICES),
+        ),
+        JobPhase::Deadline if report.reliability.undecided > 0 => Some(
+            Exit::new(
+                Code::Deadline,
+                format!(
+                    "the deadline of {name} passed while it was not certain which results of {} are right; {done}",
+                    plural(report.reliability.undecided, "task")
+                ),
+            )
+            .hint(MORE_VOICES),
         ),
         JobPhase::Deadline => Some(
             Exit::new(Code::Deadline, format!("the deadline of {name} passed; {done}"))

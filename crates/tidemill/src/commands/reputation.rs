@@ -66,7 +66,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         );
     } else if records.is_empty() {
         println!(
-            "  nothing is known of its results: each is checked, and wrong with odds of one half until others agree"
+            "  nothing is known of its results: each is checked, and wrong with odds of one half until a verdict that is certain to \
+             1 in 100 has confirmed one"
         );
     }
     records.iter().for_each(print);

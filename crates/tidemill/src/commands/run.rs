@@ -69,7 +69,7 @@ pub struct Args {
     free: bool,
     /// Check the results of the network of this machine's own as if its providers were strangers' machines: at the default
     /// assurance six of them must agree at first
-    #[arg(long, requires = "providers")]
+    #[arg(long, requires = "providers", conflicts_with_all = ["here", "join"])]
     strangers: bool,
     /// Pay with an escrow that is open already, and leave it open
     #[arg(long, value_name = "ESCROW", conflicts_with_all = ["here", "free"])]

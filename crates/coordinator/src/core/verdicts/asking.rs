@@ -262,7 +262,7 @@ impl Core {
             (None, _) => format!("it has {results} results, which are not certain enough"),
         };
         Some(format!(
-            "{label}: {said} ({} is asked for): it waits for another operator or for a machine that is trusted",
+            "{label}: {said} (asked for: {}): it waits for another operator or for a machine that is trusted",
             job.spec.reliance()
         ))
     }

@@ -49,7 +49,7 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     tasks_each: Option<u32>,
     /// What a provider has at stake, in prices of a task; 0 for no stakes
-    #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(0..=1_000_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(0..=1_000_000_000))]
     stake: u32,
     /// What chance starts from: the same number gives the same results
     #[arg(long, value_name = "N", default_value_t = 1)]
