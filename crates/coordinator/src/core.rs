@@ -216,10 +216,7 @@ impl Core {
     pub fn handle(&mut self, event: Event, now: Now) {
         match event {
             Event::ProviderJoined { session, node, signer, operator, network, offer, credits, held } => {
-                self.join(session, node, (signer, operator), offer, credits, &held, now);
-                if let Some(provider) = self.providers.get_mut(&node) {
-                    provider.network = network;
-                }
+                self.join(session, node, (signer, operator), network, offer, credits, &held, now);
             }
             Event::FromProvider { session, message } => self.heard(session, message, now),
             Event::SessionEnded { session } => self.session_ended(session, now),

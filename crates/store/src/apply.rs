@@ -166,9 +166,7 @@ impl Applying<'_> {
         if number < self.next_lease {
             return Err(Contradiction::LeaseUsed(lease.id).into());
         }
-        if self.tables.done.get(&task_key(lease.task))?.is_some() {
-            return Err(Contradiction::TaskDone(lease.task).into());
-        }
+        self.not_done(lease.task)?;
         self.tables.leases.insert(&lease_key(lease.task, lease.id), encode_lease(lease).as_slice())?;
         self.next_lease = number + 1;
         Ok(())
@@ -227,9 +225,7 @@ impl Applying<'_> {
         log: Option<&LogRecord>,
     ) -> Result<(), Refusal> {
         self.running_task(task)?;
-        if self.tables.done.get(&task_key(task))?.is_some() {
-            return Err(Contradiction::TaskDone(task).into());
-        }
+        self.not_done(task)?;
         self.use_batch(&record.result, false)?;
         let key = lease_key(task, record.result.lease);
         if self.tables.opinions.insert(&key, encode(record).as_slice())?.is_some() {
@@ -404,6 +400,14 @@ impl Applying<'_> {
         }
         self.tables.payees.insert(&key, encode(record).as_slice())?;
         Ok(())
+    }
+
+    /// A task must not be done.
+    fn not_done(&self, task: TaskId) -> Result<(), Refusal> {
+        match self.tables.done.get(&task_key(task))? {
+            Some(_) => Err(Contradiction::TaskDone(task).into()),
+            None => Ok(()),
+        }
     }
 
     /// The task's job, which must run and have the task.

@@ -86,7 +86,7 @@ impl Course {
     }
 
     /// How many results are asked for at once, before there is any.
-    pub fn at_first(&self) -> u32 {
+    fn at_first(&self) -> u32 {
         match self {
             Self::Replicated { quorum, .. } => *quorum,
             Self::Assured { .. } | Self::Believed => 1,

@@ -13,11 +13,10 @@ use tidemill_types::{
     Address, Amount, EXEC_VERSION, Failure, JobId, LeaseId, Needs, NodeId, Offer, RateCard, Stage, TaskId,
     TaskNumber, Usage, Weight, input_bytes,
 };
-
 use tidemill_verify::{Checks, Course, Next};
 
 use super::{
-    Core, Gone, Tally, after,
+    Core, Gone, Provider, Tally, after,
     money::{Funding, JobMoney},
     reports::Summary,
     verdicts::{self, Answer, Counted, Given},
@@ -74,7 +73,7 @@ pub(super) struct Job {
 pub(super) struct Open {
     /// Attempts under way.
     pub(super) leases: Vec<LeaseId>,
-    pub(super) failures: Vec<FailedAttempt>,
+    pub(super) failures: Vec<AttemptRecord>,
     /// Results that do not decide it.
     pub(super) opinions: Vec<Given>,
     /// Since when it waits for someone to try it again.
@@ -85,19 +84,6 @@ pub(super) struct Open {
     pub(super) assembly: u64,
     /// Whether it is one of the job's prepared ones.
     pub(super) prepared: bool,
-}
-
-/// An attempt that failed.
-#[derive(Clone, Debug)]
-pub(super) struct FailedAttempt {
-    pub(super) lease: LeaseId,
-    pub(super) node: NodeId,
-    pub(super) operator: Address,
-    /// What it costs if the job ends by it.
-    pub(super) price: Amount,
-    pub(super) failure: Failure,
-    /// The class of hardware of the machine, as signed.
-    pub(super) hardware_class: Option<String>,
 }
 
 /// A call that waits for the end of a job.
@@ -346,18 +332,16 @@ impl Core {
             self.decide(held.node, lease, Decision::Unpaid(unpaid));
         }
         self.sched.ended(lease, end, now.mono);
-        self.change(Change::AttemptFailed {
-            task: held.task,
-            record: AttemptRecord {
-                lease,
-                provider: held.node,
-                operator: held.operator,
-                failure: failure.clone(),
-                price,
-                at: UnixMillis(now.unix_ms),
-                hardware_class: hardware_class.clone(),
-            },
-        });
+        let record = AttemptRecord {
+            lease,
+            provider: held.node,
+            operator: held.operator,
+            failure: failure.clone(),
+            price,
+            at: UnixMillis(now.unix_ms),
+            hardware_class,
+        };
+        self.change(Change::AttemptFailed { task: held.task, record: record.clone() });
         if failure.weight() == Weight::Circumstance {
             self.note_failure(held.task, held.operator, held.node, now);
             self.strike(held.node, held.task.job, now);
@@ -368,16 +352,9 @@ impl Core {
         let retries = job.spec.retries() as usize;
         let Some(open) = job.open.get_mut(&held.task.task) else { return };
         let evidence = failure.weight() == Weight::Evidence;
-        let same = |other: &FailedAttempt| other.operator != held.operator && other.failure == failure;
+        let same = |other: &AttemptRecord| other.operator != held.operator && other.failure == failure;
         let is_repeated = evidence && open.failures.iter().any(same);
-        open.failures.push(FailedAttempt {
-            lease,
-            node: held.node,
-            operator: held.operator,
-            price,
-            failure: failure.clone(),
-            hardware_class,
-        });
+        open.failures.push(record);
         let circumstances =
             open.failures.iter().filter(|failed| failed.failure.weight() == Weight::Circumstance).count();
         let opinions = open.failures.len() - circumstances;
@@ -398,14 +375,14 @@ impl Core {
                 self.follow(held.task, next, now);
             }
             next @ Next::Accept { answer: Answer::Output(_), .. } => self.follow(held.task, next, now),
-            _ => self.wait_for_someone(held.task, now),
+            next => self.ask_for(held.task, next, now),
         }
     }
 
     /// Tasks that failed and that no other operator is there to try: the one opinion that there is must do, or
     /// the same machine gets another chance.
     pub(super) fn settle_for_one_opinion(&mut self, now: Now) {
-        let mut alone: Vec<(TaskId, FailedAttempt, u32)> = Vec::new();
+        let mut alone: Vec<(TaskId, AttemptRecord, u32)> = Vec::new();
         for (id, job) in &self.jobs {
             let only = self.only_for(job);
             // Among strangers one alone is believed when nobody else has come for long.
@@ -425,12 +402,9 @@ impl Core {
                 let stage = job.node(*task).stage();
                 let Some(needs) = job.spec.needs(stage) else { continue };
                 let others = self.providers.values().any(|provider| {
-                    provider.session.is_some()
-                        && provider.credits > 0
-                        && !provider.silent
+                    provider.could_take(&needs, job)
                         && open.failures.iter().all(|failed| failed.operator != provider.operator)
                         && only.as_ref().is_none_or(|only| only.contains(&provider.operator))
-                        && could_run(&provider.offer, &needs, job.money.map(|money| money.record.ceiling))
                 });
                 if !others {
                     let attempts = u32::try_from(open.failures.len()).unwrap_or(u32::MAX);
@@ -514,6 +488,14 @@ impl Core {
                 self.reply(follower.caller, Ok(Reply::Ended(report.clone())));
             }
         }
+    }
+}
+
+impl Provider {
+    /// Whether it is there and takes leases, and could run such a task of a job.
+    pub(super) fn could_take(&self, needs: &Needs, job: &Job) -> bool {
+        let ceiling = job.money.map(|money| money.record.ceiling);
+        self.session.is_some() && self.credits > 0 && !self.silent && could_run(&self.offer, needs, ceiling)
     }
 }
 

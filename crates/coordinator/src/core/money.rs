@@ -16,7 +16,7 @@ use tidemill_net::wire::{
     Decision, EscrowReport, HeldLease, JobCost, JobPay, Money as Terms, Refusal, Unpaid,
 };
 use tidemill_sched::{LeaseEnd, Micros};
-use tidemill_store::{Change, EscrowStage, JobEnd, JobPayRecord, PayeeRecord};
+use tidemill_store::{AttemptRecord, Change, EscrowStage, JobEnd, JobPayRecord, PayeeRecord};
 use tidemill_types::{
     Address, Amount, Billable, EscrowId, Failure, JobId, LeaseId, Limits, Millis, NodeId, RateCard, Stage,
     TaskId, Usage, Voucher,
@@ -27,7 +27,7 @@ pub(crate) use self::escrow::report as escrow_report;
 pub(super) use self::escrow::{Bill, Escrow, JobMoney};
 pub use self::settle::Settled;
 use self::settle::clock_s;
-use super::{Core, Held, Provider, after, jobs::FailedAttempt};
+use super::{Core, Held, Provider, after};
 use crate::event::{Caller, Effect, Now, SessionId};
 
 /// How a coordinator pays.
@@ -239,14 +239,14 @@ impl Core {
             .and_then(|money| money.escrows.get(&pay.record.escrow))
             .map_or(Amount::ZERO, Escrow::left)
             .min(pay.left());
-        for FailedAttempt { operator, node, lease, price, .. } in
+        for AttemptRecord { operator, provider, lease, price, .. } in
             failures.into_iter().filter(|failed| failed.failure == *failure && is_billed(failure))
         {
             // What was held back for it was free again since, so it may not be there any more.
             let price = price.min(left);
             left = left.saturating_sub(price);
-            self.earn(pay.record.escrow, job, (operator, node), price);
-            self.decide(node, lease, Decision::Paid(price));
+            self.earn(pay.record.escrow, job, (operator, provider), price);
+            self.decide(provider, lease, Decision::Paid(price));
         }
     }
 

@@ -7,7 +7,7 @@ use tidemill_sched::{LeaseEnd, Micros};
 use tidemill_types::{Address, JobId, LeaseId, NodeId, Offer};
 
 use super::{Core, Provider};
-use crate::event::{Effect, Now, SessionId};
+use crate::event::{Effect, Network, Now, SessionId};
 
 /// So many attempts lost in a row are bad luck; more are a reason to pause.
 const STRIKES: u32 = 8;
@@ -26,6 +26,7 @@ impl Core {
         session: SessionId,
         node: NodeId,
         (signer, operator): (Address, Address),
+        network: Option<Network>,
         offer: Offer,
         credits: u32,
         held: &[HeldLease],
@@ -48,6 +49,7 @@ impl Core {
         provider.offer = offer.clone();
         provider.operator = operator;
         provider.signer = signer;
+        provider.network = network;
         let (credits, ours) = (provider.open_credits(), provider.leases.clone());
         self.sessions.insert(session, node);
         self.sched.join(node, operator, offer, credits, now.mono);

@@ -13,7 +13,7 @@ use tidemill_verify::Next;
 
 use super::{
     Core, Held, Provider, after,
-    jobs::{FailedAttempt, Job},
+    jobs::Job,
     leases::SLACK_MS,
     money::{Bill, JobMoney},
 };
@@ -118,19 +118,7 @@ impl Resuming {
             return;
         }
         self.job.frontier.restore_running(node);
-        let open = self.job.open.entry(task).or_default();
-        open.failures = failed
-            .kept
-            .into_iter()
-            .map(|attempt| FailedAttempt {
-                lease: attempt.lease,
-                node: attempt.provider,
-                operator: attempt.operator,
-                price: attempt.price,
-                failure: attempt.failure,
-                hardware_class: attempt.hardware_class,
-            })
-            .collect();
+        self.job.open.entry(task).or_default().failures = failed.kept;
     }
 }
 

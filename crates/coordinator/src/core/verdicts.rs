@@ -14,7 +14,9 @@ use std::{
 
 use tidemill_net::wire::{Decision, Unpaid};
 use tidemill_sched::LeaseEnd;
-use tidemill_store::{Change, DoneRecord, JobEnd, LogRecord, OpinionRecord, ReputationKey, ResultRecord};
+use tidemill_store::{
+    AttemptRecord, Change, DoneRecord, JobEnd, LogRecord, OpinionRecord, ReputationKey, ResultRecord,
+};
 use tidemill_types::{
     Address, Amount, Basis, BlobId, FloatClass, JobId, LeaseId, NodeId, Reliance, TaskId, TaskNumber, Weight,
 };
@@ -23,16 +25,13 @@ use tidemill_verify::{Assurance, Course, Evidence, Next, Opinion, Verdict, Witne
 use self::deciding::Accepted;
 use super::{
     Core, Held,
-    jobs::{FailedAttempt, Job, Open},
+    jobs::{Job, Open},
     money::Bill,
 };
 use crate::event::Now;
 
 /// More results of a task are not asked for by credibility. Those who are certain enough agree long before.
 const MOST_RESULTS: u32 = 12;
-
-/// A verdict that is less certain says nothing about who gave the results.
-const TELLING: Assurance = Assurance::LEAST_TELLING;
 
 /// Whose results need no check.
 #[derive(Clone, Debug, Default)]
@@ -60,7 +59,7 @@ pub(super) enum Answer {
 }
 
 impl Answer {
-    fn of(failed: &FailedAttempt) -> Self {
+    fn of(failed: &AttemptRecord) -> Self {
         let failure = postcard::to_stdvec(&failed.failure);
         Self::Failure(BlobId::of(&failure.expect("plain data always has a postcard encoding")))
     }
@@ -80,15 +79,7 @@ pub(super) struct Given {
     /// How it is billed; what is held back is its price.
     pub(super) bill: Option<Bill>,
     /// Whether it was accepted and paid before it was doubted.
-    is_paid: bool,
-}
-
-#[cfg(test)]
-impl Given {
-    /// Whether it was accepted before.
-    pub(super) fn is_doubted(&self) -> bool {
-        self.is_paid
-    }
+    pub(super) is_paid: bool,
 }
 
 /// What came with a result: a small output, and what the task wrote.
@@ -140,7 +131,7 @@ impl Open {
     }
 
     /// Attempts that failed as they would everywhere.
-    fn evidence(&self) -> impl Iterator<Item = &FailedAttempt> {
+    fn evidence(&self) -> impl Iterator<Item = &AttemptRecord> {
         self.failures.iter().filter(|failed| failed.failure.weight() == Weight::Evidence)
     }
 }
@@ -152,12 +143,12 @@ impl Job {
     }
 
     /// Which record a failure counts in.
-    fn failure_key(&self, task: TaskNumber, failed: &FailedAttempt) -> ReputationKey {
+    fn failure_key(&self, task: TaskNumber, failed: &AttemptRecord) -> ReputationKey {
         self.record_of(task, failed.operator, failed.hardware_class.clone())
     }
 
-    /// One more task was accepted on some grounds, or one less.
-    pub(super) fn accepted_by(&mut self, basis: Basis) -> &mut u64 {
+    /// How many tasks are accepted on some grounds.
+    fn accepted_by(&mut self, basis: Basis) -> &mut u64 {
         let counts = &mut self.reliability;
         match basis {
             Basis::Trusted => &mut counts.trusted,
@@ -295,16 +286,21 @@ impl Core {
         let job = self.jobs.get(&id.job)?;
         let key = job.record_of(id.task, result.operator, result.hardware_class.clone());
         let witness = self.witness(job, result.operator);
-        let (model, record) = (self.reputations.model(), self.reputations.record(&key, now));
-        let (odds, rate) = match (witness, job.course) {
-            (Witness::Trusted, _) => (0.0, 0.0),
-            (Witness::Operator(_), Course::Assured { assurance, .. }) => {
-                let rate = model.check_rate(&record, assurance, None);
-                (model.error_odds(&record, rate), rate)
+        // Nothing is worked out for those whose word is never doubted.
+        let (odds, rate) = match witness {
+            Witness::Trusted => (0.0, 0.0),
+            Witness::Operator(_) => {
+                let (model, record) = (self.reputations.model(), self.reputations.record(&key, now));
+                match job.course {
+                    Course::Assured { assurance, .. } => {
+                        let rate = model.check_rate(&record, assurance, None);
+                        (model.error_odds(&record, rate), rate)
+                    }
+                    Course::Replicated { .. } | Course::Believed => (model.error_odds(&record, 1.0), 0.0),
+                }
             }
-            (Witness::Operator(_), _) => (model.error_odds(&record, 1.0), 0.0),
         };
-        let chosen = is_chosen(self.roll(result.lease), rate);
+        let chosen = rate > 0.0 && is_chosen(self.roll(result.lease), rate);
         Some(Given { result, witness, odds, chosen, key, bill, is_paid: false })
     }
 
@@ -368,7 +364,7 @@ impl Core {
     }
 
     /// A failure that would be the same everywhere, as an opinion.
-    fn failure(&self, job: &Job, id: TaskId, failed: &FailedAttempt, now: Now) -> Opinion<Answer> {
+    fn failure(&self, job: &Job, id: TaskId, failed: &AttemptRecord, now: Now) -> Opinion<Answer> {
         let witness = self.witness(job, failed.operator);
         let record = self.reputations.record(&job.failure_key(id.task, failed), now);
         let error_odds = match witness {
@@ -388,7 +384,7 @@ impl Core {
         match (Accepted::of(next), next) {
             (Some(accepted), _) => self.decide_task(id, accepted, Came::default(), now),
             (None, Next::Accept { answer, .. }) => self.fail_by(id, answer, now),
-            (None, Next::Ask { .. } | Next::Stuck { .. }) => self.wait_for_someone(id, now),
+            (None, Next::Ask { .. } | Next::Stuck { .. }) => self.ask_for(id, next, now),
         }
     }
 
@@ -430,7 +426,7 @@ impl Core {
             true => said.chain(failed).collect(),
             false => said.collect(),
         };
-        let verdict = judge(self.reputations.model(), TELLING, &said);
+        let verdict = judge(self.reputations.model(), Assurance::LEAST_TELLING, &said);
         matches!(verdict, Verdict::Accepted { answer, .. } if answer == Answer::Output(output))
     }
 
@@ -459,6 +455,21 @@ impl Core {
             let key = job.record_of(id.task, operator, self.hardware_class(node));
             self.reputations.note(&key, Evidence::Failed, now);
         }
+    }
+
+    /// An open task is so no longer: nobody works on it or waits for it any more. Gives what was said of it.
+    fn close_task(&mut self, id: TaskId, now: Now) -> Open {
+        let leases = self.leases_of(id);
+        self.revoke(&leases, LeaseEnd::Superseded, now);
+        self.sched.remove_single(id);
+        let Some(job) = self.jobs.get_mut(&id.job) else { return Open::default() };
+        job.checks.forget(id.task);
+        job.unmade.remove(&id.task);
+        let open = job.open.remove(&id.task).unwrap_or_default();
+        job.prepared -= usize::from(open.prepared);
+        job.undecided -= u64::from(!open.opinions.is_empty());
+        job.news = true;
+        open
     }
 
     /// A result's money: what was held back for it is free, and it is paid, or is told why it is not.

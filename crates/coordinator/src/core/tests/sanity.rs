@@ -103,7 +103,7 @@ fn providers(core: &Core) {
 
 /// The tasks that were done and are doubted: they still count for who did them.
 fn doubted(job: &Job) -> u64 {
-    job.open.values().filter(|open| open.opinions.iter().any(Given::is_doubted)).count() as u64
+    job.open.values().filter(|open| open.opinions.iter().any(|given| given.is_paid)).count() as u64
 }
 
 /// A task waits untouched, is open, or is done.

@@ -11,7 +11,7 @@ use super::Answer;
 use crate::{
     core::{
         Core, Provider,
-        jobs::{Job, Open, could_run},
+        jobs::{Job, Open},
     },
     event::Now,
 };
@@ -31,6 +31,11 @@ impl Core {
     /// Sees to it that as many work on a task as are wanted.
     pub(in crate::core) fn wait_for_someone(&mut self, id: TaskId, now: Now) {
         let next = self.judged(id, now);
+        self.ask_for(id, next, now);
+    }
+
+    /// The same, where it is known what is to be done next about the task.
+    pub(in crate::core) fn ask_for(&mut self, id: TaskId, next: Next<Answer>, now: Now) {
         let Some(job) = self.jobs.get_mut(&id.job) else { return };
         let stage = job.node(id.task).stage();
         let Some(open) = job.open.get_mut(&id.task) else { return };
@@ -104,9 +109,8 @@ impl Core {
     pub(in crate::core) fn not_to(&self, id: TaskId) -> Vec<Address> {
         let Some(job) = self.jobs.get(&id.job) else { return Vec::new() };
         let Some(open) = job.open.get(&id.task) else { return Vec::new() };
-        let running = open.leases.iter().filter_map(|lease| Some(self.leases.get(lease)?.operator));
         let mut operators = self.said_enough(job, id, open);
-        operators.extend(running);
+        operators.extend(self.at_it(open));
         operators.extend(open.failures.iter().map(|failed| failed.operator));
         operators.into_iter().collect()
     }
@@ -119,8 +123,12 @@ impl Core {
         if open.opinions.is_empty() && (!is_copy || !self.weighs_failures(job)) {
             return false;
         }
-        let running = open.leases.iter().filter_map(|lease| Some(self.leases.get(lease)?.operator));
-        self.with_kin(&open.witnesses().chain(running).collect()).contains(&operator)
+        self.with_kin(&open.witnesses().chain(self.at_it(open)).collect()).contains(&operator)
+    }
+
+    /// The operators that have a lease of a task.
+    fn at_it(&self, open: &Open) -> impl Iterator<Item = Address> {
+        open.leases.iter().filter_map(|lease| Some(self.leases.get(lease)?.operator))
     }
 
     /// The operators whose word adds nothing to what was said of a task: those who have said it, those of one hand with
@@ -229,17 +237,13 @@ impl Core {
     /// Whether somebody is connected who could say more about a task.
     fn could_ask(&self, job: &Job, id: TaskId, open: &Open, only_trusted: bool) -> bool {
         let Some(needs) = job.spec.needs(job.node(id.task).stage()) else { return false };
-        let ceiling = job.money.map(|money| money.record.ceiling);
         let said = self.said_enough(job, id, open);
         let lost = open.failures.len() - open.evidence().count();
         if lost > job.spec.retries() as usize {
             return false;
         }
         self.providers.values().any(|provider| {
-            provider.session.is_some()
-                && provider.credits > 0
-                && !provider.silent
-                && could_run(&provider.offer, &needs, ceiling)
+            provider.could_take(&needs, job)
                 && !said.contains(&provider.operator)
                 && (!only_trusted || self.witness(job, provider.operator) == Witness::Trusted)
         })

@@ -1,7 +1,6 @@
 //! Deciding a task: what a verdict makes of its results, and carrying that out.
 
 use tidemill_net::wire::Unpaid;
-use tidemill_sched::LeaseEnd;
 use tidemill_store::{Change, DoneRecord};
 use tidemill_types::{Acceptance, Basis, BlobId, FloatClass, TaskId};
 use tidemill_verify::{Course, Evidence, Next, Witness};
@@ -87,20 +86,11 @@ impl Ruling {
 impl Core {
     /// A task is done: this output is its own.
     pub(super) fn decide_task(&mut self, id: TaskId, accepted: Accepted, came: Came, now: Now) {
-        let others = self.leases_of(id);
-        self.revoke(&others, LeaseEnd::Superseded, now);
-        self.sched.remove_single(id);
-        let Some(job) = self.jobs.get_mut(&id.job) else { return };
-        let floats = job.floats(id.task);
+        let Some(job) = self.jobs.get(&id.job) else { return };
+        let (place, floats) = (job.node(id.task), job.floats(id.task));
         let Some(open) = job.open.get(&id.task) else { return };
         let Some(ruling) = Ruling::of(job, floats, open, accepted) else { return };
-        let open = job.open.remove(&id.task).unwrap_or_default();
-        job.checks.forget(id.task);
-        job.unmade.remove(&id.task);
-        job.prepared -= usize::from(open.prepared);
-        job.undecided -= u64::from(!open.opinions.is_empty());
-        job.news = true;
-        let place = job.node(id.task);
+        let open = self.close_task(id, now);
         let is_telling = !accepted.is_unchecked
             && self.jobs.get(&id.job).is_some_and(|job| {
                 job.course != Course::Believed && self.is_telling(job, &open, accepted.output)
@@ -194,7 +184,7 @@ impl Core {
         for failed in open.evidence() {
             let Some(job) = self.jobs.get(&id.job) else { return };
             let (key, witness) = (job.failure_key(id.task, failed), self.witness(job, failed.operator));
-            self.contradicted(id, &key, (failed.node, witness), now);
+            self.contradicted(id, &key, (failed.provider, witness), now);
         }
     }
 }

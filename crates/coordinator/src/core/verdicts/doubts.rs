@@ -5,7 +5,6 @@
 //! made from the wrong result is made anew.
 
 use tidemill_job::Node;
-use tidemill_sched::LeaseEnd;
 use tidemill_store::{Change, DoneRecord};
 use tidemill_types::{Address, Basis, JobId, NodeId, TaskId, TaskNumber};
 
@@ -130,20 +129,13 @@ impl Core {
         if !job.frontier.is_node_done(place) && !job.open.contains_key(&number) {
             return;
         }
-        let leases = self.leases_of(task);
-        self.revoke(&leases, LeaseEnd::Superseded, now);
-        self.sched.remove_single(task);
+        let open = self.close_task(task, now);
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.checks.forget(number);
-        job.unmade.remove(&number);
         job.undone += 1;
         if let Some(counted) = job.reduced.get(&number).cloned() {
             job.count_doubted(number, counted.basis, &counted.key);
             job.untally(counted.node);
         }
-        let open = job.open.remove(&number).unwrap_or_default();
-        job.prepared -= usize::from(open.prepared);
-        job.undecided -= u64::from(!open.opinions.is_empty());
         for given in open.opinions.iter().filter(|given| given.is_paid) {
             job.untally(given.result.provider);
         }
