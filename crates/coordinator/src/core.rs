@@ -111,6 +111,10 @@ struct Held {
     fetching: Option<Box<results::Pending>>,
     /// What it is billed by; nothing where work is free.
     bill: Option<money::Bill>,
+    /// Whether there was a task with a known answer to try its provider with.
+    has_known: bool,
+    /// What is known, where its provider is tried.
+    known: Option<Box<verdicts::Known>>,
 }
 
 /// A provider that is connected, or was and has leases or a history.

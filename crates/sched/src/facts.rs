@@ -146,6 +146,7 @@ impl Scheduler {
             node: new.node,
             operator: new.operator,
             exclude: new.exclude,
+            may_copy: new.may_copy,
             leased_at: now,
             expected: new.expected,
             load,

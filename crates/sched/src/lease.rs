@@ -19,6 +19,8 @@ pub struct NewLease {
     pub operator: Address,
     /// Operators that must not get a copy of it: those of its failed attempts.
     pub exclude: Vec<Address>,
+    /// Whether another attempt at the task is of use when this one is late.
+    pub may_copy: bool,
     /// What [`crate::Placement::expected`] said; none for a lease found in the store at a start.
     pub expected: Option<Micros>,
 }
@@ -53,6 +55,7 @@ pub(crate) struct Lease {
     pub node: NodeId,
     pub operator: Address,
     pub exclude: Vec<Address>,
+    pub may_copy: bool,
     pub leased_at: Micros,
     pub expected: Option<Micros>,
     /// What it adds to its job's load.

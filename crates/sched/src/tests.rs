@@ -151,7 +151,10 @@ impl Bench {
         let id = LeaseId(self.next);
         let operator = self.scheduler.providers.get(&node).map_or(operator(0), |provider| provider.operator);
         let exclude = Vec::new();
-        self.scheduler.leased(NewLease { id, task, stage, node, operator, exclude, expected }, self.now);
+        self.scheduler.leased(
+            NewLease { id, task, stage, node, operator, exclude, may_copy: true, expected },
+            self.now,
+        );
         id
     }
 

@@ -41,7 +41,7 @@ impl Default for Plan {
             epochs: 200,
             tasks_each: 40,
             model: Model::default(),
-            stake: 1_000,
+            stake: 2_000,
             outside_gain: 10,
             slash_odds: 0.9,
             seed: 1,
@@ -55,9 +55,10 @@ impl Plan {
         Self { providers: 200, epochs: 100, tasks_each: 20, ..Self::default() }
     }
 
-    /// A small network for so long that whoever builds a reputation has one: to compare rules.
+    /// A small network for so long that whoever builds a reputation has one: to compare rules. Nobody has a stake, since
+    /// no other rule knows of one.
     pub fn long() -> Self {
-        Self { providers: 100, epochs: 300, tasks_each: 40, ..Self::default() }
+        Self { providers: 100, epochs: 300, tasks_each: 40, stake: 0, ..Self::default() }
     }
 
     /// Checks that it can be run.

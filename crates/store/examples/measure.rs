@@ -146,6 +146,7 @@ fn leased(number: u64) -> Change {
         provider: NodeId([2; 32]),
         operator: Address([3; 20]),
         at: UnixMillis(1_800_000_000_000),
+        is_known: false,
         work: vec![5; 120],
     })
 }

@@ -166,7 +166,10 @@ impl Applying<'_> {
         if number < self.next_lease {
             return Err(Contradiction::LeaseUsed(lease.id).into());
         }
-        self.not_done(lease.task)?;
+        match lease.is_known {
+            true => self.is_done(lease.task)?,
+            false => self.not_done(lease.task)?,
+        }
         self.tables.leases.insert(&lease_key(lease.task, lease.id), encode_lease(lease).as_slice())?;
         self.next_lease = number + 1;
         Ok(())
@@ -197,10 +200,15 @@ impl Applying<'_> {
         if let Some(log) = log.or(kept_log.as_ref()) {
             self.tables.logs.insert(&key, encode(log).as_slice())?;
         }
+        self.end_leases(task)?;
         let (first, last) = lease_keys_of_task(task);
-        self.tables.leases.retain_in::<&[u8; 32], _>(&first..=&last, |_, _| false)?;
         self.tables.kept.retain_in::<&[u8; 32], _>(&first..=&last, |_, _| false)?;
         Ok(())
+    }
+
+    fn end_leases(&mut self, task: TaskId) -> Result<(), Fault> {
+        let (first, last) = lease_keys_of_task(task);
+        Ok(self.tables.leases.retain_in::<&[u8; 32], _>(&first..=&last, |_, _| false)?)
     }
 
     /// What came with the first opinion of a task that has this output.
@@ -225,7 +233,10 @@ impl Applying<'_> {
         log: Option<&LogRecord>,
     ) -> Result<(), Refusal> {
         self.running_task(task)?;
-        self.not_done(task)?;
+        match record.known {
+            Some(_) => self.is_done(task)?,
+            None => self.not_done(task)?,
+        }
         self.use_batch(&record.result, false)?;
         let key = lease_key(task, record.result.lease);
         if self.tables.opinions.insert(&key, encode(record).as_slice())?.is_some() {
@@ -243,6 +254,7 @@ impl Applying<'_> {
         let key = task_key(task);
         let row = self.tables.done.remove(&key)?.map(|row| decode::<DoneRecord>(row.value())).transpose()?;
         let done = row.ok_or(Contradiction::NotDoneTask(task))?;
+        self.end_leases(task)?;
         let lease = lease_key(task, done.result.lease);
         let output = self.tables.outputs.remove(&key)?.map(|row| row.value().to_vec());
         let log = self.tables.logs.remove(&key)?.map(|row| decode::<LogRecord>(row.value())).transpose()?;
@@ -251,7 +263,9 @@ impl Applying<'_> {
             self.tables.kept.insert(&lease, encode(&kept).as_slice())?;
         }
         let batch = done.result.batch;
-        let opinion = OpinionRecord { error_ppb, is_paid: true, bill: Vec::new(), result: done.result };
+        self.pay_agreeing(task, done.result.output)?;
+        let opinion =
+            OpinionRecord { error_ppb, is_paid: true, known: None, bill: Vec::new(), result: done.result };
         let row = encode(&opinion);
         if self.tables.opinions.insert(&lease, row.as_slice())?.is_some() {
             // It was one before, and counts as one use of its batch.
@@ -263,6 +277,23 @@ impl Applying<'_> {
         Ok(())
     }
 
+    /// The results that agreed with a task's own were paid with it.
+    fn pay_agreeing(&mut self, task: TaskId, output: BlobId) -> Result<(), Fault> {
+        let (first, last) = lease_keys_of_task(task);
+        let mut agreeing = Vec::new();
+        for row in self.tables.opinions.range::<&[u8; 32]>(&first..=&last)? {
+            let (key, row) = row?;
+            let opinion: OpinionRecord = decode(row.value())?;
+            if opinion.result.output == output {
+                agreeing.push((*key.value(), OpinionRecord { is_paid: true, ..opinion }));
+            }
+        }
+        for (key, opinion) in agreeing {
+            self.tables.opinions.insert(&key, encode(&opinion).as_slice())?;
+        }
+        Ok(())
+    }
+
     fn undo(&mut self, task: TaskId, paid: Amount) -> Result<(), Refusal> {
         let job = self.running_task(task)?;
         job.row.paid_for_undone = job.row.paid_for_undone.saturating_add(paid);
@@ -270,6 +301,7 @@ impl Applying<'_> {
         let key = task_key(task);
         let done = self.tables.done.remove(&key)?.map(|row| decode::<DoneRecord>(row.value())).transpose()?;
         if let Some(done) = done {
+            self.end_leases(task)?;
             self.release_batch(done.result.batch)?;
             let job = self.running(task.job)?;
             job.row.done -= 1;
@@ -407,6 +439,14 @@ impl Applying<'_> {
         match self.tables.done.get(&task_key(task))? {
             Some(_) => Err(Contradiction::TaskDone(task).into()),
             None => Ok(()),
+        }
+    }
+
+    /// A task must be done.
+    fn is_done(&self, task: TaskId) -> Result<(), Refusal> {
+        match self.tables.done.get(&task_key(task))? {
+            Some(_) => Ok(()),
+            None => Err(Contradiction::NotDoneTask(task).into()),
         }
     }
 

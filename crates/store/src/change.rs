@@ -57,7 +57,8 @@ pub enum Change {
     },
     /// A result came that does not decide its task alone, and its lease ends.
     Opinion {
-        /// The task of a running job, which is not done.
+        /// The task of a running job: one that is done where the record says that its answer was known, else one that is
+        /// not.
         task: TaskId,
         /// The result.
         record: OpinionRecord,
@@ -66,14 +67,16 @@ pub enum Change {
         /// What the task wrote to standard error, of the first of its kind.
         log: Option<LogRecord>,
     },
-    /// A task that is done is so no longer: its result is one opinion among others from now on.
+    /// A task that is done is so no longer: its result is one opinion among others from now on, as are those that agreed
+    /// with it, all of them paid. All leases of it end.
     Reopened {
         /// The task of a running job.
         task: TaskId,
         /// The odds that the result is wrong if nobody else is asked, in billionths, as they are seen now.
         error_ppb: u32,
     },
-    /// All that is known of a task is of no use, since what it was made from was wrong. Its leases stay.
+    /// All that is known of a task is of no use, since what it was made from was wrong. Its leases stay, but for those that
+    /// somebody was tried with.
     Undone {
         /// The task of a running job.
         task: TaskId,
@@ -139,10 +142,10 @@ pub enum Change {
 /// Why a change contradicts what the store holds: a bug of the caller. None of the commit is applied.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Contradiction {
-    /// A second result of a task, or a lease of a task that is done.
+    /// A second result of a task, or a lease of one that is done and whose answer is not said to be known.
     #[error("task {0} is done already")]
     TaskDone(TaskId),
-    /// A task that is to be looked at again is not done.
+    /// A task that is to be looked at again, or that somebody is tried with, is not done.
     #[error("task {0} is not done")]
     NotDoneTask(TaskId),
     /// A job's id is taken.

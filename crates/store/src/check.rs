@@ -96,8 +96,10 @@ impl Check<'_> {
             let runs = self.jobs.get(&task.job).is_some_and(|job| job.ended.is_none());
             self.expect(runs, || format!("lease {id} is of task {task}, whose job does not run"));
             self.expect_task(task, "a lease");
-            let open = done.get(&task_key(task))?.is_none();
-            self.expect(open, || format!("lease {id} is of task {task}, which is done"));
+            let is_done = done.get(&task_key(task))?.is_some();
+            self.expect(is_done == lease.is_known, || {
+                format!("lease {id} is of task {task}, which is {}done", if is_done { "" } else { "not " })
+            });
         }
         Ok(())
     }

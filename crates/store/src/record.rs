@@ -194,6 +194,8 @@ pub struct LeaseRecord {
     pub operator: Address,
     /// When it was given.
     pub at: UnixMillis,
+    /// Whether its task was done before, and the provider is tried with it.
+    pub is_known: bool,
     /// What was asked for, in the coordinator's own encoding.
     pub work: Vec<u8>,
 }
@@ -249,6 +251,8 @@ pub struct OpinionRecord {
     pub error_ppb: u32,
     /// Whether it was paid before the verdict.
     pub is_paid: bool,
+    /// Of one who was tried with a task that was done before: whether this is its answer.
+    pub known: Option<bool>,
     /// How it is billed, in the coordinator's own encoding.
     pub bill: Vec<u8>,
 }

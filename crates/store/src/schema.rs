@@ -10,7 +10,7 @@ use tidemill_types::{Address, EscrowId, JobId, LeaseId, NodeId, TaskId, TaskNumb
 use crate::{LeaseRecord, LogRecord, ReputationKey, UnixMillis, error::Fault};
 
 /// The version of all that this module says. A store of another version is not opened.
-pub(crate) const VERSION: u64 = 3;
+pub(crate) const VERSION: u64 = 4;
 
 /// A job.
 pub(crate) type JobKey = &'static [u8; 16];
@@ -234,18 +234,18 @@ pub(crate) fn order_of(key: &[u8; 24]) -> (UnixMillis, JobId) {
     (UnixMillis(u64::from_be_bytes(*at)), JobId(job.try_into().expect("16 of 24 bytes are left")))
 }
 
-/// What a lease's key does not say: provider, operator, time, work.
-type LeaseRow<Work> = (NodeId, Address, UnixMillis, Work);
+/// What a lease's key does not say: provider, operator, time, whether the answer is known, work.
+type LeaseRow<Work> = (NodeId, Address, UnixMillis, bool, Work);
 
 pub(crate) fn encode_lease(lease: &LeaseRecord) -> Vec<u8> {
-    let row: LeaseRow<&[u8]> = (lease.provider, lease.operator, lease.at, &lease.work);
+    let row: LeaseRow<&[u8]> = (lease.provider, lease.operator, lease.at, lease.is_known, &lease.work);
     encode(&row)
 }
 
 pub(crate) fn decode_lease(key: &[u8; 32], bytes: &[u8]) -> Result<LeaseRecord, Fault> {
     let (task, id) = lease_of(key);
-    let (provider, operator, at, work): LeaseRow<Vec<u8>> = decode(bytes)?;
-    Ok(LeaseRecord { id, task, provider, operator, at, work })
+    let (provider, operator, at, is_known, work): LeaseRow<Vec<u8>> = decode(bytes)?;
+    Ok(LeaseRecord { id, task, provider, operator, at, is_known, work })
 }
 
 pub(crate) fn encode(row: &impl Serialize) -> Vec<u8> {

@@ -136,6 +136,7 @@ pub struct NetworkSummary {
 pub struct ReliabilitySummary {
     asked: AskedSummary,
     results: u64,
+    known: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     redundancy: Option<f64>,
     trusted: u64,
@@ -167,17 +168,27 @@ impl From<Reliance> for AskedSummary {
 
 impl From<&JobReport> for ReliabilitySummary {
     fn from(report: &JobReport) -> Self {
-        let Reliability { asked, results, trusted, unchecked, agreed, unverified, undecided } =
+        let Reliability { asked, results, known, trusted, unchecked, agreed, unverified, undecided } =
             report.reliability;
         let redundancy = report.reliability.redundancy(report.done);
         let redundancy = redundancy.map(|redundancy| (redundancy * 1000.0).round() / 1000.0);
-        Self { asked: asked.into(), results, redundancy, trusted, unchecked, agreed, unverified, undecided }
+        Self {
+            asked: asked.into(),
+            results,
+            known,
+            redundancy,
+            trusted,
+            unchecked,
+            agreed,
+            unverified,
+            undecided,
+        }
     }
 }
 
 /// The same in a line, for people; nothing before a result is there.
 pub fn reliability_in_words(report: &JobReport) -> Option<String> {
-    let Reliability { asked, results, trusted, unchecked, agreed, unverified, undecided } =
+    let Reliability { asked, results, known, trusted, unchecked, agreed, unverified, undecided } =
         report.reliability;
     if results == 0 {
         return None;
@@ -195,11 +206,15 @@ pub fn reliability_in_words(report: &JobReport) -> Option<String> {
     ];
     let grounds = grounds.iter().filter(|(tasks, _)| *tasks > 0);
     let words: Vec<String> = grounds.map(|(tasks, how)| format!("{tasks} {how}")).collect();
+    let tried = match known {
+        0 => String::new(),
+        known => format!("; {known} of the results of tasks whose answer was known"),
+    };
     Some(format!(
         "{} for {}{each} (asked for: {asked}): {}",
         plural(results, "result"),
         plural(report.done, "task"),
-        words.join(", ")
+        words.join(", ") + &tried
     ))
 }
 

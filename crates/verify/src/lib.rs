@@ -3,10 +3,12 @@
 //! Nothing here knows a clock, randomness or I/O. A [`Record`] holds what is known of one operator's results of one
 //! kind on one class of hardware. The [`Model`] says from it how likely a result is wrong, how often results must be
 //! checked so that a job's [`Assurance`] holds, and what several results of one task come to ([`judge`]). A [`Course`]
-//! says of one task what is to be done next. docs/verification.md derives the formulas and states what they assume.
+//! says of one task what is to be done next; [`Checks`] are tasks that others are to be asked too, [`KnownAnswers`] those
+//! that somebody may be tried with. docs/verification.md derives the formulas and states what they assume.
 
 mod checks;
 mod course;
+mod known;
 mod model;
 mod record;
 mod stake;
@@ -16,7 +18,8 @@ mod verdict;
 
 pub use checks::Checks;
 pub use course::{Course, Next, is_chosen};
-pub use model::{Model, ModelError};
+pub use known::KnownAnswers;
+pub use model::{Model, ModelError, Rates};
 pub use record::{Evidence, Record};
 pub use stake::Stake;
 pub use tidemill_types::{Assurance, AssuranceError};

@@ -11,8 +11,20 @@ pub struct Model {
     pub colluding: f64,
     /// No provider's results are checked more seldom than this, whatever its record.
     pub least_rate: f64,
+    /// For each result that somebody else is asked for too, somebody is tried with so many tasks whose answer is known,
+    /// while there are any.
+    pub known_share: f64,
     /// After so many epochs what is known counts half.
     pub half_life: u32,
+}
+
+/// How often somebody is checked.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Rates {
+    /// The share of its results that somebody else is asked for too.
+    pub others: f64,
+    /// The share of its leases that are of a task whose answer is known.
+    pub known: f64,
 }
 
 /// A model that makes no sense.
@@ -36,7 +48,7 @@ const OF_A_STRANGER: f64 = 0.5;
 
 impl Default for Model {
     fn default() -> Self {
-        Self { dishonest: 0.25, colluding: 0.1, least_rate: 0.01, half_life: 512 }
+        Self { dishonest: 0.25, colluding: 0.1, least_rate: 0.01, known_share: 0.25, half_life: 512 }
     }
 }
 
@@ -46,8 +58,12 @@ impl Model {
     /// # Errors
     /// [`ModelError`]
     pub fn checked(self) -> Result<Self, ModelError> {
-        let shares =
-            [("dishonest", self.dishonest), ("colluding", self.colluding), ("least_rate", self.least_rate)];
+        let shares = [
+            ("dishonest", self.dishonest),
+            ("colluding", self.colluding),
+            ("least_rate", self.least_rate),
+            ("known_share", self.known_share),
+        ];
         for (name, found) in shares {
             if !(found > 0.0 && found < 1.0) {
                 return Err(ModelError::Share { name, found });
@@ -88,4 +104,26 @@ impl Model {
         });
         of_record.max(of_stake).max(self.least_rate).min(1.0)
     }
+
+    /// How [`Self::check_rate`] is kept to: by asking others too, and, where there are tasks whose answer is known, partly
+    /// by these.
+    ///
+    /// A group recognises such a task where one of it gave a result of it before, and [at most two](Self::MOST_KNOWN_BY)
+    /// did: a lie about it is found with odds of `(1 − colluding)²` at least, one that others are asked about too with
+    /// `1 − colluding`. So `others · (1 + known_share · (1 − colluding))` is the rate of checks by others that finds as
+    /// many. Of somebody on whose word alone nothing is accepted all is
+    /// asked of others, which says more for its price: it is tried at the least rate.
+    pub fn rates(&self, rate: f64, has_known: bool) -> Rates {
+        if !has_known {
+            return Rates { others: rate, known: 0.0 };
+        }
+        if rate >= 1.0 {
+            return Rates { others: 1.0, known: self.least_rate };
+        }
+        let others = rate / (1.0 + self.known_share * (1.0 - self.colluding));
+        Rates { others, known: others * self.known_share }
+    }
+
+    /// Nobody is tried with a task that more than so many operators have given a result of, but for trusted ones.
+    pub const MOST_KNOWN_BY: usize = 2;
 }

@@ -62,6 +62,19 @@ proptest! {
     }
 
     #[test]
+    fn known_answers_find_no_fewer_lies_than_what_they_replace(rate in 0.001..1.0_f64) {
+        let model = Model::default();
+        let Rates { others, known } = model.rates(rate, true);
+        let honest = 1.0 - model.colluding;
+        // Of each lease that is of no known task, so many others are.
+        let found = others * honest + known / (1.0 - known) * honest * honest;
+        prop_assert!(found >= rate * honest * (1.0 - 1e-9), "{found} at {rate}");
+        prop_assert!(others + known <= rate * 1.03, "{others} and {known} at {rate}");
+        prop_assert_eq!(model.rates(rate, false), Rates { others: rate, known: 0.0 });
+        prop_assert_eq!(model.rates(1.0, true).others, 1.0);
+    }
+
+    #[test]
     fn the_order_of_opinions_is_nothing(opinions in opinions(), one_in in 2..100_000_u32) {
         let model = Model::default();
         let mut turned = opinions.clone();
@@ -326,4 +339,19 @@ fn as_many_strangers_must_agree_as_the_document_says() {
         strangers_to_agree(&Model::default(), assurance)
     };
     assert_eq!([needed(2), needed(100), needed(1_000), needed(10_000)], [1, 4, 6, 7]);
+}
+
+#[test]
+fn a_known_answer_is_asked_once_and_of_those_that_may_be_tried() {
+    let mut known = KnownAnswers::default();
+    for task in 0..100 {
+        known.add(TaskNumber(task), task % 2);
+    }
+    // The newest 16 are there.
+    assert!(known.has(|kind| *kind == 1) && !known.has(|kind| *kind == 2));
+    assert_eq!(known.take(|kind| *kind == 1), Some((TaskNumber(85), 1)));
+    assert_eq!(known.take(|kind| *kind == 1), Some((TaskNumber(87), 1)));
+    assert_eq!(known.take(|_| true), Some((TaskNumber(84), 0)));
+    assert_eq!(std::iter::from_fn(|| known.take(|_| true)).count(), 13);
+    assert!(!known.has(|_| true));
 }

@@ -13,13 +13,13 @@ use tidemill_types::{
     Address, Amount, EXEC_VERSION, Failure, JobId, LeaseId, Needs, NodeId, Offer, RateCard, Stage, TaskId,
     TaskNumber, Usage, Weight, input_bytes,
 };
-use tidemill_verify::{Checks, Course, Next};
+use tidemill_verify::{Checks, Course, KnownAnswers, Next};
 
 use super::{
     Core, Gone, Provider, Tally, after,
     money::{Funding, JobMoney},
     reports::Summary,
-    verdicts::{self, Answer, Counted, Given},
+    verdicts::{self, Answer, Candidate, Counted, Given},
 };
 use crate::event::{Assembled, Caller, Effect, Now, Question};
 
@@ -48,6 +48,10 @@ pub(super) struct Job {
     pub(super) course: Course,
     /// Tasks of its map of which more results are wanted, while others wait untouched.
     pub(super) checks: Checks,
+    /// Tasks of its map whose answer is certain, to try others with.
+    pub(super) known: KnownAnswers<Candidate>,
+    /// The leases that somebody is tried with.
+    pub(super) tried: BTreeSet<LeaseId>,
     /// What its verdicts were.
     pub(super) reliability: Reliability,
     /// How many results of whom are accepted unchecked.
@@ -124,6 +128,8 @@ impl Job {
             reliability: Reliability { asked: *spec.reliance(), ..Reliability::default() },
             reduced: BTreeMap::new(),
             checks: Checks::default(),
+            known: KnownAnswers::default(),
+            tried: BTreeSet::new(),
             unchecked: BTreeMap::new(),
             looking: BTreeSet::new(),
             undecided: 0,
@@ -346,6 +352,12 @@ impl Core {
             self.note_failure(held.task, held.operator, held.node, now);
             self.strike(held.node, held.task.job, now);
         }
+        let is_tried = failure.weight() == Weight::Evidence && held.known.is_some();
+        if let Some(known) = held.known.filter(|_| is_tried)
+            && self.tried_in_vain(held.task, &known, &record, now)
+        {
+            return;
+        }
         let weighs = self.jobs.get(&held.task.job).is_some_and(|job| self.weighs_failures(job));
         let Some(job) = self.jobs.get_mut(&held.task.job) else { return };
         job.news = true;
@@ -457,7 +469,8 @@ impl Core {
         self.owe_for_failure(id, &end);
         self.pay_undecided(id);
         let Some(mut job) = self.jobs.remove(&id) else { return };
-        let mut leases: Vec<_> = job.open.values().flat_map(|open| open.leases.iter().copied()).collect();
+        let open = job.open.values().flat_map(|open| &open.leases);
+        let mut leases: Vec<_> = open.chain(&job.tried).copied().collect();
         leases.sort();
         self.revoke(&leases, LeaseEnd::Superseded, now);
         self.sched.remove_job(id);

@@ -9,7 +9,7 @@ use tidemill_store::{Change, LeaseRecord, UnixMillis};
 use tidemill_types::{LeaseId, Millis, NodeId, Stage, TaskId, WorkTerms, input_bytes};
 use tidemill_verify::Course;
 
-use super::{Core, Held, after, money::NoMoney};
+use super::{Core, Held, after, money::NoMoney, verdicts::Known};
 use crate::event::{Assembled, Effect, Now, SessionId};
 
 /// How long past its own limits an attempt may take on a provider that is there, before someone else gets it:
@@ -21,6 +21,25 @@ const MOST_QUEUE_MS: u64 = 86_400_000;
 
 /// A message of leases has at most about so many bytes, well below what a frame may have.
 const MESSAGE_BYTES: usize = 1 << 20;
+
+/// A lease that is about to be given.
+struct Giving {
+    task: TaskId,
+    stage: Stage,
+    node: NodeId,
+    /// When the scheduler takes it to end.
+    expected: Option<Micros>,
+    /// Whether there was a task with a known answer to try the provider with.
+    has_known: bool,
+    /// Whether this is one.
+    known: Option<Box<Known>>,
+}
+
+impl Giving {
+    fn new(task: TaskId, stage: Stage, node: NodeId, expected: Option<Micros>) -> Self {
+        Self { task, stage, node, expected, has_known: false, known: None }
+    }
+}
 
 impl Core {
     /// Leases what the scheduler places.
@@ -34,6 +53,15 @@ impl Core {
                         continue;
                     };
                     for _ in 0..count {
+                        let (has_known, drawn) = self.draw_known(class.job, node, now);
+                        if let Some((task, known)) = drawn {
+                            let task = TaskId { job: class.job, task };
+                            let known = Some(Box::new(known));
+                            let giving =
+                                Giving { task, stage: class.stage, node, expected, has_known, known };
+                            self.lease(giving, now, &mut outgoing);
+                            continue;
+                        }
                         let Some(job) = self.jobs.get_mut(&class.job) else { break };
                         let task = match job.checks.take_for(operator) {
                             Some(check) => check,
@@ -45,7 +73,8 @@ impl Core {
                         };
                         job.open.entry(task).or_default();
                         let task = TaskId { job: class.job, task };
-                        self.lease(task, class.stage, node, expected, now, &mut outgoing);
+                        let giving = Giving { has_known, ..Giving::new(task, class.stage, node, expected) };
+                        self.lease(giving, now, &mut outgoing);
                     }
                     self.tell_ready(class.job);
                     self.place_checks_alone(class.job, now);
@@ -58,7 +87,7 @@ impl Core {
                         self.wait_for_someone(task, now);
                         continue;
                     }
-                    self.lease(task, class.stage, node, expected, now, &mut outgoing);
+                    self.lease(Giving::new(task, class.stage, node, expected), now, &mut outgoing);
                 }
             }
         }
@@ -67,15 +96,8 @@ impl Core {
         }
     }
 
-    fn lease(
-        &mut self,
-        task: TaskId,
-        stage: Stage,
-        node: NodeId,
-        expected: Option<Micros>,
-        now: Now,
-        outgoing: &mut BTreeMap<NodeId, Vec<Lease>>,
-    ) {
+    fn lease(&mut self, giving: Giving, now: Now, outgoing: &mut BTreeMap<NodeId, Vec<Lease>>) {
+        let Giving { task, stage, node, expected, has_known, known } = giving;
         let Some(Assembled { bound, inline }) = self.bound(task) else { return };
         let Some(rates) = self.providers.get(&node).map(|provider| provider.offer.rates) else {
             return self.wait_for_someone(task, now);
@@ -96,22 +118,30 @@ impl Core {
         let queue_ms = queue_ms.min(MOST_QUEUE_MS);
         let within = Millis(bound.spec.limits.wall_time.0 + 2 * queue_ms + SLACK_MS);
         let until = after(now, within.0);
-        let held = Held { task, node, operator, work, until, fetching: None, bill };
+        let is_known = known.is_some();
+        let work_row =
+            postcard::to_stdvec(&(work, bill, &known)).expect("plain data always has a postcard encoding");
+        let held = Held { task, node, operator, work, until, fetching: None, bill, has_known, known };
         let record = LeaseRecord {
             id,
             task,
             provider: node,
             operator,
             at: UnixMillis(now.unix_ms),
-            work: postcard::to_stdvec(&(work, bill)).expect("plain data always has a postcard encoding"),
+            is_known,
+            work: work_row,
         };
         self.change(Change::Leased(record));
         self.leases.insert(id, held);
         let exclude = self.not_to(task);
-        self.sched.leased(NewLease { id, task, stage, node, operator, exclude, expected }, now.mono);
+        let may_copy = !is_known;
+        self.sched
+            .leased(NewLease { id, task, stage, node, operator, exclude, may_copy, expected }, now.mono);
         if let Some(job) = self.jobs.get_mut(&task.job) {
             job.news = true;
-            if let Some(open) = job.open.get_mut(&task.task) {
+            if is_known {
+                job.tried.insert(id);
+            } else if let Some(open) = job.open.get_mut(&task.task) {
                 open.waiting = None;
                 open.leases.push(id);
                 if std::mem::take(&mut open.prepared) {
@@ -121,7 +151,9 @@ impl Core {
             }
         }
         // Some want several at once.
-        if self.jobs.get(&task.job).is_some_and(|job| matches!(job.course, Course::Replicated { .. })) {
+        if !is_known
+            && self.jobs.get(&task.job).is_some_and(|job| matches!(job.course, Course::Replicated { .. }))
+        {
             self.wait_for_someone(task, now);
         }
 
@@ -197,8 +229,9 @@ impl Core {
         if let Some(provider) = self.providers.get_mut(&held.node) {
             provider.leases.remove(&lease);
         }
-        if let Some(open) =
-            self.jobs.get_mut(&held.task.job).and_then(|job| job.open.get_mut(&held.task.task))
+        if let Some(job) = self.jobs.get_mut(&held.task.job)
+            && !job.tried.remove(&lease)
+            && let Some(open) = job.open.get_mut(&held.task.task)
         {
             open.leases.retain(|other| *other != lease);
         }

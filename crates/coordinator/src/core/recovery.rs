@@ -16,6 +16,7 @@ use super::{
     jobs::Job,
     leases::SLACK_MS,
     money::{Bill, JobMoney},
+    verdicts::Known,
 };
 use crate::event::Now;
 
@@ -69,6 +70,14 @@ impl Resuming {
     /// A result of a task came that did not decide it alone.
     pub fn opinion(&mut self, task: TaskNumber, record: OpinionRecord) {
         let result = &record.result;
+        if let Some(is_right) = record.known {
+            if is_right {
+                self.earned(task, result.provider, result.price);
+            }
+            let counts = &mut self.job.reliability;
+            (counts.results, counts.known) = (counts.results + 1, counts.known + 1);
+            return self.checked(result.provider, is_right);
+        }
         let agrees = match self.decided.get(&task) {
             // It is counted as the task's own result.
             Some((_, lease)) if *lease == result.lease => return,
@@ -93,7 +102,12 @@ impl Resuming {
             }
             return;
         };
-        let tally = self.job.tallies.entry(result.provider).or_default();
+        self.checked(result.provider, agrees);
+    }
+
+    /// Somebody agreed with an accepted result, or contradicted it.
+    fn checked(&mut self, node: NodeId, agrees: bool) {
+        let tally = self.job.tallies.entry(node).or_default();
         tally.checks += u64::from(agrees);
         tally.contradicted += u64::from(!agrees);
     }
@@ -130,14 +144,19 @@ impl Core {
         let mut held = Vec::new();
         for lease in leases.iter().filter(|lease| lease.task.job == id) {
             let Some(node) = job.spec.node(lease.task.task) else { continue };
-            let Ok((work, bill)) = postcard::from_bytes::<(WorkTerms, Option<Bill>)>(&lease.work) else {
+            let row = postcard::from_bytes::<(WorkTerms, Option<Bill>, Option<Box<Known>>)>(&lease.work);
+            let Ok((work, bill, known)) = row else {
                 tracing::error!(lease = %lease.id, "a lease cannot be read back: its task is given to someone else");
                 self.change(Change::LeaseEnded { task: lease.task, lease: lease.id });
                 continue;
             };
-            job.frontier.restore_running(node);
-            job.open.entry(lease.task.task).or_default().leases.push(lease.id);
-            held.push((lease, node.stage(), work, bill));
+            if known.is_some() {
+                job.tried.insert(lease.id);
+            } else {
+                job.frontier.restore_running(node);
+                job.open.entry(lease.task.task).or_default().leases.push(lease.id);
+            }
+            held.push((lease, node.stage(), work, bill, known));
         }
         for (task, _) in &opinions {
             job.open.entry(*task).or_default();
@@ -151,16 +170,20 @@ impl Core {
             self.hold_again(id, bill.as_ref());
             self.restore_opinion(TaskId { job: id, task }, opinion, bill, now);
         }
-        for (lease, stage, work, bill) in held {
+        for (lease, stage, work, bill, known) in held {
             let limits = spec.limits(stage).copied().unwrap_or_default();
             let until =
                 after(now, limits.wall_time.0.saturating_add(self.config.lease.0).saturating_add(SLACK_MS));
             let (task, node, operator) = (lease.task, lease.provider, lease.operator);
             self.hold_again(task.job, bill.as_ref());
-            self.leases.insert(lease.id, Held { task, node, operator, work, until, fetching: None, bill });
+            let may_copy = known.is_none();
+            let of_lease =
+                Held { task, node, operator, work, until, fetching: None, bill, has_known: false, known };
+            self.leases.insert(lease.id, of_lease);
             self.providers.entry(node).or_insert_with(|| absent(operator, now)).leases.insert(lease.id);
             let exclude = self.not_to(task);
-            let lease = NewLease { id: lease.id, task, stage, node, operator, exclude, expected: None };
+            let id = lease.id;
+            let lease = NewLease { id, task, stage, node, operator, exclude, may_copy, expected: None };
             self.sched.leased(lease, now.mono);
         }
         let caught: Vec<Address> =

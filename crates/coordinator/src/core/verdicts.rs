@@ -6,6 +6,7 @@
 mod asking;
 mod deciding;
 mod doubts;
+mod known;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,6 +24,7 @@ use tidemill_types::{
 use tidemill_verify::{Assurance, Course, Evidence, Next, Opinion, Verdict, Witness, is_chosen, judge};
 
 use self::deciding::Accepted;
+pub(super) use self::known::{Candidate, Known};
 use super::{
     Core, Held,
     jobs::{Job, Open},
@@ -243,15 +245,24 @@ impl Core {
     pub(super) fn hand_in(&mut self, held: Held, result: ResultRecord, came: Came, now: Now) {
         let id = held.task;
         let price = result.price;
+        let (known, has_known) = (held.known, held.has_known);
         let bill = held.bill.map(|bill| {
             self.free_bill(id.job, &Bill { reserve: bill.reserve.saturating_sub(price), ..bill });
             Bill { reserve: price, ..bill }
         });
-        let Some(given) = self.given(id, result, bill, now) else { return };
+        let Some(mut given) = self.given(id, result, (bill, has_known), now) else { return };
         let Some(job) = self.jobs.get_mut(&id.job) else { return };
-        let Some(open) = job.open.get_mut(&id.task) else { return };
         job.news = true;
         job.reliability.results += 1;
+        if let Some(known) = known {
+            job.reliability.known += 1;
+            match self.tried(id, &known, given, now) {
+                Some(doubt) => given = doubt,
+                None => return,
+            }
+        }
+        let Some(job) = self.jobs.get_mut(&id.job) else { return };
+        let Some(open) = job.open.get_mut(&id.task) else { return };
         let is_first = open.opinions.iter().all(|other| other.result.output != given.result.output);
         let is_alone = open.opinions.is_empty() && open.evidence().next().is_none();
         job.undecided += u64::from(open.opinions.is_empty());
@@ -266,7 +277,8 @@ impl Core {
             result: given.result.clone(),
             error_ppb: billionths(given.odds),
             is_paid: false,
-            bill: postcard::to_stdvec(&given.bill).expect("plain data always has a postcard encoding"),
+            known: None,
+            bill: encoded_bill(given.bill),
         };
         let Came { output, log } = if is_first { came } else { Came::default() };
         self.change(Change::Opinion { task: id, record, output, log });
@@ -282,7 +294,16 @@ impl Core {
     }
 
     /// A result, as it counts when it comes; nothing where its job does not run.
-    fn given(&self, id: TaskId, result: ResultRecord, bill: Option<Bill>, now: Now) -> Option<Given> {
+    ///
+    /// With how it is billed, and whether there was a task with a known answer to try its provider with instead: some checks
+    /// were such ones then.
+    fn given(
+        &self,
+        id: TaskId,
+        result: ResultRecord,
+        (bill, has_known): (Option<Bill>, bool),
+        now: Now,
+    ) -> Option<Given> {
         let job = self.jobs.get(&id.job)?;
         let key = job.record_of(id.task, result.operator, result.hardware_class.clone());
         let witness = self.witness(job, result.operator);
@@ -294,13 +315,13 @@ impl Core {
                 match job.course {
                     Course::Assured { assurance, .. } => {
                         let rate = model.check_rate(&record, assurance, None);
-                        (model.error_odds(&record, rate), rate)
+                        (model.error_odds(&record, rate), model.rates(rate, has_known).others)
                     }
                     Course::Replicated { .. } | Course::Believed => (model.error_odds(&record, 1.0), 0.0),
                 }
             }
         };
-        let chosen = rate > 0.0 && is_chosen(self.roll(result.lease), rate);
+        let chosen = rate > 0.0 && is_chosen(self.roll(b"check", result.lease), rate);
         Some(Given { result, witness, odds, chosen, key, bill, is_paid: false })
     }
 
@@ -313,7 +334,7 @@ impl Core {
         bill: Option<Bill>,
         now: Now,
     ) {
-        let Some(mut given) = self.given(id, opinion.result, bill, now) else { return };
+        let Some(mut given) = self.given(id, opinion.result, (bill, false), now) else { return };
         (given.is_paid, given.chosen) = (opinion.is_paid, true);
         if given.witness != Witness::Trusted {
             given.odds = f64::from(opinion.error_ppb) / 1e9;
@@ -326,9 +347,9 @@ impl Core {
     }
 
     /// A number that nobody can foresee who does not have this coordinator's key.
-    fn roll(&self, lease: LeaseId) -> u64 {
+    fn roll(&self, what: &[u8; 5], lease: LeaseId) -> u64 {
         let mut hasher = blake3::Hasher::new_keyed(&self.config.seal_key);
-        hasher.update(b"check").update(&lease.0.to_le_bytes());
+        hasher.update(what).update(&lease.0.to_le_bytes());
         let mut roll = [0; 8];
         hasher.finalize_xof().fill(&mut roll);
         u64::from_le_bytes(roll)
@@ -339,6 +360,10 @@ impl Core {
         let nobody = Next::Ask { more: 1 };
         let Some(job) = self.jobs.get(&id.job) else { return nobody };
         let Some(open) = job.open.get(&id.task) else { return nobody };
+        self.judge_open(job, id, open, now)
+    }
+
+    fn judge_open(&self, job: &Job, id: TaskId, open: &Open, now: Now) -> Next<Answer> {
         let failures: Vec<Opinion<Answer>> = match self.weighs_failures(job) {
             true => open.evidence().map(|failed| self.failure(job, id, failed, now)).collect(),
             false => Vec::new(),
@@ -398,7 +423,8 @@ impl Core {
         job.undecided -= u64::from(!wrong.is_empty());
         for given in &wrong {
             self.pay(id, given, Err(Unpaid::Contradicted));
-            self.contradicted(id, &given.key, (given.result.provider, given.witness), now);
+            let who = (given.result.provider, given.witness);
+            self.contradicted(id, &given.key, who, Evidence::Contradicted, now);
         }
         let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
         self.end(id.job, JobEnd::Failed { task: id.task, failure, attempts }, now);
@@ -430,12 +456,13 @@ impl Core {
         matches!(verdict, Verdict::Accepted { answer, .. } if answer == Answer::Output(output))
     }
 
-    /// Somebody was wrong about a task, and is named for it.
+    /// Somebody was wrong about a task, as this proves, and is named for it.
     fn contradicted(
         &mut self,
         id: TaskId,
         key: &ReputationKey,
         (node, witness): (NodeId, Witness),
+        proof: Evidence,
         now: Now,
     ) {
         if let Some(job) = self.jobs.get_mut(&id.job) {
@@ -443,7 +470,7 @@ impl Core {
         }
         // What the trusted say is never doubted, even where they contradict each other.
         if witness != Witness::Trusted {
-            self.reputations.note(key, Evidence::Contradicted, now);
+            self.reputations.note(key, proof, now);
             self.caught(id, node, key.operator, now);
         }
     }
@@ -566,6 +593,11 @@ fn likeliest(answers: impl Iterator<Item = BlobId>) -> BTreeSet<BlobId> {
     }
     let most = voices.values().copied().max().unwrap_or(0);
     voices.into_iter().filter(|(_, count)| *count == most).map(|(answer, _)| answer).collect()
+}
+
+/// How a result is billed, as the store keeps it.
+fn encoded_bill(bill: Option<Bill>) -> Vec<u8> {
+    postcard::to_stdvec(&bill).expect("plain data always has a postcard encoding")
 }
 
 /// Odds in billionths, rounded up, so that none that there are become nothing.

@@ -18,6 +18,8 @@ pub struct Reliability {
     pub asked: Reliance,
     /// Results that came, of tasks that are done and of others.
     pub results: u64,
+    /// Those of them that somebody was tried with: of tasks whose answer was known.
+    pub known: u64,
     /// Tasks whose accepted result is one of a machine that is trusted.
     pub trusted: u64,
     /// Tasks whose result was accepted on the word of a credible provider.
@@ -91,4 +93,6 @@ pub struct ResultReport {
     pub error_ppb: Option<u32>,
     /// Whether it is the accepted answer; none while there is no verdict.
     pub agrees: Option<bool>,
+    /// Whether the verdict was there before, and its provider was tried with the task.
+    pub is_trial: bool,
 }

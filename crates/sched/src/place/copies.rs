@@ -41,7 +41,7 @@ impl Scheduler {
         let late = class.due.len().saturating_sub(MOST_LOOKED_AT).min(MOST_LOOKED_AT);
         let late = class.due.iter().rev().take(late);
         early.chain(late).filter_map(move |(due, id)| {
-            let lease = self.leases.get(id)?;
+            let lease = self.leases.get(id).filter(|lease| lease.may_copy)?;
             let left =
                 if *due == Micros(0) { None } else { self.expected(lease).map(|end| end.since(now).0) };
             Some((*id, lease, left))

@@ -73,11 +73,39 @@ fn a_copy_goes_to_another_operator() {
         node: node(1),
         operator: operator(1),
         exclude: vec![operator(3)],
+        may_copy: true,
         expected: None,
     };
     bench.scheduler.leased(lease, bench.now);
     bench.scheduler.lost(node(1), bench.now);
     assert!(bench.place().0.is_empty(), "the task failed at 3, and 2 is of the same operator as 1");
+}
+
+#[test]
+fn of_what_is_known_no_copy_is_made() {
+    let mut bench = Bench::new();
+    bench.join(1, offer(1), 9);
+    bench.join(2, offer(1), 9);
+    bench.known_job(1, job(), 0, ms(10));
+    for (number, may_copy) in [(1, false), (2, true)] {
+        let lease = NewLease {
+            id: LeaseId(u64::MAX - number),
+            task: task(1, number),
+            stage: Stage::Map,
+            node: node(1),
+            operator: operator(1),
+            exclude: Vec::new(),
+            may_copy,
+            expected: None,
+        };
+        bench.scheduler.leased(lease, bench.now);
+    }
+    bench.scheduler.lost(node(1), bench.now);
+    let (placements, _) = bench.place();
+    assert_eq!(
+        placements.iter().map(|placement| placement.work).collect::<Vec<_>>(),
+        [Work::Copy(task(1, 2))]
+    );
 }
 
 #[test]

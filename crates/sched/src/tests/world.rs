@@ -217,7 +217,7 @@ impl World {
                 assert!(most.is_none_or(|most| held <= most as usize), "over the job's limit");
                 self.mills.get_mut(&at).unwrap().queue.push_back(id);
                 let (stage, node, expected) = (Stage::Map, at, placement.expected);
-                let lease = NewLease { id, task, stage, node, operator, exclude, expected };
+                let lease = NewLease { id, task, stage, node, operator, exclude, may_copy: true, expected };
                 self.scheduler.leased(lease, self.now);
             }
             self.log.push((self.now, placement));

@@ -136,6 +136,8 @@ impl Adversary {
 pub(super) struct Gang {
     /// Tasks that a member has lied about: the others say the same.
     lied: HashSet<u64>,
+    /// Tasks that a member was given: who is given one again knows that somebody is being checked.
+    seen: HashSet<u64>,
 }
 
 /// What one dishonest provider is asked.
@@ -161,9 +163,12 @@ impl Gang {
         match adversary {
             Adversary::None => RIGHT,
             Adversary::Colluders { .. } | Adversary::ColludingBuilders { .. } => {
-                // Who is given a task that another of the group has lied about knows it for a check, and confirms.
+                // Who is given a task that another of the group was given knows it for a check: it confirms a lie, and tells
+                // none.
                 if self.lied.contains(&asked.task) {
                     AGREED
+                } else if !self.seen.insert(asked.task) {
+                    RIGHT
                 } else if lies {
                     self.lied.insert(asked.task);
                     AGREED
@@ -180,5 +185,6 @@ impl Gang {
     /// A job is over.
     pub(super) fn forget(&mut self) {
         self.lied.clear();
+        self.seen.clear();
     }
 }

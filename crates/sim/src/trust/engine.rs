@@ -7,7 +7,7 @@ use tidemill_types::{
     Address, Amount, ByteSize, Capacity, EXEC_VERSION, FloatClass, JobId, LeaseId, Needs, NodeId, Offer,
     ProgramKind, RateCard, Stage, TaskId, TaskNumber,
 };
-use tidemill_verify::{Checks, Evidence, Model, Stake, Witness};
+use tidemill_verify::{Checks, Evidence, KnownAnswers, Model, Stake, Witness, is_chosen};
 
 use super::{
     Measured, Plan,
@@ -54,6 +54,17 @@ struct Task {
     recheck: bool,
 }
 
+/// A result that is on its way.
+struct Running {
+    lease: LeaseId,
+    task: TaskNumber,
+    peer: usize,
+    /// Whether there was a task with a known answer to try its provider with.
+    has_known: bool,
+    /// Whether this is one.
+    is_known: bool,
+}
+
 pub(super) struct World<'a> {
     plan: &'a Plan,
     adversary: Adversary,
@@ -71,6 +82,8 @@ pub(super) struct World<'a> {
     next_name: u64,
     tasks: Vec<Task>,
     checks: Checks,
+    /// Tasks whose answer is known, with the operators that gave it.
+    known: KnownAnswers<Vec<Address>>,
     /// Tasks that nobody was given yet.
     fresh: u64,
     counts: Counts,
@@ -172,6 +185,7 @@ impl<'a> World<'a> {
             next_lease: 1,
             tasks: Vec::new(),
             checks: Checks::default(),
+            known: KnownAnswers::default(),
             fresh: 0,
             counts: Counts::default(),
         }
@@ -221,10 +235,10 @@ impl<'a> World<'a> {
             self.now = self.now.plus(WALL);
             let mut ended = std::mem::take(&mut running);
             self.dice.shuffle(&mut ended);
-            for (lease, task, peer) in ended {
+            for ended in ended {
                 let end = LeaseEnd::Done { wall: WALL, fuel: tidemill_types::Fuel(FUEL) };
-                self.scheduler.ended(lease, end, self.now);
-                self.result(task, peer);
+                self.scheduler.ended(ended.lease, end, self.now);
+                self.result(&ended);
             }
         }
         self.scheduler.remove_job(id);
@@ -232,7 +246,7 @@ impl<'a> World<'a> {
     }
 
     /// Gives out what the scheduler places: checks first, since they look like any other task.
-    fn place(&mut self, id: JobId, running: &mut Vec<(LeaseId, TaskNumber, usize)>) {
+    fn place(&mut self, id: JobId, running: &mut Vec<Running>) {
         let class = ClassId { job: id, stage: Stage::Map };
         self.scheduler.set_ready(class, self.fresh + self.checks.len() as u64);
         for placement in self.scheduler.place(self.now) {
@@ -240,6 +254,14 @@ impl<'a> World<'a> {
             let operator = self.peers[peer].operator;
             let Work::Any(count) = placement.work else { continue };
             for _ in 0..count {
+                let fits = |givers: &Vec<Address>| !givers.contains(&operator);
+                let has_known = self.fresh > 0 && self.known.has(fits);
+                if has_known && self.is_tried(peer) {
+                    let Some((task, _)) = self.known.take(fits) else { continue };
+                    let of = (task, peer, has_known, true);
+                    self.lease(id, of, placement.expected, running);
+                    continue;
+                }
                 let task = match self.checks.take_for(operator) {
                     Some(task) => task,
                     None if self.fresh > 0 => {
@@ -248,13 +270,20 @@ impl<'a> World<'a> {
                     }
                     None => break,
                 };
-                self.lease(id, task, peer, placement.expected, running);
+                self.lease(id, (task, peer, has_known, false), placement.expected, running);
             }
         }
     }
 
+    /// Whether somebody is to be tried with a task whose answer is known.
+    fn is_tried(&mut self, peer: usize) -> bool {
+        let standing = &self.peers[peer].standing;
+        let rate = self.rule.known_rate(&self.model, standing, self.stake.as_ref());
+        is_chosen(self.dice.roll(), rate)
+    }
+
     /// The last checks of a job want somebody in particular. Whether there are any.
-    fn place_singles(&mut self, id: JobId, running: &mut Vec<(LeaseId, TaskNumber, usize)>) -> bool {
+    fn place_singles(&mut self, id: JobId, running: &mut Vec<Running>) -> bool {
         let class = ClassId { job: id, stage: Stage::Map };
         self.scheduler.set_ready(class, 0);
         let waiting: Vec<(TaskNumber, Vec<Address>)> =
@@ -278,7 +307,7 @@ impl<'a> World<'a> {
             let peer = self.by_node[&placement.node];
             any = true;
             self.checks.give(task.task, self.peers[peer].operator);
-            self.lease(id, task.task, peer, placement.expected, running);
+            self.lease(id, (task.task, peer, false, false), placement.expected, running);
         }
         // Those that found nobody are looked at anew.
         for task in singles {
@@ -290,24 +319,31 @@ impl<'a> World<'a> {
     fn lease(
         &mut self,
         job: JobId,
-        task: TaskNumber,
-        peer: usize,
+        (task, peer, has_known, is_known): (TaskNumber, usize, bool, bool),
         expected: Option<Micros>,
-        running: &mut Vec<(LeaseId, TaskNumber, usize)>,
+        running: &mut Vec<Running>,
     ) {
         let id = LeaseId(self.next_lease);
         self.next_lease += 1;
         let Peer { node, operator, .. } = self.peers[peer];
         let of = TaskId { job, task };
-        let lease =
-            NewLease { id, task: of, stage: Stage::Map, node, operator, exclude: Vec::new(), expected };
+        let lease = NewLease {
+            id,
+            task: of,
+            stage: Stage::Map,
+            node,
+            operator,
+            exclude: Vec::new(),
+            may_copy: false,
+            expected,
+        };
         self.scheduler.leased(lease, self.now);
         self.tasks[task.0 as usize].leases += 1;
         self.counts.leases += 1;
         if self.is_late() {
             self.counts.late_leases += 1;
         }
-        running.push((id, task, peer));
+        running.push(Running { lease: id, task, peer, has_known, is_known });
     }
 
     fn is_late(&self) -> bool {
@@ -315,14 +351,21 @@ impl<'a> World<'a> {
     }
 
     /// A provider hands in its result.
-    fn result(&mut self, number: TaskNumber, peer: usize) {
+    fn result(&mut self, running: &Running) {
+        let Running { task: number, peer, has_known, is_known, .. } = *running;
         let answer = self.answer(number, peer);
         let of = &self.peers[peer];
         let witness = Witness::Operator(of.operator);
-        let stake = self.stake.as_ref();
-        let voice = self.rule.voice(&self.model, &of.standing, stake, witness, answer, &mut self.dice);
+        let basis = (self.stake.as_ref(), has_known);
+        let voice = self.rule.voice(&self.model, &of.standing, basis, witness, answer, &mut self.dice);
         let task = &mut self.tasks[number.0 as usize];
         task.leases -= 1;
+        if is_known && task.accepted == Some(answer) {
+            return self.judge_peer(peer, Evidence::Known);
+        }
+        if is_known && task.accepted.is_some() {
+            return self.contradicts_known(number, voice, peer);
+        }
         if task.accepted.is_some() && !task.recheck {
             // It was decided without this one, which is evidence all the same.
             let evidence =
@@ -332,6 +375,23 @@ impl<'a> World<'a> {
         task.voices.push(voice);
         task.peers.push(peer);
         self.decide(number);
+    }
+
+    /// Somebody says something else about a task whose answer is known. It is one more opinion about it, and may be right.
+    fn contradicts_known(&mut self, number: TaskNumber, voice: Voice, peer: usize) {
+        let task = &mut self.tasks[number.0 as usize];
+        task.voices.push(voice);
+        task.peers.push(peer);
+        match self.rule.rule(&self.model, &task.voices, true) {
+            Ruling::Accept { answer, .. } if task.accepted == Some(answer) => {
+                self.judge_peer(peer, Evidence::KnownWrong);
+            }
+            _ => {
+                task.accepted = None;
+                task.recheck = true;
+                self.decide(number);
+            }
+        }
     }
 
     fn answer(&mut self, number: TaskNumber, peer: usize) -> Answer {
@@ -381,6 +441,12 @@ impl<'a> World<'a> {
                 for (peer, said) in said {
                     let evidence = if said == answer { Evidence::Agreed } else { Evidence::Contradicted };
                     self.judge_peer(peer, evidence);
+                }
+                let task = &self.tasks[number.0 as usize];
+                let all_agree = task.voices.iter().all(|voice| voice.opinion.answer == answer);
+                if all_agree && task.voices.len() <= Model::MOST_KNOWN_BY {
+                    let givers = task.peers.iter().map(|peer| self.peers[*peer].operator).collect();
+                    self.known.add(number, givers);
                 }
             }
             Ruling::Ask(more) => {
@@ -455,6 +521,7 @@ impl<'a> World<'a> {
             }
         }
         self.checks = Checks::default();
+        self.known = KnownAnswers::default();
         self.gang.forget();
     }
 

@@ -88,7 +88,7 @@ impl Rule {
         &self,
         model: &Model,
         standing: &Standing,
-        stake: Option<&Stake>,
+        (stake, has_known): (Option<&Stake>, bool),
         witness: Witness,
         answer: Answer,
         dice: &mut Dice,
@@ -102,10 +102,21 @@ impl Rule {
             Self::Boinc { .. } | Self::TwoOfTwo => (1.0, 1.0),
         };
         let error_odds = model.error_odds(&standing.record, rate);
+        let others = model.rates(rate, has_known).others;
         Voice {
             opinion: Opinion { witness, answer, error_odds },
             weight,
-            chosen: is_chosen(dice.roll(), rate),
+            chosen: is_chosen(dice.roll(), others),
+        }
+    }
+
+    /// How often somebody is given a task whose answer is known, where there is one.
+    pub(super) fn known_rate(&self, model: &Model, standing: &Standing, stake: Option<&Stake>) -> f64 {
+        match self {
+            Self::Tidemill { .. } => {
+                model.rates(model.check_rate(&standing.record, self.assurance(), stake), true).known
+            }
+            Self::Iexec { .. } | Self::Boinc { .. } | Self::TwoOfTwo => 0.0,
         }
     }
 

@@ -5,8 +5,8 @@ use tidemill_types::{LeaseId, TaskNumber};
 use super::{
     disk::Disk,
     fixture::{
-        attempt, batch, batch_record, closed, done, ended, exit, failed, finished, job, lease, leased, node,
-        removed, submitted, task, too_slow,
+        attempt, batch, batch_record, closed, done, ended, exit, failed, finished, job, known, lease, leased,
+        node, removed, submitted, task, too_slow, tried,
     },
 };
 use crate::{
@@ -102,6 +102,31 @@ fn a_second_result_of_a_task_is_refused() {
     let twice = [finished(task(1, 1), 1, 0, 1), finished(task(1, 1), 1, 0, 1)];
     assert_eq!(refused(&store, &twice), (1, Contradiction::TaskDone(task(1, 1))));
     store.commit(&twice[..1]).unwrap();
+    assert_eq!(store.sanity_check(), Ok(()));
+}
+
+#[test]
+fn somebody_is_tried_with_a_task_that_is_done() {
+    let store = Disk::default().open().unwrap();
+    let opened = task(1, 1);
+    store.commit(&[submitted(1, 2), batch(0, 4), finished(task(1, 0), 0, 0, 0)]).unwrap();
+    assert_eq!(refused(&store, &[tried(2, opened)]), (0, Contradiction::NotDoneTask(opened)));
+    assert_eq!(refused(&store, &[known(opened, 2, 0, 1)]), (0, Contradiction::NotDoneTask(opened)));
+    store.commit(&[tried(2, task(1, 0)), tried(3, task(1, 0))]).unwrap();
+    assert!(store.recover().unwrap().leases.iter().all(|lease| lease.is_known));
+    store.commit(&[known(task(1, 0), 2, 0, 1)]).unwrap();
+    let opinions = store.opinions(task(1, 0)).unwrap();
+    assert_eq!(
+        opinions.iter().map(|one| (one.known, one.is_paid)).collect::<Vec<_>>(),
+        [(Some(true), false)]
+    );
+    assert_eq!(store.recover().unwrap().leases.iter().map(|lease| lease.id.0).collect::<Vec<_>>(), [3]);
+    assert_eq!(store.sanity_check(), Ok(()));
+    // If it is looked at again after all, those who agreed with it have been paid, and nobody else is tried with it.
+    store.commit(&[Change::Reopened { task: task(1, 0), error_ppb: 5 }]).unwrap();
+    let opinions = store.opinions(task(1, 0)).unwrap();
+    assert_eq!(opinions.iter().map(|one| one.is_paid).collect::<Vec<_>>(), [true, true]);
+    assert_eq!(store.recover().unwrap().leases, []);
     assert_eq!(store.sanity_check(), Ok(()));
 }
 

@@ -89,8 +89,14 @@ pub(super) fn lease(id: u64, task: TaskId) -> LeaseRecord {
         provider: node(2),
         operator: Address([2; 20]),
         at: UnixMillis(id),
+        is_known: false,
         work: vec![9; 20],
     }
+}
+
+/// A lease of a task that is done.
+pub(super) fn tried(id: u64, task: TaskId) -> Change {
+    Change::Leased(LeaseRecord { is_known: true, ..lease(id, task) })
 }
 
 pub(super) fn leased(id: u64, task: TaskId) -> Change {
@@ -148,11 +154,24 @@ pub(super) fn opinion(task: TaskId, lease: u64, batch: u64, leaf: u32) -> Change
             result: result(lease, batch, leaf),
             error_ppb: 5,
             is_paid: false,
+            known: None,
             bill: vec![1, 2],
         },
         output: Some(b"output".to_vec()),
         log: Some(LogRecord { bytes: b"log".to_vec(), omitted: 7 }),
     }
+}
+
+/// What somebody says who was tried with a task that is done.
+pub(super) fn known(task: TaskId, lease: u64, batch: u64, leaf: u32) -> Change {
+    let record = OpinionRecord {
+        result: result(lease, batch, leaf),
+        error_ppb: 5,
+        is_paid: false,
+        known: Some(true),
+        bill: vec![1, 2],
+    };
+    Change::Opinion { task, record, output: None, log: None }
 }
 
 /// A verdict for one of the opinions: what came with it is what counts.

@@ -11,8 +11,8 @@ use tidemill_types::{Address, Amount, EscrowId, Failure, JobId, LeaseId, Program
 use super::{
     disk::Disk,
     fixture::{
-        attempt, batch, closed, decided, ended, escrow, escrow_id, exit, finished, job, leased, opinion,
-        payee, removed, submitted, task, too_slow,
+        attempt, batch, closed, decided, ended, escrow, escrow_id, exit, finished, job, known, leased,
+        opinion, payee, removed, submitted, task, too_slow, tried,
     },
 };
 use crate::{
@@ -83,7 +83,8 @@ impl Model {
             }
             Change::Leased(lease) => {
                 let runs = lease.task.task.0 < self.running(lease.task.job)?.task_count;
-                let free = !self.done.contains_key(&lease.task) && lease.id.0 >= self.next_lease;
+                let free =
+                    self.done.contains_key(&lease.task) == lease.is_known && lease.id.0 >= self.next_lease;
                 (runs && free).then_some(())?;
                 self.next_lease = lease.id.0 + 1;
                 self.leases.insert((lease.task, lease.id), lease);
@@ -111,10 +112,14 @@ impl Model {
                 let (batch, open) = self.batches.get(&record.result.batch)?;
                 (*open && (record.result.leaf as usize) < batch.leaves.len()).then_some(())?;
                 let key = (task, record.result.lease);
-                (!self.done.contains_key(&task) && !self.opinions.contains_key(&key)).then_some(())?;
+                let is_known = record.known.is_some();
+                (self.done.contains_key(&task) == is_known && !self.opinions.contains_key(&key))
+                    .then_some(())?;
                 (task.task.0 < self.running(task.job)?.task_count).then_some(())?;
                 self.opinions.insert(key, record);
-                self.kept.insert(key);
+                if !is_known {
+                    self.kept.insert(key);
+                }
                 self.leases.remove(&key);
             }
             Change::Reopened { task, error_ppb } => {
@@ -125,8 +130,15 @@ impl Model {
                 if self.outputs.remove(&task) {
                     self.kept.insert(key);
                 }
-                self.opinions
-                    .insert(key, OpinionRecord { result, error_ppb, is_paid: true, bill: Vec::new() });
+                // Every opinion here has the same output.
+                for (_, opinion) in self.opinions.iter_mut().filter(|((of, _), _)| *of == task) {
+                    opinion.is_paid = true;
+                }
+                self.opinions.insert(
+                    key,
+                    OpinionRecord { result, error_ppb, is_paid: true, known: None, bill: Vec::new() },
+                );
+                self.leases.retain(|(of, _), _| *of != task);
                 self.drop_batches();
             }
             Change::Undone { task, paid } => {
@@ -135,6 +147,7 @@ impl Model {
                 record.paid_for_undone = record.paid_for_undone.saturating_add(paid);
                 self.failed.remove(&task);
                 if self.done.remove(&task).is_some() {
+                    self.leases.retain(|(of, _), _| *of != task);
                     self.running(task.job)?.done -= 1;
                 }
                 self.opinions.retain(|(of, _), _| *of != task);
@@ -338,11 +351,14 @@ fn changes(time: u64) -> impl Strategy<Value = Change> {
         1 => (0..JOBS, ends()).prop_map(|(job, end)| ended(job, end)),
         1 => (0..JOBS).prop_map(removed),
         6 => (near(), tasks()).prop_map(|(id, task)| leased(id, task)),
+        3 => (near(), tasks()).prop_map(|(id, task)| tried(id, task)),
         1 => (near(), tasks()).prop_map(|(id, task)| Change::LeaseEnded { task, lease: LeaseId(id) }),
         9 => (tasks(), near(), near(), 0..3u32)
             .prop_map(|(task, lease, batch, leaf)| finished(task, lease, batch, leaf)),
         5 => (tasks(), near(), near(), 0..3u32)
             .prop_map(|(task, lease, batch, leaf)| opinion(task, lease, batch, leaf)),
+        3 => (tasks(), near(), near(), 0..3u32)
+            .prop_map(|(task, lease, batch, leaf)| known(task, lease, batch, leaf)),
         5 => (tasks(), near(), near(), 0..3u32)
             .prop_map(|(task, lease, batch, leaf)| decided(task, lease, batch, leaf)),
         2 => (tasks(), any::<u32>()).prop_map(|(task, error_ppb)| Change::Reopened { task, error_ppb }),

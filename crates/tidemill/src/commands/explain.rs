@@ -80,10 +80,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         }
     }
     for result in &results {
-        let agrees = match result.agrees {
-            Some(true) => "; the accepted one",
-            Some(false) => "; wrong",
-            None => "",
+        let agrees = match (result.agrees, result.is_trial) {
+            (Some(true), false) => "; the accepted one",
+            (Some(true), true) => "; right: its node was tried with a task whose answer was known",
+            (Some(false), false) => "; wrong",
+            (Some(false), true) => "; wrong: its node was tried with a task whose answer was known",
+            (None, _) => "",
         };
         let odds = result
             .error_ppb
@@ -124,6 +126,7 @@ fn result_json(result: &ResultReport) -> serde_json::Value {
         "output": result.output.to_string(),
         "error_odds": result.error_ppb.map(odds),
         "agrees": result.agrees,
+        "is_trial": result.is_trial,
     })
 }
 

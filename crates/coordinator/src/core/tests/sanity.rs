@@ -19,6 +19,7 @@ pub fn check(core: &Core) {
     providers(core);
     money(core);
     for (id, job) in &core.jobs {
+        assert!(job.tried.iter().all(|lease| core.leases[lease].task.job == *id));
         assert!(!core.gone.contains_key(id), "job {id} runs and is gone");
         tasks(core, job);
         for (task, open) in &job.open {
@@ -63,12 +64,17 @@ fn leases(core: &Core) {
     for (id, held) in &core.leases {
         assert!(*id < core.next_lease);
         assert!(core.providers[&held.node].leases.contains(id), "lease {id} is not its provider's");
-        let open = &core.jobs[&held.task.job].open[&held.task.task];
-        assert_eq!(
-            open.leases.iter().filter(|lease| *lease == id).count(),
-            1,
-            "lease {id} is not its task's"
-        );
+        let job = &core.jobs[&held.task.job];
+        let of_task = job
+            .open
+            .get(&held.task.task)
+            .map_or(0, |open| open.leases.iter().filter(|lease| *lease == id).count());
+        match &held.known {
+            Some(_) => {
+                assert!(of_task == 0 && job.tried.contains(id), "lease {id} is not one to try somebody")
+            }
+            None => assert!(of_task == 1 && !job.tried.contains(id), "lease {id} is not its task's"),
+        }
         if let Some(pending) = &held.fetching {
             let provider = &core.providers[&held.node];
             assert_eq!(
@@ -101,9 +107,9 @@ fn providers(core: &Core) {
     assert_eq!(sessions, core.sessions.len());
 }
 
-/// The tasks that were done and are doubted: they still count for who did them.
+/// The results of tasks that were done and are doubted: they still count for who gave them.
 fn doubted(job: &Job) -> u64 {
-    job.open.values().filter(|open| open.opinions.iter().any(|given| given.is_paid)).count() as u64
+    said(job).filter(|given| given.is_paid).count() as u64
 }
 
 /// A task waits untouched, is open, or is done.

@@ -518,7 +518,10 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 /// All that is to happen in the lives of an ordinary run, so that they show something.
-const EVENTFUL: [&str; 23] = [
+const EVENTFUL: [&str; 26] = [
+    "lease of a known task",
+    "known answer",
+    "lie about a known answer",
     "result that does not decide",
     "agreement",
     "doubted result",

@@ -1,5 +1,7 @@
 //! Which results are believed, whom else is asked, and what becomes of those who lie.
 
+mod known;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -30,6 +32,8 @@ enum Does {
     Lies,
     /// It says that the program fails.
     Fails,
+    /// A wrong output, which all say who do so.
+    Colludes,
 }
 
 struct Scene {
@@ -93,6 +97,7 @@ impl Scene {
                 .map(|lease| match does {
                     Does::Right => peer.done(lease),
                     Does::Lies => peer.done_with(lease, archive(&[b'x', peer.node.0[0]])),
+                    Does::Colludes => peer.done_with(lease, archive(b"xx")),
                     Does::Fails => peer.failure(lease, failed(7)),
                 })
                 .collect();
@@ -281,7 +286,7 @@ fn liars_are_paid_for_nothing_and_the_others_for_all() {
 }
 
 /// A world in which peers have been right so often that next to nothing is checked.
-fn among_credible(count: u8) -> World {
+fn among_credible(count: u8, least_rate: f64) -> World {
     let mut record = Record::default();
     record.note_accepted(100_000, 0, 512);
     let record = postcard::to_stdvec(&record).expect("plain data always has a postcard encoding");
@@ -293,13 +298,13 @@ fn among_credible(count: u8) -> World {
         },
         record: record.clone(),
     });
-    let model = Model { least_rate: 0.05, ..Model::default() };
+    let model = Model { least_rate, ..Model::default() };
     World::with(CoreConfig { model, ..among_strangers(false, &[]) }, &known.collect::<Vec<_>>())
 }
 
 #[test]
 fn the_credible_are_checked_seldom_but_are_checked() {
-    let mut scene = Scene::of(among_credible(4), tasks(400, "assurance = 1000"), &[Right; 4]);
+    let mut scene = Scene::of(among_credible(4, 0.05), tasks(400, "assurance = 1000"), &[Right; 4]);
     assert_eq!(scene.run(), JobEnd::Done);
     assert!((405..450).contains(&scene.leases), "{} results of 400 tasks", scene.leases);
 }
@@ -310,7 +315,7 @@ fn who_is_caught_has_all_looked_at_again_and_what_was_made_from_it_made_anew() {
         "retries = 3\ntasks.range = { from = 0, to = 120 }",
         "args = [\"{index}\"]\n[reduce]\nfan_in = 6\n[policy]\nassurance = 1000\n",
     );
-    let mut scene = Scene::of(among_credible(5), spec, &[Lies, Right, Right, Right, Right]);
+    let mut scene = Scene::of(among_credible(5, 0.05), spec, &[Lies, Right, Right, Right, Right]);
     assert_eq!(scene.run(), JobEnd::Done);
     // Its lies that nobody had checked among them: once it is caught, none of it is believed.
     scene.world.check_outputs(job_id(1), &scene.spec.clone());
@@ -416,7 +421,7 @@ fn doubts_about_parts_of_what_is_doubted_reach_the_top() {
     for liars in [[1, 2], [2, 3], [3, 4]] {
         let does = |number: u8| if liars.contains(&number) { Lies } else { Right };
         let peers: Vec<Does> = (1..=9).map(does).collect();
-        let mut scene = Scene::of(among_credible(9), spec.clone(), &peers);
+        let mut scene = Scene::of(among_credible(9, 0.05), spec.clone(), &peers);
         assert_eq!(scene.run(), JobEnd::Done);
         scene.world.check_outputs(job_id(1), &scene.spec.clone());
         assert!(liars.iter().all(|number| scene.lies_of(*number) > 0));

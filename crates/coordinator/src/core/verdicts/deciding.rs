@@ -36,6 +36,11 @@ struct Ruling {
 }
 
 impl Accepted {
+    /// The output.
+    pub(super) fn output(&self) -> BlobId {
+        self.output
+    }
+
     /// The output that is accepted, if one is.
     pub(super) fn of(next: Next<Answer>) -> Option<Self> {
         match next {
@@ -104,6 +109,7 @@ impl Core {
             attempts: count(open.failures.len() + open.opinions.len()),
             verdict: ruling.acceptance,
         };
+        self.keep_known(id, &open, &record);
         self.change(Change::Finished { task: id, record, output: came.output, log: came.log });
         let Some(job) = self.jobs.get_mut(&id.job) else { return };
         if let Some(parent) = job.frontier.finish(place) {
@@ -149,6 +155,9 @@ impl Core {
         }
         for at in ruling.right.iter().filter(|at| **at != ruling.chosen) {
             let given = &open.opinions[*at];
+            if given.is_paid {
+                job.untally(given.result.provider);
+            }
             job.tallies.entry(given.result.provider).or_default().checks += 1;
         }
         for at in ruling.wrong.iter().chain(&ruling.apart) {
@@ -179,12 +188,13 @@ impl Core {
         }
         for at in &ruling.wrong {
             let given = &open.opinions[*at];
-            self.contradicted(id, &given.key, (given.result.provider, given.witness), now);
+            let who = (given.result.provider, given.witness);
+            self.contradicted(id, &given.key, who, Evidence::Contradicted, now);
         }
         for failed in open.evidence() {
             let Some(job) = self.jobs.get(&id.job) else { return };
             let (key, witness) = (job.failure_key(id.task, failed), self.witness(job, failed.operator));
-            self.contradicted(id, &key, (failed.provider, witness), now);
+            self.contradicted(id, &key, (failed.provider, witness), Evidence::Contradicted, now);
         }
     }
 }

@@ -5,12 +5,15 @@
 //! made from the wrong result is made anew.
 
 use tidemill_job::Node;
-use tidemill_store::{Change, DoneRecord};
+use tidemill_store::{Change, DoneRecord, ResultRecord};
 use tidemill_types::{Address, Basis, JobId, NodeId, TaskId, TaskNumber};
 
-use super::billionths;
+use super::{Given, billionths};
 use crate::{
-    core::{Core, jobs::Open},
+    core::{
+        Core,
+        jobs::{Job, Open},
+    },
     event::{Effect, FoundUnchecked, Now},
 };
 
@@ -51,7 +54,12 @@ impl Core {
             return self.look_again(id, operator, from);
         }
         for (task, record) in results {
-            self.reopen(TaskId { job: id, task }, record, now);
+            let id = TaskId { job: id, task };
+            let is_done = |job: &Job| job.frontier.is_node_done(job.node(task));
+            if self.jobs.get(&id.job).is_some_and(is_done) && record.verdict.basis == Basis::Unchecked {
+                self.open_again(id, record, &[], now);
+                self.take_up(id, now);
+            }
         }
         match next {
             Some(from) => self.look_again(id, operator, from),
@@ -64,23 +72,31 @@ impl Core {
         }
     }
 
-    /// A result that was accepted unchecked is doubted: it is one opinion from now on.
-    fn reopen(&mut self, id: TaskId, record: DoneRecord, now: Now) {
-        let Some(job) = self.jobs.get(&id.job) else { return };
-        let place = job.node(id.task);
-        if !job.frontier.is_node_done(place) || record.verdict.basis != Basis::Unchecked {
-            return;
-        }
-        let Some(mut given) = self.given(id, record.result, None, now) else { return };
-        // It is to be checked whatever its provider's record says.
-        (given.is_paid, given.chosen) = (true, true);
+    /// A result that was paid, as one opinion that is to be checked whatever its provider's record says.
+    pub(super) fn doubted(&self, id: TaskId, result: ResultRecord, now: Now) -> Option<Given> {
+        let given = self.given(id, result, (None, false), now)?;
+        Some(Given { is_paid: true, chosen: true, ..given })
+    }
+
+    /// A task that is done is doubted: its result is one opinion from now on, as are those that agreed with it.
+    pub(super) fn open_again(&mut self, id: TaskId, record: DoneRecord, others: &[ResultRecord], now: Now) {
+        let Some(given) = self.doubted(id, record.result, now) else { return };
+        let others: Vec<Given> =
+            others.iter().filter_map(|result| self.doubted(id, result.clone(), now)).collect();
         self.change(Change::Reopened { task: id, error_ppb: billionths(given.odds) });
         let Some(job) = self.jobs.get_mut(&id.job) else { return };
+        let place = job.node(id.task);
         job.frontier.reopen(place);
-        job.count_doubted(id.task, Basis::Unchecked, &given.key);
+        job.count_doubted(id.task, record.verdict.basis, &given.key);
+        for given in &others {
+            // Each counts as a task that it did, and no longer as a check, while there is no verdict.
+            let tally = job.tallies.entry(given.result.provider).or_default();
+            (tally.tasks, tally.checks) = (tally.tasks + 1, tally.checks.saturating_sub(1));
+        }
         job.news = true;
         job.undecided += 1;
-        job.open.insert(id.task, Open { opinions: vec![given], ..Open::default() });
+        let opinions = std::iter::once(given).chain(others).collect();
+        job.open.insert(id.task, Open { opinions, ..Open::default() });
         // What is being made from it waits until it is certain. Where that was done before and is doubted too, what was
         // made from it goes with it.
         if let Some(parent) = job.spec.tree().and_then(|tree| tree.parent(place))
@@ -91,7 +107,6 @@ impl Core {
                 false => self.reset(id.job, parent, now),
             }
         }
-        self.take_up(id, now);
     }
 
     /// An open task is to be leased: a reduce task once it is made from its parts, if they are there.

@@ -31,8 +31,19 @@ impl Results {
                 let of_task = self.tasks.entry(*task).or_default();
                 let DoneRecord { result, .. } = of_task.done.take().expect("it was done");
                 of_task.opinions.retain(|opinion| opinion.result.lease != result.lease);
+                for opinion in
+                    of_task.opinions.iter_mut().filter(|other| other.result.output == result.output)
+                {
+                    opinion.is_paid = true;
+                }
                 let error_ppb = *error_ppb;
-                of_task.opinions.push(OpinionRecord { result, error_ppb, is_paid: true, bill: Vec::new() });
+                of_task.opinions.push(OpinionRecord {
+                    result,
+                    error_ppb,
+                    is_paid: true,
+                    known: None,
+                    bill: Vec::new(),
+                });
             }
             Change::Undone { task, .. } => {
                 let undone = self.tasks.remove(task).unwrap_or_default();
@@ -88,6 +99,7 @@ impl OfTask {
 /// What a change is for those who count what happened, if it is something.
 pub fn word(change: &Change) -> Option<&'static str> {
     Some(match change {
+        Change::Leased(lease) if lease.is_known => "lease of a known task",
         Change::Leased(_) => "lease",
         Change::LeaseEnded { .. } => "lease without a result",
         Change::AttemptFailed { .. } => "failed attempt",
@@ -97,6 +109,8 @@ pub fn word(change: &Change) -> Option<&'static str> {
         Change::JobEnded { end: JobEnd::Done, .. } => "done job",
         Change::JobEnded { end: JobEnd::Failed { .. }, .. } => "failed job",
         Change::JobEnded { .. } => "cancelled job",
+        Change::Opinion { record, .. } if record.known == Some(true) => "known answer",
+        Change::Opinion { record, .. } if record.known == Some(false) => "lie about a known answer",
         Change::Opinion { .. } => "result that does not decide",
         Change::Reopened { .. } => "doubted result",
         Change::Undone { .. } => "undone task",

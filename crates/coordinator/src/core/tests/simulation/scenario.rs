@@ -44,7 +44,7 @@ pub const ASSURANCES: [&str; 6] =
 
 /// A coordinator that trusts the second provider's operator alone.
 pub fn among_strangers_with(pays: bool, providers: &[Provider]) -> CoreConfig {
-    let model = Model { least_rate: 0.2, ..Model::default() };
+    let model = Model { least_rate: 0.2, known_share: 0.5, ..Model::default() };
     CoreConfig { model, ..among_strangers(pays, &[providers[1].peer.operator()]) }
 }
 

@@ -1,0 +1,171 @@
+//! Known answers: somebody is given a task that is done, as if it were not, and cannot tell.
+//!
+//! Its result is compared with the accepted one. If it is another, it is one more voice about that task, and what is known
+//! must stand against it; where it does not, the task is open again.
+
+use serde::{Deserialize, Serialize};
+use tidemill_job::Node;
+use tidemill_store::{AttemptRecord, Change, DoneRecord, OpinionRecord, ResultRecord};
+use tidemill_types::{Basis, FloatClass, JobId, NodeId, Stage, TaskId, TaskNumber};
+use tidemill_verify::{Course, Evidence, Model, Witness, is_chosen};
+
+use super::{Accepted, Given, Unpaid, billionths, encoded_bill};
+use crate::{
+    core::{Core, Provider, jobs::Open},
+    event::{Network, Now},
+};
+
+/// A task whose answer is certain, and from whom it is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::core) struct Known {
+    /// The task's own result.
+    done: DoneRecord,
+    /// Those that agreed with it.
+    others: Vec<ResultRecord>,
+}
+
+/// One that somebody may be tried with who has nothing to do with where it comes from.
+#[derive(Clone, Debug)]
+pub(in crate::core) struct Candidate {
+    known: Known,
+    networks: Vec<Network>,
+}
+
+impl Candidate {
+    fn results(&self) -> impl Iterator<Item = &ResultRecord> {
+        std::iter::once(&self.known.done.result).chain(&self.known.others)
+    }
+
+    fn fits(&self, provider: &Provider, floats: FloatClass) -> bool {
+        let is_apart = |network: Network| self.networks.iter().all(|of_giver| *of_giver != network);
+        self.results().all(|result| result.operator != provider.operator)
+            && provider.network.is_none_or(is_apart)
+            && (floats == FloatClass::Canonical
+                || self.known.done.result.hardware_class == provider.offer.hardware_class)
+    }
+}
+
+impl Core {
+    /// Whether there is a task with a known answer to try a provider with, and one if its next lease is drawn for that.
+    pub(in crate::core) fn draw_known(
+        &mut self,
+        job: JobId,
+        node: NodeId,
+        now: Now,
+    ) -> (bool, Option<(TaskNumber, Known)>) {
+        let nothing = (false, None);
+        let Some(of) = self.jobs.get(&job) else { return nothing };
+        let Some(provider) = self.providers.get(&node) else { return nothing };
+        let Course::Assured { assurance, .. } = of.course else { return nothing };
+        let floats = of.spec.needs(Stage::Map).map_or(FloatClass::Canonical, |needs| needs.floats);
+        let fits = |candidate: &Candidate| candidate.fits(provider, floats);
+        // The last tasks of a job are not to wait for it.
+        let is_there = of.has_fresh() && of.known.has(fits);
+        if !is_there || self.witness(of, provider.operator) == Witness::Trusted {
+            return nothing;
+        }
+        let class = provider.offer.hardware_class.clone();
+        let record = self.reputations.record(&of.record_of(TaskNumber(0), provider.operator, class), now);
+        let model = self.reputations.model();
+        let rate = model.rates(model.check_rate(&record, assurance, None), true).known;
+        if !is_chosen(self.roll(b"known", self.next_lease), rate) {
+            return (true, None);
+        }
+        let taken = self.jobs.get_mut(&job).and_then(|of| of.known.take(fits));
+        (true, taken.map(|(task, candidate)| (task, candidate.known)))
+    }
+
+    /// Keeps a task that is decided to try others with, if its answer is certain and few know it.
+    pub(super) fn keep_known(&mut self, id: TaskId, open: &Open, done: &DoneRecord) {
+        let Some(job) = self.jobs.get(&id.job) else { return };
+        let output = done.result.output;
+        let is_agreed = open.opinions.iter().all(|given| given.result.output == output);
+        let known_by = open.opinions.iter().filter(|given| given.witness != Witness::Trusted).count();
+        let is_fit = matches!(job.course, Course::Assured { .. })
+            && matches!(job.node(id.task), Node::Map(_))
+            && matches!(done.verdict.basis, Basis::Agreed | Basis::Trusted)
+            && is_agreed
+            && open.evidence().next().is_none()
+            && known_by <= Model::MOST_KNOWN_BY;
+        if !is_fit || self.config.trust.everybody || !self.is_telling(job, open, output) {
+            return;
+        }
+        let others = open.opinions.iter().map(|given| &given.result);
+        let others = others.filter(|result| result.lease != done.result.lease).cloned().collect();
+        let networks =
+            open.opinions.iter().filter_map(|given| self.providers.get(&given.result.provider)?.network);
+        let networks = networks.collect();
+        let candidate = Candidate { known: Known { done: done.clone(), others }, networks };
+        if let Some(job) = self.jobs.get_mut(&id.job) {
+            job.known.add(id.task, candidate);
+        }
+    }
+
+    /// Takes in the result of somebody who was tried. Gives it back where what is known does not stand against it: its task
+    /// is open again then.
+    pub(super) fn tried(&mut self, id: TaskId, known: &Known, given: Given, now: Now) -> Option<Given> {
+        let is_right = given.result.output == known.done.result.output;
+        let said = Open { opinions: vec![given.clone()], ..Open::default() };
+        if !is_right && !self.known_stands(id, known, said, now) {
+            return Some(given);
+        }
+        let record = OpinionRecord {
+            result: given.result.clone(),
+            error_ppb: billionths(given.odds),
+            is_paid: false,
+            known: Some(is_right),
+            bill: encoded_bill(given.bill),
+        };
+        self.change(Change::Opinion { task: id, record, output: None, log: None });
+        if !is_right {
+            self.pay(id, &given, Err(Unpaid::Contradicted));
+            let who = (given.result.provider, given.witness);
+            self.contradicted(id, &given.key, who, Evidence::KnownWrong, now);
+            return None;
+        }
+        self.pay(id, &given, Ok(()));
+        self.reputations.note(&given.key, Evidence::Known, now);
+        if let Some(provider) = self.providers.get_mut(&given.result.provider) {
+            provider.accepted += 1;
+            provider.strikes = 0;
+        }
+        if let Some(job) = self.jobs.get_mut(&id.job) {
+            job.tallies.entry(given.result.provider).or_default().checks += 1;
+        }
+        None
+    }
+
+    /// Somebody who was tried says that the task fails. Whether what is known stands; the task is open again if not.
+    pub(in crate::core) fn tried_in_vain(
+        &mut self,
+        id: TaskId,
+        known: &Known,
+        failed: &AttemptRecord,
+        now: Now,
+    ) -> bool {
+        let said = Open { failures: vec![failed.clone()], ..Open::default() };
+        if !self.known_stands(id, known, said, now) {
+            return false;
+        }
+        let Some(job) = self.jobs.get(&id.job) else { return true };
+        let (key, witness) = (job.failure_key(id.task, failed), self.witness(job, failed.operator));
+        self.contradicted(id, &key, (failed.provider, witness), Evidence::KnownWrong, now);
+        true
+    }
+
+    /// Whether what is known is certain in spite of what somebody else says. The task is open again if it is not.
+    fn known_stands(&mut self, id: TaskId, known: &Known, said: Open, now: Now) -> bool {
+        let output = known.done.result.output;
+        let results = std::iter::once(&known.done.result).chain(&known.others);
+        let opinions = results.filter_map(|result| self.doubted(id, result.clone(), now));
+        let open = Open { opinions: opinions.chain(said.opinions).collect(), ..said };
+        let Some(job) = self.jobs.get(&id.job) else { return true };
+        let accepted = Accepted::of(self.judge_open(job, id, &open, now));
+        let stands = accepted.is_some_and(|accepted| accepted.output() == output)
+            && self.is_telling(job, &open, output);
+        if !stands {
+            self.open_again(id, known.done.clone(), &known.others, now);
+        }
+        stands
+    }
+}
