@@ -15,7 +15,7 @@ use tidemill_types::{Archive, BlobId, Content, GuestPath, Segment, TaskId};
 use crate::event::Assembled;
 
 /// Where an output's archive is on this host.
-enum Body {
+pub(crate) enum Body {
     Inline(Vec<u8>),
     File(PathBuf),
 }
@@ -159,7 +159,10 @@ fn inline(bound: &BoundTask, parts: &[Part]) -> Vec<Option<Vec<u8>>> {
 }
 
 /// The files of an archive, each with its hash.
-fn files(body: &Body, len: u64) -> Result<Vec<PartFile>, Box<dyn std::error::Error + Send + Sync>> {
+pub(crate) fn files(
+    body: &Body,
+    len: u64,
+) -> Result<Vec<PartFile>, Box<dyn std::error::Error + Send + Sync>> {
     match body {
         Body::Inline(bytes) => {
             let archive = Archive::parse(bytes)?;

@@ -1,7 +1,8 @@
 //! What a coordinator is started with.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
+use tidemill_exec::Executor;
 use tidemill_net::{endpoint::Bind, ticket::Pass};
 use tidemill_sched::Policy;
 use tidemill_types::{ByteSize, Millis};
@@ -28,6 +29,8 @@ pub struct Config {
     pub trust: Trust,
     /// How it pays; nothing for a network that is free.
     pub money: Option<MoneyConfig>,
+    /// Runs the programs with which jobs compare outputs; without one such jobs are refused.
+    pub executor: Option<Arc<dyn Executor>>,
 }
 
 /// How long things take. What a person may set is in `tidemill serve --help`; the rest is for tests.

@@ -228,6 +228,7 @@ impl Core {
                 self.output_fetched(session, lease, result, now)
             }
             Event::Assembled { task, number, result } => self.assembled(task, number, result, now),
+            Event::Compared { task, lease, same } => self.compared(task, lease, same, now),
             Event::UncheckedFound(found) => self.unchecked_found(found, now),
             Event::Submit { caller, job, spec, encoded, follow, funding } => {
                 self.submit(caller, job, spec, encoded, follow, funding, now);

@@ -8,12 +8,13 @@ use tidemill_net::{
     blobs::{BlobError, Pin},
     wire::{Decision, MAX_CREDITS, MAX_VOUCHERS, Refusal, Reply, ToProvider},
 };
-use tidemill_store::{Store, StoreError};
+use tidemill_store::{JobRecord, Store, StoreError};
 use tidemill_types::{Address, Basis, BlobId, JobId, LeaseId, Signed, TaskId, TaskNumber, Voucher, causes};
 use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
     assemble::{self, Made},
+    compare::{self, CompareError, Comparing},
     event::{Caller, Effect, Event, FetchProblem, FoundUnchecked, SessionId},
     failpoint::Failpoint,
     outbox::Outgoing,
@@ -27,6 +28,12 @@ const MOST_FETCHES: usize = 64;
 /// Reduce tasks that are made at a time: each reads its parts' outputs.
 const MOST_ASSEMBLIES: usize = 2;
 
+/// Outputs that are compared at a time: each comparison reads whole outputs, and may run a program.
+const MOST_COMPARISONS: usize = 1;
+
+/// How often a program that compares is started before it counts as one that says no.
+const MOST_STARTS: u32 = 3;
+
 /// How long an output may take to arrive, beside a second for each MiB.
 const FETCH_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -38,6 +45,7 @@ pub struct Effects {
     shared: Arc<Shared>,
     fetches: Arc<Semaphore>,
     assemblies: Arc<Semaphore>,
+    comparisons: Arc<Semaphore>,
 }
 
 impl Effects {
@@ -47,6 +55,7 @@ impl Effects {
             shared,
             fetches: Arc::new(Semaphore::new(MOST_FETCHES)),
             assemblies: Arc::new(Semaphore::new(MOST_ASSEMBLIES)),
+            comparisons: Arc::new(Semaphore::new(MOST_COMPARISONS)),
         }
     }
 
@@ -87,6 +96,9 @@ impl Effects {
             }
             Effect::FetchOutput { session, lease, job, output } => self.fetch(session, lease, job, output),
             Effect::Assemble { spec, task, number } => self.assemble(spec, task, number),
+            Effect::Compare { spec, task, lease, output, with } => {
+                self.compare(spec, task, lease, output, with);
+            }
             Effect::FindUnchecked { job, operator, from, undone } => {
                 self.find_unchecked(job, operator, from, undone);
             }
@@ -233,6 +245,49 @@ impl Effects {
             }
         };
         self.shared.tasks.spawn(find);
+    }
+
+    fn compare(&self, spec: Arc<JobSpec>, task: TaskId, lease: LeaseId, output: BlobRef, with: Vec<BlobRef>) {
+        let (shared, room) = (self.shared.clone(), self.comparisons.clone());
+        let compare = async move {
+            let mut starts = 0;
+            loop {
+                let Ok(_place) = room.acquire().await else { return };
+                let (by, spec, with) = (shared.clone(), spec.clone(), with.clone());
+                let compared = tokio::task::spawn_blocking(move || {
+                    let comparing = Comparing { spec: &spec, task, output, with: &with };
+                    compare::first_same(&comparing, &by.store, by.executor.as_deref(), |blob| {
+                        by.blobs.path(blob)
+                    })
+                });
+                match compared.await {
+                    Ok(Ok(same)) => return shared.tell(Event::Compared { task, lease, same }).await,
+                    Ok(Err(CompareError::Host(reason))) if starts >= MOST_STARTS => {
+                        tracing::error!(%task, reason, "outputs count as different, since they cannot be compared");
+                        return shared.tell(Event::Compared { task, lease, same: None }).await;
+                    }
+                    Ok(Err(error)) => {
+                        starts += 1;
+                        let error = &error as &dyn std::error::Error;
+                        tracing::error!(%task, error, "outputs cannot be compared yet");
+                    }
+                    Err(error) => tracing::error!(%task, %error, "outputs cannot be compared yet"),
+                }
+                let is_over = |record: Option<JobRecord>| record.is_none_or(|record| record.ended.is_some());
+                if shared.store.job(task.job).is_ok_and(is_over) {
+                    return;
+                }
+                tokio::time::sleep(ROOM_PAUSE).await;
+            }
+        };
+        let shared = self.shared.clone();
+        let compare = async move {
+            tokio::select! {
+                () = compare => {}
+                () = shared.stop.cancelled() => {}
+            }
+        };
+        self.shared.tasks.spawn(compare);
     }
 
     fn assemble(&self, spec: Arc<JobSpec>, task: TaskId, number: u64) {

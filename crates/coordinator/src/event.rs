@@ -115,6 +115,15 @@ pub enum Event {
         /// What it shows; nothing where it does not know it any more.
         view: Option<EscrowView>,
     },
+    /// It is known which of a task's results another is the same as.
+    Compared {
+        /// The task.
+        task: TaskId,
+        /// The lease whose result was compared.
+        lease: LeaseId,
+        /// The output that it is the same as; nothing where it is none.
+        same: Option<BlobId>,
+    },
     /// A settlement was made, or could not be.
     EscrowSettled {
         /// Of this escrow.
@@ -296,6 +305,19 @@ pub enum Effect {
         task: TaskId,
         /// Which of the job's assemblies it is: what came of an earlier one may not be so any more.
         number: u64,
+    },
+    /// Compare a result of a task with others of it, and tell which it is the same as.
+    Compare {
+        /// The job, which says how.
+        spec: Arc<JobSpec>,
+        /// The task, which is not done.
+        task: TaskId,
+        /// The lease of the result.
+        lease: LeaseId,
+        /// Its output.
+        output: BlobRef,
+        /// The outputs of the others, all different.
+        with: Vec<BlobRef>,
     },
     /// Look for results of a job that somebody was believed without a check, and tell what is found.
     FindUnchecked {

@@ -9,6 +9,7 @@
 mod assemble;
 mod clock;
 mod committer;
+mod compare;
 mod config;
 mod core;
 mod effects;

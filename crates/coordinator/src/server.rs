@@ -112,7 +112,8 @@ impl Coordinator {
     /// # Errors
     /// [`StartError`]
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let Config { directory, node_key, result_key, pass, bind, disk, pace, trust, money } = config;
+        let Config { directory, node_key, result_key, pass, bind, disk, pace, trust, money, executor } =
+            config;
         make_directory(&directory)?;
         let key = ResultKey::from_bytes(&result_key)?;
         let store = Store::open(&directory.join("state"), Options::default())?;
@@ -156,7 +157,7 @@ impl Coordinator {
         let ticket = node.ticket(pass.clone(), ADDRESSES_PATIENCE).await?;
         let (events, core_events) = mpsc::channel(EVENT_QUEUE);
         let stop = CancellationToken::new();
-        let shared = Shared::new(node, pass, welcome, pace, store, blobs, events, teller, stop);
+        let shared = Shared::new(node, pass, welcome, pace, store, blobs, events, teller, executor, stop);
 
         let mut clock = Clock::new();
         let core = recovery::recover(&shared, core_config, clock.now()).await?;

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tidemill_exec::Executor;
 use tidemill_net::{
     blobs::{BlobError, BlobRef, Blobs, FetchError, Pin},
     endpoint::{Connection, Node},
@@ -42,6 +43,8 @@ pub struct Shared {
     pub events: mpsc::Sender<Event>,
     /// Where work is paid for.
     pub teller: Option<Arc<Teller>>,
+    /// Runs programs that compare outputs; nothing where no job may have one.
+    pub executor: Option<Arc<dyn Executor>>,
     /// Set when the coordinator is to end.
     pub stop: CancellationToken,
     /// Every task that the shell spawned.
@@ -105,6 +108,7 @@ impl Shared {
         blobs: Blobs,
         events: mpsc::Sender<Event>,
         teller: Option<Arc<Teller>>,
+        executor: Option<Arc<dyn Executor>>,
         stop: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -119,6 +123,7 @@ impl Shared {
             peers: Peers::default(),
             events,
             teller,
+            executor,
             stop,
             tasks: TaskTracker::new(),
             large_jobs: Semaphore::new(MOST_LARGE_JOBS),

@@ -3,7 +3,9 @@
 
 use std::{fmt, path::PathBuf};
 
-use tidemill_types::{Address, Amount, ByteSize, FloatClass, GuestPath, Limits, Millis, ProgramKind};
+use tidemill_types::{
+    Address, Amount, ByteSize, FloatClass, GuestPath, Limits, Millis, ProgramKind, Tolerance,
+};
 
 use crate::{Reliance, split::SplitRules, template::Template};
 
@@ -44,6 +46,20 @@ pub struct JobFile {
     pub reliance: Reliance,
     /// Operators whose results need no check, sorted, each once; at most 100.
     pub trusted: Vec<Address>,
+    /// When two outputs of a task count as the same.
+    pub compare: CompareBy,
+}
+
+/// When two outputs of a task count as the same.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub enum CompareBy {
+    /// When their bytes are equal.
+    #[default]
+    Exact,
+    /// When their numbers differ by little.
+    Numbers(Tolerance),
+    /// When the program in this file says so.
+    Program(PathBuf),
 }
 
 /// A name of 1 to 64 lower-case letters, digits and hyphens that begins with a letter. It is safe as the

@@ -21,8 +21,8 @@ mod template;
 mod tree;
 
 pub use file::{
-    JobFile, JobName, MAX_FAN_IN, MAX_TASKS, Matrix, Parameter, Program, RangeTasks, Reduce, Resources,
-    SharedInput, SplitTasks, Tasks,
+    CompareBy, JobFile, JobName, MAX_FAN_IN, MAX_TASKS, Matrix, Parameter, Program, RangeTasks, Reduce,
+    Resources, SharedInput, SplitTasks, Tasks,
 };
 pub use frontier::Frontier;
 pub use mistake::{Mistake, Mistakes};

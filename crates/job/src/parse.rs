@@ -3,6 +3,7 @@
 //! Each part of the file has a reader that returns [`None`] after it reported what is wrong; the others
 //! go on, so that one run shows all. A part that could not be read silences only what depends on it.
 
+mod comparison;
 mod inputs;
 mod limits;
 mod policy;
@@ -95,7 +96,7 @@ fn job(root: &Section, report: &mut Report) -> Option<JobFile> {
         }
         None => Some(None),
     };
-    let policy::Policy { max_price, reliance, trusted } = policy::read(root, report);
+    let policy::Policy { max_price, reliance, trusted, compare } = policy::read(root, report);
     Some(JobFile {
         name: name?,
         deadline,
@@ -110,6 +111,7 @@ fn job(root: &Section, report: &mut Report) -> Option<JobFile> {
         max_price,
         reliance,
         trusted,
+        compare,
     })
 }
 

@@ -25,6 +25,8 @@ pub struct Plan {
     pub(crate) program: ProgramFile,
     pub(crate) map: MapTasks<Content, HostPieces>,
     pub(crate) reduce: Option<ReducePlan>,
+    /// The program that compares outputs.
+    pub(crate) comparer: Option<ProgramFile>,
 }
 
 /// The tasks of a job's reduce.

@@ -12,7 +12,8 @@ mod error;
 mod seal;
 
 use tidemill_types::{
-    Address, BlobRef, FloatClass, InputSpec, Limits, Millis, Needs, ProgramKind, TaskNumber, TaskSpec,
+    Address, BlobRef, Comparison, FloatClass, InputSpec, Limits, Millis, Needs, ProgramKind, TaskNumber,
+    TaskSpec,
 };
 
 pub use blob::{BoundTask, PartBlob, PartFile};
@@ -55,6 +56,7 @@ struct Terms {
     resources: Resources,
     reliance: Reliance,
     trusted: Vec<Address>,
+    comparison: Comparison,
 }
 
 /// What the tasks of a stage run, and what they may use.
@@ -155,6 +157,11 @@ impl JobSpec {
         &self.terms.trusted
     }
 
+    /// When two outputs of a task count as the same.
+    pub fn comparison(&self) -> &Comparison {
+        &self.terms.comparison
+    }
+
     /// The number of map tasks, at least 1.
     pub fn map_count(&self) -> u64 {
         self.numbering.map_count()
@@ -230,7 +237,8 @@ impl JobSpec {
     /// Every blob that the job names, each once, sorted. No two of them have the same id.
     pub fn blobs(&self) -> Vec<BlobRef> {
         let reduce = self.reduce.as_ref().map(|reduce| (&reduce.program, &reduce.tasks.command));
-        blobs([Some((&self.program, &self.map.command)), reduce].into_iter().flatten(), &self.map.source)
+        let stages = [Some((&self.program, &self.map.command)), reduce].into_iter().flatten();
+        blobs(&self.terms, stages, &self.map.source)
     }
 
     /// The bytes of all map tasks' own inputs together.
@@ -346,6 +354,7 @@ fn own_blobs(source: &Source<BlobRef, Vec<BlobRef>>) -> impl Iterator<Item = Blo
 
 /// All blobs of these stages and of the map's inputs, each once, sorted.
 fn blobs<'a>(
+    terms: &Terms,
     stages: impl Iterator<Item = (&'a StageProgram, &'a Command<BlobRef>)>,
     source: &Source<BlobRef, Vec<BlobRef>>,
 ) -> Vec<BlobRef> {
@@ -353,6 +362,9 @@ fn blobs<'a>(
     for (program, command) in stages {
         all.push(program.program);
         all.extend(command.inputs.iter().map(|(_, blob)| *blob));
+    }
+    if let Comparison::Program(program) = terms.comparison {
+        all.push(program);
     }
     all.sort_unstable();
     all.dedup();

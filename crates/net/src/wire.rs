@@ -1,4 +1,4 @@
-//! What nodes say to each other in a session: version 3 of the protocol.
+//! What nodes say to each other in a session: version 4 of the protocol.
 //!
 //! The dialer opens one stream. The first frame each way is an [`crate::Opening`] with a [`Hello`] and its answer
 //! with a [`Welcome`], whose form outlives versions; after that frames are postcard messages: [`FromProvider`] and

@@ -99,6 +99,7 @@ impl Applying<'_> {
             Change::Opinion { task, record, output, log } => {
                 self.keep_opinion(*task, record, output.as_deref(), log.as_ref())
             }
+            Change::Compared { task, lease, answer } => self.compared(*task, *lease, *answer),
             Change::Reopened { task, error_ppb } => self.reopen(*task, *error_ppb),
             Change::Undone { task, paid } => self.undo(*task, *paid),
             Change::Suspect { job, operator } => self.suspect(*job, *operator),
@@ -249,6 +250,17 @@ impl Applying<'_> {
         Ok(())
     }
 
+    fn compared(&mut self, task: TaskId, lease: LeaseId, answer: BlobId) -> Result<(), Refusal> {
+        self.running_task(task)?;
+        let key = lease_key(task, lease);
+        let row =
+            self.tables.opinions.get(&key)?.map(|row| decode::<OpinionRecord>(row.value())).transpose()?;
+        let opinion = row.ok_or(Contradiction::NoOpinion { task, lease })?;
+        let opinion = OpinionRecord { answer: Some(answer), ..opinion };
+        self.tables.opinions.insert(&key, encode(&opinion).as_slice())?;
+        Ok(())
+    }
+
     fn reopen(&mut self, task: TaskId, error_ppb: u32) -> Result<(), Refusal> {
         self.running_task(task)?;
         let key = task_key(task);
@@ -264,8 +276,14 @@ impl Applying<'_> {
         }
         let batch = done.result.batch;
         self.pay_agreeing(task, done.result.output)?;
-        let opinion =
-            OpinionRecord { error_ppb, is_paid: true, known: None, bill: Vec::new(), result: done.result };
+        let opinion = OpinionRecord {
+            answer: Some(done.result.output),
+            error_ppb,
+            is_paid: true,
+            known: None,
+            bill: Vec::new(),
+            result: done.result,
+        };
         let row = encode(&opinion);
         if self.tables.opinions.insert(&lease, row.as_slice())?.is_some() {
             // It was one before, and counts as one use of its batch.
@@ -284,8 +302,10 @@ impl Applying<'_> {
         for row in self.tables.opinions.range::<&[u8; 32]>(&first..=&last)? {
             let (key, row) = row?;
             let opinion: OpinionRecord = decode(row.value())?;
-            if opinion.result.output == output {
-                agreeing.push((*key.value(), OpinionRecord { is_paid: true, ..opinion }));
+            if opinion.answer == Some(output) {
+                // Nothing is held back for it any more.
+                let opinion = OpinionRecord { is_paid: true, bill: Vec::new(), ..opinion };
+                agreeing.push((*key.value(), opinion));
             }
         }
         for (key, opinion) in agreeing {

@@ -1,6 +1,6 @@
 //! What a coordinator asks to be made durable, and what of it makes no sense.
 
-use tidemill_types::{Address, Amount, EscrowId, JobId, LeaseId, NodeId, TaskId};
+use tidemill_types::{Address, Amount, BlobId, EscrowId, JobId, LeaseId, NodeId, TaskId};
 
 use crate::{
     AttemptRecord, BatchId, BatchRecord, DoneRecord, EscrowRecord, JobEnd, JobPayRecord, LeaseRecord,
@@ -67,8 +67,17 @@ pub enum Change {
         /// What the task wrote to standard error, of the first of its kind.
         log: Option<LogRecord>,
     },
+    /// It is known which output an opinion counts as.
+    Compared {
+        /// The task of a running job.
+        task: TaskId,
+        /// The lease whose opinion it is.
+        lease: LeaseId,
+        /// The output.
+        answer: BlobId,
+    },
     /// A task that is done is so no longer: its result is one opinion among others from now on, as are those that agreed
-    /// with it, all of them paid. All leases of it end.
+    /// with it, all of them paid, with nothing held back. All leases of it end.
     Reopened {
         /// The task of a running job.
         task: TaskId,
@@ -145,6 +154,14 @@ pub enum Contradiction {
     /// A second result of a task, or a lease of one that is done and whose answer is not said to be known.
     #[error("task {0} is done already")]
     TaskDone(TaskId),
+    /// A result that was compared is not there.
+    #[error("task {task} has no opinion of lease {lease}")]
+    NoOpinion {
+        /// The task.
+        task: TaskId,
+        /// The lease.
+        lease: LeaseId,
+    },
     /// A task that is to be looked at again, or that somebody is tried with, is not done.
     #[error("task {0} is not done")]
     NotDoneTask(TaskId),

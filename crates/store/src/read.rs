@@ -1,17 +1,17 @@
 //! Reads. Each sees the store as one commit left it.
 
 use redb::{ReadTransaction, ReadableTable, TableDefinition};
-use tidemill_types::{Address, EscrowId, JobId, LeaseId, NodeId, TaskId, TaskNumber};
+use tidemill_types::{Address, BlobId, EscrowId, JobId, LeaseId, NodeId, TaskId, TaskNumber};
 
 use crate::{
     AttemptRecord, BatchId, BatchRecord, DoneRecord, EscrowRecord, EscrowStage, FailedTask, JobRecord,
     LogRecord, OpinionRecord, PayeeRecord, Recovered, ReputationKey, Store, StoreError,
     error::Fault,
     schema::{
-        self, BATCHES, Bytes, DONE, ESCROWS, FAILED, JOBS, LEASES, LOGS, OPINIONS, ORDER, OUTPUTS, PAYEES,
-        REMOVING, REPUTATIONS, SPECS, SUSPECTS, TaskKey, USES, counter, decode, decode_lease,
-        lease_keys_of_job, lease_keys_of_task, lease_of, order_of, payee_keys, suspect_of, task_key,
-        task_keys, task_of,
+        self, BATCHES, Bytes, DONE, ESCROWS, FAILED, JOBS, KEPT, Kept, LEASES, LOGS, OPINIONS, ORDER,
+        OUTPUTS, PAYEES, REMOVING, REPUTATIONS, SPECS, SUSPECTS, TaskKey, USES, counter, decode,
+        decode_lease, lease_keys_of_job, lease_keys_of_task, lease_of, order_of, payee_keys, suspect_of,
+        task_key, task_keys, task_of,
     },
 };
 
@@ -132,6 +132,23 @@ impl Store {
                 each(lease_of(key.value()).0.task, decode(row.value())?);
             }
             Ok(())
+        })
+    }
+
+    /// The small output that came with an opinion of a task that is not done; none where it is a blob.
+    pub fn kept_output(&self, task: TaskId, output: BlobId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(|read| {
+            let opinions = read.open_table(OPINIONS)?;
+            let (first, last) = lease_keys_of_task(task);
+            for row in read.open_table(KEPT)?.range::<&[u8; 32]>(&first..=&last)? {
+                let (key, row) = row?;
+                let opinion = opinions.get(key.value())?.map(|row| decode::<OpinionRecord>(row.value()));
+                if opinion.transpose()?.is_some_and(|opinion| opinion.result.output == output) {
+                    let (bytes, _): Kept = decode(row.value())?;
+                    return Ok(bytes);
+                }
+            }
+            Ok(None)
         })
     }
 

@@ -247,6 +247,8 @@ pub struct DoneRecord {
 pub struct OpinionRecord {
     /// The result.
     pub result: ResultRecord,
+    /// Which output it counts as; none while it has not been compared with those that came before.
+    pub answer: Option<BlobId>,
     /// The odds that it is wrong if nobody else is asked, in billionths.
     pub error_ppb: u32,
     /// Whether it was paid before the verdict.

@@ -1,5 +1,7 @@
 //! A coordinator in this process, on a directory: what `serve`, `up` and embedded networks share.
 
+use std::sync::Arc;
+
 use serde_json::json;
 use tidemill_coordinator::{Config, Coordinator, MoneyConfig, Pace, StartError, Trust};
 use tidemill_net::endpoint::{Bind, BindError};
@@ -9,6 +11,7 @@ use crate::{
     announce::Announcer,
     embedded::Embedded,
     exit::{Code, Exit, WithCode},
+    home::worker_pool,
     interrupt::Signals,
     listen::Listen,
     node_state::StateDirectory,
@@ -31,6 +34,7 @@ pub async fn start(
     trust: Trust,
     money: Option<MoneyConfig>,
 ) -> anyhow::Result<Coordinator> {
+    let executor = worker_pool(1, &state.path().join("compare"))?;
     let disk = disk.map_or_else(|| state.share_of_disk(PART_OF_DISK), Ok)?;
     let config = Config {
         directory: state.path().to_owned(),
@@ -42,6 +46,7 @@ pub async fn start(
         pace,
         trust,
         money,
+        executor: Some(Arc::new(executor)),
     };
     let coordinator = match Coordinator::start(config).await {
         Ok(coordinator) => coordinator,

@@ -7,6 +7,7 @@
 mod acceptance;
 mod archive;
 mod assurance;
+mod comparison;
 mod content;
 mod escrow;
 mod id;
@@ -28,6 +29,7 @@ mod units;
 pub use acceptance::{Acceptance, Basis};
 pub use archive::{Archive, ArchiveBuilder, ArchiveEntry, ArchiveError, MAX_INDEX_BYTES};
 pub use assurance::{Assurance, AssuranceError};
+pub use comparison::{Comparison, Numbers, Tolerance, ToleranceError};
 pub use content::{Content, Segment};
 pub use escrow::{EscrowContract, EscrowId, EscrowTerms, Mandate, Release, Signable, Signed, Voucher};
 pub use id::{BlobId, BlobRef, BlobSource, IdError, SpecHash};

@@ -80,6 +80,8 @@ pub(super) struct Open {
     pub(super) failures: Vec<AttemptRecord>,
     /// Results that do not decide it.
     pub(super) opinions: Vec<Given>,
+    /// Which of them is being compared with the others.
+    pub(super) comparing: Option<LeaseId>,
     /// Since when it waits for someone to try it again.
     pub(super) waiting: Option<Micros>,
     /// A reduce task with its inputs.

@@ -4,6 +4,7 @@
 //! durable with its output, paid once the verdict is there, and kept with it.
 
 mod asking;
+mod comparing;
 mod deciding;
 mod doubts;
 mod known;
@@ -19,7 +20,7 @@ use tidemill_store::{
     AttemptRecord, Change, DoneRecord, JobEnd, LogRecord, OpinionRecord, ReputationKey, ResultRecord,
 };
 use tidemill_types::{
-    Address, Amount, Basis, BlobId, FloatClass, JobId, LeaseId, NodeId, Reliance, TaskId, TaskNumber, Weight,
+    Address, Amount, Basis, BlobId, Comparison, JobId, LeaseId, NodeId, Reliance, TaskId, TaskNumber, Weight,
 };
 use tidemill_verify::{Assurance, Course, Evidence, Next, Opinion, Verdict, Witness, is_chosen, judge};
 
@@ -71,6 +72,8 @@ impl Answer {
 #[derive(Clone, Debug)]
 pub(super) struct Given {
     pub(super) result: ResultRecord,
+    /// Which output it counts as: its own, or another's that is the same; none while they are compared.
+    pub(super) answer: Option<BlobId>,
     witness: Witness,
     /// The odds that it is wrong if nobody else is asked.
     odds: f64,
@@ -109,15 +112,13 @@ pub(super) fn course(reliance: &Reliance) -> Course {
 }
 
 impl Open {
-    /// The results in groups that can be compared with each other: of native floats those of one class of hardware. The
+    /// The results in groups that can be compared with each other: those of one class of hardware, if that matters. The
     /// largest group comes first, and of those that are as large the one that began first.
-    fn comparable(&self, floats: FloatClass) -> Vec<Vec<&Given>> {
+    fn comparable(&self, by_class: bool) -> Vec<Vec<&Given>> {
         let mut groups: Vec<Vec<&Given>> = Vec::new();
         for given in &self.opinions {
             let class = &given.key.hardware_class;
-            let is_its = |group: &&mut Vec<&Given>| {
-                floats == FloatClass::Canonical || group[0].key.hardware_class == *class
-            };
+            let is_its = |group: &&mut Vec<&Given>| !by_class || group[0].key.hardware_class == *class;
             match groups.iter_mut().find(is_its) {
                 Some(group) => group.push(given),
                 None => groups.push(vec![given]),
@@ -139,11 +140,6 @@ impl Open {
 }
 
 impl Job {
-    fn floats(&self, task: TaskNumber) -> FloatClass {
-        let needs = self.spec.needs(self.node(task).stage());
-        needs.map_or(FloatClass::Canonical, |needs| needs.floats)
-    }
-
     /// Which record a failure counts in.
     fn failure_key(&self, task: TaskNumber, failed: &AttemptRecord) -> ReputationKey {
         self.record_of(task, failed.operator, failed.hardware_class.clone())
@@ -266,6 +262,7 @@ impl Core {
         let is_first = open.opinions.iter().all(|other| other.result.output != given.result.output);
         let is_alone = open.opinions.is_empty() && open.evidence().next().is_none();
         job.undecided += u64::from(open.opinions.is_empty());
+        given.answer = open.answer_by_bytes(given.result.output, job.spec.comparison());
         open.opinions.push(given);
         let next = self.judged(id, now);
         if is_alone && let Some(accepted) = Accepted::of(next) {
@@ -275,6 +272,7 @@ impl Core {
         let Some(given) = open.and_then(|open| open.opinions.last()) else { return };
         let record = OpinionRecord {
             result: given.result.clone(),
+            answer: given.answer,
             error_ppb: billionths(given.odds),
             is_paid: false,
             known: None,
@@ -290,6 +288,7 @@ impl Core {
             let copies = self.leases_of(id);
             self.revoke(&copies, LeaseEnd::Superseded, now);
         }
+        self.compare_next(id);
         self.follow(id, next, now);
     }
 
@@ -322,7 +321,8 @@ impl Core {
             }
         };
         let chosen = rate > 0.0 && is_chosen(self.roll(b"check", result.lease), rate);
-        Some(Given { result, witness, odds, chosen, key, bill, is_paid: false })
+        let answer = Some(result.output);
+        Some(Given { result, answer, witness, odds, chosen, key, bill, is_paid: false })
     }
 
     /// A result that the store remembers and that did not decide its task. Judged anew, it is as it was: what a check was
@@ -335,7 +335,7 @@ impl Core {
         now: Now,
     ) {
         let Some(mut given) = self.given(id, opinion.result, (bill, false), now) else { return };
-        (given.is_paid, given.chosen) = (opinion.is_paid, true);
+        (given.is_paid, given.chosen, given.answer) = (opinion.is_paid, true, opinion.answer);
         if given.witness != Witness::Trusted {
             given.odds = f64::from(opinion.error_ppb) / 1e9;
         }
@@ -364,22 +364,26 @@ impl Core {
     }
 
     fn judge_open(&self, job: &Job, id: TaskId, open: &Open, now: Now) -> Next<Answer> {
+        if open.is_comparing() {
+            return Next::Ask { more: 0 };
+        }
         let failures: Vec<Opinion<Answer>> = match self.weighs_failures(job) {
             true => open.evidence().map(|failed| self.failure(job, id, failed, now)).collect(),
             false => Vec::new(),
         };
         let model = self.reputations.model();
+        let opinion = |given: &&Given| {
+            let answer = Answer::Output(given.answer?);
+            Some(Opinion { witness: given.witness, answer, error_odds: given.odds })
+        };
         let said = |group: &Vec<&Given>| {
-            let said = group.iter().map(|given| Opinion {
-                witness: given.witness,
-                answer: Answer::Output(given.result.output),
-                error_odds: given.odds,
-            });
+            let said = group.iter().filter_map(opinion);
             // Alone in its class is not alone.
             let chosen = group[0].chosen || open.opinions.len() > 1;
             job.course.next(model, &said.chain(failures.iter().copied()).collect::<Vec<_>>(), chosen)
         };
-        let by_group: Vec<Next<Answer>> = open.comparable(job.floats(id.task)).iter().map(said).collect();
+        let groups = open.comparable(job.compares_by_class(id.task));
+        let by_group: Vec<Next<Answer>> = groups.iter().map(said).collect();
         let is_accepted = |next: &&Next<Answer>| matches!(next, Next::Accept { .. });
         match by_group.iter().find(is_accepted).or(by_group.first()) {
             Some(next) => *next,
@@ -432,7 +436,11 @@ impl Core {
 
     /// Whether a verdict says something about who gave the results, for everybody: it does not rest on the word of those
     /// whom the requester alone trusts, and is certain enough by itself. A requester could otherwise ruin whom it likes.
+    /// So it could where results that differ count as the same, or do not, because it says so.
     fn is_telling(&self, job: &Job, open: &Open, output: BlobId) -> bool {
+        if *job.spec.comparison() != Comparison::Exact {
+            return false;
+        }
         let own = |operator: Address| match self.config.trust.covers(&operator) {
             true => Witness::Trusted,
             false => Witness::Operator(operator),
@@ -529,9 +537,10 @@ impl Core {
             }
         }
         for (task, opinions) in waiting {
-            let believed = likeliest(opinions.iter().map(|given| given.result.output));
+            let answer = |given: &Given| given.answer.unwrap_or(given.result.output);
+            let believed = likeliest(opinions.iter().map(answer));
             for given in &opinions {
-                let is_believed = believed.contains(&given.result.output);
+                let is_believed = believed.contains(&answer(given));
                 self.pay(task, given, if is_believed { Ok(()) } else { Err(Unpaid::Undecided) });
             }
         }
@@ -569,16 +578,15 @@ pub(crate) fn fate(
     end: Option<&JobEnd>,
     all: &[OpinionRecord],
 ) -> Fate {
-    let output = opinion.result.output;
+    let answer = |opinion: &OpinionRecord| opinion.answer.unwrap_or(opinion.result.output);
+    let output = answer(opinion);
     let is_right = match (done, end) {
         _ if opinion.is_paid => Ok(()),
         (Some(done), _) if done.result.output == output => Ok(()),
         (Some(_), _) => Err(Unpaid::Contradicted),
         // It is certain that the task fails.
         (None, Some(JobEnd::Failed { task: failed, .. })) if *failed == task => Err(Unpaid::Contradicted),
-        (None, Some(_)) if likeliest(all.iter().map(|opinion| opinion.result.output)).contains(&output) => {
-            Ok(())
-        }
+        (None, Some(_)) if likeliest(all.iter().map(answer)).contains(&output) => Ok(()),
         (None, Some(_)) => Err(Unpaid::Undecided),
         (None, None) => return Fate::Open,
     };

@@ -19,6 +19,7 @@ fn config(directory: &Path) -> Config {
         pace: Pace::default(),
         trust: Trust::default(),
         money: None,
+        executor: None,
     }
 }
 

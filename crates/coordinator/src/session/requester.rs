@@ -9,7 +9,7 @@ use tidemill_net::{
     frame::FrameReader,
     wire::{Answer, Bounded, Call, JobPay, MAX_CALLS_IN_FLIGHT, Refusal, Reply, Request, SpecBody},
 };
-use tidemill_types::{ByteSize, JobId, NodeId, causes};
+use tidemill_types::{ByteSize, Comparison, JobId, NodeId, causes};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answers;
@@ -101,13 +101,18 @@ async fn funding(shared: &Shared, submission: &Submission) -> Result<Option<Fund
 
 /// A job whose blobs are all needed by other jobs already, and so are here; nothing when some are not.
 fn ready(shared: &Shared, job: JobId, encoded: &[u8]) -> Result<Option<Arc<JobSpec>>, Refusal> {
-    let spec = decode(encoded)?;
+    let spec = decode(shared, encoded)?;
     let here = shared.inputs.hold_if_needed(job, &spec.blobs());
     Ok(here.then(|| Arc::new(spec)))
 }
 
-fn decode(encoded: &[u8]) -> Result<JobSpec, Refusal> {
-    JobSpec::decode(encoded).map_err(|error| Refusal::BadJob { reason: error.to_string() })
+fn decode(shared: &Shared, encoded: &[u8]) -> Result<JobSpec, Refusal> {
+    let spec = JobSpec::decode(encoded).map_err(|error| Refusal::BadJob { reason: error.to_string() })?;
+    if matches!(spec.comparison(), Comparison::Program(_)) && shared.executor.is_none() {
+        let reason = "this coordinator runs no programs that compare outputs".to_owned();
+        return Err(Refusal::BadJob { reason });
+    }
+    Ok(spec)
 }
 
 fn spawn_submit(shared: &Arc<Shared>, submission: Submission, body: SpecBody, place: OwnedSemaphorePermit) {
@@ -191,9 +196,11 @@ async fn fetch_job(
             read?
         }
     };
-    let (spec, encoded) = tokio::task::spawn_blocking(move || decode(&encoded).map(|spec| (spec, encoded)))
-        .await
-        .map_err(|error| Refusal::Busy { reason: error.to_string() })??;
+    let with = shared.clone();
+    let (spec, encoded) =
+        tokio::task::spawn_blocking(move || decode(&with, &encoded).map(|spec| (spec, encoded)))
+            .await
+            .map_err(|error| Refusal::Busy { reason: error.to_string() })??;
     let blobs = spec.blobs();
     if let Err(refusal) = fetch_blobs(shared, caller, job, &blobs).await {
         // What came of them before would stay until the next start.

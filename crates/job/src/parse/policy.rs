@@ -6,16 +6,17 @@ use tidemill_types::{Address, Amount, Assurance};
 use toml::de::DeValue;
 
 use super::{
+    comparison,
     section::{Section, Value},
     value::{list, number, shown_integer, sort_of, text, whole},
 };
 use crate::{
-    Reliance,
+    CompareBy, Reliance,
     bounds::{MAX_REPLICAS, MAX_TRUSTED},
     mistake::{Report, quoted},
 };
 
-const KEYS: &[&str] = &["max_price", "assurance", "replicate", "quorum", "trusted", "regions"];
+const KEYS: &[&str] = &["max_price", "assurance", "replicate", "quorum", "trusted", "compare", "regions"];
 
 /// What `[policy]` says.
 #[derive(Debug, Default)]
@@ -24,6 +25,8 @@ pub(super) struct Policy {
     pub(super) reliance: Reliance,
     /// Sorted, each once.
     pub(super) trusted: Vec<Address>,
+    /// When two outputs count as the same.
+    pub(super) compare: CompareBy,
 }
 
 /// Reads `[policy]` and reports what is wrong in it, and for each key that is right, but without effect yet, that it is.
@@ -32,13 +35,15 @@ pub(super) fn read(root: &Section, report: &mut Report) -> Policy {
     let max_price = section.get("max_price").and_then(|value| price(value, report));
     let reliance = reliance(&section, report).unwrap_or_default();
     let trusted = section.get("trusted").and_then(|value| trusted(value, report)).unwrap_or_default();
+    let compare =
+        section.get("compare").and_then(|value| comparison::read(value, report)).unwrap_or_default();
     if let Some(value) = section.get("regions")
         && regions(value, report)
     {
         let found = "`regions` is not supported yet";
         report.wrong(section.key_span("regions"), found, "remove it to run the job");
     }
-    Policy { max_price, reliance, trusted }
+    Policy { max_price, reliance, trusted, compare }
 }
 
 /// An amount of the token, and not nothing: a job that may cost nothing runs in networks that are free.

@@ -11,8 +11,8 @@ use tidemill_types::{Content, GuestPath, PathError};
 
 use super::{HostPieces, Plan, ProgramFile, ReducePlan};
 use crate::{
-    JobFile, MAX_FAN_IN, MAX_TASKS, Program, Reduce, ReduceTree, SharedInput, SplitError, SplitTasks, Tasks,
-    split,
+    CompareBy, JobFile, MAX_FAN_IN, MAX_TASKS, Program, Reduce, ReduceTree, SharedInput, SplitError,
+    SplitTasks, Tasks, split,
     tasks::{
         Command, MapTasks, ReduceTasks,
         source::{CutFile, InputFile, Source, part_name},
@@ -137,7 +137,14 @@ pub fn expand(file: &JobFile, dir: &Path) -> Result<Plan, ExpandError> {
         Tasks::Split(split) => Source::Pieces(cut_files(split, &dir, &file.inputs)?),
     };
     let reduce = file.reduce.as_ref().map(|reduce| reduce_plan(reduce, source.count(), &dir)).transpose()?;
-    Ok(Plan { program, map: MapTasks { command, source }, reduce })
+    let comparer = match &file.compare {
+        CompareBy::Program(path) => {
+            let path = dir.join(path);
+            Some(ProgramFile { len: file_len("policy.compare.program", &path)?, path })
+        }
+        CompareBy::Exact | CompareBy::Numbers(_) => None,
+    };
+    Ok(Plan { program, map: MapTasks { command, source }, reduce, comparer })
 }
 
 fn reduce_plan(reduce: &Reduce, parts: u64, dir: &Path) -> Result<ReducePlan, ExpandError> {

@@ -61,7 +61,7 @@ pub(super) fn check(draft: &Draft) -> Result<u64, JobSpecError> {
         command(Stage::Reduce, &reduce.command, &Scope::reduce(), |_| 20, None)?;
         stages.push((&reduce.program, &reduce.command));
     }
-    lengths(&blobs(stages.into_iter(), source))?;
+    lengths(&blobs(&draft.terms, stages.into_iter(), source))?;
     Ok(map_count)
 }
 

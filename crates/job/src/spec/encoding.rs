@@ -10,7 +10,9 @@ use serde::{
     Deserialize, Deserializer, Serialize,
     de::{SeqAccess, Visitor},
 };
-use tidemill_types::{Address, ByteSize, FloatClass, GuestPath, Limits, Millis, ProgramKind};
+use tidemill_types::{
+    Address, ByteSize, Comparison, FloatClass, GuestPath, Limits, Millis, Numbers, ProgramKind, Tolerance,
+};
 
 use super::{
     BlobRef, Draft, JobSpec, JobSpecError, ReduceDraft, ReduceSpec, StageProgram, Terms,
@@ -28,7 +30,7 @@ use crate::{
 };
 
 /// The format that this program writes and reads.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
 const CONTEXT: &str = "tidemill 2026 job specification";
 
@@ -43,6 +45,7 @@ struct Encoded {
     reliance: EncodedReliance,
     #[serde(deserialize_with = "at_most::<MAX_TRUSTED, _, _>")]
     trusted: Vec<Address>,
+    comparison: EncodedComparison,
     tasks: EncodedTasks,
     map: EncodedStage,
     reduce: Option<EncodedReduce>,
@@ -58,6 +61,14 @@ enum EncodedReliance {
     },
     Trusted,
     Unverified,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum EncodedComparison {
+    Exact,
+    /// The numbers may differ by so much: absolutely, relatively.
+    Numbers(Numbers, f64, f64),
+    Program(BlobRef),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -148,7 +159,7 @@ pub(super) fn check_len(bytes: &[u8]) -> Result<(), JobSpecError> {
 
 impl Encoded {
     fn of(job: &JobSpec) -> Self {
-        let Terms { name, deadline, retries, seed, resources, reliance, trusted } = &job.terms;
+        let Terms { name, deadline, retries, seed, resources, reliance, trusted, comparison } = &job.terms;
         let reduce = |ReduceSpec { program, tasks }: &ReduceSpec| EncodedReduce {
             fan_in: tasks.tree.fan_in(),
             stage: EncodedStage::of(program, &tasks.command, &Scope::reduce()),
@@ -162,6 +173,7 @@ impl Encoded {
             parallel: resources.parallel,
             reliance: EncodedReliance::of(reliance),
             trusted: trusted.clone(),
+            comparison: EncodedComparison::of(comparison),
             tasks: EncodedTasks::of(&job.map.source),
             map: EncodedStage::of(&job.program, &job.map.command, &job.map.source.scope()),
             reduce: job.reduce.as_ref().map(reduce),
@@ -179,6 +191,7 @@ impl Encoded {
             resources: Resources { memory: self.memory, parallel: self.parallel },
             reliance: self.reliance.reliance()?,
             trusted: self.trusted,
+            comparison: self.comparison.comparison()?,
         };
         let source = self.tasks.source()?;
         let (program, command) = self.map.stage(Stage::Map, &source.scope())?;
@@ -206,6 +219,29 @@ impl EncodedReliance {
             Self::Replicated { quorum, most } => Reliance::Replicated { quorum, most },
             Self::Trusted => Reliance::Trusted,
             Self::Unverified => Reliance::Unverified,
+        })
+    }
+}
+
+impl EncodedComparison {
+    fn of(comparison: &Comparison) -> Self {
+        match comparison {
+            Comparison::Exact => Self::Exact,
+            Comparison::Numbers(tolerance) => {
+                Self::Numbers(tolerance.numbers(), tolerance.absolute(), tolerance.relative())
+            }
+            Comparison::Program(program) => Self::Program(*program),
+        }
+    }
+
+    fn comparison(self) -> Result<Comparison, JobSpecError> {
+        Ok(match self {
+            Self::Exact => Comparison::Exact,
+            Self::Numbers(numbers, absolute, relative) => {
+                let tolerance = Tolerance::new(numbers, absolute, relative);
+                Comparison::Numbers(tolerance.map_err(JobSpecError::Tolerance)?)
+            }
+            Self::Program(program) => Comparison::Program(program),
         })
     }
 }

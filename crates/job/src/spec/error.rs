@@ -1,8 +1,6 @@
 //! Why there is no [`super::JobSpec`].
 
-use tidemill_types::{BlobId, GuestPath, LimitError};
-
-use tidemill_types::Stage;
+use tidemill_types::{BlobId, GuestPath, LimitError, Stage, ToleranceError};
 
 /// What is wrong with a job that came from elsewhere.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -75,6 +73,9 @@ pub enum JobSpecError {
         /// Why it cannot be there.
         why: &'static str,
     },
+    /// Outputs cannot be compared like this.
+    #[error("the outputs cannot be compared")]
+    Tolerance(#[source] ToleranceError),
     /// A blob is said to be of two lengths.
     #[error("the blob {id} is said to have two lengths")]
     Lengths {

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use tidemill_types::{BlobRef, Content, FloatClass, GuestPath, Limits, ProgramKind, Segment};
+use tidemill_types::{BlobRef, Comparison, Content, FloatClass, GuestPath, Limits, ProgramKind, Segment};
 
 use super::{Draft, JobSpec, ReduceDraft, SealError, StageProgram, Terms, encoding};
 use crate::{
-    JobFile, Plan,
+    CompareBy, JobFile, Plan,
     plan::{HostPieces, ProgramFile},
     tasks::{
         Command, MapTasks,
@@ -42,6 +42,13 @@ pub fn seal<E>(
         }
         None => None,
     };
+    let comparison = match (&file.compare, &plan.comparer) {
+        (CompareBy::Numbers(tolerance), _) => Comparison::Numbers(*tolerance),
+        (CompareBy::Program(_), Some(file)) => {
+            Comparison::Program(sealer.known(&Content::file(&file.path, file.len))?)
+        }
+        _ => Comparison::Exact,
+    };
     // After what is shared, so that what is known stays as small as that.
     let source = sealer.source(&plan.map.source)?;
     let terms = Terms {
@@ -52,6 +59,7 @@ pub fn seal<E>(
         resources: file.resources,
         reliance: file.reliance,
         trusted: file.trusted.clone(),
+        comparison,
     };
     let map = MapTasks { command: with_inputs(&plan.map.command, inputs), source };
     let job = JobSpec::new(Draft { terms, program, map, reduce }).map_err(SealError::Spec)?;

@@ -469,6 +469,51 @@ fn a_job_is_relied_on_in_one_way() {
 }
 
 #[test]
+fn outputs_are_compared_in_one_way() {
+    const EXPECTED: &str = "expected \"exact\", or a table with the `program` that compares, or with what `numbers` the \
+                            outputs have and by how much they may differ (`absolute`, `relative`)";
+    const SHARE: &str = "expected a number from 0 on and below 1, like 1e-6";
+    for (compare, expected) in [
+        ("\"about\"", vec![format!("5:11: `compare` is \"about\"; {EXPECTED}")]),
+        ("1e-6", vec![format!("5:11: `compare` is a number with a point; {EXPECTED}")]),
+        (
+            "{}",
+            vec!["5:11: `numbers` is missing in [policy.compare]; expected what numbers the outputs have, or a `program`"
+                .to_owned()],
+        ),
+        (
+            "{ numbers = \"f16\", absolute = -1 }",
+            vec![
+                "5:23: `numbers` is \"f16\"; allowed: \"u8\", \"f32\", \"f64\", \"text\"".to_owned(),
+                "5:41: `absolute` is -1; expected a number from 0 on, like 1e-6".to_owned(),
+            ],
+        ),
+        ("{ numbers = \"f32\", relative = 1 }", vec![format!("5:41: `relative` is 1; {SHARE}")]),
+        ("{ numbers = \"f32\", relative = nan }", vec![format!("5:41: `relative` is nan; {SHARE}")]),
+        ("{ numbers = \"f32\", relative = \"little\" }", vec![format!("5:41: `relative` is a string; {SHARE}")]),
+        (
+            "{ numbers = \"f32\", relative = 0 }",
+            vec!["5:11: [policy.compare] lets numbers differ by nothing; expected `absolute` or `relative` above 0, or \
+                  compare = \"exact\""
+                .to_owned()],
+        ),
+        (
+            "{ program = \"c.wasm\", absolute = 1 }",
+            vec!["5:34: `absolute` beside `program` in [policy.compare]; say one of them: the program decides alone"
+                .to_owned()],
+        ),
+        ("{ program = 1 }", vec![
+            "5:23: `program` is a whole number; expected the path of a file, relative to the job file".to_owned(),
+        ]),
+        ("{ numbers = \"f32\", tolerance = 1 }", vec![
+            "5:30: unknown key `tolerance` in [policy.compare]; allowed here: numbers, absolute, relative, program".to_owned(),
+        ]),
+    ] {
+        assert_eq!(said_after(&format!("[policy]\ncompare = {compare}")), expected);
+    }
+}
+
+#[test]
 fn operators_are_named_once_by_their_accounts() {
     const EXPECTED: &str =
         "expected a list of operators' accounts, each 0x and 40 hexadecimal digits in quotes";

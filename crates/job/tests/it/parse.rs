@@ -1,7 +1,7 @@
 //! Right job files, and what is read from them.
 
-use tidemill_job::{JobFile, Reliance, SplitBy, Tasks};
-use tidemill_types::{Address, Assurance, ByteSize, FloatClass, Fuel, Limits, Millis};
+use tidemill_job::{CompareBy, JobFile, Reliance, SplitBy, Tasks};
+use tidemill_types::{Address, Assurance, ByteSize, FloatClass, Fuel, Limits, Millis, Numbers, Tolerance};
 
 #[test]
 fn a_price_is_taken_to_the_wei() {
@@ -26,6 +26,24 @@ fn results_are_relied_on_as_the_policy_says() {
     }
     assert_eq!(reliance("replicate = 5\nquorum = 2"), Reliance::Replicated { quorum: 2, most: 5 });
     assert_eq!(reliance("quorum = 5\nreplicate = 5"), Reliance::Replicated { quorum: 5, most: 5 });
+}
+
+#[test]
+fn outputs_are_compared_as_the_policy_says() {
+    let compare = |policy: &str| with(&format!("[policy]\n{policy}")).compare;
+    assert_eq!(compare(""), CompareBy::Exact);
+    assert_eq!(compare("compare = \"exact\""), CompareBy::Exact);
+    let numbers = |numbers, absolute, relative| {
+        CompareBy::Numbers(Tolerance::new(numbers, absolute, relative).expect("it is one"))
+    };
+    assert_eq!(compare("compare = { numbers = \"u8\", absolute = 1 }"), numbers(Numbers::U8, 1.0, 0.0));
+    let both = compare("[policy.compare]\nnumbers = \"f32\"\nabsolute = 1e-9\nrelative = 0.001");
+    assert_eq!(both, numbers(Numbers::F32, 1e-9, 0.001));
+    assert_eq!(
+        compare("compare = { numbers = \"text\", absolute = -0.0, relative = 0.5 }"),
+        numbers(Numbers::Text, 0.0, 0.5)
+    );
+    assert_eq!(compare("compare = { program = \"c.wasm\" }"), CompareBy::Program("c.wasm".into()));
 }
 
 #[test]

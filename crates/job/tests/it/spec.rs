@@ -343,10 +343,14 @@ fn any_change_makes_it_another_job() {
         "[policy]\nreplicate = 4",
         "[policy]\nreplicate = 4\nquorum = 4",
         "[policy]\ntrusted = [\"0x00000000000000000000000000000000000000ff\"]",
+        "[policy]\ncompare = { numbers = \"f32\", absolute = 1 }",
+        "[policy]\ncompare = { numbers = \"f32\", relative = 0.1 }",
+        "[policy]\ncompare = { numbers = \"f64\", absolute = 1 }",
+        "[policy]\ncompare = { program = \"s\" }",
     ];
     assert_eq!(all.map(hash).into_iter().collect::<HashSet<_>>().len(), all.len());
     assert_eq!(hash(""), hash("args = []\nkind = \"wasm\""));
-    assert_eq!(hash(""), hash("[policy]\nassurance = 1000"));
+    assert_eq!(hash(""), hash("[policy]\nassurance = 1000\ncompare = \"exact\""));
 }
 
 #[test]

@@ -152,6 +152,7 @@ pub(super) fn opinion(task: TaskId, lease: u64, batch: u64, leaf: u32) -> Change
         task,
         record: OpinionRecord {
             result: result(lease, batch, leaf),
+            answer: None,
             error_ppb: 5,
             is_paid: false,
             known: None,
@@ -166,6 +167,7 @@ pub(super) fn opinion(task: TaskId, lease: u64, batch: u64, leaf: u32) -> Change
 pub(super) fn known(task: TaskId, lease: u64, batch: u64, leaf: u32) -> Change {
     let record = OpinionRecord {
         result: result(lease, batch, leaf),
+        answer: Some(BlobId::of(b"output")),
         error_ppb: 5,
         is_paid: false,
         known: Some(true),

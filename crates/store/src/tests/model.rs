@@ -6,7 +6,9 @@ use std::{
 };
 
 use proptest::prelude::*;
-use tidemill_types::{Address, Amount, EscrowId, Failure, JobId, LeaseId, ProgramKind, TaskId, TaskNumber};
+use tidemill_types::{
+    Address, Amount, BlobId, EscrowId, Failure, JobId, LeaseId, ProgramKind, TaskId, TaskNumber,
+};
 
 use super::{
     disk::Disk,
@@ -130,16 +132,23 @@ impl Model {
                 if self.outputs.remove(&task) {
                     self.kept.insert(key);
                 }
-                // Every opinion here has the same output.
-                for (_, opinion) in self.opinions.iter_mut().filter(|((of, _), _)| *of == task) {
-                    opinion.is_paid = true;
+                let output = result.output;
+                let agreeing = |((of, _), opinion): &(&(TaskId, LeaseId), &mut OpinionRecord)| {
+                    *of == task && opinion.answer == Some(output)
+                };
+                for (_, opinion) in self.opinions.iter_mut().filter(agreeing) {
+                    (opinion.is_paid, opinion.bill) = (true, Vec::new());
                 }
-                self.opinions.insert(
-                    key,
-                    OpinionRecord { result, error_ppb, is_paid: true, known: None, bill: Vec::new() },
-                );
+                let answer = Some(output);
+                let opinion =
+                    OpinionRecord { result, answer, error_ppb, is_paid: true, known: None, bill: Vec::new() };
+                self.opinions.insert(key, opinion);
                 self.leases.retain(|(of, _), _| *of != task);
                 self.drop_batches();
+            }
+            Change::Compared { task, lease, answer } => {
+                (task.task.0 < self.running(task.job)?.task_count).then_some(())?;
+                self.opinions.get_mut(&(task, lease))?.answer = Some(answer);
             }
             Change::Undone { task, paid } => {
                 let record = self.running(task.job)?;
@@ -357,6 +366,11 @@ fn changes(time: u64) -> impl Strategy<Value = Change> {
             .prop_map(|(task, lease, batch, leaf)| finished(task, lease, batch, leaf)),
         5 => (tasks(), near(), near(), 0..3u32)
             .prop_map(|(task, lease, batch, leaf)| opinion(task, lease, batch, leaf)),
+        3 => (tasks(), near(), any::<bool>()).prop_map(|(task, lease, same)| Change::Compared {
+            task,
+            lease: LeaseId(lease),
+            answer: BlobId::of(if same { b"output" } else { b"other" }),
+        }),
         3 => (tasks(), near(), near(), 0..3u32)
             .prop_map(|(task, lease, batch, leaf)| known(task, lease, batch, leaf)),
         5 => (tasks(), near(), near(), 0..3u32)

@@ -8,7 +8,7 @@ use serde_json::Value;
 use self::liar::{Liar, Manner};
 use crate::{
     faults::{
-        cluster::{ends_well, mixed_job, provide, submit},
+        cluster::{counts_once, ends_well, mixed_job, provide, submit},
         process::Process,
     },
     node::Node,
@@ -31,6 +31,8 @@ impl Network {
     fn with(job: &str, assurance: &str) -> Self {
         let place = Place::new();
         place.write("puppet.wasm", puppet());
+        place.write("same.wasm", comparer(0));
+        place.write("other.wasm", comparer(1));
         place.job(&format!("{job}[policy]\n{assurance}\n"));
         let coordinator = Node::serve_with(&place, &["--undecided", "20s"]);
         let honest = HONEST.iter().map(|name| provide(&place, name)).collect();
@@ -76,6 +78,17 @@ impl Network {
     }
 }
 
+/// A program that compares outputs, and always says the same of them.
+fn comparer(code: u32) -> Vec<u8> {
+    let text = format!(
+        r#"(module
+            (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+            (memory (export "memory") 1)
+            (func (export "_start") (call $exit (i32.const {code}))))"#
+    );
+    wat::parse_str(text).expect("the test's program is well formed")
+}
+
 fn reputation(place: &Place, name: &str) -> Value {
     let told = place.tidemill(&["reputation", name, "--join", "ticket", "--json"]).code(0).json();
     told["records"][0].clone()
@@ -112,4 +125,33 @@ fn lies_after_a_hundred_right_answers() {
 fn two_that_agree_on_what_is_wrong() {
     let network = Network::with(&mixed_job(&["quick"], 250), "replicate = 5");
     network.sees_through(&[Manner::Colludes, Manner::Colludes]);
+}
+
+/// What differs counts as the same by this policy: nobody is to blame for it.
+#[track_caller]
+fn lets_pass(policy: &str) {
+    let network = Network::with(&mixed_job(&["quick"], 100), policy);
+    let liar = Liar::join(&network.place, 1, Manner::FlipsABit);
+    let job = submit(&network.place);
+    network.place.tidemill(&["status", &job, "--watch", "--join", "ticket"]).code(0);
+    let status = counts_once(&network.place, &job);
+    let providers = status["providers"].as_array().expect("a list");
+    assert!(providers.iter().all(|one| one["contradicted"] == 0), "{status}");
+    assert!(liar.lies() > 0, "nothing differed");
+    liar.stop();
+    network.honest.into_iter().for_each(Process::stop);
+}
+
+#[test]
+fn a_program_of_the_job_says_what_is_the_same() {
+    let policy = |program| format!("replicate = 3\ncompare = {{ program = \"{program}\" }}");
+    let network = Network::with(&mixed_job(&["quick"], 100), &policy("other.wasm"));
+    network.sees_through(&[Manner::FlipsABit]);
+    lets_pass(&policy("same.wasm"));
+}
+
+#[test]
+fn numbers_differ_by_as_much_as_the_job_says() {
+    // The bit that is flipped is the lowest one of a byte.
+    lets_pass("replicate = 3\ncompare = { numbers = \"u8\", absolute = 1 }");
 }

@@ -129,11 +129,13 @@ fn tasks(core: &Core, job: &Job) {
             _ => core.config.policy.most_attempts,
         };
         assert!(open.leases.len() <= most as usize);
+        let compared = open.opinions.iter().find(|given| given.answer.is_none());
+        assert_eq!(open.comparing.is_some(), compared.is_some(), "a result is not compared");
         let said: BTreeSet<LeaseId> = open.opinions.iter().map(|given| given.result.lease).collect();
         assert_eq!(said.len(), open.opinions.len(), "a result counts twice");
         if !open.leases.is_empty() {
             assert_eq!(open.waiting, None, "a task that is leased waits");
-        } else if node.stage() == Stage::Map || open.assembled.is_some() {
+        } else if (node.stage() == Stage::Map || open.assembled.is_some()) && !open.is_comparing() {
             assert!(open.waiting.is_some(), "nobody has an open task, and it does not wait");
         }
     }

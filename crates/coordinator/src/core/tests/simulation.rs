@@ -444,6 +444,10 @@ impl Simulation {
                 let result = self.world.assemble(&spec, task);
                 self.later(Event::Assembled { task, number, result });
             }
+            Effect::Compare { spec, task, lease, output, with } => {
+                let same = self.world.compare(&spec, task, output, &with);
+                self.later(Event::Compared { task, lease, same });
+            }
             Effect::FindUnchecked { job, operator, from, undone } => {
                 self.note("look for what was believed");
                 let found = effects::unchecked(&self.world.store, job, operator, from, undone);
@@ -518,7 +522,8 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 /// All that is to happen in the lives of an ordinary run, so that they show something.
-const EVENTFUL: [&str; 26] = [
+const EVENTFUL: [&str; 27] = [
+    "compared result",
     "lease of a known task",
     "known answer",
     "lie about a known answer",

@@ -1,5 +1,6 @@
 //! Which results are believed, whom else is asked, and what becomes of those who lie.
 
+mod comparing;
 mod known;
 
 use std::{

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tidemill_sched::{ClassId, Single};
 use tidemill_store::JobEnd;
-use tidemill_types::{Address, FloatClass, JobId, Stage, TaskId, TaskNumber, input_bytes};
+use tidemill_types::{Address, JobId, Stage, TaskId, TaskNumber, input_bytes};
 use tidemill_verify::{Next, Witness};
 
 use super::Answer;
@@ -135,9 +135,10 @@ impl Core {
     /// them, and, of native floats, those of another class of hardware than most who have, while there are others.
     fn said_enough(&self, job: &Job, id: TaskId, open: &Open) -> BTreeSet<Address> {
         let mut operators = self.with_kin(&open.witnesses().collect());
-        let groups = open.comparable(job.floats(id.task));
+        let by_class = job.compares_by_class(id.task);
+        let groups = open.comparable(by_class);
         if let Some(class) = groups.first().map(|group| &group[0].key.hardware_class)
-            && job.floats(id.task) == FloatClass::Native
+            && by_class
         {
             let is_of_it = |provider: &&Provider| provider.offer.hardware_class == *class;
             let there = || self.providers.values().filter(|provider| provider.session.is_some());
@@ -181,7 +182,7 @@ impl Core {
                 if !is_alone || !job.frontier.has_parts(place) {
                     continue;
                 }
-                if open.opinions.is_empty() || open.waiting.is_none() {
+                if open.opinions.is_empty() || open.waiting.is_none() || open.is_comparing() {
                     is_alone = false;
                     continue;
                 }

@@ -2,7 +2,7 @@
 
 use tidemill_net::wire::Unpaid;
 use tidemill_store::{Change, DoneRecord};
-use tidemill_types::{Acceptance, Basis, BlobId, FloatClass, TaskId};
+use tidemill_types::{Acceptance, Basis, BlobId, TaskId};
 use tidemill_verify::{Course, Evidence, Next, Witness};
 
 use super::{Answer, Came, Given, billionths};
@@ -24,7 +24,7 @@ pub(super) struct Accepted {
 
 /// What a verdict makes of a task's results, by their places.
 struct Ruling {
-    /// The one that stands for the task: the first of those that are right.
+    /// The one that stands for the task: the first of those that are the same.
     chosen: usize,
     right: Vec<usize>,
     wrong: Vec<usize>,
@@ -54,12 +54,12 @@ impl Accepted {
 
 impl Ruling {
     /// Nothing where nobody gave what is accepted.
-    fn of(job: &Job, floats: FloatClass, open: &Open, accepted: Accepted) -> Option<Self> {
+    fn of(job: &Job, by_class: bool, open: &Open, accepted: Accepted) -> Option<Self> {
         let opinions = &open.opinions;
-        let is_right = |given: &Given| given.result.output == accepted.output;
+        let is_right = |given: &Given| given.answer == Some(accepted.output);
         let is_compared = |given: &Given| {
             let same = |other: &Given| other.key.hardware_class == given.key.hardware_class;
-            floats == FloatClass::Canonical || opinions.iter().any(|other| is_right(other) && same(other))
+            !by_class || opinions.iter().any(|other| is_right(other) && same(other))
         };
         let all = || opinions.iter().enumerate();
         let places = |fits: &dyn Fn(&Given) -> bool| -> Vec<usize> {
@@ -68,7 +68,8 @@ impl Ruling {
         let right = places(&is_right);
         let wrong = places(&|given| !is_right(given) && is_compared(given));
         let apart = places(&|given| !is_right(given) && !is_compared(given));
-        let chosen = *right.first()?;
+        // The one whose output it is.
+        let chosen = *right.iter().find(|at| opinions[**at].result.output == accepted.output)?;
         let is_trusted = right.iter().any(|at| opinions[*at].witness == Witness::Trusted);
         let basis = match (is_trusted, job.course, accepted.is_unchecked) {
             (true, ..) => Basis::Trusted,
@@ -92,9 +93,9 @@ impl Core {
     /// A task is done: this output is its own.
     pub(super) fn decide_task(&mut self, id: TaskId, accepted: Accepted, came: Came, now: Now) {
         let Some(job) = self.jobs.get(&id.job) else { return };
-        let (place, floats) = (job.node(id.task), job.floats(id.task));
+        let (place, by_class) = (job.node(id.task), job.compares_by_class(id.task));
         let Some(open) = job.open.get(&id.task) else { return };
-        let Some(ruling) = Ruling::of(job, floats, open, accepted) else { return };
+        let Some(ruling) = Ruling::of(job, by_class, open, accepted) else { return };
         let open = self.close_task(id, now);
         let is_telling = !accepted.is_unchecked
             && self.jobs.get(&id.job).is_some_and(|job| {
@@ -138,7 +139,9 @@ impl Core {
                 provider.strikes = 0;
             }
         }
-        let by_word = ruling.acceptance.basis == Basis::Trusted && !is_telling;
+        let is_own = |at: &usize| self.config.trust.covers(&open.opinions[*at].result.operator);
+        let by_word =
+            ruling.acceptance.basis == Basis::Trusted && !is_telling && !ruling.right.iter().any(is_own);
         for at in &ruling.wrong {
             let verdict = if by_word { Ok(()) } else { Err(Unpaid::Contradicted) };
             self.pay(id, &open.opinions[*at], verdict);

@@ -111,6 +111,7 @@ impl Core {
         }
         let record = OpinionRecord {
             result: given.result.clone(),
+            answer: given.answer,
             error_ppb: billionths(given.odds),
             is_paid: false,
             known: Some(is_right),

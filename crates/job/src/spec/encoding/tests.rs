@@ -39,6 +39,7 @@ fn job(tasks: EncodedTasks) -> Encoded {
         parallel: None,
         reliance: EncodedReliance::Assured(1_000),
         trusted: vec![Address([1; 20]), Address([2; 20])],
+        comparison: EncodedComparison::Exact,
         tasks,
         map: stage("{index}"),
         reduce: Some(EncodedReduce { fan_in: 2, stage: stage("{level}") }),
@@ -196,6 +197,16 @@ fn what_a_job_says_is_checked() {
             |j| j.trusted[1] = j.trusted[0],
             "the names of operators that are trusted are out of order at \"0x0101010101010101010101010101010101010101\"",
         ),
+        (|j| j.comparison = EncodedComparison::Numbers(Numbers::F32, 0.0, 0.1), "right"),
+        (
+            |j| j.comparison = EncodedComparison::Numbers(Numbers::F32, 0.0, 0.0),
+            "the outputs cannot be compared",
+        ),
+        (
+            |j| j.comparison = EncodedComparison::Numbers(Numbers::F32, f64::NAN, 0.1),
+            "the outputs cannot be compared",
+        ),
+        (|j| j.comparison = EncodedComparison::Program(blob("compare")), "right"),
         (|j| j.map.limits.fuel = Fuel(0), "a limit of the map is out of bounds"),
         (|j| reduce(j).limits.output = ByteSize(u64::MAX), "a limit of the reduce is out of bounds"),
         (|j| fan_in(j, 1), "the parts of a reduce task: 1, and from 2 to 10000 is allowed"),
@@ -302,7 +313,7 @@ fn there_is_one_encoding_of_each_job() {
     assert_eq!(JobSpec::decode(&[&right[..], &[0]].concat()), Err(JobSpecError::Malformed));
     assert_eq!(JobSpec::decode(&right[..right.len() - 1]), Err(JobSpecError::Malformed));
     assert_eq!(JobSpec::decode(&[]), Err(JobSpecError::Malformed));
-    assert_eq!(JobSpec::decode(&[1]), Err(JobSpecError::Format { found: 1, known: 2 }));
+    assert_eq!(JobSpec::decode(&[1]), Err(JobSpecError::Format { found: 1, known: FORMAT }));
     // The length of the name, 1, as two bytes.
     let overlong = [&right[..1], &[0x81, 0x00], &right[2..]].concat();
     assert_eq!(JobSpec::decode(&overlong), Err(JobSpecError::Malformed));
@@ -365,11 +376,23 @@ fn reliance() -> impl Strategy<Value = EncodedReliance> {
     ]
 }
 
+fn comparison() -> impl Strategy<Value = EncodedComparison> {
+    let numbers = prop_oneof![Just(Numbers::U8), Just(Numbers::F32), Just(Numbers::F64), Just(Numbers::Text)];
+    prop_oneof![
+        Just(()).prop_map(|()| EncodedComparison::Exact),
+        (numbers, 0.0..1e300_f64, 1e-300..1.0_f64).prop_map(|(numbers, absolute, relative)| {
+            EncodedComparison::Numbers(numbers, absolute, relative)
+        }),
+        "[a-z]{1,3}".prop_map(|name| EncodedComparison::Program(blob(&name))),
+    ]
+}
+
 proptest! {
     #[test]
     fn what_is_encoded_is_decoded(
         tasks in tasks(),
         reliance in reliance(),
+        comparison in comparison(),
         trusted in prop::collection::btree_set(any::<[u8; 20]>(), 0..9),
         texts in prop::collection::vec("([a-z ]|\\{\\{|\\}\\}|\\{index\\}|\\{count\\}){0,9}", 0..9),
         names in prop::collection::btree_set("[A-Z_]{1,8}", 0..9),
@@ -378,7 +401,7 @@ proptest! {
     ) {
         let mut encoded = job(tasks);
         encoded.seed = seed;
-        encoded.reliance = reliance;
+        (encoded.reliance, encoded.comparison) = (reliance, comparison);
         encoded.trusted = trusted.into_iter().map(Address).collect();
         encoded.map.args = texts.clone();
         let names: BTreeSet<String> = names;

@@ -263,7 +263,8 @@ impl Provider {
             && !calm
             && rng.one_in(times)
         {
-            let who = if self.colludes { 0 } else { self.peer.node.0[0] };
+            // Far enough apart that no tolerance takes two for the same.
+            let who = if self.colludes { 0 } else { 16 * self.peer.node.0[0] };
             // Some are large, so that they do not travel in messages.
             let len = if lease.task.0.is_multiple_of(8) { 12_000 } else { 40 };
             let lie = [who, lease.task.0 as u8].into_iter().cycle().take(len).collect::<Vec<u8>>();

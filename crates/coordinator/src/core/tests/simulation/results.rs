@@ -27,17 +27,21 @@ impl Results {
             Change::Finished { task, record, .. } => {
                 self.tasks.entry(*task).or_default().done = Some(record.clone());
             }
+            Change::Compared { task, lease, answer } => {
+                let of_task = self.tasks.entry(*task).or_default();
+                let opinion = of_task.opinions.iter_mut().find(|opinion| opinion.result.lease == *lease);
+                opinion.expect("what was compared came").answer = Some(*answer);
+            }
             Change::Reopened { task, error_ppb } => {
                 let of_task = self.tasks.entry(*task).or_default();
                 let DoneRecord { result, .. } = of_task.done.take().expect("it was done");
                 of_task.opinions.retain(|opinion| opinion.result.lease != result.lease);
-                for opinion in
-                    of_task.opinions.iter_mut().filter(|other| other.result.output == result.output)
-                {
+                for opinion in of_task.opinions.iter_mut().filter(|other| answer(other) == result.output) {
                     opinion.is_paid = true;
                 }
                 let error_ppb = *error_ppb;
                 of_task.opinions.push(OpinionRecord {
+                    answer: Some(result.output),
                     result,
                     error_ppb,
                     is_paid: true,
@@ -81,19 +85,23 @@ impl OfTask {
     /// task is known to fail; and what was paid before it was doubted.
     fn paid(&self, failed: Option<bool>, undone: bool) -> impl Iterator<Item = &ResultRecord> {
         let done = self.done.as_ref().map(|done| &done.result);
-        let voices =
-            |output: BlobId| self.opinions.iter().filter(|other| other.result.output == output).count();
-        let most = self.opinions.iter().map(|opinion| voices(opinion.result.output)).max();
+        let voices = |output: BlobId| self.opinions.iter().filter(|other| answer(other) == output).count();
+        let most = self.opinions.iter().map(|opinion| voices(answer(opinion))).max();
         let said = self.opinions.iter().filter(move |opinion| {
-            let result = &opinion.result;
             let is_right = match done {
-                Some(done) => done.output == result.output,
-                None => undone || (failed == Some(false) && Some(voices(result.output)) == most),
+                Some(done) => done.output == answer(opinion),
+                None => undone || (failed == Some(false) && Some(voices(answer(opinion))) == most),
             };
-            done.is_none_or(|done| done.lease != result.lease) && (opinion.is_paid || is_right)
+            let is_other = done.is_none_or(|done| done.lease != opinion.result.lease);
+            is_other && (opinion.is_paid || is_right)
         });
         done.into_iter().chain(said.map(|opinion| &opinion.result))
     }
+}
+
+/// Which output an opinion counts as.
+fn answer(opinion: &OpinionRecord) -> BlobId {
+    opinion.answer.unwrap_or(opinion.result.output)
 }
 
 /// What a change is for those who count what happened, if it is something.
@@ -114,6 +122,7 @@ pub fn word(change: &Change) -> Option<&'static str> {
         Change::Opinion { .. } => "result that does not decide",
         Change::Reopened { .. } => "doubted result",
         Change::Undone { .. } => "undone task",
+        Change::Compared { .. } => "compared result",
         _ => return None,
     })
 }

@@ -14,7 +14,10 @@ use super::{
 };
 use crate::core::{
     CoreConfig,
-    tests::world::{among_strangers, job_id, job_spec},
+    tests::{
+        peer::NOISY,
+        world::{among_strangers, job_id, job_spec},
+    },
 };
 
 /// What a job is to come to.
@@ -70,7 +73,9 @@ pub fn job(number: u8, assurances: &[&str], colludes: bool, rng: &mut Rng) -> Su
     };
     let arg = if fate == Fate::Fails { provider::POISON } else { "fine" };
     // No job fails by circumstances alone.
-    let mut program = format!("args = [\"{{index}}\", \"{arg}\", \"{number}\"]\n");
+    let is_noisy = assurances.len() > 1 && rng.one_in(3);
+    let last = if is_noisy { NOISY.to_owned() } else { number.to_string() };
+    let mut program = format!("args = [\"{{index}}\", \"{arg}\", \"{last}\"]\n");
     if rng.one_in(2) {
         let fan_in = [2, 3, 5, 40][rng.below(4) as usize];
         program += &format!("[reduce]\nfan_in = {fan_in}\n");
@@ -79,8 +84,9 @@ pub fn job(number: u8, assurances: &[&str], colludes: bool, rng: &mut Rng) -> Su
         program += "[resources]\nparallel = 3\n";
     }
     let assurance = rng.below(assurances.len() as u64) as usize;
-    if !assurances[assurance].is_empty() {
-        program += &format!("[policy]\n{}\n", assurances[assurance]);
+    if !assurances[assurance].is_empty() || is_noisy {
+        let compare = if is_noisy { "compare = { numbers = \"u8\", absolute = 2 }" } else { "" };
+        program += &format!("[policy]\n{}\n{compare}\n", assurances[assurance]);
     }
     let spec = job_spec(&format!("retries = 100\ntasks.range = {{ from = 0, to = {tasks} }}"), &program);
     let is_loose = assurances.len() > 1 && (colludes || assurance < 2);

@@ -1,0 +1,341 @@
+//! Comparing outputs: by the numbers in their files, or by a program in the sandbox.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Read, Seek, SeekFrom},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use tidemill_exec::{Cancel, Executor, Program, Task};
+use tidemill_job::{BlobRef, JobSpec};
+use tidemill_store::Store;
+use tidemill_types::{
+    BlobId, ByteSize, Comparison, Content, Failure, FloatClass, Fuel, GuestPath, InputSpec, Limits, Millis,
+    Numbers, Outcome, ProgramKind, Segment, TaskId, TaskSpec, Tolerance,
+};
+
+use crate::assemble::{Body, files, open_archive};
+
+/// A line of a text is compared as a whole up to this length.
+const MAX_LINE_BYTES: u64 = 1 << 20;
+
+/// What is compared at once of numbers in binary: a whole number of each sort.
+const CHUNK_BYTES: usize = 64 << 10;
+
+type Problem = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why outputs could not be compared. It says nothing about them.
+#[derive(Debug, thiserror::Error)]
+pub enum CompareError {
+    /// An output is not where it should be.
+    #[error("the output {0} is missing")]
+    Missing(BlobId),
+    /// Something cannot be read.
+    #[error("an output cannot be read")]
+    Read(#[source] Problem),
+    /// There is nothing here that runs programs.
+    #[error("this coordinator runs no programs")]
+    NoExecutor,
+    /// The program cannot be run.
+    #[error("the program that compares cannot be run: {0}")]
+    Host(String),
+}
+
+/// What is compared, and with what.
+pub struct Comparing<'a> {
+    /// Says how.
+    pub spec: &'a JobSpec,
+    /// The task whose outputs they are.
+    pub task: TaskId,
+    /// The one.
+    pub output: BlobRef,
+    /// The others.
+    pub with: &'a [BlobRef],
+}
+
+/// Finds the first of the others that an output is the same as. `path` says where the file of a blob is. It reads whole
+/// outputs, and may run a program: it blocks.
+///
+/// # Errors
+/// [`CompareError`]
+pub fn first_same(
+    comparing: &Comparing,
+    store: &Store,
+    executor: Option<&dyn Executor>,
+    path: impl Fn(BlobId) -> Option<PathBuf>,
+) -> Result<Option<BlobId>, CompareError> {
+    let open = |blob: BlobRef| {
+        let kept =
+            store.kept_output(comparing.task, blob.id).map_err(|error| CompareError::Read(error.into()))?;
+        let body = kept.map(Body::Inline).or_else(|| path(blob.id).map(Body::File));
+        Ok((body.ok_or(CompareError::Missing(blob.id))?, blob.len))
+    };
+    let one = open(comparing.output)?;
+    for other in comparing.with {
+        let two = open(*other)?;
+        let same = match comparing.spec.comparison() {
+            Comparison::Exact => other.id == comparing.output.id,
+            Comparison::Numbers(tolerance) => {
+                same_files(tolerance, &one, &two).map_err(CompareError::Read)?
+            }
+            Comparison::Program(program) => {
+                let executor = executor.ok_or(CompareError::NoExecutor)?;
+                let file = path(program.id).ok_or(CompareError::Missing(program.id))?;
+                let bytes = std::fs::read(file).map_err(|error| CompareError::Read(error.into()))?;
+                says_same(executor, program.id, bytes.into(), &one, &two)?
+            }
+        };
+        if same {
+            return Ok(Some(other.id));
+        }
+    }
+    Ok(None)
+}
+
+/// An output's body and its length.
+type Whole = (Body, u64);
+
+/// A file of an output: its path, its length, and its bytes.
+type OneFile = (GuestPath, u64, Box<dyn Read>);
+
+/// Whether two outputs have the same files with the same numbers, but for so much.
+fn same_files(tolerance: &Tolerance, one: &Whole, two: &Whole) -> Result<bool, Problem> {
+    let (one, two) = (opened(one)?, opened(two)?);
+    if one.len() != two.len() {
+        return Ok(false);
+    }
+    for ((path, len, a), (other_path, other_len, b)) in one.into_iter().zip(two) {
+        let is_text = tolerance.numbers() == Numbers::Text;
+        if path != other_path || (len != other_len && !is_text) {
+            return Ok(false);
+        }
+        let same = match is_text {
+            true => same_lines(tolerance, BufReader::new(a), BufReader::new(b))?,
+            false => same_numbers(tolerance, a, b)?,
+        };
+        if !same {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The files of an output, each to be read on its own.
+fn opened((body, len): &Whole) -> Result<Vec<OneFile>, Problem> {
+    let range = |start: u64, len: u64| -> Result<_, Problem> {
+        let start = usize::try_from(start)?;
+        Ok(start..start + usize::try_from(len)?)
+    };
+    match body {
+        Body::Inline(bytes) => {
+            let archive = tidemill_types::Archive::parse(bytes)?;
+            let file = |(path, start, len): (&GuestPath, u64, u64)| -> Result<OneFile, Problem> {
+                let bytes = bytes.get(range(start, len)?).ok_or("a file ends early")?.to_vec();
+                Ok((path.clone(), len, Box::new(std::io::Cursor::new(bytes))))
+            };
+            archive.files().map(|(entry, start)| file((&entry.path, start, entry.len))).collect()
+        }
+        Body::File(path) => {
+            let (_, archive) = open_archive(path, *len)?;
+            let open = |(name, start, len): (&GuestPath, u64, u64)| -> Result<OneFile, Problem> {
+                Ok((name.clone(), len, Box::new(Later { path: path.clone(), start, len, file: None })))
+            };
+            archive.files().map(|(entry, start)| open((&entry.path, start, entry.len))).collect()
+        }
+    }
+}
+
+/// A part of a file that is opened when it is read: an output may have more files than a process may have open.
+struct Later {
+    path: PathBuf,
+    start: u64,
+    len: u64,
+    file: Option<std::io::Take<File>>,
+}
+
+impl Read for Later {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.file.is_none() {
+            let mut file = File::open(&self.path)?;
+            file.seek(SeekFrom::Start(self.start))?;
+            self.file = Some(file.take(self.len));
+        }
+        match &mut self.file {
+            Some(file) => file.read(buffer),
+            None => Ok(0),
+        }
+    }
+}
+
+/// Whether two files of numbers in binary are the same. What is left of them at the end must be equal.
+fn same_numbers(tolerance: &Tolerance, mut a: impl Read, mut b: impl Read) -> std::io::Result<bool> {
+    let (mut one, mut two) = (vec![0; CHUNK_BYTES], vec![0; CHUNK_BYTES]);
+    loop {
+        let (read, other) = (read_full(&mut a, &mut one)?, read_full(&mut b, &mut two)?);
+        if read != other {
+            return Ok(false);
+        }
+        if read == 0 {
+            return Ok(true);
+        }
+        let (one, two) = (&one[..read], &two[..read]);
+        let same = match tolerance.numbers() {
+            Numbers::F32 => same_chunks::<4>(tolerance, one, two, |bytes| f32::from_le_bytes(bytes).into()),
+            Numbers::F64 => same_chunks::<8>(tolerance, one, two, f64::from_le_bytes),
+            Numbers::U8 | Numbers::Text => same_chunks::<1>(tolerance, one, two, |[byte]| byte.into()),
+        };
+        if !same {
+            return Ok(false);
+        }
+    }
+}
+
+fn same_chunks<const N: usize>(
+    tolerance: &Tolerance,
+    a: &[u8],
+    b: &[u8],
+    number: impl Fn([u8; N]) -> f64,
+) -> bool {
+    let (a, rest) = a.as_chunks::<N>();
+    let (b, other) = b.as_chunks::<N>();
+    rest == other && a.iter().zip(b).all(|(a, b)| a == b || tolerance.allows(number(*a), number(*b)))
+}
+
+fn read_full(from: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match from.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+fn same_lines(tolerance: &Tolerance, mut a: impl BufRead, mut b: impl BufRead) -> std::io::Result<bool> {
+    let (mut one, mut two) = (Vec::new(), Vec::new());
+    loop {
+        one.clear();
+        two.clear();
+        let read = (&mut a).take(MAX_LINE_BYTES).read_until(b'\n', &mut one)?;
+        let other = (&mut b).take(MAX_LINE_BYTES).read_until(b'\n', &mut two)?;
+        match (read, other) {
+            (0, 0) => return Ok(true),
+            _ if !same_line(tolerance, &one, &two) => return Ok(false),
+            _ => {}
+        }
+    }
+}
+
+/// Whether two lines are the same but for the numbers in them.
+fn same_line(tolerance: &Tolerance, mut a: &[u8], mut b: &[u8]) -> bool {
+    loop {
+        match (number(a), number(b)) {
+            (Some((x, rest)), Some((y, other))) => {
+                if !tolerance.allows(x, y) {
+                    return false;
+                }
+                (a, b) = (rest, other);
+            }
+            (None, None) => match (a.split_first(), b.split_first()) {
+                (None, None) => return true,
+                (Some((x, rest)), Some((y, other))) if x == y => (a, b) = (rest, other),
+                _ => return false,
+            },
+            _ => return false,
+        }
+    }
+}
+
+/// The decimal number that a text begins with, and what comes after it.
+fn number(text: &[u8]) -> Option<(f64, &[u8])> {
+    let digits = |from: usize| text[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let mut at = usize::from(matches!(text.first(), Some(b'+' | b'-')));
+    let whole = digits(at);
+    at += whole;
+    let mut fraction = 0;
+    if text.get(at) == Some(&b'.') {
+        fraction = digits(at + 1);
+        at += if whole + fraction > 0 { 1 + fraction } else { 0 };
+    }
+    if whole + fraction == 0 {
+        return None;
+    }
+    if matches!(text.get(at), Some(b'e' | b'E')) {
+        let sign = usize::from(matches!(text.get(at + 1), Some(b'+' | b'-')));
+        let exponent = if at + 1 + sign <= text.len() { digits(at + 1 + sign) } else { 0 };
+        at += if exponent > 0 { 1 + sign + exponent } else { 0 };
+    }
+    let number = std::str::from_utf8(&text[..at]).ok()?.parse().ok()?;
+    Some((number, &text[at..]))
+}
+
+/// What a program that compares may use.
+fn limits() -> Limits {
+    Limits {
+        fuel: Fuel(50_000_000_000),
+        output: ByteSize::mib(1),
+        files: 100,
+        wall_time: Millis(120_000),
+        ..Limits::default()
+    }
+}
+
+/// Whether a program says that two outputs are the same.
+fn says_same(
+    executor: &dyn Executor,
+    id: BlobId,
+    bytes: Arc<[u8]>,
+    one: &Whole,
+    two: &Whole,
+) -> Result<bool, CompareError> {
+    let (a, b) =
+        (inputs("a", one).map_err(CompareError::Read)?, inputs("b", two).map_err(CompareError::Read)?);
+    let (Some(a), Some(b)) = (a, b) else { return Ok(false) };
+    let (inputs, contents) = a.into_iter().chain(b).unzip();
+    let spec = TaskSpec {
+        kind: ProgramKind::Wasm,
+        program: id,
+        floats: FloatClass::Native,
+        args: vec!["compare".to_owned()],
+        env: Vec::new(),
+        inputs,
+        limits: limits(),
+        seed: 0,
+    };
+    let program = Program { id, kind: ProgramKind::Wasm, bytes };
+    let report = executor.run(&Task { spec: Arc::new(spec), program, contents }, &Cancel::default());
+    match report.outcome {
+        Outcome::Done => Ok(true),
+        Outcome::Failed(Failure::Exit { code: 1, .. }) => Ok(false),
+        Outcome::Failed(Failure::Host { reason }) => Err(CompareError::Host(reason)),
+        Outcome::Failed(failure) => {
+            tracing::warn!(program = %id, %failure, "a program that compares failed: outputs count as different");
+            Ok(false)
+        }
+    }
+}
+
+/// The files of an output as inputs below a directory, with where they are; nothing where a path is too long for that.
+fn inputs(directory: &str, (body, len): &Whole) -> Result<Option<Vec<(InputSpec, Content)>>, Problem> {
+    let input = |file: tidemill_job::PartFile| {
+        let Ok(path) = GuestPath::new(format!("{directory}/{}", file.path)) else { return Ok(None) };
+        let BlobRef { id: content, len } = file.content;
+        let segment = match body {
+            Body::Inline(bytes) => {
+                let start = usize::try_from(file.offset)?;
+                let end = start + usize::try_from(len)?;
+                Segment::Bytes(bytes.get(start..end).ok_or("a file ends early")?.to_vec())
+            }
+            Body::File(path) => Segment::File { path: path.clone(), offset: file.offset, len },
+        };
+        Ok(Some((InputSpec { path, content, len }, Content { segments: vec![segment] })))
+    };
+    files(body, *len)?.into_iter().map(input).collect()
+}
+
+#[cfg(test)]
+mod tests;

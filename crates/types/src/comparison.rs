@@ -1,0 +1,141 @@
+//! When two outputs of a task count as the same answer.
+
+use serde::{Deserialize, Serialize};
+
+use crate::BlobRef;
+
+/// When two outputs of a task count as the same answer.
+///
+/// Outputs whose bytes are equal always do. What compares outputs of models (activation fingerprints) will be another of
+/// these.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Comparison {
+    /// When their bytes are equal; of native floats, among machines of one class of hardware.
+    #[default]
+    Exact,
+    /// When they have the same files, and the numbers in these differ by little.
+    Numbers(Tolerance),
+    /// When this program says so: it finds them below `/in/a` and `/in/b`, and ends with 0 if they are the same.
+    Program(BlobRef),
+}
+
+/// How the numbers of a file are written down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Numbers {
+    /// As bytes, one each: pictures and sounds.
+    U8,
+    /// As IEEE 754 floats of 32 bits, little-endian.
+    F32,
+    /// As IEEE 754 floats of 64 bits, little-endian.
+    F64,
+    /// In decimal, in the lines of a text. What stands between them must be equal.
+    Text,
+}
+
+/// How much numbers may differ: by `absolute + relative · (the larger one's size)`.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Tolerance {
+    numbers: Numbers,
+    absolute: f64,
+    relative: f64,
+}
+
+/// There is no NaN in it.
+impl Eq for Tolerance {}
+
+/// A tolerance that makes no sense.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ToleranceError {
+    /// It is not a number, or below nothing.
+    #[error("a tolerance is a number from 0 on")]
+    Negative,
+    /// Everything would be the same as nothing.
+    #[error("a relative tolerance is below 1")]
+    Relative,
+    /// Nothing may differ.
+    #[error("a tolerance of 0 is none")]
+    Nothing,
+}
+
+impl Tolerance {
+    /// Numbers that are written down like this may differ by so much.
+    ///
+    /// # Errors
+    /// [`ToleranceError`]
+    pub fn new(numbers: Numbers, absolute: f64, relative: f64) -> Result<Self, ToleranceError> {
+        for found in [absolute, relative] {
+            if !found.is_finite() || found.is_sign_negative() {
+                return Err(ToleranceError::Negative);
+            }
+        }
+        if relative >= 1.0 {
+            return Err(ToleranceError::Relative);
+        }
+        if absolute == 0.0 && relative == 0.0 {
+            return Err(ToleranceError::Nothing);
+        }
+        Ok(Self { numbers, absolute, relative })
+    }
+
+    /// How the numbers are written down.
+    pub fn numbers(&self) -> Numbers {
+        self.numbers
+    }
+
+    /// How much they may differ, whatever they are.
+    pub fn absolute(&self) -> f64 {
+        self.absolute
+    }
+
+    /// How much they may differ, as a share of the larger one.
+    pub fn relative(&self) -> f64 {
+        self.relative
+    }
+
+    /// Whether two numbers are the same. NaN is the same as NaN.
+    pub fn allows(&self, a: f64, b: f64) -> bool {
+        if a == b || (a.is_nan() && b.is_nan()) {
+            return true;
+        }
+        // Infinity differs from everything else by infinity, and a share of it is no bound.
+        a.is_finite()
+            && b.is_finite()
+            && (a - b).abs() <= self.absolute + self.relative * a.abs().max(b.abs())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_the_same_within_it() {
+        let tolerance = Tolerance::new(Numbers::F64, 1e-3, 1e-2).expect("it is one");
+        for (a, b, same) in [
+            (1.0, 1.0, true),
+            (1.0, 1.01, true),
+            (1.0, 1.02, false),
+            (0.0, 0.001, true),
+            (0.0, -0.002, false),
+            (-100.0, -101.0, true),
+            (f64::NAN, f64::NAN, true),
+            (f64::NAN, 1.0, false),
+            (f64::INFINITY, f64::INFINITY, true),
+            (f64::INFINITY, f64::NEG_INFINITY, false),
+            (f64::INFINITY, 1.0, false),
+            (f64::MAX, -f64::MAX, false),
+        ] {
+            assert_eq!(tolerance.allows(a, b), same, "{a} {b}");
+            assert_eq!(tolerance.allows(b, a), same, "{b} {a}");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for (absolute, relative) in
+            [(0.0, 0.0), (-1.0, 0.0), (f64::NAN, 0.0), (1.0, 1.0), (1.0, f64::INFINITY), (-0.0, 0.1)]
+        {
+            assert!(Tolerance::new(Numbers::U8, absolute, relative).is_err(), "{absolute} {relative}");
+        }
+    }
+}
