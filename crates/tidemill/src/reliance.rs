@@ -2,7 +2,7 @@
 
 use tidemill_job::JobSpec;
 use tidemill_net::wire::NetworkTerms;
-use tidemill_types::{Assurance, Reliance};
+use tidemill_types::{Assurance, Comparison, Reliance};
 use tidemill_verify::{Model, strangers_to_agree};
 
 use crate::summary::plural;
@@ -24,7 +24,12 @@ pub fn results_each(reliance: Reliance, terms: &NetworkTerms) -> (u32, u32) {
 /// What a person should know, a line each.
 pub fn lines(spec: &JobSpec, terms: &NetworkTerms) -> Vec<String> {
     let are_named = !spec.trusted().is_empty();
-    said(*spec.reliance(), are_named, terms)
+    let mut lines = said(*spec.reliance(), are_named, terms);
+    let is_compared = matches!(spec.reliance(), Reliance::Assured(_) | Reliance::Replicated { .. });
+    if *spec.comparison() != Comparison::Exact && is_compared && !terms.trusts_everybody {
+        lines.push(format!("  outputs count as the same {}", spec.comparison()));
+    }
+    lines
 }
 
 /// `are_named`: whether the job itself names operators that it trusts.

@@ -1,5 +1,7 @@
 //! When two outputs of a task count as the same answer.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::BlobRef;
@@ -104,6 +106,38 @@ impl Tolerance {
     }
 }
 
+impl fmt::Display for Numbers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::U8 => "bytes",
+            Self::F32 => "floats of 32 bits",
+            Self::F64 => "floats of 64 bits",
+            Self::Text => "numbers in texts",
+        })
+    }
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact => f.write_str("when their bytes are equal"),
+            Self::Numbers(Tolerance { numbers, absolute, relative }) if *relative == 0.0 => {
+                write!(f, "when their {numbers} differ by at most {absolute}")
+            }
+            Self::Numbers(Tolerance { numbers, absolute, relative }) if *absolute == 0.0 => {
+                write!(f, "when their {numbers} differ by at most {relative} of the larger one")
+            }
+            Self::Numbers(Tolerance { numbers, absolute, relative }) => {
+                write!(
+                    f,
+                    "when their {numbers} differ by at most {absolute} and {relative} of the larger one"
+                )
+            }
+            Self::Program(_) => f.write_str("when the job's own program says so"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +161,27 @@ mod tests {
         ] {
             assert_eq!(tolerance.allows(a, b), same, "{a} {b}");
             assert_eq!(tolerance.allows(b, a), same, "{b} {a}");
+        }
+    }
+
+    #[test]
+    fn it_is_said_in_words() {
+        let numbers = |numbers, absolute, relative| {
+            Comparison::Numbers(Tolerance::new(numbers, absolute, relative).expect("it is one"))
+        };
+        for (comparison, expected) in [
+            (Comparison::Exact, "when their bytes are equal"),
+            (numbers(Numbers::U8, 1.0, 0.0), "when their bytes differ by at most 1"),
+            (
+                numbers(Numbers::F32, 0.0, 0.001),
+                "when their floats of 32 bits differ by at most 0.001 of the larger one",
+            ),
+            (
+                numbers(Numbers::Text, 0.5, 0.25),
+                "when their numbers in texts differ by at most 0.5 and 0.25 of the larger one",
+            ),
+        ] {
+            assert_eq!(comparison.to_string(), expected);
         }
     }
 

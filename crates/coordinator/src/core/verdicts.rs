@@ -7,25 +7,22 @@ mod asking;
 mod comparing;
 mod deciding;
 mod doubts;
+mod fate;
 mod known;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use tidemill_net::wire::{Decision, Unpaid};
 use tidemill_sched::LeaseEnd;
-use tidemill_store::{
-    AttemptRecord, Change, DoneRecord, JobEnd, LogRecord, OpinionRecord, ReputationKey, ResultRecord,
-};
+use tidemill_store::{AttemptRecord, Change, JobEnd, LogRecord, OpinionRecord, ReputationKey, ResultRecord};
 use tidemill_types::{
     Address, Amount, Basis, BlobId, Comparison, JobId, LeaseId, NodeId, Reliance, TaskId, TaskNumber, Weight,
 };
 use tidemill_verify::{Assurance, Course, Evidence, Next, Opinion, Verdict, Witness, is_chosen, judge};
 
-use self::deciding::Accepted;
+pub(crate) use self::fate::{Fate, fate};
 pub(super) use self::known::{Candidate, Known};
+use self::{deciding::Accepted, fate::likeliest};
 use super::{
     Core, Held,
     jobs::{Job, Open},
@@ -556,51 +553,6 @@ impl Core {
             self.reputations.note_accepted(key, *results, now);
         }
     }
-}
-
-/// What has become of a result's pay.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Fate {
-    /// It is paid.
-    Paid,
-    /// It is not, for this reason.
-    Unpaid(Unpaid),
-    /// There is no verdict yet.
-    Open,
-}
-
-/// What has become of a result that did not decide its task alone, by what is on disk: the task's result, if it is done,
-/// how the job ended, if it has, and all other such results.
-pub(crate) fn fate(
-    task: TaskNumber,
-    opinion: &OpinionRecord,
-    done: Option<&DoneRecord>,
-    end: Option<&JobEnd>,
-    all: &[OpinionRecord],
-) -> Fate {
-    let answer = |opinion: &OpinionRecord| opinion.answer.unwrap_or(opinion.result.output);
-    let output = answer(opinion);
-    let is_right = match (done, end) {
-        _ if opinion.is_paid => Ok(()),
-        (Some(done), _) if done.result.output == output => Ok(()),
-        (Some(_), _) => Err(Unpaid::Contradicted),
-        // It is certain that the task fails.
-        (None, Some(JobEnd::Failed { task: failed, .. })) if *failed == task => Err(Unpaid::Contradicted),
-        (None, Some(_)) if likeliest(all.iter().map(answer)).contains(&output) => Ok(()),
-        (None, Some(_)) => Err(Unpaid::Undecided),
-        (None, None) => return Fate::Open,
-    };
-    is_right.map_or_else(Fate::Unpaid, |()| Fate::Paid)
-}
-
-/// The answers that were given most often.
-fn likeliest(answers: impl Iterator<Item = BlobId>) -> BTreeSet<BlobId> {
-    let mut voices: BTreeMap<BlobId, usize> = BTreeMap::new();
-    for answer in answers {
-        *voices.entry(answer).or_default() += 1;
-    }
-    let most = voices.values().copied().max().unwrap_or(0);
-    voices.into_iter().filter(|(_, count)| *count == most).map(|(answer, _)| answer).collect()
 }
 
 /// How a result is billed, as the store keeps it.

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Lives in an ordinary run of the tests.
-const CASES: u64 = 400;
+const CASES: u64 = 600;
 
 /// After so many milliseconds nothing goes wrong any more, and all has to come to its end.
 const TROUBLE_MS: u64 = 60_000;
@@ -521,37 +521,6 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
 }
 
-/// All that is to happen in the lives of an ordinary run, so that they show something.
-const EVENTFUL: [&str; 27] = [
-    "compared result",
-    "lease of a known task",
-    "known answer",
-    "lie about a known answer",
-    "result that does not decide",
-    "agreement",
-    "doubted result",
-    "undone task",
-    "look for what was believed",
-    "voucher",
-    "paid result",
-    "unpaid result",
-    "settlement",
-    "escrow ended by its requester",
-    "crash",
-    "lease",
-    "lease without a result",
-    "failed attempt",
-    "small output",
-    "large output",
-    "done job",
-    "failed job",
-    "cancelled job",
-    "superseded session",
-    "submission of an ended job",
-    "reduce task made",
-    "cancelled leases",
-];
-
 /// Lives one life. Says what happened in it.
 fn life_of(seed: u64) -> BTreeMap<&'static str, u64> {
     let life = || {
@@ -585,7 +554,7 @@ fn every_job_comes_to_its_end_whatever_happens() {
         *seen.entry(what).or_default() += times;
     }
     eprintln!("{count} lives: {seen:?}");
-    for what in EVENTFUL {
+    for what in results::EVENTFUL {
         assert!(count < CASES || seen.get(what).is_some_and(|times| *times >= 10), "too seldom: {what}");
     }
 }

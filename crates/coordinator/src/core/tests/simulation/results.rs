@@ -118,7 +118,6 @@ pub fn word(change: &Change) -> Option<&'static str> {
         Change::JobEnded { end: JobEnd::Failed { .. }, .. } => "failed job",
         Change::JobEnded { .. } => "cancelled job",
         Change::Opinion { record, .. } if record.known == Some(true) => "known answer",
-        Change::Opinion { record, .. } if record.known == Some(false) => "lie about a known answer",
         Change::Opinion { .. } => "result that does not decide",
         Change::Reopened { .. } => "doubted result",
         Change::Undone { .. } => "undone task",
@@ -126,3 +125,33 @@ pub fn word(change: &Change) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+/// All that is to happen in the lives of an ordinary run, so that they show something.
+pub const EVENTFUL: [&str; 26] = [
+    "compared result",
+    "lease of a known task",
+    "known answer",
+    "result that does not decide",
+    "agreement",
+    "doubted result",
+    "undone task",
+    "look for what was believed",
+    "voucher",
+    "paid result",
+    "unpaid result",
+    "settlement",
+    "escrow ended by its requester",
+    "crash",
+    "lease",
+    "lease without a result",
+    "failed attempt",
+    "small output",
+    "large output",
+    "done job",
+    "failed job",
+    "cancelled job",
+    "superseded session",
+    "submission of an ended job",
+    "reduce task made",
+    "cancelled leases",
+];

@@ -47,7 +47,7 @@ pub const ASSURANCES: [&str; 6] =
 
 /// A coordinator that trusts the second provider's operator alone.
 pub fn among_strangers_with(pays: bool, providers: &[Provider]) -> CoreConfig {
-    let model = Model { least_rate: 0.2, known_share: 0.5, ..Model::default() };
+    let model = Model { least_rate: 0.3, known_share: 0.9, ..Model::default() };
     CoreConfig { model, ..among_strangers(pays, &[providers[1].peer.operator()]) }
 }
 
@@ -73,7 +73,7 @@ pub fn job(number: u8, assurances: &[&str], colludes: bool, rng: &mut Rng) -> Su
     };
     let arg = if fate == Fate::Fails { provider::POISON } else { "fine" };
     // No job fails by circumstances alone.
-    let is_noisy = assurances.len() > 1 && rng.one_in(3);
+    let is_noisy = assurances.len() > 1 && rng.one_in(6);
     let last = if is_noisy { NOISY.to_owned() } else { number.to_string() };
     let mut program = format!("args = [\"{{index}}\", \"{arg}\", \"{last}\"]\n");
     if rng.one_in(2) {
