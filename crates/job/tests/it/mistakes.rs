@@ -499,14 +499,14 @@ fn outputs_are_compared_in_one_way() {
         ),
         (
             "{ program = \"c.wasm\", absolute = 1 }",
-            vec!["5:34: `absolute` beside `program` in [policy.compare]; say one of them: the program decides alone"
+            vec!["5:33: `absolute` beside `program` in [policy.compare]; say one of them: the program decides alone"
                 .to_owned()],
         ),
         ("{ program = 1 }", vec![
             "5:23: `program` is a whole number; expected the path of a file, relative to the job file".to_owned(),
         ]),
-        ("{ numbers = \"f32\", tolerance = 1 }", vec![
-            "5:30: unknown key `tolerance` in [policy.compare]; allowed here: numbers, absolute, relative, program".to_owned(),
+        ("{ numbers = \"f32\", absolute = 1, tolerance = 1 }", vec![
+            "5:44: unknown key `tolerance` in [policy.compare]; allowed here: numbers, absolute, relative, program".to_owned(),
         ]),
     ] {
         assert_eq!(said_after(&format!("[policy]\ncompare = {compare}")), expected);
