@@ -5,13 +5,18 @@
 
 use std::{cmp::Reverse, collections::BTreeSet};
 
-use crate::{Node, ReduceTree, numbering::Numbering};
+use crate::{Node, ReduceTree, numbering::Numbering, order::Order};
+
+/// Map tasks whose outputs become one are shuffled among about so many.
+const SHUFFLED: u64 = 4096;
 
 /// The state of each task of a job: waiting for its parts, ready, running or done.
 #[derive(Clone, Debug)]
 pub struct Frontier {
     numbering: Numbering,
-    /// All map tasks before it were handed out or restored; itself and those after it were not handed out.
+    /// In which order map tasks are handed out.
+    order: Order,
+    /// The place in that order before which all map tasks were handed out or restored; the others were not handed out.
     next_map: u64,
     /// How many map tasks from there on were restored as running or done, and so are not to be handed out.
     restored: u64,
@@ -45,6 +50,7 @@ impl Frontier {
         let total = numbering.total();
         Self {
             numbering,
+            order: Order::ascending(map_count),
             next_map: 0,
             restored: 0,
             returned: BTreeSet::new(),
@@ -58,8 +64,19 @@ impl Frontier {
         }
     }
 
+    /// Hands map tasks out in an order that only who has the key can tell. None must have been handed out; some may have
+    /// been restored. Those of a reduce come near each other all the same.
+    pub fn shuffle(&mut self, key: [u8; 32]) {
+        let count = self.numbering.map_count();
+        let block = match self.numbering.tree() {
+            Some(tree) => tree.fan_in().saturating_mul(SHUFFLED.div_ceil(tree.fan_in())),
+            None => count,
+        };
+        self.order = Order::shuffled(count, block, key);
+    }
+
     /// Hands out a task that is ready, which then is running: a reduce task if there is one, otherwise
-    /// the map task with the lowest index.
+    /// the next map task: the one with the lowest index, unless they are shuffled.
     pub fn take_ready(&mut self) -> Option<Node> {
         if let Some(reduce) = self.take_ready_reduce() {
             return Some(reduce);
@@ -83,7 +100,7 @@ impl Frontier {
     /// The first map task that was neither handed out nor restored.
     fn next_map(&mut self) -> Option<u64> {
         while self.next_map < self.numbering.map_count() {
-            let index = self.next_map;
+            let index = self.order.at(self.next_map);
             self.next_map += 1;
             // The number of a map task is its index.
             if !self.running.get(index) && !self.done.get(index) {
@@ -92,6 +109,11 @@ impl Frontier {
             self.restored -= 1;
         }
         None
+    }
+
+    /// Whether a map task's turn has not come yet.
+    fn is_ahead(&self, index: u64) -> bool {
+        self.next_map == 0 || self.order.place(index) >= self.next_map
     }
 
     fn start(&mut self, number: u64) {
@@ -113,7 +135,7 @@ impl Frontier {
             return;
         }
         match node {
-            Node::Map(index) => self.restored += u64::from(index >= self.next_map),
+            Node::Map(index) => self.restored += u64::from(self.is_ahead(index)),
             Node::Reduce { level, index } => {
                 self.ready_reduces.remove(&(Reverse(level), index));
             }
@@ -199,7 +221,7 @@ impl Frontier {
             return;
         }
         match node {
-            Node::Map(index) if index >= self.next_map => {
+            Node::Map(index) if self.is_ahead(index) => {
                 // It was restored, and is as if it had never been handed out.
                 self.restored -= 1;
                 true
@@ -329,10 +351,12 @@ mod tests {
         fn every_task_is_done_once_and_after_its_parts(
             maps in 1u64..300,
             fan_in in 0u64..9,
+            key in prop::option::of(any::<[u8; 32]>()),
             steps in prop::collection::vec((0u8..8, any::<prop::sample::Index>()), 50),
         ) {
             let tree = (fan_in >= 2).then(|| ReduceTree::new(maps, fan_in));
             let mut frontier = Frontier::new(maps, tree.clone());
+            key.into_iter().for_each(|key| frontier.shuffle(key));
             let (mut running, mut done) = (Vec::new(), BTreeSet::new());
             let mut attempts: BTreeMap<Node, u32> = BTreeMap::new();
             let mut given_back: BTreeMap<Node, u32> = BTreeMap::new();
@@ -377,6 +401,7 @@ mod tests {
                         frontier = Frontier::new(maps, tree.clone());
                         done.iter().for_each(|node| frontier.restore_done(*node));
                         running.iter().for_each(|node| frontier.restore_running(*node));
+                        key.into_iter().for_each(|key| frontier.shuffle(key));
                         let open = maps + tree.as_ref().map_or(0, |tree| tree.task_count());
                         prop_assert!(frontier.ready_count() + (running.len() + done.len()) as u64 <= open);
                     }

@@ -12,6 +12,7 @@ mod file;
 mod frontier;
 mod mistake;
 mod numbering;
+mod order;
 mod parse;
 mod plan;
 mod spec;

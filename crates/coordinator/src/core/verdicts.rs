@@ -343,6 +343,12 @@ impl Core {
         }
     }
 
+    /// The key of the order in which a job's tasks are given out.
+    pub(super) fn order_key(&self, job: JobId) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.config.seal_key);
+        *hasher.update(b"order").update(&job.0).finalize().as_bytes()
+    }
+
     /// A number that nobody can foresee who does not have this coordinator's key.
     fn roll(&self, what: &[u8; 5], lease: LeaseId) -> u64 {
         let mut hasher = blake3::Hasher::new_keyed(&self.config.seal_key);

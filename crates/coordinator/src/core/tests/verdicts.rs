@@ -163,7 +163,10 @@ fn six_strangers_must_agree_before_the_first_result_is_believed() {
 fn who_proves_right_is_asked_less_of() {
     let mut scene = Scene::of(among(&[]), tasks(60, "assurance = 100"), &[Right; 6]);
     assert_eq!(scene.run(), JobEnd::Done);
-    let (first, last) = (scene.done(0).verdict, scene.done(59).verdict);
+    // Tasks are given out in an order of the coordinator's own.
+    let mut done: Vec<DoneRecord> = (0..60).map(|task| scene.done(task)).collect();
+    done.sort_by_key(|done| done.result.at);
+    let (first, last) = (done[0].verdict, done[59].verdict);
     assert!(first.results >= 4 && last.results < first.results, "{first:?}, {last:?}");
     assert!(scene.leases < 4 * 60, "{} results of 60 tasks", scene.leases);
 }
@@ -313,8 +316,8 @@ fn the_credible_are_checked_seldom_but_are_checked() {
 #[test]
 fn who_is_caught_has_all_looked_at_again_and_what_was_made_from_it_made_anew() {
     let spec = job_spec(
-        "retries = 3\ntasks.range = { from = 0, to = 120 }",
-        "args = [\"{index}\"]\n[reduce]\nfan_in = 6\n[policy]\nassurance = 1000\n",
+        "retries = 3\ntasks.range = { from = 0, to = 240 }",
+        "args = [\"{index}\"]\n[reduce]\nfan_in = 2\n[policy]\nassurance = 1000\n",
     );
     let mut scene = Scene::of(among_credible(5, 0.05), spec, &[Lies, Right, Right, Right, Right]);
     assert_eq!(scene.run(), JobEnd::Done);
