@@ -251,8 +251,12 @@ impl Effects {
         let (shared, room) = (self.shared.clone(), self.comparisons.clone());
         let compare = async move {
             let mut starts = 0;
+            let is_over = |record: Option<JobRecord>| record.is_none_or(|record| record.ended.is_some());
             loop {
-                let Ok(_place) = room.acquire().await else { return };
+                let Ok(place) = room.acquire().await else { return };
+                if shared.store.job(task.job).is_ok_and(is_over) {
+                    return;
+                }
                 let (by, spec, with) = (shared.clone(), spec.clone(), with.clone());
                 let compared = tokio::task::spawn_blocking(move || {
                     let comparing = Comparing { spec: &spec, task, output, with: &with };
@@ -262,7 +266,7 @@ impl Effects {
                 });
                 match compared.await {
                     Ok(Ok(same)) => return shared.tell(Event::Compared { task, lease, same }).await,
-                    Ok(Err(CompareError::Host(reason))) if starts >= MOST_STARTS => {
+                    Ok(Err(CompareError::Host(reason))) if starts + 1 >= MOST_STARTS => {
                         tracing::error!(%task, reason, "outputs count as different, since they cannot be compared");
                         return shared.tell(Event::Compared { task, lease, same: None }).await;
                     }
@@ -273,10 +277,8 @@ impl Effects {
                     }
                     Err(error) => tracing::error!(%task, %error, "outputs cannot be compared yet"),
                 }
-                let is_over = |record: Option<JobRecord>| record.is_none_or(|record| record.ended.is_some());
-                if shared.store.job(task.job).is_ok_and(is_over) {
-                    return;
-                }
+                // Others need not wait for it.
+                drop(place);
                 tokio::time::sleep(ROOM_PAUSE).await;
             }
         };

@@ -425,13 +425,24 @@ impl Core {
         let Some(job) = self.jobs.get_mut(&id.job) else { return };
         let Some(open) = job.open.get_mut(&id.task) else { return };
         let Some(failed) = open.failures.iter().find(|failed| Answer::of(failed) == failure) else { return };
-        let (failure, attempts) = (failed.failure.clone(), open.failures.len());
+        let (said, attempts) = (failed.failure.clone(), open.failures.len());
+        let is_telling = self.jobs.get(&id.job).is_some_and(|job| {
+            job.open.get(&id.task).is_some_and(|open| self.is_telling(job, open, failure))
+        });
+        let failure = said;
+        let Some(job) = self.jobs.get_mut(&id.job) else { return };
+        let Some(open) = job.open.get_mut(&id.task) else { return };
         let wrong = std::mem::take(&mut open.opinions);
         job.undecided -= u64::from(!wrong.is_empty());
         for given in &wrong {
             self.pay(id, given, Err(Unpaid::Contradicted));
             let who = (given.result.provider, given.witness);
-            self.contradicted(id, &given.key, who, Evidence::Contradicted, now);
+            if is_telling {
+                self.contradicted(id, &given.key, who, Evidence::Contradicted, now);
+            } else if let Some(job) = self.jobs.get_mut(&id.job) {
+                // It is named, and nothing follows from it.
+                job.tallies.entry(given.result.provider).or_default().contradicted += 1;
+            }
         }
         let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
         self.end(id.job, JobEnd::Failed { task: id.task, failure, attempts }, now);
@@ -440,7 +451,7 @@ impl Core {
     /// Whether a verdict says something about who gave the results, for everybody: it does not rest on the word of those
     /// whom the requester alone trusts, and is certain enough by itself. A requester could otherwise ruin whom it likes.
     /// So it could where results that differ count as the same, or do not, because it says so.
-    fn is_telling(&self, job: &Job, open: &Open, output: BlobId) -> bool {
+    fn is_telling(&self, job: &Job, open: &Open, right: Answer) -> bool {
         if *job.spec.comparison() != Comparison::Exact {
             return false;
         }
@@ -464,7 +475,7 @@ impl Core {
             false => said.collect(),
         };
         let verdict = judge(self.reputations.model(), Assurance::LEAST_TELLING, &said);
-        matches!(verdict, Verdict::Accepted { answer, .. } if answer == Answer::Output(output))
+        matches!(verdict, Verdict::Accepted { answer, .. } if answer == right)
     }
 
     /// Somebody was wrong about a task, as this proves, and is named for it.
@@ -550,7 +561,11 @@ impl Core {
     }
 
     /// A job has ended: what was accepted unchecked says something about who gave it, unless it is doubted.
+    /// Where the job itself says what is the same, no check could have contradicted it.
     pub(super) fn note_unchecked(&mut self, job: &Job, now: Now) {
+        if *job.spec.comparison() != Comparison::Exact {
+            return;
+        }
         let accepted = job
             .unchecked
             .iter()

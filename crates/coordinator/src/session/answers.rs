@@ -6,7 +6,7 @@ use tidemill_net::wire::{
     OutputPiece, Refusal, Reply, ResultReport, TaskPhase, TaskReport, Unpaid,
 };
 use tidemill_store::{DoneRecord, JobEnd, JobRecord, OpinionRecord, ResultRecord, StoreError};
-use tidemill_types::{EscrowId, JobId, LeaseId, NodeId, TaskId, TaskNumber, Weight};
+use tidemill_types::{BlobId, EscrowId, JobId, LeaseId, NodeId, TaskId, TaskNumber, Weight};
 
 use crate::{
     core::{Fate, Summary, attempt, escrow_report, fate, phase},
@@ -113,21 +113,23 @@ pub fn explained(
     let done = shared.store.task(id).map_err(|error| busy(&error))?;
     let opinions = shared.store.opinions(id).map_err(|error| busy(&error))?;
     let accepted = done.as_ref().map(|done| done.result.output);
-    let report = |result: &ResultRecord, error_ppb, is_trial| ResultReport {
+    let report = |result: &ResultRecord, answer: BlobId, error_ppb, is_trial| ResultReport {
         node: result.provider,
         operator: result.operator,
         at_ms: result.at.0,
         output: result.output,
         error_ppb,
-        agrees: accepted.map(|accepted| accepted == result.output),
+        agrees: accepted.map(|accepted| accepted == answer),
         is_trial,
     };
-    let of_opinion =
-        |opinion: &OpinionRecord| report(&opinion.result, Some(opinion.error_ppb), opinion.known.is_some());
+    let of_opinion = |opinion: &OpinionRecord| {
+        let answer = opinion.answer.unwrap_or(opinion.result.output);
+        report(&opinion.result, answer, Some(opinion.error_ppb), opinion.known.is_some())
+    };
     explanation.results = opinions.iter().map(of_opinion).collect();
     if let Some(DoneRecord { result, verdict, .. }) = &done {
         if opinions.iter().all(|opinion| opinion.result.lease != result.lease) {
-            explanation.results.push(report(result, verdict.error_ppb, false));
+            explanation.results.push(report(result, result.output, verdict.error_ppb, false));
         }
         explanation.verdict = Some(*verdict);
     }

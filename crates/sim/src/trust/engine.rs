@@ -432,6 +432,9 @@ impl<'a> World<'a> {
                     self.peers[task.peers[0]].believed.push(number);
                     return;
                 }
+                if !self.rule.is_telling(&self.model, &task.voices) {
+                    return;
+                }
                 let said: Vec<(usize, Answer)> = task
                     .peers
                     .iter()

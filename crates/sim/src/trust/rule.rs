@@ -1,7 +1,9 @@
 //! How results are judged: by ours, or by the published rules of others.
 
 use serde::Serialize;
-use tidemill_verify::{Assurance, Course, Evidence, Model, Next, Opinion, Record, Stake, Witness, is_chosen};
+use tidemill_verify::{
+    Assurance, Course, Evidence, Model, Next, Opinion, Record, Stake, Verdict, Witness, is_chosen, judge,
+};
 
 use super::adversary::Answer;
 use crate::dice::Dice;
@@ -102,7 +104,10 @@ impl Rule {
             Self::Boinc { .. } | Self::TwoOfTwo => (1.0, 1.0),
         };
         let error_odds = model.error_odds(&standing.record, rate);
-        let others = model.rates(rate, has_known).others;
+        let others = match self {
+            Self::Tidemill { .. } => model.rates(rate, has_known).others,
+            _ => rate,
+        };
         Voice {
             opinion: Opinion { witness, answer, error_odds },
             weight,
@@ -149,6 +154,18 @@ impl Rule {
             Self::Boinc { .. } if is_lie => standing.score = 0,
             Self::Iexec { .. } | Self::Boinc { .. } if evidence == Evidence::Agreed => standing.score += 1,
             Self::Iexec { .. } | Self::Boinc { .. } | Self::TwoOfTwo => {}
+        }
+    }
+
+    /// Whether a verdict is certain enough to say something about those who gave the results: as in production, ours is so
+    /// from 1 in 100 on.
+    pub(super) fn is_telling(&self, model: &Model, voices: &[Voice]) -> bool {
+        let opinions: Vec<Opinion<Answer>> = voices.iter().map(|voice| voice.opinion).collect();
+        match self {
+            Self::Tidemill { .. } => {
+                matches!(judge(model, Assurance::LEAST_TELLING, &opinions), Verdict::Accepted { .. })
+            }
+            _ => true,
         }
     }
 

@@ -99,7 +99,7 @@ impl Core {
         let open = self.close_task(id, now);
         let is_telling = !accepted.is_unchecked
             && self.jobs.get(&id.job).is_some_and(|job| {
-                job.course != Course::Believed && self.is_telling(job, &open, accepted.output)
+                job.course != Course::Believed && self.is_telling(job, &open, Answer::Output(accepted.output))
             });
         self.settle_results(id, &open, &ruling, is_telling);
         if ruling.is_overturned {

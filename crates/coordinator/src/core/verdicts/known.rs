@@ -9,7 +9,7 @@ use tidemill_store::{AttemptRecord, Change, DoneRecord, OpinionRecord, ResultRec
 use tidemill_types::{Basis, FloatClass, JobId, NodeId, Stage, TaskId, TaskNumber};
 use tidemill_verify::{Course, Evidence, Model, Witness, is_chosen};
 
-use super::{Accepted, Given, Unpaid, billionths, encoded_bill};
+use super::{Accepted, Answer, Given, Unpaid, billionths, encoded_bill};
 use crate::{
     core::{Core, Provider, jobs::Open},
     event::{Network, Now},
@@ -85,9 +85,10 @@ impl Core {
             && matches!(job.node(id.task), Node::Map(_))
             && matches!(done.verdict.basis, Basis::Agreed | Basis::Trusted)
             && is_agreed
-            && open.evidence().next().is_none()
+            // Whoever had it and brought nothing has seen it.
+            && open.failures.is_empty()
             && known_by <= Model::MOST_KNOWN_BY;
-        if !is_fit || self.config.trust.everybody || !self.is_telling(job, open, output) {
+        if !is_fit || self.config.trust.everybody || !self.is_telling(job, open, Answer::Output(output)) {
             return;
         }
         let others = open.opinions.iter().map(|given| &given.result);
@@ -163,7 +164,7 @@ impl Core {
         let Some(job) = self.jobs.get(&id.job) else { return true };
         let accepted = Accepted::of(self.judge_open(job, id, &open, now));
         let stands = accepted.is_some_and(|accepted| accepted.output() == output)
-            && self.is_telling(job, &open, output);
+            && self.is_telling(job, &open, Answer::Output(output));
         if !stands {
             self.open_again(id, known.done.clone(), &known.others, now);
         }
