@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader, Read, Seek, SeekFrom},
+    io::{BufRead, BufReader, Cursor, Read, Seek, SeekFrom},
     path::PathBuf,
     sync::Arc,
 };
@@ -11,8 +11,8 @@ use tidemill_exec::{Cancel, Executor, Program, Task};
 use tidemill_job::{BlobRef, JobSpec};
 use tidemill_store::Store;
 use tidemill_types::{
-    BlobId, ByteSize, Comparison, Content, Failure, FloatClass, Fuel, GuestPath, InputSpec, Limits, Millis,
-    Numbers, Outcome, ProgramKind, Segment, TaskId, TaskSpec, Tolerance,
+    Archive, BlobId, ByteSize, Comparison, Content, Failure, FloatClass, Fuel, GuestPath, InputSpec, Limits,
+    Millis, Numbers, Outcome, ProgramKind, Segment, TaskId, TaskSpec, Tolerance,
 };
 
 use crate::assemble::{Body, files, open_archive};
@@ -72,19 +72,23 @@ pub fn first_same(
         Ok((body.ok_or(CompareError::Missing(blob.id))?, blob.len))
     };
     let one = open(comparing.output)?;
+    let asking = match comparing.spec.comparison() {
+        Comparison::Program(program) => {
+            let executor = executor.ok_or(CompareError::NoExecutor)?;
+            let file = path(program.id).ok_or(CompareError::Missing(program.id))?;
+            let bytes = std::fs::read(file).map_err(|error| CompareError::Read(error.into()))?;
+            Some(Asking::new(executor, program.id, bytes.into(), &one)?)
+        }
+        Comparison::Exact | Comparison::Numbers(_) => None,
+    };
     for other in comparing.with {
         let two = open(*other)?;
-        let same = match comparing.spec.comparison() {
-            Comparison::Exact => other.id == comparing.output.id,
-            Comparison::Numbers(tolerance) => {
+        let same = match (comparing.spec.comparison(), &asking) {
+            (Comparison::Numbers(tolerance), _) => {
                 same_files(tolerance, &one, &two).map_err(CompareError::Read)?
             }
-            Comparison::Program(program) => {
-                let executor = executor.ok_or(CompareError::NoExecutor)?;
-                let file = path(program.id).ok_or(CompareError::Missing(program.id))?;
-                let bytes = std::fs::read(file).map_err(|error| CompareError::Read(error.into()))?;
-                says_same(executor, program.id, bytes.into(), &one, &two)?
-            }
+            (_, Some(asking)) => asking.same(&two)?,
+            (_, None) => other.id == comparing.output.id,
         };
         if same {
             return Ok(Some(other.id));
@@ -123,16 +127,11 @@ fn same_files(tolerance: &Tolerance, one: &Whole, two: &Whole) -> Result<bool, P
 
 /// The files of an output, each to be read on its own.
 fn opened((body, len): &Whole) -> Result<Vec<OneFile>, Problem> {
-    let range = |start: u64, len: u64| -> Result<_, Problem> {
-        let start = usize::try_from(start)?;
-        Ok(start..start + usize::try_from(len)?)
-    };
     match body {
         Body::Inline(bytes) => {
-            let archive = tidemill_types::Archive::parse(bytes)?;
+            let archive = Archive::parse(bytes)?;
             let file = |(path, start, len): (&GuestPath, u64, u64)| -> Result<OneFile, Problem> {
-                let bytes = bytes.get(range(start, len)?).ok_or("a file ends early")?.to_vec();
-                Ok((path.clone(), len, Box::new(std::io::Cursor::new(bytes))))
+                Ok((path.clone(), len, Box::new(Cursor::new(part(bytes, start, len)?))))
             };
             archive.files().map(|(entry, start)| file((&entry.path, start, entry.len))).collect()
         }
@@ -144,6 +143,13 @@ fn opened((body, len): &Whole) -> Result<Vec<OneFile>, Problem> {
             archive.files().map(|(entry, start)| open((&entry.path, start, entry.len))).collect()
         }
     }
+}
+
+/// A part of an output in memory.
+fn part(bytes: &[u8], start: u64, len: u64) -> Result<Vec<u8>, Problem> {
+    let start = usize::try_from(start)?;
+    let end = start + usize::try_from(len)?;
+    Ok(bytes.get(start..end).ok_or("a file ends early")?.to_vec())
 }
 
 /// A part of a file that is opened when it is read: an output may have more files than a process may have open.
@@ -285,52 +291,65 @@ fn limits() -> Limits {
     }
 }
 
-/// Whether a program says that two outputs are the same.
-fn says_same(
-    executor: &dyn Executor,
-    id: BlobId,
-    bytes: Arc<[u8]>,
-    one: &Whole,
-    two: &Whole,
-) -> Result<bool, CompareError> {
-    let (a, b) =
-        (inputs("a", one).map_err(CompareError::Read)?, inputs("b", two).map_err(CompareError::Read)?);
-    let (Some(a), Some(b)) = (a, b) else { return Ok(false) };
-    let (inputs, contents) = a.into_iter().chain(b).unzip();
-    let spec = TaskSpec {
-        kind: ProgramKind::Wasm,
-        program: id,
-        floats: FloatClass::Native,
-        args: vec!["compare".to_owned()],
-        env: Vec::new(),
-        inputs,
-        limits: limits(),
-        seed: 0,
-    };
-    let program = Program { id, kind: ProgramKind::Wasm, bytes };
-    let report = executor.run(&Task { spec: Arc::new(spec), program, contents }, &Cancel::default());
-    match report.outcome {
-        Outcome::Done => Ok(true),
-        Outcome::Failed(Failure::Exit { code: 1, .. }) => Ok(false),
-        Outcome::Failed(Failure::Host { reason }) => Err(CompareError::Host(reason)),
-        Outcome::Failed(failure) => {
-            tracing::warn!(program = %id, %failure, "a program that compares failed: outputs count as different");
-            Ok(false)
+/// A program that is asked whether one output is the same as others.
+struct Asking<'a> {
+    executor: &'a dyn Executor,
+    program: Program,
+    /// The one; nothing where a program cannot be given it.
+    one: Option<Inputs>,
+}
+
+/// Inputs of a program, with where they are.
+type Inputs = Vec<(InputSpec, Content)>;
+
+impl<'a> Asking<'a> {
+    fn new(
+        executor: &'a dyn Executor,
+        id: BlobId,
+        bytes: Arc<[u8]>,
+        one: &Whole,
+    ) -> Result<Self, CompareError> {
+        let one = inputs("a", one).map_err(CompareError::Read)?;
+        Ok(Self { executor, program: Program { id, kind: ProgramKind::Wasm, bytes }, one })
+    }
+
+    /// Whether the program says that it is the same as this one.
+    fn same(&self, two: &Whole) -> Result<bool, CompareError> {
+        let two = inputs("b", two).map_err(CompareError::Read)?;
+        let (Some(a), Some(b)) = (self.one.clone(), two) else { return Ok(false) };
+        let (inputs, contents) = a.into_iter().chain(b).unzip();
+        let program = self.program.clone();
+        let spec = TaskSpec {
+            kind: program.kind,
+            program: program.id,
+            floats: FloatClass::Native,
+            args: vec!["compare".to_owned()],
+            env: Vec::new(),
+            inputs,
+            limits: limits(),
+            seed: 0,
+        };
+        let task = Task { spec: Arc::new(spec), program, contents };
+        match self.executor.run(&task, &Cancel::default()).outcome {
+            Outcome::Done => Ok(true),
+            Outcome::Failed(Failure::Exit { code: 1, .. }) => Ok(false),
+            Outcome::Failed(Failure::Host { reason }) => Err(CompareError::Host(reason)),
+            Outcome::Failed(failure) => {
+                let program = self.program.id;
+                tracing::warn!(%program, %failure, "a program that compares failed: outputs count as different");
+                Ok(false)
+            }
         }
     }
 }
 
 /// The files of an output as inputs below a directory, with where they are; nothing where a path is too long for that.
-fn inputs(directory: &str, (body, len): &Whole) -> Result<Option<Vec<(InputSpec, Content)>>, Problem> {
+fn inputs(directory: &str, (body, len): &Whole) -> Result<Option<Inputs>, Problem> {
     let input = |file: tidemill_job::PartFile| {
         let Ok(path) = GuestPath::new(format!("{directory}/{}", file.path)) else { return Ok(None) };
         let BlobRef { id: content, len } = file.content;
         let segment = match body {
-            Body::Inline(bytes) => {
-                let start = usize::try_from(file.offset)?;
-                let end = start + usize::try_from(len)?;
-                Segment::Bytes(bytes.get(start..end).ok_or("a file ends early")?.to_vec())
-            }
+            Body::Inline(bytes) => Segment::Bytes(part(bytes, file.offset, len)?),
             Body::File(path) => Segment::File { path: path.clone(), offset: file.offset, len },
         };
         Ok(Some((InputSpec { path, content, len }, Content { segments: vec![segment] })))

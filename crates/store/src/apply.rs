@@ -167,10 +167,7 @@ impl Applying<'_> {
         if number < self.next_lease {
             return Err(Contradiction::LeaseUsed(lease.id).into());
         }
-        match lease.is_known {
-            true => self.is_done(lease.task)?,
-            false => self.not_done(lease.task)?,
-        }
+        self.expect_done(lease.task, lease.is_known)?;
         self.tables.leases.insert(&lease_key(lease.task, lease.id), encode_lease(lease).as_slice())?;
         self.next_lease = number + 1;
         Ok(())
@@ -194,7 +191,8 @@ impl Applying<'_> {
         if self.tables.done.insert(&key, encode(record).as_slice())?.is_some() {
             return Err(Contradiction::TaskDone(task).into());
         }
-        let (kept_output, kept_log) = self.kept_with(task, record.result.output)?;
+        let (kept_output, kept_log) =
+            schema::kept_with(&self.tables.kept, &self.tables.opinions, task, record.result.output)?;
         if let Some(output) = output.or(kept_output.as_deref()) {
             self.tables.outputs.insert(&key, output)?;
         }
@@ -212,20 +210,6 @@ impl Applying<'_> {
         Ok(self.tables.leases.retain_in::<&[u8; 32], _>(&first..=&last, |_, _| false)?)
     }
 
-    /// What came with the first opinion of a task that has this output.
-    fn kept_with(&self, task: TaskId, output: BlobId) -> Result<Kept, Fault> {
-        let (first, last) = lease_keys_of_task(task);
-        for row in self.tables.kept.range::<&[u8; 32]>(&first..=&last)? {
-            let (key, row) = row?;
-            let opinion = self.tables.opinions.get(key.value())?;
-            let opinion = opinion.map(|row| decode::<OpinionRecord>(row.value())).transpose()?;
-            if opinion.is_some_and(|opinion| opinion.result.output == output) {
-                return decode(row.value());
-            }
-        }
-        Ok(Kept::default())
-    }
-
     fn keep_opinion(
         &mut self,
         task: TaskId,
@@ -234,10 +218,7 @@ impl Applying<'_> {
         log: Option<&LogRecord>,
     ) -> Result<(), Refusal> {
         self.running_task(task)?;
-        match record.known {
-            Some(_) => self.is_done(task)?,
-            None => self.not_done(task)?,
-        }
+        self.expect_done(task, record.known.is_some())?;
         self.use_batch(&record.result, false)?;
         let key = lease_key(task, record.result.lease);
         if self.tables.opinions.insert(&key, encode(record).as_slice())?.is_some() {
@@ -454,19 +435,12 @@ impl Applying<'_> {
         Ok(())
     }
 
-    /// A task must not be done.
-    fn not_done(&self, task: TaskId) -> Result<(), Refusal> {
+    /// A task must be done, or must not be.
+    fn expect_done(&self, task: TaskId, expected: bool) -> Result<(), Refusal> {
         match self.tables.done.get(&task_key(task))? {
-            Some(_) => Err(Contradiction::TaskDone(task).into()),
-            None => Ok(()),
-        }
-    }
-
-    /// A task must be done.
-    fn is_done(&self, task: TaskId) -> Result<(), Refusal> {
-        match self.tables.done.get(&task_key(task))? {
-            Some(_) => Ok(()),
-            None => Err(Contradiction::NotDoneTask(task).into()),
+            Some(_) if !expected => Err(Contradiction::TaskDone(task).into()),
+            None if expected => Err(Contradiction::NotDoneTask(task).into()),
+            _ => Ok(()),
         }
     }
 

@@ -8,10 +8,10 @@ use crate::{
     LogRecord, OpinionRecord, PayeeRecord, Recovered, ReputationKey, Store, StoreError,
     error::Fault,
     schema::{
-        self, BATCHES, Bytes, DONE, ESCROWS, FAILED, JOBS, KEPT, Kept, LEASES, LOGS, OPINIONS, ORDER,
-        OUTPUTS, PAYEES, REMOVING, REPUTATIONS, SPECS, SUSPECTS, TaskKey, USES, counter, decode,
-        decode_lease, lease_keys_of_job, lease_keys_of_task, lease_of, order_of, payee_keys, suspect_of,
-        task_key, task_keys, task_of,
+        self, BATCHES, Bytes, DONE, ESCROWS, FAILED, JOBS, KEPT, LEASES, LOGS, OPINIONS, ORDER, OUTPUTS,
+        PAYEES, REMOVING, REPUTATIONS, SPECS, SUSPECTS, TaskKey, USES, counter, decode, decode_lease,
+        lease_keys_of_job, lease_keys_of_task, lease_of, order_of, payee_keys, suspect_of, task_key,
+        task_keys, task_of,
     },
 };
 
@@ -138,17 +138,9 @@ impl Store {
     /// The small output that came with an opinion of a task that is not done; none where it is a blob.
     pub fn kept_output(&self, task: TaskId, output: BlobId) -> Result<Option<Vec<u8>>, StoreError> {
         self.read(|read| {
-            let opinions = read.open_table(OPINIONS)?;
-            let (first, last) = lease_keys_of_task(task);
-            for row in read.open_table(KEPT)?.range::<&[u8; 32]>(&first..=&last)? {
-                let (key, row) = row?;
-                let opinion = opinions.get(key.value())?.map(|row| decode::<OpinionRecord>(row.value()));
-                if opinion.transpose()?.is_some_and(|opinion| opinion.result.output == output) {
-                    let (bytes, _): Kept = decode(row.value())?;
-                    return Ok(bytes);
-                }
-            }
-            Ok(None)
+            let (kept, opinions) = (read.open_table(KEPT)?, read.open_table(OPINIONS)?);
+            let (bytes, _) = schema::kept_with(&kept, &opinions, task, output)?;
+            Ok(bytes)
         })
     }
 

@@ -259,6 +259,13 @@ pub struct OpinionRecord {
     pub bill: Vec<u8>,
 }
 
+impl OpinionRecord {
+    /// Which output it counts as: its own, while it has not been compared.
+    pub fn counts_as(&self) -> BlobId {
+        self.answer.unwrap_or(self.result.output)
+    }
+}
+
 /// Whose results of which kind a reputation is about.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct ReputationKey {

@@ -5,9 +5,9 @@
 
 use redb::{ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
 use serde::{Serialize, de::DeserializeOwned};
-use tidemill_types::{Address, EscrowId, JobId, LeaseId, NodeId, TaskId, TaskNumber};
+use tidemill_types::{Address, BlobId, EscrowId, JobId, LeaseId, NodeId, TaskId, TaskNumber};
 
-use crate::{LeaseRecord, LogRecord, ReputationKey, UnixMillis, error::Fault};
+use crate::{LeaseRecord, LogRecord, OpinionRecord, ReputationKey, UnixMillis, error::Fault};
 
 /// The version of all that this module says. A store of another version is not opened.
 pub(crate) const VERSION: u64 = 4;
@@ -232,6 +232,25 @@ pub(crate) fn order_key(at: UnixMillis, job: JobId) -> [u8; 24] {
 pub(crate) fn order_of(key: &[u8; 24]) -> (UnixMillis, JobId) {
     let (at, job) = key.split_first_chunk().expect("a key of 24 bytes begins with 8");
     (UnixMillis(u64::from_be_bytes(*at)), JobId(job.try_into().expect("16 of 24 bytes are left")))
+}
+
+/// What came with the first opinion of a task that has this output.
+pub(crate) fn kept_with(
+    kept: &impl ReadableTable<LeaseKey, Bytes>,
+    opinions: &impl ReadableTable<LeaseKey, Bytes>,
+    task: TaskId,
+    output: BlobId,
+) -> Result<Kept, Fault> {
+    let (first, last) = lease_keys_of_task(task);
+    for row in kept.range::<&[u8; 32]>(&first..=&last)? {
+        let (key, row) = row?;
+        let opinion = opinions.get(key.value())?;
+        let opinion = opinion.map(|row| decode::<OpinionRecord>(row.value())).transpose()?;
+        if opinion.is_some_and(|opinion| opinion.result.output == output) {
+            return decode(row.value());
+        }
+    }
+    Ok(Kept::default())
 }
 
 /// What a lease's key does not say: provider, operator, time, whether the answer is known, work.

@@ -149,7 +149,10 @@ fn a_program_says_what_is_the_same() {
     std::fs::write(&path, &two).expect("a file can be written");
     let one = (Body::Inline(one.clone()), one.len() as u64);
     let two = (Body::File(path), two.len() as u64);
-    let ask = |outcome| says_same(&Says(outcome), BlobId::of(b"program"), b"program"[..].into(), &one, &two);
+    let ask = |outcome| {
+        let says = Says(outcome);
+        Asking::new(&says, BlobId::of(b"program"), b"program"[..].into(), &one)?.same(&two)
+    };
     let exit = |code| Outcome::Failed(Failure::Exit { code, stderr: String::new() });
     assert!(ask(Outcome::Done).expect("it has said so"));
     assert!(!ask(exit(1)).expect("it has said so"));

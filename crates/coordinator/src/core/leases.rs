@@ -6,7 +6,9 @@ use tidemill_job::Node;
 use tidemill_net::wire::{Lease, LeasePay, MAX_CREDITS, Source, ToProvider};
 use tidemill_sched::{LeaseEnd, Micros, NewLease, Placement, Work};
 use tidemill_store::{Change, LeaseRecord, UnixMillis};
-use tidemill_types::{LeaseId, Millis, NodeId, Stage, TaskId, WorkTerms, input_bytes};
+use tidemill_types::{
+    Address, JobId, LeaseId, Millis, NodeId, Stage, TaskId, TaskNumber, WorkTerms, input_bytes,
+};
 use tidemill_verify::Course;
 
 use super::{Core, Held, after, money::NoMoney, verdicts::Known};
@@ -54,27 +56,16 @@ impl Core {
                     };
                     for _ in 0..count {
                         let (has_known, drawn) = self.draw_known(class.job, node, now);
-                        if let Some((task, known)) = drawn {
-                            let task = TaskId { job: class.job, task };
-                            let known = Some(Box::new(known));
-                            let giving =
-                                Giving { task, stage: class.stage, node, expected, has_known, known };
-                            self.lease(giving, now, &mut outgoing);
-                            continue;
-                        }
-                        let Some(job) = self.jobs.get_mut(&class.job) else { break };
-                        let task = match job.checks.take_for(operator) {
-                            Some(check) => check,
-                            None if !job.has_fresh() => break,
-                            None => {
-                                let Some(place) = job.frontier.take_ready() else { break };
-                                job.spec.number(place).expect("a node of the job's own frontier")
-                            }
+                        let (task, known) = match drawn {
+                            Some((task, known)) => (task, Some(Box::new(known))),
+                            None => match self.next_task(class.job, operator) {
+                                Some(task) => (task, None),
+                                None => break,
+                            },
                         };
-                        job.open.entry(task).or_default();
                         let task = TaskId { job: class.job, task };
-                        let giving = Giving { has_known, ..Giving::new(task, class.stage, node, expected) };
-                        self.lease(giving, now, &mut outgoing);
+                        let giving = Giving::new(task, class.stage, node, expected);
+                        self.lease(Giving { has_known, known, ..giving }, now, &mut outgoing);
                     }
                     self.tell_ready(class.job);
                     self.place_checks_alone(class.job, now);
@@ -94,6 +85,21 @@ impl Core {
         for (node, leases) in outgoing {
             self.send_leases(node, leases);
         }
+    }
+
+    /// The next task of a job for an operator: one that it is to check, or a fresh one. It is open from now on.
+    fn next_task(&mut self, job: JobId, operator: Address) -> Option<TaskNumber> {
+        let job = self.jobs.get_mut(&job)?;
+        let task = match job.checks.take_for(operator) {
+            Some(check) => check,
+            None if !job.has_fresh() => return None,
+            None => {
+                let place = job.frontier.take_ready()?;
+                job.spec.number(place).expect("a node of the job's own frontier")
+            }
+        };
+        job.open.entry(task).or_default();
+        Some(task)
     }
 
     fn lease(&mut self, giving: Giving, now: Now, outgoing: &mut BTreeMap<NodeId, Vec<Lease>>) {

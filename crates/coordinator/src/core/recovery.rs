@@ -81,7 +81,7 @@ impl Resuming {
         let agrees = match self.decided.get(&task) {
             // It is counted as the task's own result.
             Some((_, lease)) if *lease == result.lease => return,
-            Some((output, _)) => Some(*output == record.answer.unwrap_or(result.output)),
+            Some((output, _)) => Some(*output == record.counts_as()),
             // The only one of its task, beside failures.
             None if self.job.spec.node(task).is_some_and(|node| self.job.frontier.is_node_done(node)) => {
                 return;

@@ -84,6 +84,20 @@ pub(super) struct Given {
     pub(super) is_paid: bool,
 }
 
+impl Given {
+    /// As the store keeps it. `known`: of one who was tried, whether it is the known answer.
+    fn record(&self, known: Option<bool>) -> OpinionRecord {
+        OpinionRecord {
+            result: self.result.clone(),
+            answer: self.answer,
+            error_ppb: billionths(self.odds),
+            is_paid: false,
+            known,
+            bill: postcard::to_stdvec(&self.bill).expect("plain data always has a postcard encoding"),
+        }
+    }
+}
+
 /// What came with a result: a small output, and what the task wrote.
 #[derive(Default)]
 pub(super) struct Came {
@@ -267,14 +281,7 @@ impl Core {
         }
         let open = self.jobs.get(&id.job).and_then(|job| job.open.get(&id.task));
         let Some(given) = open.and_then(|open| open.opinions.last()) else { return };
-        let record = OpinionRecord {
-            result: given.result.clone(),
-            answer: given.answer,
-            error_ppb: billionths(given.odds),
-            is_paid: false,
-            known: None,
-            bill: encoded_bill(given.bill),
-        };
+        let record = given.record(None);
         let Came { output, log } = if is_first { came } else { Came::default() };
         self.change(Change::Opinion { task: id, record, output, log });
         // Who holds a copy was not drawn to check it: somebody is asked afresh.
@@ -422,14 +429,11 @@ impl Core {
 
     /// A failure is certain, and so is the job's end. Those who gave a result lied.
     fn fail_by(&mut self, id: TaskId, failure: Answer, now: Now) {
-        let Some(job) = self.jobs.get_mut(&id.job) else { return };
-        let Some(open) = job.open.get_mut(&id.task) else { return };
+        let Some(job) = self.jobs.get(&id.job) else { return };
+        let Some(open) = job.open.get(&id.task) else { return };
         let Some(failed) = open.failures.iter().find(|failed| Answer::of(failed) == failure) else { return };
-        let (said, attempts) = (failed.failure.clone(), open.failures.len());
-        let is_telling = self.jobs.get(&id.job).is_some_and(|job| {
-            job.open.get(&id.task).is_some_and(|open| self.is_telling(job, open, failure))
-        });
-        let failure = said;
+        let is_telling = self.is_telling(job, open, failure);
+        let (failure, attempts) = (failed.failure.clone(), open.failures.len());
         let Some(job) = self.jobs.get_mut(&id.job) else { return };
         let Some(open) = job.open.get_mut(&id.task) else { return };
         let wrong = std::mem::take(&mut open.opinions);
@@ -437,11 +441,9 @@ impl Core {
         for given in &wrong {
             self.pay(id, given, Err(Unpaid::Contradicted));
             let who = (given.result.provider, given.witness);
-            if is_telling {
-                self.contradicted(id, &given.key, who, Evidence::Contradicted, now);
-            } else if let Some(job) = self.jobs.get_mut(&id.job) {
-                // It is named, and nothing follows from it.
-                job.tallies.entry(given.result.provider).or_default().contradicted += 1;
+            match is_telling {
+                true => self.contradicted(id, &given.key, who, Evidence::Contradicted, now),
+                false => self.name_wrong(id.job, given.result.provider),
             }
         }
         let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
@@ -478,6 +480,21 @@ impl Core {
         matches!(verdict, Verdict::Accepted { answer, .. } if answer == right)
     }
 
+    /// Somebody was wrong about a task of a job: its reports name it, and nothing else follows from that.
+    fn name_wrong(&mut self, job: JobId, node: NodeId) {
+        if let Some(job) = self.jobs.get_mut(&job) {
+            job.tallies.entry(node).or_default().contradicted += 1;
+        }
+    }
+
+    /// A result of a provider is right.
+    fn credit(&mut self, node: NodeId) {
+        if let Some(provider) = self.providers.get_mut(&node) {
+            provider.accepted += 1;
+            provider.strikes = 0;
+        }
+    }
+
     /// Somebody was wrong about a task, as this proves, and is named for it.
     fn contradicted(
         &mut self,
@@ -487,9 +504,7 @@ impl Core {
         proof: Evidence,
         now: Now,
     ) {
-        if let Some(job) = self.jobs.get_mut(&id.job) {
-            job.tallies.entry(node).or_default().contradicted += 1;
-        }
+        self.name_wrong(id.job, node);
         // What the trusted say is never doubted, even where they contradict each other.
         if witness != Witness::Trusted {
             self.reputations.note(key, proof, now);
@@ -574,11 +589,6 @@ impl Core {
             self.reputations.note_accepted(key, *results, now);
         }
     }
-}
-
-/// How a result is billed, as the store keeps it.
-fn encoded_bill(bill: Option<Bill>) -> Vec<u8> {
-    postcard::to_stdvec(&bill).expect("plain data always has a postcard encoding")
 }
 
 /// Odds in billionths, rounded up, so that none that there are become nothing.

@@ -123,8 +123,7 @@ pub fn explained(
         is_trial,
     };
     let of_opinion = |opinion: &OpinionRecord| {
-        let answer = opinion.answer.unwrap_or(opinion.result.output);
-        report(&opinion.result, answer, Some(opinion.error_ppb), opinion.known.is_some())
+        report(&opinion.result, opinion.counts_as(), Some(opinion.error_ppb), opinion.known.is_some())
     };
     explanation.results = opinions.iter().map(of_opinion).collect();
     if let Some(DoneRecord { result, verdict, .. }) = &done {

@@ -56,8 +56,9 @@ fn numbers(section: &Section, report: &mut Report) -> Option<Tolerance> {
     let mut share = |key: &'static str, report: &mut Report| {
         let Some(value) = section.get(key) else { return 0.0 };
         let found = decimal(value);
-        let share = found.filter(|share| Tolerance::new(Numbers::U8, *share, 0.0).is_ok() || *share == 0.0);
-        let share = share.filter(|share| key == "absolute" || *share < 1.0);
+        let is_share =
+            |share: &f64| share.is_finite() && *share >= 0.0 && (key == "absolute" || *share < 1.0);
+        let share = found.filter(is_share);
         wrong |= share.is_none();
         if share.is_none() {
             let found = match value.get_ref() {

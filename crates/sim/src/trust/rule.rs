@@ -95,19 +95,20 @@ impl Rule {
         answer: Answer,
         dice: &mut Dice,
     ) -> Voice {
-        let (rate, weight) = match self {
-            Self::Tidemill { .. } => (model.check_rate(&standing.record, self.assurance(), stake), 1.0),
-            Self::Iexec { .. } => (1.0, ((standing.score / 3).max(3) - 1) as f64),
-            Self::Boinc { threshold } if standing.score >= u64::from(*threshold) => {
-                (1.0 / standing.score as f64, 1.0)
+        // How often it is checked, how often of these by others, and what it weighs.
+        let (rate, others, weight) = match self {
+            Self::Tidemill { .. } => {
+                let rate = model.check_rate(&standing.record, self.assurance(), stake);
+                (rate, model.rates(rate, has_known).others, 1.0)
             }
-            Self::Boinc { .. } | Self::TwoOfTwo => (1.0, 1.0),
+            Self::Iexec { .. } => (1.0, 1.0, ((standing.score / 3).max(3) - 1) as f64),
+            Self::Boinc { threshold } if standing.score >= u64::from(*threshold) => {
+                let rate = 1.0 / standing.score as f64;
+                (rate, rate, 1.0)
+            }
+            Self::Boinc { .. } | Self::TwoOfTwo => (1.0, 1.0, 1.0),
         };
         let error_odds = model.error_odds(&standing.record, rate);
-        let others = match self {
-            Self::Tidemill { .. } => model.rates(rate, has_known).others,
-            _ => rate,
-        };
         Voice {
             opinion: Opinion { witness, answer, error_odds },
             weight,
@@ -160,9 +161,9 @@ impl Rule {
     /// Whether a verdict is certain enough to say something about those who gave the results: as in production, ours is so
     /// from 1 in 100 on.
     pub(super) fn is_telling(&self, model: &Model, voices: &[Voice]) -> bool {
-        let opinions: Vec<Opinion<Answer>> = voices.iter().map(|voice| voice.opinion).collect();
         match self {
             Self::Tidemill { .. } => {
+                let opinions: Vec<Opinion<Answer>> = voices.iter().map(|voice| voice.opinion).collect();
                 matches!(judge(model, Assurance::LEAST_TELLING, &opinions), Verdict::Accepted { .. })
             }
             _ => true,

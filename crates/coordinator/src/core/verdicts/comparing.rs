@@ -58,8 +58,12 @@ impl Core {
         }
         let Some(given) = open.opinions.iter().find(|given| given.answer.is_none()) else { return };
         let is_answer = |given: &&Given| given.answer == Some(given.result.output);
-        let mut with: Vec<BlobRef> = open.opinions.iter().filter(is_answer).map(Given::blob).collect();
-        with.dedup();
+        let mut with: Vec<BlobRef> = Vec::new();
+        for answer in open.opinions.iter().filter(is_answer).map(Given::blob) {
+            if !with.contains(&answer) {
+                with.push(answer);
+            }
+        }
         let (lease, output) = (given.result.lease, given.blob());
         open.comparing = Some(lease);
         self.step.effects.push(Effect::Compare { spec: job.spec.clone(), task: id, lease, output, with });

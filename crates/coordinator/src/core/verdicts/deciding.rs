@@ -110,7 +110,7 @@ impl Core {
             attempts: count(open.failures.len() + open.opinions.len()),
             verdict: ruling.acceptance,
         };
-        self.keep_known(id, &open, &record);
+        self.keep_known(id, &open, &record, is_telling);
         self.change(Change::Finished { task: id, record, output: came.output, log: came.log });
         let Some(job) = self.jobs.get_mut(&id.job) else { return };
         if let Some(parent) = job.frontier.finish(place) {
@@ -134,10 +134,7 @@ impl Core {
         for at in &ruling.right {
             let given = &open.opinions[*at];
             self.pay(id, given, Ok(()));
-            if let Some(provider) = self.providers.get_mut(&given.result.provider) {
-                provider.accepted += 1;
-                provider.strikes = 0;
-            }
+            self.credit(given.result.provider);
         }
         let is_own = |at: &usize| self.config.trust.covers(&open.opinions[*at].result.operator);
         let by_word =
@@ -170,10 +167,8 @@ impl Core {
             }
         }
         if !is_telling {
-            // It is named, and nothing follows from it.
             for at in &ruling.wrong {
-                let given = &open.opinions[*at];
-                job.tallies.entry(given.result.provider).or_default().contradicted += 1;
+                self.name_wrong(id.job, open.opinions[*at].result.provider);
             }
         }
     }

@@ -26,15 +26,14 @@ pub(crate) fn fate(
     end: Option<&JobEnd>,
     all: &[OpinionRecord],
 ) -> Fate {
-    let answer = |opinion: &OpinionRecord| opinion.answer.unwrap_or(opinion.result.output);
-    let output = answer(opinion);
+    let output = opinion.counts_as();
     let is_right = match (done, end) {
         _ if opinion.is_paid => Ok(()),
         (Some(done), _) if done.result.output == output => Ok(()),
         (Some(_), _) => Err(Unpaid::Contradicted),
         // It is certain that the task fails.
         (None, Some(JobEnd::Failed { task: failed, .. })) if *failed == task => Err(Unpaid::Contradicted),
-        (None, Some(_)) if likeliest(all.iter().map(answer)).contains(&output) => Ok(()),
+        (None, Some(_)) if likeliest(all.iter().map(OpinionRecord::counts_as)).contains(&output) => Ok(()),
         (None, Some(_)) => Err(Unpaid::Undecided),
         (None, None) => return Fate::Open,
     };

@@ -5,11 +5,11 @@
 
 use serde::{Deserialize, Serialize};
 use tidemill_job::Node;
-use tidemill_store::{AttemptRecord, Change, DoneRecord, OpinionRecord, ResultRecord};
+use tidemill_store::{AttemptRecord, Change, DoneRecord, ResultRecord};
 use tidemill_types::{Basis, FloatClass, JobId, NodeId, Stage, TaskId, TaskNumber};
 use tidemill_verify::{Course, Evidence, Model, Witness, is_chosen};
 
-use super::{Accepted, Answer, Given, Unpaid, billionths, encoded_bill};
+use super::{Accepted, Answer, Given, Unpaid};
 use crate::{
     core::{Core, Provider, jobs::Open},
     event::{Network, Now},
@@ -31,14 +31,16 @@ pub(in crate::core) struct Candidate {
     networks: Vec<Network>,
 }
 
-impl Candidate {
+impl Known {
     fn results(&self) -> impl Iterator<Item = &ResultRecord> {
-        std::iter::once(&self.known.done.result).chain(&self.known.others)
+        std::iter::once(&self.done.result).chain(&self.others)
     }
+}
 
+impl Candidate {
     fn fits(&self, provider: &Provider, floats: FloatClass) -> bool {
         let is_apart = |network: Network| self.networks.iter().all(|of_giver| *of_giver != network);
-        self.results().all(|result| result.operator != provider.operator)
+        self.known.results().all(|result| result.operator != provider.operator)
             && provider.network.is_none_or(is_apart)
             && (floats == FloatClass::Canonical
                 || self.known.done.result.hardware_class == provider.offer.hardware_class)
@@ -75,8 +77,9 @@ impl Core {
         (true, taken.map(|(task, candidate)| (task, candidate.known)))
     }
 
-    /// Keeps a task that is decided to try others with, if its answer is certain and few know it.
-    pub(super) fn keep_known(&mut self, id: TaskId, open: &Open, done: &DoneRecord) {
+    /// Keeps a task that is decided to try others with, if its answer is certain and few know it. `is_telling`: whether the
+    /// verdict is so; of one result alone that is not known yet.
+    pub(super) fn keep_known(&mut self, id: TaskId, open: &Open, done: &DoneRecord, is_telling: bool) {
         let Some(job) = self.jobs.get(&id.job) else { return };
         let output = done.result.output;
         let is_agreed = open.opinions.iter().all(|given| given.result.output == output);
@@ -88,7 +91,10 @@ impl Core {
             // Whoever had it and brought nothing has seen it.
             && open.failures.is_empty()
             && known_by <= Model::MOST_KNOWN_BY;
-        if !is_fit || self.config.trust.everybody || !self.is_telling(job, open, Answer::Output(output)) {
+        if !is_fit || self.config.trust.everybody {
+            return;
+        }
+        if !is_telling && !self.is_telling(job, open, Answer::Output(output)) {
             return;
         }
         let others = open.opinions.iter().map(|given| &given.result);
@@ -106,18 +112,13 @@ impl Core {
     /// is open again then.
     pub(super) fn tried(&mut self, id: TaskId, known: &Known, given: Given, now: Now) -> Option<Given> {
         let is_right = given.result.output == known.done.result.output;
-        let said = Open { opinions: vec![given.clone()], ..Open::default() };
-        if !is_right && !self.known_stands(id, known, said, now) {
-            return Some(given);
+        if !is_right {
+            let said = Open { opinions: vec![given.clone()], ..Open::default() };
+            if !self.known_stands(id, known, said, now) {
+                return Some(given);
+            }
         }
-        let record = OpinionRecord {
-            result: given.result.clone(),
-            answer: given.answer,
-            error_ppb: billionths(given.odds),
-            is_paid: false,
-            known: Some(is_right),
-            bill: encoded_bill(given.bill),
-        };
+        let record = given.record(Some(is_right));
         self.change(Change::Opinion { task: id, record, output: None, log: None });
         if !is_right {
             self.pay(id, &given, Err(Unpaid::Contradicted));
@@ -127,10 +128,7 @@ impl Core {
         }
         self.pay(id, &given, Ok(()));
         self.reputations.note(&given.key, Evidence::Known, now);
-        if let Some(provider) = self.providers.get_mut(&given.result.provider) {
-            provider.accepted += 1;
-            provider.strikes = 0;
-        }
+        self.credit(given.result.provider);
         if let Some(job) = self.jobs.get_mut(&id.job) {
             job.tallies.entry(given.result.provider).or_default().checks += 1;
         }
@@ -158,8 +156,7 @@ impl Core {
     /// Whether what is known is certain in spite of what somebody else says. The task is open again if it is not.
     fn known_stands(&mut self, id: TaskId, known: &Known, said: Open, now: Now) -> bool {
         let output = known.done.result.output;
-        let results = std::iter::once(&known.done.result).chain(&known.others);
-        let opinions = results.filter_map(|result| self.doubted(id, result.clone(), now));
+        let opinions = known.results().filter_map(|result| self.doubted(id, result.clone(), now));
         let open = Open { opinions: opinions.chain(said.opinions).collect(), ..said };
         let Some(job) = self.jobs.get(&id.job) else { return true };
         let accepted = Accepted::of(self.judge_open(job, id, &open, now));

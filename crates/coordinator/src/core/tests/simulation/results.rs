@@ -36,7 +36,8 @@ impl Results {
                 let of_task = self.tasks.entry(*task).or_default();
                 let DoneRecord { result, .. } = of_task.done.take().expect("it was done");
                 of_task.opinions.retain(|opinion| opinion.result.lease != result.lease);
-                for opinion in of_task.opinions.iter_mut().filter(|other| answer(other) == result.output) {
+                for opinion in of_task.opinions.iter_mut().filter(|other| other.counts_as() == result.output)
+                {
                     opinion.is_paid = true;
                 }
                 let error_ppb = *error_ppb;
@@ -85,23 +86,19 @@ impl OfTask {
     /// task is known to fail; and what was paid before it was doubted.
     fn paid(&self, failed: Option<bool>, undone: bool) -> impl Iterator<Item = &ResultRecord> {
         let done = self.done.as_ref().map(|done| &done.result);
-        let voices = |output: BlobId| self.opinions.iter().filter(|other| answer(other) == output).count();
-        let most = self.opinions.iter().map(|opinion| voices(answer(opinion))).max();
+        let voices =
+            |output: BlobId| self.opinions.iter().filter(|other| other.counts_as() == output).count();
+        let most = self.opinions.iter().map(|opinion| voices(opinion.counts_as())).max();
         let said = self.opinions.iter().filter(move |opinion| {
             let is_right = match done {
-                Some(done) => done.output == answer(opinion),
-                None => undone || (failed == Some(false) && Some(voices(answer(opinion))) == most),
+                Some(done) => done.output == opinion.counts_as(),
+                None => undone || (failed == Some(false) && Some(voices(opinion.counts_as())) == most),
             };
             let is_other = done.is_none_or(|done| done.lease != opinion.result.lease);
             is_other && (opinion.is_paid || is_right)
         });
         done.into_iter().chain(said.map(|opinion| &opinion.result))
     }
-}
-
-/// Which output an opinion counts as.
-fn answer(opinion: &OpinionRecord) -> BlobId {
-    opinion.answer.unwrap_or(opinion.result.output)
 }
 
 /// What a change is for those who count what happened, if it is something.
