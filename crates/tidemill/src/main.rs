@@ -1,6 +1,7 @@
 //! The binary `tidemill`: one file per command under [`commands`].
 
 mod announce;
+mod asking;
 mod commands;
 mod contributions;
 mod embedded;

@@ -4,12 +4,10 @@ use tidemill_net::wire::JobPhase;
 use tidemill_types::one_line;
 
 use crate::{
+    asking::ask,
     exit::{self, Code, Exit},
-    follow::{self, unless_stopped},
-    interrupt::Signals,
-    network::{self, Join},
-    requester::Requester,
-    runtime,
+    follow,
+    network::Join,
     summary::{JobSummary, phase_word},
 };
 
@@ -32,16 +30,10 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let ticket = network::required(args.join.join.as_deref())?;
-    let (before, report) = runtime::block_on(async {
-        let cancelling = async {
-            let mut requester = Requester::connect(ticket).await?;
-            let before = requester.find(&args.job).await?;
-            let report = follow::cancel(&mut requester, before.job).await;
-            requester.close().await;
-            Ok((before, report?))
-        };
-        unless_stopped(&mut Signals::listen()?, cancelling).await
+    let (before, report) = ask(&args.join, async |requester| {
+        let before = requester.find(&args.job).await?;
+        let report = follow::cancel(requester, before.job).await?;
+        Ok((before, report))
     })?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&JobSummary::from(&report))?);

@@ -5,12 +5,9 @@ use std::io::Write;
 use tidemill_types::TaskNumber;
 
 use crate::{
+    asking::{ask, task_number},
     exit::{self, Code, WithCode},
-    follow::unless_stopped,
-    interrupt::Signals,
-    network::{self, Join},
-    requester::Requester,
-    runtime,
+    network::Join,
 };
 
 /// Print what a task wrote to standard error.
@@ -23,8 +20,8 @@ pub struct Args {
     #[arg(value_name = "JOB")]
     job: String,
     /// The task's number, as in `tidemill status JOB --tasks`
-    #[arg(value_name = "TASK")]
-    task: u64,
+    #[arg(value_name = "TASK", value_parser = task_number)]
+    task: TaskNumber,
     #[command(flatten)]
     join: Join,
     /// Print one JSON object, with the log as text
@@ -38,22 +35,15 @@ fn after_help() -> String {
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let ticket = network::required(args.join.join.as_deref())?;
-    let (report, bytes, omitted) = runtime::block_on(async {
-        let asking = async {
-            let mut requester = Requester::connect(ticket).await?;
-            let report = requester.find(&args.job).await?;
-            let log = requester.log(report.job, TaskNumber(args.task)).await;
-            requester.close().await;
-            let (bytes, omitted) = log?;
-            Ok((report, bytes, omitted))
-        };
-        unless_stopped(&mut Signals::listen()?, asking).await
+    let (report, (bytes, omitted)) = ask(&args.join, async |requester| {
+        let report = requester.find(&args.job).await?;
+        let log = requester.log(report.job, args.task).await?;
+        Ok((report, log))
     })?;
     if args.json {
         let text = serde_json::json!({
             "job_id": report.job.to_string(),
-            "task": args.task,
+            "task": args.task.0,
             "log": String::from_utf8_lossy(&bytes),
             "omitted_bytes": omitted,
         });

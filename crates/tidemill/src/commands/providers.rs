@@ -4,12 +4,9 @@ use tidemill_net::wire::ProviderReport;
 use tidemill_types::{Fuel, one_line};
 
 use crate::{
+    asking::ask,
     exit,
-    follow::unless_stopped,
-    interrupt::Signals,
-    network::{self, Join},
-    requester::Requester,
-    runtime,
+    network::Join,
     table::{Table, shorten},
 };
 
@@ -26,16 +23,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let ticket = network::required(args.join.join.as_deref())?;
-    let providers = runtime::block_on(async {
-        let asking = async {
-            let mut requester = Requester::connect(ticket).await?;
-            let providers = requester.providers().await;
-            requester.close().await;
-            providers
-        };
-        unless_stopped(&mut Signals::listen()?, asking).await
-    })?;
+    let providers = ask(&args.join, async |requester| requester.providers().await)?;
     if args.json {
         let list: Vec<_> = providers.iter().map(json).collect();
         println!("{}", serde_json::to_string_pretty(&list)?);

@@ -3,15 +3,7 @@
 use tidemill_net::wire::{Reply, Request};
 use tidemill_types::one_line;
 
-use crate::{
-    exit,
-    follow::unless_stopped,
-    interrupt::Signals,
-    network::{self, Join},
-    requester::{Requester, off_the_protocol},
-    runtime,
-    summary::JobSummary,
-};
+use crate::{asking::ask, exit, network::Join, requester::off_the_protocol, summary::JobSummary};
 
 /// Remove a job that has ended, with its outputs and logs, from its coordinator.
 #[derive(clap::Args)]
@@ -29,19 +21,12 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let ticket = network::required(args.join.join.as_deref())?;
-    let report = runtime::block_on(async {
-        let removing = async {
-            let mut requester = Requester::connect(ticket).await?;
-            let report = requester.find(&args.job).await?;
-            let reply = requester.call(Request::Remove { job: report.job }).await;
-            requester.close().await;
-            match reply? {
-                Reply::Removed => Ok(report),
-                _ => Err(off_the_protocol()),
-            }
-        };
-        unless_stopped(&mut Signals::listen()?, removing).await
+    let report = ask(&args.join, async |requester| {
+        let report = requester.find(&args.job).await?;
+        match requester.call(Request::Remove { job: report.job }).await? {
+            Reply::Removed => Ok(report),
+            _ => Err(off_the_protocol()),
+        }
     })?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&JobSummary::from(&report))?);
