@@ -1,19 +1,21 @@
 //! Comparing outputs: by the numbers in their files, or by a program in the sandbox.
 
 use std::{
+    collections::HashMap,
     fs::File,
     io::{BufRead, BufReader, Cursor, Read, Seek, SeekFrom},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use tidemill_exec::{Cancel, Executor, Program, Task};
 use tidemill_job::{BlobRef, JobSpec};
 use tidemill_store::Store;
 use tidemill_types::{
-    Archive, BlobId, ByteSize, Comparison, Content, Failure, FloatClass, Fuel, GuestPath, InputSpec, Limits,
-    Millis, Numbers, Outcome, ProgramKind, Segment, TaskId, TaskSpec, Tolerance,
+    Archive, BlobId, ByteSize, Comparison, Content, Failure, FloatClass, Fuel, GuestPath, InputSpec, JobId,
+    Limits, Millis, Numbers, Outcome, ProgramKind, Segment, TaskId, TaskSpec, Tolerance,
 };
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::assemble::{Body, files, open_archive};
 
@@ -24,6 +26,42 @@ const MAX_LINE_BYTES: u64 = 1 << 20;
 const CHUNK_BYTES: usize = 64 << 10;
 
 type Problem = Box<dyn std::error::Error + Send + Sync>;
+
+/// Whose outputs are compared next: one comparison at a time, since each reads whole outputs and may run a program, and
+/// one of each job in turn, so that one job's do not keep the others waiting.
+pub struct Turns {
+    /// Where one of each job waits for its turn, in the order in which they came.
+    all: Arc<Semaphore>,
+    /// Where those of one job wait for each other.
+    of_job: Mutex<HashMap<JobId, Arc<Semaphore>>>,
+}
+
+/// While there is one nothing else is compared.
+pub struct Turn {
+    _of_all: OwnedSemaphorePermit,
+    _of_job: OwnedSemaphorePermit,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self { all: Arc::new(Semaphore::new(1)), of_job: Mutex::default() }
+    }
+}
+
+impl Turns {
+    /// Waits for a turn; nothing where there will be none any more.
+    pub async fn take(&self, job: JobId) -> Option<Turn> {
+        let of_job = {
+            let mut jobs = self.of_job.lock().unwrap_or_else(PoisonError::into_inner);
+            // Whoever waits or has a turn holds a part of its job's.
+            jobs.retain(|other, waiting| *other == job || Arc::strong_count(waiting) > 1);
+            jobs.entry(job).or_insert_with(|| Arc::new(Semaphore::new(1))).clone()
+        };
+        let of_job = of_job.acquire_owned().await.ok()?;
+        let of_all = self.all.clone().acquire_owned().await.ok()?;
+        Some(Turn { _of_all: of_all, _of_job: of_job })
+    }
+}
 
 /// Why outputs could not be compared. It says nothing about them.
 #[derive(Debug, thiserror::Error)]
@@ -37,64 +75,64 @@ pub enum CompareError {
     /// There is nothing here that runs programs.
     #[error("this coordinator runs no programs")]
     NoExecutor,
-    /// The program cannot be run.
-    #[error("the program that compares cannot be run: {0}")]
+    /// This machine cannot run the program.
+    #[error("the program that compares cannot be run here: {0}")]
     Host(String),
+    /// The program did not come to its end, which may have been this machine's doing.
+    #[error("the program that compares did not come to its end: {0}")]
+    Stopped(String),
 }
 
-/// What is compared, and with what.
-pub struct Comparing<'a> {
-    /// Says how.
-    pub spec: &'a JobSpec,
-    /// The task whose outputs they are.
+/// Where what is compared is.
+pub struct Places<'a> {
+    /// Has small outputs.
+    pub store: &'a Store,
+    /// Runs the program that compares, if there is one.
+    pub executor: Option<&'a dyn Executor>,
+    /// Where the file of a blob is.
+    pub path: &'a dyn Fn(BlobId) -> Option<PathBuf>,
+}
+
+/// An output of a task that is compared with others.
+#[derive(Clone)]
+pub struct Comparing {
+    /// Says what is the same.
+    pub spec: Arc<JobSpec>,
+    /// The task.
     pub task: TaskId,
-    /// The one.
+    /// Its output.
     pub output: BlobRef,
-    /// The others.
-    pub with: &'a [BlobRef],
 }
 
-/// Finds the first of the others that an output is the same as. `path` says where the file of a blob is. It reads whole
-/// outputs, and may run a program: it blocks.
-///
-/// # Errors
-/// [`CompareError`]
-pub fn first_same(
-    comparing: &Comparing,
-    store: &Store,
-    executor: Option<&dyn Executor>,
-    path: impl Fn(BlobId) -> Option<PathBuf>,
-) -> Result<Option<BlobId>, CompareError> {
-    let open = |blob: BlobRef| {
-        let kept =
-            store.kept_output(comparing.task, blob.id).map_err(|error| CompareError::Read(error.into()))?;
-        let body = kept.map(Body::Inline).or_else(|| path(blob.id).map(Body::File));
-        Ok((body.ok_or(CompareError::Missing(blob.id))?, blob.len))
-    };
-    let one = open(comparing.output)?;
-    let asking = match comparing.spec.comparison() {
-        Comparison::Program(program) => {
-            let executor = executor.ok_or(CompareError::NoExecutor)?;
-            let file = path(program.id).ok_or(CompareError::Missing(program.id))?;
-            let bytes = std::fs::read(file).map_err(|error| CompareError::Read(error.into()))?;
-            Some(Asking::new(executor, program.id, bytes.into(), &one)?)
-        }
-        Comparison::Exact | Comparison::Numbers(_) => None,
-    };
-    for other in comparing.with {
-        let two = open(*other)?;
-        let same = match (comparing.spec.comparison(), &asking) {
-            (Comparison::Numbers(tolerance), _) => {
-                same_files(tolerance, &one, &two).map_err(CompareError::Read)?
+impl Comparing {
+    /// Whether it is the same as this one. It reads whole outputs, and may run a program: it blocks.
+    ///
+    /// # Errors
+    /// [`CompareError`]
+    pub fn is_same(&self, other: BlobRef, places: &Places) -> Result<bool, CompareError> {
+        match *self.spec.comparison() {
+            Comparison::Exact => Ok(other.id == self.output.id),
+            Comparison::Numbers(tolerance) => {
+                let (one, two) = (self.open(self.output, places)?, self.open(other, places)?);
+                same_files(&tolerance, &one, &two).map_err(CompareError::Read)
             }
-            (_, Some(asking)) => asking.same(&two)?,
-            (_, None) => other.id == comparing.output.id,
-        };
-        if same {
-            return Ok(Some(other.id));
+            Comparison::Program(program) => {
+                let executor = places.executor.ok_or(CompareError::NoExecutor)?;
+                let (one, two) = (self.open(self.output, places)?, self.open(other, places)?);
+                let file = (places.path)(program.id).ok_or(CompareError::Missing(program.id))?;
+                let bytes = std::fs::read(file).map_err(|error| CompareError::Read(error.into()))?;
+                let program = Program { id: program.id, kind: ProgramKind::Wasm, bytes: bytes.into() };
+                says_same(executor, program, &one, &two)
+            }
         }
     }
-    Ok(None)
+
+    fn open(&self, blob: BlobRef, places: &Places) -> Result<Whole, CompareError> {
+        let kept = places.store.kept_output(self.task, blob.id);
+        let kept = kept.map_err(|error| CompareError::Read(error.into()))?;
+        let body = kept.map(Body::Inline).or_else(|| (places.path)(blob.id).map(Body::File));
+        Ok((body.ok_or(CompareError::Missing(blob.id))?, blob.len))
+    }
 }
 
 /// An output's body and its length.
@@ -291,54 +329,42 @@ fn limits() -> Limits {
     }
 }
 
-/// A program that is asked whether one output is the same as others.
-struct Asking<'a> {
-    executor: &'a dyn Executor,
-    program: Program,
-    /// The one; nothing where a program cannot be given it.
-    one: Option<Inputs>,
-}
-
 /// Inputs of a program, with where they are.
 type Inputs = Vec<(InputSpec, Content)>;
 
-impl<'a> Asking<'a> {
-    fn new(
-        executor: &'a dyn Executor,
-        id: BlobId,
-        bytes: Arc<[u8]>,
-        one: &Whole,
-    ) -> Result<Self, CompareError> {
-        let one = inputs("a", one).map_err(CompareError::Read)?;
-        Ok(Self { executor, program: Program { id, kind: ProgramKind::Wasm, bytes }, one })
-    }
-
-    /// Whether the program says that it is the same as this one.
-    fn same(&self, two: &Whole) -> Result<bool, CompareError> {
-        let two = inputs("b", two).map_err(CompareError::Read)?;
-        let (Some(a), Some(b)) = (self.one.clone(), two) else { return Ok(false) };
-        let (inputs, contents) = a.into_iter().chain(b).unzip();
-        let program = self.program.clone();
-        let spec = TaskSpec {
-            kind: program.kind,
-            program: program.id,
-            floats: FloatClass::Native,
-            args: vec!["compare".to_owned()],
-            env: Vec::new(),
-            inputs,
-            limits: limits(),
-            seed: 0,
-        };
-        let task = Task { spec: Arc::new(spec), program, contents };
-        match self.executor.run(&task, &Cancel::default()).outcome {
-            Outcome::Done => Ok(true),
-            Outcome::Failed(Failure::Exit { code: 1, .. }) => Ok(false),
-            Outcome::Failed(Failure::Host { reason }) => Err(CompareError::Host(reason)),
-            Outcome::Failed(failure) => {
-                let program = self.program.id;
-                tracing::warn!(%program, %failure, "a program that compares failed: outputs count as different");
-                Ok(false)
-            }
+/// Whether a program says that two outputs are the same.
+fn says_same(
+    executor: &dyn Executor,
+    program: Program,
+    one: &Whole,
+    two: &Whole,
+) -> Result<bool, CompareError> {
+    let [a, b] = [inputs("a", one), inputs("b", two)];
+    let (a, b) = (a.map_err(CompareError::Read)?, b.map_err(CompareError::Read)?);
+    let (Some(a), Some(b)) = (a, b) else { return Ok(false) };
+    let (inputs, contents) = a.into_iter().chain(b).unzip();
+    let id = program.id;
+    let spec = TaskSpec {
+        kind: program.kind,
+        program: program.id,
+        floats: FloatClass::Native,
+        args: vec!["compare".to_owned()],
+        env: Vec::new(),
+        inputs,
+        limits: limits(),
+        seed: 0,
+    };
+    let task = Task { spec: Arc::new(spec), program, contents };
+    match executor.run(&task, &Cancel::default()).outcome {
+        Outcome::Done => Ok(true),
+        Outcome::Failed(Failure::Exit { code: 1, .. }) => Ok(false),
+        Outcome::Failed(Failure::Host { reason }) => Err(CompareError::Host(reason)),
+        Outcome::Failed(failure) if failure.worth_retrying_here() => {
+            Err(CompareError::Stopped(failure.to_string()))
+        }
+        Outcome::Failed(failure) => {
+            tracing::warn!(program = %id, %failure, "a program that compares failed: outputs count as different");
+            Ok(false)
         }
     }
 }

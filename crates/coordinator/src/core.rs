@@ -13,6 +13,7 @@ mod recovery;
 mod reports;
 mod reputation;
 mod results;
+mod stakes;
 mod verdicts;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -23,13 +24,13 @@ use tidemill_types::{Address, Amount, Chain, JobId, LeaseId, Millis, NodeId, Off
 use tidemill_verify::Model;
 
 pub use self::money::{Funding, MoneyConfig, Settled};
-use self::{jobs::Job, money::Money, reputation::Reputations};
+use self::{jobs::Job, money::Money, reputation::Reputations, stakes::Stakes};
 pub(crate) use self::{
     money::escrow_report,
     reports::{Summary, attempt, phase},
     verdicts::{Fate, fate},
 };
-pub use self::{recovery::Resuming, verdicts::Trust};
+pub use self::{recovery::Resuming, stakes::SeenStakes, verdicts::Trust};
 use crate::event::{Effect, Event, Network, Now, SessionId};
 
 /// What a coordinator's core needs to know of its node, and how it behaves.
@@ -86,6 +87,7 @@ pub struct Core {
     /// Who was caught while jobs ran that are to be taken up again.
     suspects: BTreeSet<(JobId, Address)>,
     money: Option<Money>,
+    stakes: Stakes,
     step: Step,
 }
 
@@ -124,6 +126,8 @@ struct Provider {
     signer: Address,
     /// The account that it works for.
     operator: Address,
+    /// Whether it had a session since the coordinator began. Before that only its account is known.
+    was_here: bool,
     offer: Offer,
     /// The network that it comes from, where that says something about whose it is.
     network: Option<Network>,
@@ -153,6 +157,7 @@ impl Provider {
         Self {
             signer,
             operator,
+            was_here: false,
             offer,
             network: None,
             session: None,
@@ -203,6 +208,7 @@ impl Core {
                 let ended = ended.map(|record| (record.job, Gone::Ended(record.owner)));
                 ended.chain(recovered.removing.iter().map(|id| (*id, Gone::Removed))).collect()
             },
+            stakes: Stakes::default(),
             leases: HashMap::new(),
             providers: BTreeMap::new(),
             sessions: HashMap::new(),
@@ -234,6 +240,7 @@ impl Core {
                 self.submit(caller, job, spec, encoded, follow, funding, now);
             }
             Event::EscrowSeen { escrow, view } => self.escrow_seen(escrow, view, now),
+            Event::StakesSeen(seen) => self.stakes.seen(seen),
             Event::EscrowSettled { escrow, result } => self.settled_escrow(escrow, result, now),
             Event::Ask { caller, question } => self.ask(caller, question, now),
         }

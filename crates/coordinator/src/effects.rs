@@ -14,7 +14,7 @@ use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
     assemble::{self, Made},
-    compare::{self, CompareError, Comparing},
+    compare::{CompareError, Comparing, Places, Turns},
     event::{Caller, Effect, Event, FetchProblem, FoundUnchecked, SessionId},
     failpoint::Failpoint,
     outbox::Outgoing,
@@ -28,24 +28,24 @@ const MOST_FETCHES: usize = 64;
 /// Reduce tasks that are made at a time: each reads its parts' outputs.
 const MOST_ASSEMBLIES: usize = 2;
 
-/// Outputs that are compared at a time: each comparison reads whole outputs, and may run a program.
-const MOST_COMPARISONS: usize = 1;
-
-/// How often a program that compares is started before it counts as one that says no.
-const MOST_STARTS: u32 = 3;
-
 /// How long an output may take to arrive, beside a second for each MiB.
 const FETCH_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long to wait before what found no room on the disk is tried again.
 const ROOM_PAUSE: Duration = Duration::from_secs(1);
 
+/// How often a program that compares may be stopped before it counts as one that says no.
+const MOST_STARTS: u32 = 3;
+
+/// Outputs that cannot be compared yet are tried again after twice the time each time, up to this.
+const MOST_PAUSE: Duration = Duration::from_secs(64);
+
 /// Carries out effects. It never waits: what takes time is done by tasks of its own, and the core is told.
 pub struct Effects {
     shared: Arc<Shared>,
     fetches: Arc<Semaphore>,
     assemblies: Arc<Semaphore>,
-    comparisons: Arc<Semaphore>,
+    comparisons: Arc<Turns>,
 }
 
 impl Effects {
@@ -55,7 +55,7 @@ impl Effects {
             shared,
             fetches: Arc::new(Semaphore::new(MOST_FETCHES)),
             assemblies: Arc::new(Semaphore::new(MOST_ASSEMBLIES)),
-            comparisons: Arc::new(Semaphore::new(MOST_COMPARISONS)),
+            comparisons: Arc::default(),
         }
     }
 
@@ -248,39 +248,48 @@ impl Effects {
     }
 
     fn compare(&self, spec: Arc<JobSpec>, task: TaskId, lease: LeaseId, output: BlobRef, with: Vec<BlobRef>) {
-        let (shared, room) = (self.shared.clone(), self.comparisons.clone());
+        let (shared, turns) = (self.shared.clone(), self.comparisons.clone());
         let compare = async move {
-            let mut starts = 0;
-            let is_over = |record: Option<JobRecord>| record.is_none_or(|record| record.ended.is_some());
-            loop {
-                let Ok(place) = room.acquire().await else { return };
-                if shared.store.job(task.job).is_ok_and(is_over) {
-                    return;
-                }
-                let (by, spec, with) = (shared.clone(), spec.clone(), with.clone());
-                let compared = tokio::task::spawn_blocking(move || {
-                    let comparing = Comparing { spec: &spec, task, output, with: &with };
-                    compare::first_same(&comparing, &by.store, by.executor.as_deref(), |blob| {
-                        by.blobs.path(blob)
-                    })
-                });
-                match compared.await {
-                    Ok(Ok(same)) => return shared.tell(Event::Compared { task, lease, same }).await,
-                    Ok(Err(CompareError::Host(reason))) if starts + 1 >= MOST_STARTS => {
-                        tracing::error!(%task, reason, "outputs count as different, since they cannot be compared");
-                        return shared.tell(Event::Compared { task, lease, same: None }).await;
+            let comparing = Comparing { spec, task, output };
+            for other in with {
+                let (mut pause, mut starts) = (ROOM_PAUSE, 0);
+                loop {
+                    let Some(turn) = turns.take(task.job).await else { return };
+                    let is_over =
+                        |record: Option<JobRecord>| record.is_none_or(|record| record.ended.is_some());
+                    if shared.store.job(task.job).is_ok_and(is_over) {
+                        return;
                     }
-                    Ok(Err(error)) => {
-                        starts += 1;
-                        let error = &error as &dyn std::error::Error;
-                        tracing::error!(%task, error, "outputs cannot be compared yet");
+                    let (by, comparing) = (shared.clone(), comparing.clone());
+                    let compared = tokio::task::spawn_blocking(move || {
+                        let path = |blob| by.blobs.path(blob);
+                        let places =
+                            Places { store: &by.store, executor: by.executor.as_deref(), path: &path };
+                        comparing.is_same(other, &places)
+                    });
+                    let error = match compared.await {
+                        Ok(Ok(true)) => {
+                            return shared.tell(Event::Compared { task, lease, same: Some(other.id) }).await;
+                        }
+                        Ok(Ok(false)) => break,
+                        Ok(Err(error)) => {
+                            starts += u32::from(matches!(error, CompareError::Stopped(_)));
+                            causes(&error)
+                        }
+                        Err(error) => error.to_string(),
+                    };
+                    if starts >= MOST_STARTS {
+                        tracing::error!(%task, error, "outputs count as different, since they cannot be compared");
+                        break;
                     }
-                    Err(error) => tracing::error!(%task, %error, "outputs cannot be compared yet"),
+                    tracing::error!(%task, error, "outputs cannot be compared yet");
+                    // Others need not wait for it.
+                    drop(turn);
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(MOST_PAUSE);
                 }
-                // Others need not wait for it.
-                drop(place);
-                tokio::time::sleep(ROOM_PAUSE).await;
             }
+            shared.tell(Event::Compared { task, lease, same: None }).await;
         };
         let shared = self.shared.clone();
         let compare = async move {

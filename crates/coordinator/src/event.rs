@@ -13,7 +13,7 @@ use tidemill_types::{
     Address, BlobId, EscrowId, JobId, LeaseId, Needs, NodeId, Offer, TaskId, TaskNumber, Voucher,
 };
 
-use crate::core::{Funding, Settled};
+use crate::core::{Funding, SeenStakes, Settled};
 
 /// One connection of a peer, for as long as it lasts: a node that comes back has another one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -115,6 +115,8 @@ pub enum Event {
         /// What it shows; nothing where it does not know it any more.
         view: Option<EscrowView>,
     },
+    /// The ledger was looked at for what providers have at stake.
+    StakesSeen(SeenStakes),
     /// It is known which of a task's results another is the same as.
     Compared {
         /// The task.

@@ -125,7 +125,7 @@ impl Coordinator {
             ..NodeOptions::default()
         };
         let node = Node::bind(&node_key, options).await?;
-        let core_money = money.as_ref().map(|money| money.release_patience);
+        let core_money = money.as_ref().map(|money| (money.release_patience, money.slash_odds));
         let teller = money.map(|money| Arc::new(Teller::new(money)));
         let terms = teller.as_ref().map(|teller| teller.terms());
         // Results are for the ledger that pays for them.
@@ -139,21 +139,22 @@ impl Coordinator {
             lease: pace.lease,
             money: terms,
         };
-        let core_config = CoreConfig {
-            node: node.id(),
-            chain,
-            seal_key: blake3::derive_key("tidemill 2026 lease seal", &node_key),
-            lease: pace.lease,
-            heartbeat: pace.heartbeat,
-            second_opinion: pace.second_opinion,
-            undecided: pace.undecided,
-            trust,
-            model: Model::default(),
-            policy: pace.policy.clone(),
-            money: terms
-                .zip(core_money)
-                .map(|(terms, release_patience)| core::MoneyConfig { terms, release_patience }),
-        };
+        let core_config =
+            CoreConfig {
+                node: node.id(),
+                chain,
+                seal_key: blake3::derive_key("tidemill 2026 lease seal", &node_key),
+                lease: pace.lease,
+                heartbeat: pace.heartbeat,
+                second_opinion: pace.second_opinion,
+                undecided: pace.undecided,
+                trust,
+                model: Model::default(),
+                policy: pace.policy.clone(),
+                money: terms.zip(core_money).map(|(terms, (release_patience, slash_odds))| {
+                    core::MoneyConfig { terms, release_patience, slash_odds }
+                }),
+            };
         let ticket = node.ticket(pass.clone(), ADDRESSES_PATIENCE).await?;
         let (events, core_events) = mpsc::channel(EVENT_QUEUE);
         let stop = CancellationToken::new();
@@ -189,6 +190,7 @@ impl Coordinator {
         shared.tasks.spawn(session::accept(shared.clone()));
         if let Some(teller) = &shared.teller {
             shared.tasks.spawn(teller.clone().run(shared.clone()));
+            shared.tasks.spawn(teller.clone().watch_stakes(shared.clone()));
         }
         let with = shared.clone();
         shared.tasks.spawn(async move { sweep(&with).await });

@@ -157,6 +157,7 @@ async fn session(shared: &Arc<Shared>, connection: Connection) {
     let read = async {
         match hello.role {
             Role::Provider { offer, credits, held } => {
+                let _connected = shared.teller.as_ref().map(|teller| teller.connected(operator));
                 let network = remote_address(&session.connection).and_then(Network::of);
                 let joined = Event::ProviderJoined {
                     session: id,

@@ -1,9 +1,10 @@
-//! The coordinator's dealings with the ledger: looking at escrows, signing vouchers, settling.
+//! The coordinator's dealings with the ledger: looking at escrows and stakes, signing vouchers, settling.
 //!
 //! The core never waits for the ledger. What it shows comes to the core as events; what is to be settled is handed over
 //! and reported back. While the ledger does not answer, work goes on with what was seen last.
 
 mod settle;
+mod stakes;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,11 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidemill_ledger::{EscrowView, Escrows, escrow::Phase, sender::Sender};
+use tidemill_ledger::{EscrowView, Escrows, escrow::Phase, sender::Sender, staking::Staking};
 use tidemill_net::wire::{JobPay, Money, Refusal};
 use tidemill_types::{
     Address, Coin, EscrowId, Mandate, NodeId, ResultKey, Signable, Signature65, Signed, Voucher, causes,
 };
+use tidemill_verify::SlashOdds;
 use tokio::time::MissedTickBehavior;
 
 use crate::{core::Funding, event::Event, shared::Shared};
@@ -24,6 +26,10 @@ use crate::{core::Funding, event::Event, shared::Shared};
 pub struct MoneyConfig {
     /// The escrow contract.
     pub escrows: Escrows,
+    /// The contract of stakes.
+    pub staking: Staking,
+    /// How likely it is that a provider whose result is found to be wrong is slashed, where a contract may.
+    pub slash_odds: SlashOdds,
     /// What sends transactions of the coordinator's account.
     pub sender: Sender,
     /// The key of that account, which signs vouchers.
@@ -55,6 +61,8 @@ struct State {
     mandates: HashMap<(EscrowId, NodeId), Signature65>,
     /// Which account a result key was bound to, and when that was seen.
     operators: HashMap<Address, (Address, Instant)>,
+    /// The operators that have sessions as providers, with how many.
+    connected: BTreeMap<Address, usize>,
     /// Whether the ledger answered last time.
     is_lost: bool,
     /// How often calls were reverted: each attempt is a transaction of its own.

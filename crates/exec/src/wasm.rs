@@ -14,15 +14,16 @@ mod failure;
 mod limiter;
 mod run;
 
+pub use self::{
+    check::check_module,
+    compile::MAX_PROGRAM_BYTES,
+    engine::{Backend, hardware_class},
+    executor::WasmExecutor,
+};
 pub(crate) use self::{
     compile::Compiler,
     engine::CodeClass,
     executor::capabilities,
     limiter::Limiter,
     run::{Job, Runtime},
-};
-pub use self::{
-    compile::MAX_PROGRAM_BYTES,
-    engine::{Backend, hardware_class},
-    executor::WasmExecutor,
 };

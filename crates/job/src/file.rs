@@ -4,7 +4,7 @@
 use std::{fmt, path::PathBuf};
 
 use tidemill_types::{
-    Address, Amount, ByteSize, FloatClass, GuestPath, Limits, Millis, ProgramKind, Tolerance,
+    Address, Amount, ByteSize, Comparison, FloatClass, GuestPath, Limits, Millis, ProgramKind, Tolerance,
 };
 
 use crate::{Reliance, split::SplitRules, template::Template};
@@ -48,6 +48,8 @@ pub struct JobFile {
     pub trusted: Vec<Address>,
     /// When two outputs of a task count as the same.
     pub compare: CompareBy,
+    /// What one wrong result is worth to somebody outside of the network.
+    pub outside_gain: Amount,
 }
 
 /// When two outputs of a task count as the same.
@@ -60,6 +62,16 @@ pub enum CompareBy {
     Numbers(Tolerance),
     /// When the program in this file says so.
     Program(PathBuf),
+}
+
+impl fmt::Display for CompareBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact => Comparison::Exact.fmt(f),
+            Self::Numbers(tolerance) => Comparison::Numbers(*tolerance).fmt(f),
+            Self::Program(path) => write!(f, "when {} says so", path.display()),
+        }
+    }
 }
 
 /// A name of 1 to 64 lower-case letters, digits and hyphens that begins with a letter. It is safe as the

@@ -96,7 +96,7 @@ fn job(root: &Section, report: &mut Report) -> Option<JobFile> {
         }
         None => Some(None),
     };
-    let policy::Policy { max_price, reliance, trusted, compare } = policy::read(root, report);
+    let policy::Policy { max_price, reliance, trusted, compare, outside_gain } = policy::read(root, report);
     Some(JobFile {
         name: name?,
         deadline,
@@ -112,6 +112,7 @@ fn job(root: &Section, report: &mut Report) -> Option<JobFile> {
         reliance,
         trusted,
         compare,
+        outside_gain,
     })
 }
 

@@ -83,6 +83,11 @@ impl Plan {
         &self.program.path
     }
 
+    /// The program that compares outputs, as an absolute path, if the job has one.
+    pub fn comparer(&self) -> Option<&Path> {
+        self.comparer.as_ref().map(|comparer| comparer.path.as_path())
+    }
+
     /// The reduce, if the job has one.
     pub fn reduce(&self) -> Option<&ReducePlan> {
         self.reduce.as_ref()

@@ -12,8 +12,8 @@ mod error;
 mod seal;
 
 use tidemill_types::{
-    Address, BlobRef, Comparison, FloatClass, InputSpec, Limits, Millis, Needs, ProgramKind, TaskNumber,
-    TaskSpec,
+    Address, Amount, BlobRef, Comparison, FloatClass, InputSpec, Limits, Millis, Needs, ProgramKind,
+    TaskNumber, TaskSpec,
 };
 
 pub use blob::{BoundTask, PartBlob, PartFile};
@@ -57,6 +57,7 @@ struct Terms {
     reliance: Reliance,
     trusted: Vec<Address>,
     comparison: Comparison,
+    outside_gain: Amount,
 }
 
 /// What the tasks of a stage run, and what they may use.
@@ -160,6 +161,11 @@ impl JobSpec {
     /// When two outputs of a task count as the same.
     pub fn comparison(&self) -> &Comparison {
         &self.terms.comparison
+    }
+
+    /// What one wrong result is worth to somebody outside of the network, by the requester's word.
+    pub fn outside_gain(&self) -> Amount {
+        self.terms.outside_gain
     }
 
     /// The number of map tasks, at least 1.

@@ -90,9 +90,23 @@ impl Chain {
         &self,
         filter: &Filter,
         first: u64,
-        mut take: impl FnMut(&Log),
+        take: impl FnMut(&Log),
     ) -> Result<(), ChainError> {
         let last = self.head().await?;
+        self.for_each_log_to(filter, first, last, take).await
+    }
+
+    /// The same up to a block.
+    ///
+    /// # Errors
+    /// As those of [`Self::for_each_log`].
+    pub(crate) async fn for_each_log_to(
+        &self,
+        filter: &Filter,
+        first: u64,
+        last: u64,
+        mut take: impl FnMut(&Log),
+    ) -> Result<(), ChainError> {
         let (mut from, mut blocks) = (first, LOG_BLOCKS);
         while from <= last {
             let to = last.min(from.saturating_add(blocks - 1));

@@ -4,6 +4,7 @@
 //! approval and entry are one transaction.
 
 mod history;
+mod slashing;
 
 use alloy::{
     primitives::{Address, B256, Bytes, U256},
@@ -14,6 +15,7 @@ use alloy::{
 use tidemill_types::Amount;
 
 use self::history::History;
+pub use self::slashing::{Reach, Slashers};
 use crate::{
     AddressBook, BookError, Chain, ChainError,
     contracts::{IProviderStaking, ProviderStaking, Tide, sign},

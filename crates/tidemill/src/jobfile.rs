@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use tidemill_exec::check_module;
 use tidemill_job::{JobFile, Plan, expand};
-use tidemill_types::ByteSize;
+use tidemill_types::{ByteSize, MAX_PROGRAM_BYTES};
 
 use crate::{
     commands::read_file,
@@ -22,6 +23,25 @@ pub fn read(path: &Path) -> anyhow::Result<(JobFile, Plan)> {
     let (file, directory) = read_file_alone(path)?;
     let plan = expand(&file, &directory).code(Code::Usage)?;
     Ok((file, plan))
+}
+
+/// Looks at the programs of a job from outside, before anybody is given them: what is no program is told of at once.
+///
+/// # Errors
+/// With the code of the failure that every attempt would end with, or [`Code::Usage`] when one cannot be read.
+pub fn check_programs(plan: &Plan) -> anyhow::Result<()> {
+    let reduce = plan.reduce().map(|reduce| reduce.program());
+    let mut programs: Vec<&Path> =
+        [Some(plan.map_program()), reduce, plan.comparer()].into_iter().flatten().collect();
+    programs.dedup();
+    for path in programs {
+        let bytes = read_file(path, MAX_PROGRAM_BYTES).map_err(|error| error.context("the program"));
+        if let Err(failure) = check_module(&bytes.code(Code::Usage)?) {
+            let message = format!("{}: {failure}", path.display());
+            return Err(Exit::new(Code::of(&failure), message).hint(failure.hint()).into());
+        }
+    }
+    Ok(())
 }
 
 /// Reads and checks a job file. Gives the directory that its paths are relative to.

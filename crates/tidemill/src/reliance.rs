@@ -2,7 +2,7 @@
 
 use tidemill_job::JobSpec;
 use tidemill_net::wire::NetworkTerms;
-use tidemill_types::{Assurance, Comparison, Reliance};
+use tidemill_types::{Amount, Assurance, Comparison, Reliance};
 use tidemill_verify::{Model, strangers_to_agree};
 
 use crate::summary::plural;
@@ -26,10 +26,52 @@ pub fn lines(spec: &JobSpec, terms: &NetworkTerms) -> Vec<String> {
     let are_named = !spec.trusted().is_empty();
     let mut lines = said(*spec.reliance(), are_named, terms);
     let is_compared = matches!(spec.reliance(), Reliance::Assured(_) | Reliance::Replicated { .. });
-    if *spec.comparison() != Comparison::Exact && is_compared && !terms.trusts_everybody {
-        lines.push(format!("  outputs count as the same {}", spec.comparison()));
+    let is_compared = is_compared && !terms.trusts_everybody;
+    if *spec.comparison() != Comparison::Exact {
+        lines.push(match is_compared {
+            true => format!("  outputs count as the same {}", spec.comparison()),
+            false => "  outputs are compared with none, so `compare` has no effect".to_owned(),
+        });
+    }
+    let is_assured = matches!(spec.reliance(), Reliance::Assured(_)) && !terms.trusts_everybody;
+    let gain = Some(spec.outside_gain()).filter(|gain| !gain.is_zero());
+    match terms.money {
+        Some(_) if is_assured => lines.push(stakes(gain, terms)),
+        None if gain.is_some() => {
+            lines.push(
+                "  this network is free and nobody has a stake in it, so `outside_gain` has no effect"
+                    .to_owned(),
+            );
+        }
+        _ if gain.is_some() => {
+            lines.push("  how often results are checked does not depend on stakes here, so `outside_gain` has no effect".to_owned());
+        }
+        _ => {}
     }
     lines
+}
+
+/// What the stakes of providers come to.
+fn stakes(outside_gain: Option<Amount>, terms: &NetworkTerms) -> String {
+    let Some(odds) = terms.slash_odds_ppm else {
+        let so = match outside_gain {
+            Some(_) => "what they have bonded says nothing about results, and `outside_gain` has no effect",
+            None => "what they have bonded says nothing about results",
+        };
+        return format!("  stake: no contract of this ledger slashes providers, so {so}");
+    };
+    let Some(stage) = terms.stages.iter().min_by_key(|stage| stage.staked) else {
+        return "  stake: nobody is here who could run it".to_owned();
+    };
+    let outside = outside_gain.map_or(String::new(), |gain| format!(", with {gain} for it from outside"));
+    let odds = f64::from(odds) / 1e6;
+    let (staked, operators) = (stage.staked, plural(stage.operators.into(), "operator"));
+    let least = terms.stages.iter().filter(|stage| stage.staked > 0).map(|stage| stage.least_stake).min();
+    let least = least.map_or(String::new(), |least| format!(", at least {least} each"));
+    format!(
+        "  stake: {staked} of {operators} would lose a bond by a wrong result{least}; results are checked so often that \
+         cheating loses money{outside}, if {odds} of those who are caught are slashed"
+    )
 }
 
 /// `are_named`: whether the job itself names operators that it trusts.
@@ -95,11 +137,13 @@ mod tests {
             providers: operators,
             operators,
             trusted,
+            staked: 0,
+            least_stake: Amount::ZERO,
             highest: None,
             lowest: None,
             typical_fuel: None,
         };
-        NetworkTerms { money: None, trusts_everybody, stages: vec![stage] }
+        NetworkTerms { money: None, trusts_everybody, slash_odds_ppm: None, stages: vec![stage] }
     }
 
     fn assured(results: u32) -> Reliance {
@@ -129,6 +173,19 @@ mod tests {
         assert!(!warns(assured(1_000), &terms(6, 0, false)));
         assert!(!warns(assured(1_000), &terms(2, 1, false)));
         assert!(!warns(Reliance::Replicated { quorum: 2, most: 5 }, &terms(3, 0, false)));
+    }
+
+    #[test]
+    fn stakes_are_told_of() {
+        let none = terms(7, 0, false);
+        assert!(stakes(None, &none).contains("no contract of this ledger slashes"));
+        let mut some = NetworkTerms { slash_odds_ppm: Some(900_000), ..none };
+        (some.stages[0].staked, some.stages[0].least_stake) = (5, Amount::tide(100));
+        assert_eq!(
+            stakes(Some(Amount::tide(2)), &some),
+            "  stake: 5 of 7 operators would lose a bond by a wrong result, at least 100 TIDE each; results are checked so \
+             often that cheating loses money, with 2 TIDE for it from outside, if 0.9 of those who are caught are slashed"
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde::Serialize;
-use tidemill_types::{Failure, Reliance, Usage, Weight, one_line};
+use tidemill_types::{Comparison, Failure, Reliance, Usage, Weight, one_line};
 
 use tidemill_net::wire::{Contribution, JobPhase, JobReport, Reliability};
 
@@ -135,6 +135,9 @@ pub struct NetworkSummary {
 #[derive(Clone, Debug, Serialize)]
 pub struct ReliabilitySummary {
     asked: AskedSummary,
+    /// When outputs count as the same, where that is not when their bytes are equal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compared: Option<String>,
     results: u64,
     known: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -149,7 +152,7 @@ pub struct ReliabilitySummary {
 /// What was asked for, as a job file says it.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(untagged)]
-enum AskedSummary {
+pub enum AskedSummary {
     Assured { assurance: u32 },
     Replicated { replicate: u32, quorum: u32 },
     Word { assurance: &'static str },
@@ -168,12 +171,22 @@ impl From<Reliance> for AskedSummary {
 
 impl From<&JobReport> for ReliabilitySummary {
     fn from(report: &JobReport) -> Self {
-        let Reliability { asked, results, known, trusted, unchecked, agreed, unverified, undecided } =
-            report.reliability;
+        let Reliability {
+            asked,
+            compared,
+            results,
+            known,
+            trusted,
+            unchecked,
+            agreed,
+            unverified,
+            undecided,
+        } = report.reliability;
         let redundancy = report.reliability.redundancy(report.done);
         let redundancy = redundancy.map(|redundancy| (redundancy * 1000.0).round() / 1000.0);
         Self {
             asked: asked.into(),
+            compared: compared_in_words(&compared),
             results,
             known,
             redundancy,
@@ -186,9 +199,14 @@ impl From<&JobReport> for ReliabilitySummary {
     }
 }
 
+/// When outputs count as the same, where that is not when their bytes are equal.
+pub fn compared_in_words(compared: &Comparison) -> Option<String> {
+    (*compared != Comparison::Exact).then(|| compared.to_string())
+}
+
 /// The same in a line, for people; nothing before a result is there.
 pub fn reliability_in_words(report: &JobReport) -> Option<String> {
-    let Reliability { asked, results, known, trusted, unchecked, agreed, unverified, undecided } =
+    let Reliability { asked, compared, results, known, trusted, unchecked, agreed, unverified, undecided } =
         report.reliability;
     if results == 0 {
         return None;
@@ -210,8 +228,12 @@ pub fn reliability_in_words(report: &JobReport) -> Option<String> {
         0 => String::new(),
         known => format!("; {known} of the results of tasks whose answer was known"),
     };
+    let compared = match compared_in_words(&compared) {
+        Some(how) => format!("; the same {how}"),
+        None => String::new(),
+    };
     Some(format!(
-        "{} for {}{each} (asked for: {asked}): {}",
+        "{} for {}{each} (asked for: {asked}{compared}): {}",
         plural(results, "result"),
         plural(report.done, "task"),
         words.join(", ") + &tried

@@ -10,7 +10,7 @@ use crate::BlobRef;
 ///
 /// Outputs whose bytes are equal always do. What compares outputs of models (activation fingerprints) will be another of
 /// these.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub enum Comparison {
     /// When their bytes are equal; of native floats, among machines of one class of hardware.
     #[default]
@@ -55,8 +55,43 @@ pub enum ToleranceError {
     #[error("a relative tolerance is below 1")]
     Relative,
     /// Nothing may differ.
-    #[error("a tolerance of 0 is none")]
+    #[error("so little is less than two such numbers differ by")]
     Nothing,
+    /// Everything would be the same as everything.
+    #[error("so much is more than two such numbers differ by")]
+    Everything,
+}
+
+impl Numbers {
+    fn range(self) -> Range {
+        match self {
+            Self::U8 => Range { least: 1.0, largest: 255.0, most: 255.0, of_each: 0.0 },
+            Self::F32 => Range {
+                least: f32::from_bits(1).into(),
+                largest: f32::MAX.into(),
+                most: 2.0 * f64::from(f32::MAX),
+                of_each: f64::from(f32::EPSILON) / 2.0,
+            },
+            Self::F64 | Self::Text => Range {
+                least: f64::from_bits(1),
+                largest: f64::MAX,
+                most: f64::INFINITY,
+                of_each: f64::EPSILON / 2.0,
+            },
+        }
+    }
+}
+
+/// By how much numbers that are written down in some way differ.
+struct Range {
+    /// The least by which two differ that are not equal.
+    least: f64,
+    /// The size of the largest.
+    largest: f64,
+    /// The most by which two differ.
+    most: f64,
+    /// The least, as a share of the larger one.
+    of_each: f64,
 }
 
 impl Tolerance {
@@ -73,7 +108,13 @@ impl Tolerance {
         if relative >= 1.0 {
             return Err(ToleranceError::Relative);
         }
-        if absolute == 0.0 && relative == 0.0 {
+        let Range { least, largest, most, of_each } = numbers.range();
+        let at_most = absolute + relative * largest;
+        if absolute >= largest || at_most >= most {
+            return Err(ToleranceError::Everything);
+        }
+        // The difference of two neighbours is a share of them, or the least that there is.
+        if at_most < least || (absolute < least && relative < of_each) {
             return Err(ToleranceError::Nothing);
         }
         Ok(Self { numbers, absolute, relative })
@@ -121,19 +162,32 @@ impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exact => f.write_str("when their bytes are equal"),
-            Self::Numbers(Tolerance { numbers, absolute, relative }) if *relative == 0.0 => {
-                write!(f, "when their {numbers} differ by at most {absolute}")
-            }
-            Self::Numbers(Tolerance { numbers, absolute, relative }) if *absolute == 0.0 => {
-                write!(f, "when their {numbers} differ by at most {relative} of the larger one")
-            }
-            Self::Numbers(Tolerance { numbers, absolute, relative }) => {
-                write!(
-                    f,
-                    "when their {numbers} differ by at most {absolute} and {relative} of the larger one"
-                )
-            }
+            Self::Numbers(tolerance) => write!(f, "when their {tolerance}"),
             Self::Program(_) => f.write_str("when the job's own program says so"),
+        }
+    }
+}
+
+impl fmt::Display for Tolerance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { numbers, absolute, relative } = *self;
+        write!(f, "{numbers} differ by at most ")?;
+        match (absolute > 0.0, relative > 0.0) {
+            (true, true) => write!(f, "{} and {} of the larger one", Short(absolute), Short(relative)),
+            (true, false) => write!(f, "{}", Short(absolute)),
+            (false, _) => write!(f, "{} of the larger one", Short(relative)),
+        }
+    }
+}
+
+/// A number with an exponent where it would be long without.
+struct Short(f64);
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            number if (1e-4..1e6).contains(&number) => write!(f, "{number}"),
+            number => write!(f, "{number:e}"),
         }
     }
 }
@@ -176,12 +230,47 @@ mod tests {
                 numbers(Numbers::F32, 0.0, 0.001),
                 "when their floats of 32 bits differ by at most 0.001 of the larger one",
             ),
+            (numbers(Numbers::F64, 1e-12, 0.0), "when their floats of 64 bits differ by at most 1e-12"),
+            (numbers(Numbers::F64, 1e300, 0.0), "when their floats of 64 bits differ by at most 1e300"),
             (
                 numbers(Numbers::Text, 0.5, 0.25),
                 "when their numbers in texts differ by at most 0.5 and 0.25 of the larger one",
             ),
         ] {
             assert_eq!(comparison.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn what_lets_everything_pass_or_nothing_is_refused() {
+        let made = |numbers, absolute, relative| Tolerance::new(numbers, absolute, relative);
+        let (everything, nothing) = (Err(ToleranceError::Everything), Err(ToleranceError::Nothing));
+        for (numbers, absolute, relative, expected) in [
+            (Numbers::U8, 255.0, 0.0, everything),
+            (Numbers::U8, 128.0, 0.5, everything),
+            (Numbers::U8, 0.9, 0.0, nothing),
+            (Numbers::U8, 0.0, 0.003, nothing),
+            (Numbers::F32, 7e38, 0.0, everything),
+            (Numbers::F64, 1.7e308, 0.9, everything),
+            (Numbers::F32, 1e-46, 0.0, nothing),
+            (Numbers::F32, 0.0, 1e-9, nothing),
+            (Numbers::F64, f64::MAX, 0.0, everything),
+            (Numbers::Text, 0.0, 1e-17, nothing),
+        ] {
+            assert_eq!(made(numbers, absolute, relative), expected, "{numbers} {absolute} {relative}");
+        }
+        for (numbers, absolute, relative) in [
+            (Numbers::U8, 254.0, 0.0),
+            (Numbers::U8, 127.0, 0.5),
+            (Numbers::F32, 3e38, 0.5),
+            (Numbers::U8, 1.0, 0.0),
+            (Numbers::U8, 0.0, 0.004),
+            (Numbers::F32, 1e-44, 0.0),
+            (Numbers::F32, 0.0, 1e-7),
+            (Numbers::F64, 0.0, 1e-15),
+            (Numbers::Text, 5e-324, 0.0),
+        ] {
+            assert!(made(numbers, absolute, relative).is_ok(), "{numbers} {absolute} {relative}");
         }
     }
 

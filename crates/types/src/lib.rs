@@ -33,7 +33,7 @@ pub use comparison::{Comparison, Numbers, Tolerance, ToleranceError};
 pub use content::{Content, Segment};
 pub use escrow::{EscrowContract, EscrowId, EscrowTerms, Mandate, Release, Signable, Signed, Voucher};
 pub use id::{BlobId, BlobRef, BlobSource, IdError, SpecHash};
-pub use limits::{LimitError, Limits};
+pub use limits::{LimitError, Limits, MAX_PROGRAM_BYTES};
 pub use money::{Amount, Coin, MoneyError};
 pub use node::{Address, JobId, LeaseId, NameError, NodeId, Stage, TaskId, TaskNumber};
 pub use offer::{Capacity, HARDWARE_CLASSES, Needs, Offer};

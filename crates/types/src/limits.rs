@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ByteSize, Fuel, Millis};
 
+/// The longest program that is run.
+pub const MAX_PROGRAM_BYTES: u64 = 128 << 20;
+
 /// The most that one task may use of each thing. Part of the task's specification: which of them is
 /// reached, and when, is the same everywhere for fuel, tables, output, files and log, so those are
 /// evidence; memory, stack and wall time depend on the machine, and so they are not

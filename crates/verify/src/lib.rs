@@ -21,6 +21,6 @@ pub use course::{Course, Next, is_chosen};
 pub use known::KnownAnswers;
 pub use model::{Model, ModelError, Rates};
 pub use record::{Evidence, Record};
-pub use stake::Stake;
+pub use stake::{SlashOdds, SlashOddsError, Stake};
 pub use tidemill_types::{Assurance, AssuranceError};
 pub use verdict::{Opinion, Verdict, Witness, judge, strangers_to_agree};

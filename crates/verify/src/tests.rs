@@ -290,6 +290,22 @@ fn a_stake_that_is_too_small_has_everything_checked() {
     assert_eq!(model.check_rate(&known, Assurance::DEFAULT, Some(&stake(1_000, 1))), without);
     assert!(model.check_rate(&known, Assurance::DEFAULT, Some(&stake(10, 5))) > without);
     assert_eq!(model.check_rate(&known, Assurance::DEFAULT, Some(&stake(1, 1_000))), 1.0);
+    assert_eq!(model.check_rate(&known, Assurance::DEFAULT, Some(&stake(1, 0))), without);
+    assert_eq!(
+        model.check_rate(&known, Assurance::DEFAULT, Some(&stake(0, 0))),
+        1.0,
+        "it has nothing to lose"
+    );
+}
+
+#[test]
+fn odds_of_a_slash_are_possible_ones() {
+    for (text, odds) in [("0.9", 0.9), ("1", 1.0), ("1e-3", 0.001)] {
+        assert_eq!(text.parse::<SlashOdds>().map(SlashOdds::get), Ok(odds));
+    }
+    for text in ["0", "-0.5", "1.01", "nan", "inf", "often", ""] {
+        assert_eq!(text.parse::<SlashOdds>(), Err(SlashOddsError), "{text}");
+    }
 }
 
 #[test]

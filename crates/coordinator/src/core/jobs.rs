@@ -127,7 +127,11 @@ impl Job {
             deadline: None,
             frontier: spec.frontier(),
             course: verdicts::course(spec.reliance()),
-            reliability: Reliability { asked: *spec.reliance(), ..Reliability::default() },
+            reliability: Reliability {
+                asked: *spec.reliance(),
+                compared: *spec.comparison(),
+                ..Reliability::default()
+            },
             reduced: BTreeMap::new(),
             checks: Checks::default(),
             known: KnownAnswers::default(),

@@ -11,7 +11,7 @@ use tidemill_types::{
 };
 use tidemill_verify::Course;
 
-use super::{Core, Held, after, money::NoMoney, verdicts::Known};
+use super::{Core, Held, after, money::NoMoney, verdicts::Candidate};
 use crate::event::{Assembled, Effect, Now, SessionId};
 
 /// How long past its own limits an attempt may take on a provider that is there, before someone else gets it:
@@ -33,8 +33,8 @@ struct Giving {
     expected: Option<Micros>,
     /// Whether there was a task with a known answer to try the provider with.
     has_known: bool,
-    /// Whether this is one.
-    known: Option<Box<Known>>,
+    /// The one that this is, if it is one.
+    known: Option<Box<Candidate>>,
 }
 
 impl Giving {
@@ -110,8 +110,14 @@ impl Core {
         };
         let bill = match self.reserve(task, stage, rates, input_bytes(&bound.spec), now) {
             Ok(bill) => bill,
-            Err(NoMoney) => return self.wait_for_someone(task, now),
+            Err(NoMoney) => {
+                return match known {
+                    Some(candidate) => self.put_back(task, *candidate),
+                    None => self.wait_for_someone(task, now),
+                };
+            }
         };
+        let known = known.map(|candidate| Box::new(candidate.into_known()));
         let provider = self.providers.get_mut(&node).expect("it was there a moment ago");
         let id = self.next_lease;
         self.next_lease = LeaseId(id.0 + 1);
@@ -138,6 +144,7 @@ impl Core {
             work: work_row,
         };
         self.change(Change::Leased(record));
+        self.stakes.leased(&held);
         self.leases.insert(id, held);
         let exclude = self.not_to(task);
         let may_copy = !is_known;
@@ -232,6 +239,7 @@ impl Core {
     /// The same, but that what was held back for it still is.
     pub(super) fn close_but_for_money(&mut self, lease: LeaseId) -> Option<Held> {
         let held = self.leases.remove(&lease)?;
+        self.stakes.ended(&held);
         if let Some(provider) = self.providers.get_mut(&held.node) {
             provider.leases.remove(&lease);
         }

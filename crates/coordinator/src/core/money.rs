@@ -22,6 +22,8 @@ use tidemill_types::{
     TaskId, Usage, Voucher,
 };
 
+use tidemill_verify::SlashOdds;
+
 use self::escrow::MOST_NODES;
 pub(crate) use self::escrow::report as escrow_report;
 pub(super) use self::escrow::{Bill, Escrow, JobMoney};
@@ -37,6 +39,9 @@ pub struct MoneyConfig {
     pub terms: Terms,
     /// How long releases are waited for before everybody is paid without them.
     pub release_patience: Millis,
+    /// How likely it is that a provider whose result is found to be wrong is slashed, on a ledger where a
+    /// contract may.
+    pub slash_odds: SlashOdds,
 }
 
 /// What pays for a job that is submitted, with what the ledger showed of it a moment ago. The mandate is checked.

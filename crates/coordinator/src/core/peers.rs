@@ -41,7 +41,10 @@ impl Core {
         self.forget_gone();
         let newcomer = || Provider::new((signer, operator), offer.clone(), now);
         let provider = self.providers.entry(node).or_insert_with(newcomer);
-        let other_operator = provider.operator != operator || provider.signer != signer;
+        // A lease is of the account and the hardware that it was given to: the result of another would not be of it.
+        let is_changed = provider.signer != signer || provider.offer.hardware_class != offer.hardware_class;
+        let is_another = provider.operator != operator || (provider.was_here && is_changed);
+        provider.was_here = true;
         provider.silent = false;
         provider.session = Some(session);
         provider.last_heard = now.mono;
@@ -56,8 +59,7 @@ impl Core {
 
         let tasks: BTreeMap<LeaseId, HeldLease> = held.iter().map(|held| (held.lease, *held)).collect();
         let held: BTreeSet<LeaseId> = tasks.keys().copied().collect();
-        // A lease is of the account that it was given to: the result of another one would not be of it.
-        let goes_on = |lease: &LeaseId| !other_operator && held.contains(lease) && ours.contains(lease);
+        let goes_on = |lease: &LeaseId| !is_another && held.contains(lease) && ours.contains(lease);
         let lost: Vec<LeaseId> = ours.iter().filter(|lease| !goes_on(lease)).copied().collect();
         let stale: Vec<LeaseId> = held.iter().filter(|lease| !goes_on(lease)).copied().collect();
         self.take_back(&lost, LeaseEnd::Returned, now);

@@ -179,6 +179,7 @@ impl Core {
             let may_copy = known.is_none();
             let of_lease =
                 Held { task, node, operator, work, until, fetching: None, bill, has_known: false, known };
+            self.stakes.leased(&of_lease);
             self.leases.insert(lease.id, of_lease);
             self.providers.entry(node).or_insert_with(|| absent(operator, now)).leases.insert(lease.id);
             let exclude = self.not_to(task);

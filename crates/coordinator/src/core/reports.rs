@@ -212,10 +212,13 @@ impl Core {
             let trusted = operators.iter().filter(|operator| self.config.trust.covers(operator)).count();
             let rates: Vec<RateCard> = able.map(|provider| provider.offer.rates).collect();
             let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+            let (staked, least_stake) = self.staked(operators.iter().copied());
             StageTerms {
                 providers: count(rates.len()),
                 operators: count(operators.len()),
                 trusted: count(trusted),
+                staked,
+                least_stake,
                 highest: rates.iter().copied().reduce(RateCard::highest),
                 lowest: rates.iter().copied().reduce(RateCard::lowest),
                 typical_fuel: self.sched.typical_fuel(*program),
@@ -223,6 +226,7 @@ impl Core {
         });
         NetworkTerms {
             money: self.money.as_ref().map(|money| money.config.terms),
+            slash_odds_ppm: self.slash_odds_ppm(),
             trusts_everybody: self.config.trust.everybody,
             stages: stages.collect(),
         }
@@ -308,8 +312,9 @@ impl Core {
     /// What is known of an operator's results, and what follows from it.
     fn reputation(&self, operator: Address, now: Now) -> ReputationReport {
         let model = self.reputations.model();
+        let stake = self.stake_now(operator);
         let report = |(key, record): &(&ReputationKey, Record)| {
-            let check_rate = model.check_rate(record, Assurance::DEFAULT, None);
+            let check_rate = model.check_rate(record, Assurance::DEFAULT, stake.as_ref());
             RecordReport {
                 kind: key.kind,
                 hardware_class: key.hardware_class.clone(),
@@ -323,6 +328,7 @@ impl Core {
         };
         ReputationReport {
             is_trusted: self.config.trust.covers(&operator),
+            stake: self.stake_report(operator),
             records: self.reputations.of(operator, now).iter().map(report).collect(),
         }
     }

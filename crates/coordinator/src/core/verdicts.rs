@@ -317,7 +317,8 @@ impl Core {
                 let (model, record) = (self.reputations.model(), self.reputations.record(&key, now));
                 match job.course {
                     Course::Assured { assurance, .. } => {
-                        let rate = model.check_rate(&record, assurance, None);
+                        let stake = self.stake(id.job, job, result.operator, result.price);
+                        let rate = model.check_rate(&record, assurance, stake.as_ref());
                         (model.error_odds(&record, rate), model.rates(rate, has_known).others)
                     }
                     Course::Replicated { .. } | Course::Believed => (model.error_odds(&record, 1.0), 0.0),

@@ -15,7 +15,7 @@ const MAX_NAMED: usize = 8;
 ///
 /// # Errors
 /// The [`Failure`] that every attempt at this program would end with.
-pub(crate) fn check(bytes: &[u8]) -> Result<(), Failure> {
+pub fn check_module(bytes: &[u8]) -> Result<(), Failure> {
     if !bytes.starts_with(b"\0asm") {
         return Err(Failure::NotWasm { found: describe(bytes) });
     }
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     fn verdict(text: &str) -> Result<(), Failure> {
-        check(&wat::parse_str(text).expect("the test's text is well formed"))
+        check_module(&wat::parse_str(text).expect("the test's text is well formed"))
     }
 
     #[test]
@@ -151,7 +151,7 @@ mod tests {
             (b" (module)", "text"),
             (b"\x89PNG", "89 50 4e 47"),
         ] {
-            let Err(failure) = check(bytes) else { panic!("it must be refused") };
+            let Err(failure) = check_module(bytes) else { panic!("it must be refused") };
             assert!(failure.to_string().contains(words), "{failure}");
         }
     }

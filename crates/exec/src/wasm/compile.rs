@@ -10,12 +10,12 @@ use tidemill_types::{BlobId, EXEC_VERSION, Failure};
 use wasmtime::{Engine, Module};
 
 use super::{
-    check::check,
+    check::check_module,
     engine::{CodeClass, compiling},
 };
 
 /// The largest program that is taken.
-pub const MAX_PROGRAM_BYTES: usize = 128 << 20;
+pub const MAX_PROGRAM_BYTES: usize = tidemill_types::MAX_PROGRAM_BYTES as usize;
 
 /// Compiles modules. Give it nothing untrusted but in a process under limits: how long compiling takes
 /// and how much memory it needs is up to the module.
@@ -34,7 +34,7 @@ impl Compiler {
             let reason = format!("it has {} bytes; at most {MAX_PROGRAM_BYTES} are allowed", bytes.len());
             return Err(Failure::ModuleTooLarge { reason });
         }
-        check(bytes)?;
+        check_module(bytes)?;
         let engine = self.engine(class)?;
         // Validity is the same everywhere; what the code generator cannot do may be this machine's alone.
         Module::validate(&engine, bytes)

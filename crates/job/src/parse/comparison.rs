@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use tidemill_types::{Numbers, Tolerance};
+use tidemill_types::{Numbers, Tolerance, ToleranceError};
 use toml::de::DeValue;
 
 use super::{
@@ -78,16 +78,31 @@ fn numbers(section: &Section, report: &mut Report) -> Option<Tolerance> {
     if wrong {
         return None;
     }
-    let tolerance = Tolerance::new(numbers?, absolute, relative);
-    if tolerance.is_err() {
-        let found = "[policy.compare] lets numbers differ by nothing";
-        report.wrong(
-            section.span.clone(),
-            found,
-            "expected `absolute` or `relative` above 0, or compare = \"exact\"",
-        );
+    let numbers = numbers?;
+    // Another key may be meant for one of them.
+    let is_said = ["absolute", "relative"].iter().any(|key| section.get(key).is_some());
+    if !is_said && section.has_others(KEYS) {
+        return None;
     }
-    tolerance.ok()
+    match Tolerance::new(numbers, absolute, relative) {
+        Ok(tolerance) => return Some(tolerance),
+        Err(ToleranceError::Everything) => report.wrong(
+            section.span.clone(),
+            format!("[policy.compare] lets {numbers} differ by more than they can"),
+            "expected an `absolute` below that: every output would be the same as every other",
+        ),
+        Err(_) => report.wrong(
+            section.span.clone(),
+            format!("[policy.compare] lets {numbers} differ by nothing"),
+            match numbers {
+                Numbers::U8 => {
+                    "expected `absolute` from 1 on, or `relative` from 0.004 on, or compare = \"exact\""
+                }
+                _ => "expected a larger `absolute` or `relative`, or compare = \"exact\"",
+            },
+        ),
+    }
+    None
 }
 
 /// A number, with a point or without. A zero has no sign.

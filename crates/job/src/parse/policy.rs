@@ -16,7 +16,8 @@ use crate::{
     mistake::{Report, quoted},
 };
 
-const KEYS: &[&str] = &["max_price", "assurance", "replicate", "quorum", "trusted", "compare", "regions"];
+const KEYS: &[&str] =
+    &["max_price", "assurance", "replicate", "quorum", "trusted", "compare", "outside_gain", "regions"];
 
 /// What `[policy]` says.
 #[derive(Debug, Default)]
@@ -27,12 +28,15 @@ pub(super) struct Policy {
     pub(super) trusted: Vec<Address>,
     /// When two outputs count as the same.
     pub(super) compare: CompareBy,
+    /// What one wrong result is worth to somebody outside of the network.
+    pub(super) outside_gain: Amount,
 }
 
 /// Reads `[policy]` and reports what is wrong in it, and for each key that is right, but without effect yet, that it is.
 pub(super) fn read(root: &Section, report: &mut Report) -> Policy {
     let Some(section) = root.section("policy", KEYS, report) else { return Policy::default() };
-    let max_price = section.get("max_price").and_then(|value| price(value, report));
+    let max_price = section.get("max_price").and_then(|value| price("max_price", value, report));
+    let outside_gain = section.get("outside_gain").and_then(|value| price("outside_gain", value, report));
     let reliance = reliance(&section, report).unwrap_or_default();
     let trusted = section.get("trusted").and_then(|value| trusted(value, report)).unwrap_or_default();
     let compare =
@@ -43,16 +47,17 @@ pub(super) fn read(root: &Section, report: &mut Report) -> Policy {
         let found = "`regions` is not supported yet";
         report.wrong(section.key_span("regions"), found, "remove it to run the job");
     }
-    Policy { max_price, reliance, trusted, compare }
+    Policy { max_price, reliance, trusted, compare, outside_gain: outside_gain.unwrap_or_default() }
 }
 
-/// An amount of the token, and not nothing: a job that may cost nothing runs in networks that are free.
-fn price(value: &Value, report: &mut Report) -> Option<Amount> {
+/// An amount of the token, and not nothing: a job that may cost nothing runs in networks that are free, and what is worth
+/// nothing is not said.
+fn price(key: &str, value: &Value, report: &mut Report) -> Option<Amount> {
     const EXPECTED: &str = "expected an amount like \"1.5 TIDE\"";
-    let price = text("max_price", value, EXPECTED, report)?;
+    let price = text(key, value, EXPECTED, report)?;
     let amount = price.parse::<Amount>().ok().filter(|amount| !amount.is_zero());
     if amount.is_none() {
-        report.wrong(value.span(), format!("{} is not a price", quoted(price)), EXPECTED);
+        report.wrong(value.span(), format!("{} is not an amount of TIDE", quoted(price)), EXPECTED);
     }
     amount
 }

@@ -72,6 +72,11 @@ impl<'a> Section<'a> {
         value
     }
 
+    /// Whether it has other keys than these.
+    pub(super) fn has_others(&self, keys: &[&str]) -> bool {
+        self.table.iter().any(|(key, _)| !keys.contains(&key.get_ref().as_ref()))
+    }
+
     /// Where a key itself stands.
     pub(super) fn key_span(&self, key: &str) -> Range<usize> {
         self.table.get_key_value(key).map_or(self.span.clone(), |(key, _)| key.span())

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tidemill_types::{Address, Assurance, BlobRef, Comparison, GuestPath};
+use tidemill_types::{Address, Assurance, BlobRef, Comparison, GuestPath, MAX_PROGRAM_BYTES};
 
 use super::{Draft, JobSpec, JobSpecError, StageProgram, Terms, blobs, list_bytes};
 use crate::{
@@ -23,9 +23,6 @@ use crate::{
 /// The longest blob. So few bytes that the lengths of a task's inputs never add up to more than a number
 /// holds.
 const MAX_BLOB_BYTES: u64 = 1 << 44;
-
-/// The longest program that compares: what the sandbox takes.
-const MAX_COMPARER_BYTES: u64 = 128 << 20;
 
 /// The most values of all parameters of a matrix, and the most bytes of their texts. A job file, which has
 /// at most 1 MiB, holds fewer.
@@ -81,7 +78,7 @@ fn terms(terms: &Terms) -> Result<(), JobSpecError> {
         bound("the equal results of a task", quorum.into(), 2, most.into())?;
     }
     if let Comparison::Program(program) = terms.comparison {
-        bound("the bytes of the program that compares", program.len, 0, MAX_COMPARER_BYTES)?;
+        bound("the bytes of the program that compares", program.len, 0, MAX_PROGRAM_BYTES)?;
     }
     bound("the operators that are trusted", terms.trusted.len() as u64, 0, MAX_TRUSTED as u64)?;
     // As text they sort as they do themselves.

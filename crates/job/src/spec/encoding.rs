@@ -11,7 +11,8 @@ use serde::{
     de::{SeqAccess, Visitor},
 };
 use tidemill_types::{
-    Address, ByteSize, Comparison, FloatClass, GuestPath, Limits, Millis, Numbers, ProgramKind, Tolerance,
+    Address, Amount, ByteSize, Comparison, FloatClass, GuestPath, Limits, Millis, Numbers, ProgramKind,
+    Tolerance,
 };
 
 use super::{
@@ -30,7 +31,7 @@ use crate::{
 };
 
 /// The format that this program writes and reads.
-const FORMAT: u8 = 3;
+const FORMAT: u8 = 4;
 
 const CONTEXT: &str = "tidemill 2026 job specification";
 
@@ -46,6 +47,7 @@ struct Encoded {
     #[serde(deserialize_with = "at_most::<MAX_TRUSTED, _, _>")]
     trusted: Vec<Address>,
     comparison: EncodedComparison,
+    outside_gain: Amount,
     tasks: EncodedTasks,
     map: EncodedStage,
     reduce: Option<EncodedReduce>,
@@ -159,7 +161,8 @@ pub(super) fn check_len(bytes: &[u8]) -> Result<(), JobSpecError> {
 
 impl Encoded {
     fn of(job: &JobSpec) -> Self {
-        let Terms { name, deadline, retries, seed, resources, reliance, trusted, comparison } = &job.terms;
+        let Terms { name, deadline, retries, seed, resources, reliance, trusted, comparison, outside_gain } =
+            &job.terms;
         let reduce = |ReduceSpec { program, tasks }: &ReduceSpec| EncodedReduce {
             fan_in: tasks.tree.fan_in(),
             stage: EncodedStage::of(program, &tasks.command, &Scope::reduce()),
@@ -174,6 +177,7 @@ impl Encoded {
             reliance: EncodedReliance::of(reliance),
             trusted: trusted.clone(),
             comparison: EncodedComparison::of(comparison),
+            outside_gain: *outside_gain,
             tasks: EncodedTasks::of(&job.map.source),
             map: EncodedStage::of(&job.program, &job.map.command, &job.map.source.scope()),
             reduce: job.reduce.as_ref().map(reduce),
@@ -192,6 +196,7 @@ impl Encoded {
             reliance: self.reliance.reliance()?,
             trusted: self.trusted,
             comparison: self.comparison.comparison()?,
+            outside_gain: self.outside_gain,
         };
         let source = self.tasks.source()?;
         let (program, command) = self.map.stage(Stage::Map, &source.scope())?;

@@ -60,6 +60,7 @@ pub fn seal<E>(
         reliance: file.reliance,
         trusted: file.trusted.clone(),
         comparison,
+        outside_gain: file.outside_gain,
     };
     let map = MapTasks { command: with_inputs(&plan.map.command, inputs), source };
     let job = JobSpec::new(Draft { terms, program, map, reduce }).map_err(SealError::Spec)?;

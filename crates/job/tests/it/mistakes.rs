@@ -415,7 +415,7 @@ fn a_policy_is_checked_and_what_is_not_honoured_is_refused() {
     assert_eq!(
         said_after(wrong),
         [
-            r#"5:13: "1.5" is not a price; expected an amount like "1.5 TIDE""#,
+            r#"5:13: "1.5" is not an amount of TIDE; expected an amount like "1.5 TIDE""#,
             r#"6:13: `assurance` is "some"; expected "none", "trusted", or a whole number n from 2 to 1000000000: wrong at most once in n results"#,
             "7:1: `quorum` without `replicate`; expected `replicate` beside it: how many results are asked for at most",
             "7:10: `quorum` is 0; expected a whole number from 2 to 100",
@@ -473,6 +473,7 @@ fn outputs_are_compared_in_one_way() {
     const EXPECTED: &str = "expected \"exact\", or a table with the `program` that compares, or with what `numbers` the \
                             outputs have and by how much they may differ (`absolute`, `relative`)";
     const SHARE: &str = "expected a number from 0 on and below 1, like 1e-6";
+    const LARGER: &str = "expected a larger `absolute` or `relative`, or compare = \"exact\"";
     for (compare, expected) in [
         ("\"about\"", vec![format!("5:11: `compare` is \"about\"; {EXPECTED}")]),
         ("1e-6", vec![format!("5:11: `compare` is a number with a point; {EXPECTED}")]),
@@ -493,10 +494,27 @@ fn outputs_are_compared_in_one_way() {
         ("{ numbers = \"f32\", relative = \"little\" }", vec![format!("5:41: `relative` is a string; {SHARE}")]),
         (
             "{ numbers = \"f32\", relative = 0 }",
-            vec!["5:11: [policy.compare] lets numbers differ by nothing; expected `absolute` or `relative` above 0, or \
-                  compare = \"exact\""
+            vec![format!("5:11: [policy.compare] lets floats of 32 bits differ by nothing; {LARGER}")],
+        ),
+        (
+            "{ numbers = \"f64\", relative = 1e-300 }",
+            vec![format!("5:11: [policy.compare] lets floats of 64 bits differ by nothing; {LARGER}")],
+        ),
+        (
+            "{ numbers = \"u8\", absolute = 0.5 }",
+            vec!["5:11: [policy.compare] lets bytes differ by nothing; expected `absolute` from 1 on, or `relative` from \
+                  0.004 on, or compare = \"exact\""
                 .to_owned()],
         ),
+        (
+            "{ numbers = \"u8\", absolute = 255 }",
+            vec!["5:11: [policy.compare] lets bytes differ by more than they can; expected an `absolute` below that: every \
+                  output would be the same as every other"
+                .to_owned()],
+        ),
+        ("{ numbers = \"u8\", absolut = 1 }", vec![
+            "5:29: unknown key `absolut` in [policy.compare]; did you mean `absolute`?".to_owned(),
+        ]),
         (
             "{ program = \"c.wasm\", absolute = 1 }",
             vec!["5:33: `absolute` beside `program` in [policy.compare]; say one of them: the program decides alone"

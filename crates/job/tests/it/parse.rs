@@ -1,13 +1,17 @@
 //! Right job files, and what is read from them.
 
 use tidemill_job::{CompareBy, JobFile, Reliance, SplitBy, Tasks};
-use tidemill_types::{Address, Assurance, ByteSize, FloatClass, Fuel, Limits, Millis, Numbers, Tolerance};
+use tidemill_types::{
+    Address, Amount, Assurance, ByteSize, FloatClass, Fuel, Limits, Millis, Numbers, Tolerance,
+};
 
 #[test]
 fn a_price_is_taken_to_the_wei() {
     let price = |text: &str| with(&format!("[policy]\nmax_price = \"{text}\"")).max_price;
     assert_eq!(price("1.5 TIDE"), Some(tidemill_types::Amount::from_wei(1_500_000_000_000_000_000)));
     assert_eq!(with("").max_price, None);
+    assert_eq!(with("").outside_gain, Amount::ZERO);
+    assert_eq!(with("[policy]\noutside_gain = \"5 TIDE\"").outside_gain, Amount::tide(5));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use alloy::{
     primitives::{Address, B256, U256, aliases::U96, keccak256},
     providers::Provider,
+    sol_types::SolCall,
 };
 use serde_json::json;
 use tidemill_ledger::{
@@ -12,9 +13,10 @@ use tidemill_ledger::{
     contracts::{AccessManager, JobEscrow, ProviderStaking, Tide},
     deploy::{self, DeployError, Deployment, Params, Plan},
     ours,
-    sender::{Sender, Settings},
+    sender::{Intent, Outcome, Sender, Settings},
+    staking::{Pool, Reach, Role, Slashers, Staking},
 };
-use tidemill_types::{EscrowContract, EscrowId, EscrowTerms, Release, ResultKey, Signable, Voucher};
+use tidemill_types::{Coin, EscrowContract, EscrowId, EscrowTerms, Release, ResultKey, Signable, Voucher};
 
 use crate::foundry::{Anvil, CHAIN_ID, rich, stranger};
 
@@ -103,6 +105,72 @@ async fn money_and_roles_are_those_of_the_first_day() {
     assert_eq!(staking, at("ProviderStaking"));
     let thaw = chain.read(staking, &ProviderStaking::thawPeriodCall {}).await.expect("anvil answers");
     assert_eq!(thaw, params().thaw_s);
+}
+
+#[tokio::test]
+async fn a_slasher_reaches_as_far_as_it_was_let() {
+    let anvil = Anvil::start();
+    let chain = anvil.chain().await;
+    // A governor without a delay, so that a test need not wait for it.
+    let params = Params { governor: rich().address(), delay_s: 0, treasury: rich().address(), ..params() };
+    let plan = deploy::plan(&params, rich().address(), 0);
+    let fees = deploy::Fees { max_fee_per_gas: 5_000_000_000, max_priority_fee_per_gas: 1 };
+    for raw in plan.sign(&rich(), CHAIN_ID, &fees).expect("it signs") {
+        let sent = chain.provider().send_raw_transaction(&raw).await.expect("anvil takes it");
+        assert!(sent.get_receipt().await.expect("anvil answers").status());
+    }
+    let book = plan.address_book(&chain, 1).await.expect("all of it is there");
+    let staking = Staking::new(chain.clone(), &book).expect("the book has it");
+    let mut slashers = Slashers::default();
+    let mut reach = async || {
+        staking.look_for_slashers(&mut slashers).await.expect("anvil answers");
+        slashers.reach()
+    };
+    assert_eq!(reach().await, None, "one of coordinators' bonds is none");
+
+    let home = tempfile::tempdir().expect("there is room");
+    let sender = Sender::open(home.path(), rich(), chain.clone(), quick()).await.expect("nobody has it");
+    let send = async |call: Vec<u8>| {
+        let intent = Intent {
+            to: Some(staking.address()),
+            value: Coin::ZERO,
+            data: call.into(),
+            gas_limit: None,
+            label: "a call".to_owned(),
+            key: None,
+        };
+        let id = sender.submit(intent).await.expect("it is taken");
+        let outcome = sender.wait(id, 1).await.expect("it is made");
+        assert!(matches!(outcome, Outcome::Succeeded(_)), "{outcome:?}");
+    };
+    let slasher = |slasher, role: Role, ppm| {
+        ProviderStaking::setSlasherCall { slasher, role: role as u8, perCase: ppm }.abi_encode()
+    };
+    send(slasher(stranger(30), Role::Provider, 100_000)).await;
+    send(slasher(stranger(31), Role::Provider, 500_000)).await;
+    send(slasher(stranger(32), Role::Coordinator, 900_000)).await;
+    assert_eq!(reach().await.map(Reach::ppm), Some(500_000));
+
+    let account = rich().address();
+    send(staking.register_provider(account, B256::ZERO, 0, B256::repeat_byte(1), &rich())).await;
+    let half = reach().await.expect("there is a slasher");
+    let lost = async || staking.own_loss(account, half).await.expect("anvil answers");
+    assert_eq!(lost().await, Amount::ZERO);
+    send(staking.bond(&rich(), Role::Provider, Amount::tide(100)).await.expect("anvil answers")).await;
+    assert_eq!(lost().await, Amount::tide(50));
+    // A delegation answers too, but the own bond goes first.
+    send(staking.delegate(&rich(), account, Amount::tide(60)).await.expect("anvil answers")).await;
+    assert_eq!(lost().await, Amount::tide(80));
+    send(staking.delegate(&rich(), account, Amount::tide(200)).await.expect("anvil answers")).await;
+    assert_eq!(lost().await, Amount::tide(100));
+    let bond = Pool::Bond(Role::Provider, account);
+    let leave = staking.leave(bond, account, Some(Amount::tide(90))).await.expect("it has so much");
+    send(leave).await;
+    assert_eq!(lost().await, Amount::tide(10), "what thaws may be gone before it is taken");
+    send(slasher(stranger(31), Role::Provider, 0)).await;
+    send(slasher(stranger(30), Role::Provider, 0)).await;
+    assert_eq!(reach().await, None);
+    sender.close().await;
 }
 
 #[tokio::test]

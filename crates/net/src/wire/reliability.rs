@@ -1,7 +1,7 @@
 //! What requesters are told about results: how they came to be relied on, and what is known of who gave them.
 
 use serde::{Deserialize, Serialize};
-use tidemill_types::{Address, BlobId, NodeId, ProgramKind, Reliance};
+use tidemill_types::{Address, Amount, BlobId, Comparison, NodeId, ProgramKind, Reliance};
 
 use super::{MAX_WORDS_BYTES, OutOfBounds, at_most};
 
@@ -16,6 +16,8 @@ pub const MAX_RESULTS_OF_TASK: usize = 256;
 pub struct Reliability {
     /// What was asked for.
     pub asked: Reliance,
+    /// When outputs count as the same.
+    pub compared: Comparison,
     /// Results that came, of tasks that are done and of others.
     pub results: u64,
     /// Those of them that somebody was tried with: of tasks whose answer was known.
@@ -44,8 +46,21 @@ impl Reliability {
 pub struct ReputationReport {
     /// Whether its results need no check here.
     pub is_trusted: bool,
+    /// What it would lose by a wrong result; none where stake says nothing.
+    pub stake: Option<StakeReport>,
     /// For each kind and class of hardware; nothing of a stranger.
     pub records: Vec<RecordReport>,
+}
+
+/// What stands behind an operator's results.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StakeReport {
+    /// What it would lose of its own bond by one fault.
+    pub slashable: Amount,
+    /// What it could be paid for the leases that it has.
+    pub at_risk: Amount,
+    /// As long as no more than this is at risk, cheating loses money even where results are checked least.
+    pub deterred: Amount,
 }
 
 /// What is known of an operator's results of one kind on one class of hardware.

@@ -206,6 +206,9 @@ pub struct NetworkTerms {
     pub money: Option<Money>,
     /// Whether no result here needs a check, since all machines are of one owner.
     pub trusts_everybody: bool,
+    /// How likely the coordinator takes it to be that who is found to be wrong is slashed, in parts per million; none where
+    /// no contract of the ledger may slash a provider, so that stake says nothing.
+    pub slash_odds_ppm: Option<u32>,
     /// What is known of each stage that was asked for.
     pub stages: Vec<StageTerms>,
 }
@@ -219,6 +222,10 @@ pub struct StageTerms {
     pub operators: u32,
     /// How many of these operators the coordinator trusts: what they say needs no check.
     pub trusted: u32,
+    /// How many of them would lose a bond of their own by a wrong result.
+    pub staked: u32,
+    /// The least that one of those would lose.
+    pub least_stake: Amount,
     /// The highest of each rate among those; none without a provider.
     pub highest: Option<RateCard>,
     /// The lowest of each.

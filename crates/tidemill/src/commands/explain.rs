@@ -4,13 +4,11 @@ use tidemill_net::wire::{Explanation, Reply, Request, ResultReport};
 use tidemill_types::{Acceptance, Basis, TaskNumber, lines, one_line};
 
 use crate::{
+    asking::{ask, task_number},
     exit,
-    follow::unless_stopped,
-    interrupt::Signals,
-    network::{self, Join},
-    requester::{Requester, off_the_protocol},
-    runtime,
-    summary::{odds_in_words, plural},
+    network::Join,
+    requester::off_the_protocol,
+    summary::{ReliabilitySummary, compared_in_words, odds_in_words, plural, reliability_in_words},
 };
 
 /// Say why a job's tasks, or one of them, are where they are: what speaks for and against each provider, and for one task
@@ -22,8 +20,8 @@ pub struct Args {
     #[arg(value_name = "JOB")]
     job: String,
     /// The task's number, as in `tidemill status JOB --tasks`
-    #[arg(value_name = "TASK")]
-    task: Option<u64>,
+    #[arg(value_name = "TASK", value_parser = task_number)]
+    task: Option<TaskNumber>,
     #[command(flatten)]
     join: Join,
     /// Print one JSON object instead of text
@@ -37,20 +35,12 @@ fn after_help() -> String {
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let ticket = network::required(args.join.join.as_deref())?;
-    let (report, explanation) = runtime::block_on(async {
-        let asking = async {
-            let mut requester = Requester::connect(ticket).await?;
-            let report = requester.find(&args.job).await?;
-            let task = args.task.map(TaskNumber);
-            let reply = requester.call(Request::Explain { job: report.job, task }).await;
-            requester.close().await;
-            match reply? {
-                Reply::Explained(explanation) => Ok((report, explanation)),
-                _ => Err(off_the_protocol()),
-            }
-        };
-        unless_stopped(&mut Signals::listen()?, asking).await
+    let (report, explanation) = ask(&args.join, async |requester| {
+        let report = requester.find(&args.job).await?;
+        match requester.call(Request::Explain { job: report.job, task: args.task }).await? {
+            Reply::Explained(explanation) => Ok((report, explanation)),
+            _ => Err(off_the_protocol()),
+        }
     })?;
     let Explanation { summary, providers, results, verdict } = explanation;
     if args.json {
@@ -60,16 +50,24 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             .collect();
         let text = serde_json::json!({
             "job_id": report.job.to_string(),
-            "task": args.task,
+            "task": args.task.map(|task| task.0),
             "summary": summary,
             "providers": providers,
             "results": results.iter().map(result_json).collect::<Vec<_>>(),
             "verdict": verdict.as_ref().map(verdict_json),
+            "reliability": ReliabilitySummary::from(&report),
         });
         println!("{text:#}");
         return Ok(());
     }
     println!("{}: {}", one_line(&report.name, 64), lines(&summary));
+    if args.task.is_none()
+        && let Some(words) = reliability_in_words(&report)
+    {
+        println!("  {words}");
+    } else if let (Some(_), Some(how)) = (args.task, compared_in_words(&report.reliability.compared)) {
+        println!("  outputs count as the same {how}");
+    }
     for (node, why) in &providers {
         // Most reasons begin with the provider already.
         let why = lines(why);

@@ -1,15 +1,13 @@
 //! `tidemill reputation`: what a coordinator knows of a provider's results.
 
-use tidemill_net::wire::{RecordReport, Reply, ReputationReport, Request};
+use tidemill_net::wire::{RecordReport, Reply, ReputationReport, Request, StakeReport};
 use tidemill_types::{Address, one_line};
 
 use crate::{
+    asking::ask,
     exit::{self, Code, Exit},
-    follow::unless_stopped,
-    interrupt::Signals,
-    network::{self, Join},
+    network::Join,
     requester::{Requester, off_the_protocol},
-    runtime,
     summary::{odds_in_words, plural},
 };
 
@@ -39,23 +37,25 @@ fn after_help() -> String {
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let ticket = network::required(args.join.join.as_deref())?;
-    let (operator, report) = runtime::block_on(async {
-        let asking = async {
-            let mut requester = Requester::connect(ticket).await?;
-            let asked = ask(&mut requester, &args.provider).await;
-            requester.close().await;
-            asked
-        };
-        unless_stopped(&mut Signals::listen()?, asking).await
+    let (operator, report) = ask(&args.join, async |requester| {
+        let operator = find(requester, &args.provider).await?;
+        match requester.call(Request::Reputation { operator }).await? {
+            Reply::Reputation(report) => Ok((operator, report)),
+            _ => Err(off_the_protocol()),
+        }
     })?;
-    let ReputationReport { is_trusted, records } = report;
+    let ReputationReport { is_trusted, stake, records } = report;
     if args.json {
         let records: Vec<_> = records.iter().map(json).collect();
         let operator = operator.to_string();
         println!(
             "{:#}",
-            serde_json::json!({ "operator": operator, "trusted": is_trusted, "records": records })
+            serde_json::json!({
+                "operator": operator,
+                "trusted": is_trusted,
+                "stake": stake.as_ref().map(stake_json),
+                "records": records,
+            })
         );
         return Ok(());
     }
@@ -70,16 +70,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
              1 in 100 has confirmed one"
         );
     }
+    if let Some(stake) = stake.filter(|_| !is_trusted) {
+        println!("  {}", stake_in_words(&stake));
+    }
     records.iter().for_each(print);
     Ok(())
-}
-
-async fn ask(requester: &mut Requester, provider: &str) -> anyhow::Result<(Address, ReputationReport)> {
-    let operator = find(requester, provider).await?;
-    match requester.call(Request::Reputation { operator }).await? {
-        Reply::Reputation(report) => Ok((operator, report)),
-        _ => Err(off_the_protocol()),
-    }
 }
 
 /// The operator that a person means.
@@ -109,6 +104,28 @@ async fn find(requester: &mut Requester, text: &str) -> anyhow::Result<Address> 
         .hint("give more of the node, or the operator's account")
         .into()),
     }
+}
+
+fn stake_in_words(stake: &StakeReport) -> String {
+    let StakeReport { slashable, at_risk, deterred } = stake;
+    if slashable.is_zero() {
+        return "has no bond that a wrong result would cost it, so all of its results are checked".to_owned();
+    }
+    let hand = format!("would lose {slashable} by a wrong result, and has leases for {at_risk} in hand");
+    match deterred >= at_risk {
+        true => format!("{hand}: cheating loses money up to {deterred}, however seldom it is checked"),
+        false => {
+            format!("{hand}: more than {deterred}, so it is checked at least as often as deters that")
+        }
+    }
+}
+
+fn stake_json(stake: &StakeReport) -> serde_json::Value {
+    serde_json::json!({
+        "slashable_wei": stake.slashable.wei().to_string(),
+        "at_risk_wei": stake.at_risk.wei().to_string(),
+        "deterred_wei": stake.deterred.wei().to_string(),
+    })
 }
 
 fn print(record: &RecordReport) {

@@ -21,8 +21,8 @@ use crate::{
     network::Join,
     outdir::OutDir,
     summary::{
-        FileList, NetworkSummary, OutputSummary, ReliabilitySummary, TaskFailureSummary, UsageSummary,
-        plural, task_failure,
+        AskedSummary, FileList, NetworkSummary, OutputSummary, ReliabilitySummary, TaskFailureSummary,
+        UsageSummary, plural, task_failure,
     },
 };
 
@@ -163,6 +163,13 @@ fn describe(file: &JobFile, plan: &Plan, slots: Option<usize>, json: bool) -> an
             "tasks": total,
             "map_tasks": plan.map_count(),
             "input_bytes": plan.total_input_bytes(),
+            "policy": {
+                "asked": AskedSummary::from(file.reliance),
+                "compared": file.compare.to_string(),
+                "max_price_wei": file.max_price.map(|price| price.wei().to_string()),
+                "outside_gain_wei": file.outside_gain.wei().to_string(),
+                "trusted": file.trusted.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            },
             "first_task": { "label": first.label, "args": first.args },
         });
         if let Some(slots) = slots {
@@ -182,6 +189,20 @@ fn describe(file: &JobFile, plan: &Plan, slots: Option<usize>, json: bool) -> an
     let program = plan.map_program().display();
     let task = format!("  first task ({}): {program} {}", first.label, first.args.join(" "));
     println!("{}", lines(&task));
+    if slots.is_some() {
+        println!("  results: not checked, since they are this machine's own; [policy] is for networks");
+        return Ok(());
+    }
+    println!("  results: {}, outputs being the same {}", file.reliance, file.compare);
+    if !file.trusted.is_empty() {
+        println!("  trusted: {}", plural(file.trusted.len() as u64, "operator"));
+    }
+    if let Some(price) = file.max_price {
+        println!("  price: at most {price}");
+    }
+    if !file.outside_gain.is_zero() {
+        println!("  worth of a wrong result to somebody outside: {}", file.outside_gain);
+    }
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use serde_json::json;
 use tidemill_coordinator::{Coordinator, MoneyConfig, Pace, Trust};
 use tidemill_net::ticket::Ticket;
 use tidemill_types::{Address, ByteSize, Coin, Millis, ResultKey};
+use tidemill_verify::SlashOdds;
 
 use super::bond::{Ppm, percent};
 use crate::{
@@ -50,7 +51,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     ticket_file: Option<PathBuf>,
     /// Without money: nobody is paid. For machines of one's own, a lab's for one
-    #[arg(long, conflicts_with_all = ["fee", "account", "ledger"])]
+    #[arg(long, conflicts_with_all = ["fee", "account", "ledger", "slash_odds"])]
     free: bool,
     /// Do not check the results of this operator's providers, and let them decide where others are checked; `all` where
     /// every machine is your own. May be given several times [default: everybody's results are checked, as far as jobs ask for it]
@@ -62,6 +63,10 @@ pub struct Args {
     /// Settlements wait while a unit of gas costs more than this, unless a window is about to close
     #[arg(long, value_name = "PRICE", default_value = "100 gwei")]
     comfortable_gas_price: Coin,
+    /// How likely it is that a provider whose result is found to be wrong is slashed, from 0 to 1: the less likely, the
+    /// oftener results are checked. It counts on ledgers where a contract may slash providers
+    #[arg(long, value_name = "ODDS", default_value_t = SlashOdds::USUAL)]
+    slash_odds: SlashOdds,
     #[command(flatten)]
     pay: PayArgs,
     /// Print one JSON object a line for each event: listening, stopping, stopped
@@ -159,7 +164,7 @@ impl Args {
         };
         let key = ResultKey::from_bytes(&secret).code(Code::Host)?;
         let Ppm(fee) = self.fee;
-        money::coordinator(&ledger, key, directory, fee, self.comfortable_gas_price).await
+        money::coordinator(&ledger, key, directory, fee, self.comfortable_gas_price, self.slash_odds).await
     }
 }
 

@@ -12,6 +12,7 @@ use anyhow::Context;
 use tidemill_coordinator::MoneyConfig;
 use tidemill_ledger::evm;
 use tidemill_types::Coin;
+use tidemill_verify::SlashOdds;
 
 use crate::{
     exit::{Code, Exit, WithCode},
@@ -97,7 +98,7 @@ impl Place {
         private_directory(&directory).code(Code::Host)?;
         let key = result_key(&directory)?;
         money::fund(purse, evm(key.address()), COORDINATOR_COINS, "the coordinator").await?;
-        money::coordinator(&purse.ledger, key, &directory, 0, COMFORTABLE_GAS_PRICE).await
+        money::coordinator(&purse.ledger, key, &directory, 0, COMFORTABLE_GAS_PRICE, SlashOdds::USUAL).await
     }
 
     /// Where a provider of the network finds the ledger. Its account has coins for gas on return.

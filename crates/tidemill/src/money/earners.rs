@@ -9,6 +9,7 @@ use tidemill_ledger::{
     staking::Staking,
 };
 use tidemill_types::{Coin, Millis, NodeId, ResultKey};
+use tidemill_verify::SlashOdds;
 
 use crate::{
     exit::{Code, Exit, WithCode},
@@ -49,9 +50,12 @@ pub async fn coordinator(
     directory: &Path,
     fee_ppm: u32,
     comfortable_gas_price: Coin,
+    slash_odds: SlashOdds,
 ) -> anyhow::Result<MoneyConfig> {
     Ok(MoneyConfig {
         escrows: escrows(ledger).await?,
+        staking: Staking::new(ledger.chain.clone(), &ledger.book).code(Code::Usage)?,
+        slash_odds,
         sender: sender(ledger, &key, directory).await?,
         key,
         fee_ppm,

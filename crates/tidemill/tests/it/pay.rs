@@ -3,6 +3,7 @@
 mod deaths;
 mod network;
 mod outage;
+mod stakes;
 
 use std::process::Command;
 

@@ -270,7 +270,9 @@ fn a_provider_that_comes_back_keeps_what_it_still_has() {
 #[test]
 fn leases_outlive_a_restart_and_results_for_them_count() {
     let mut world = world_with(&map_job(3));
-    let mut one = Peer::joined(1, &mut world);
+    let mut one = Peer::new(1);
+    one.hardware_class = Some("x86-64-v3".to_owned());
+    one.join(&mut world, Vec::new());
     one.leases = leases_to(&world.settle(), one.session);
     let holds: Vec<_> = one.leases.iter().map(held).collect();
     world.crash();
@@ -280,6 +282,24 @@ fn leases_outlive_a_restart_and_results_for_them_count() {
     let task = TaskId { job: job_id(1), task: TaskNumber(0) };
     let done = world.store.task(task).expect("the store can be read").expect("the task is done");
     assert_eq!(done.result.lease, holds[0].lease);
+}
+
+#[test]
+fn a_lease_is_of_the_hardware_that_it_was_given_to() {
+    let mut world = world_with(&map_job(3));
+    let mut one = Peer::new(1);
+    one.hardware_class = Some("x86-64-v3".to_owned());
+    one.join(&mut world, Vec::new());
+    one.leases = leases_to(&world.settle(), one.session);
+    let holds: Vec<_> = one.leases.iter().map(held).collect();
+    assert!(!holds.is_empty());
+    one.join(&mut world, holds.clone());
+    world.settle();
+    assert!(holds.iter().all(|held| world.is_live(held.lease)), "it came back as it was");
+    one.hardware_class = Some("aarch64".to_owned());
+    one.join(&mut world, holds.clone());
+    world.settle();
+    assert!(holds.iter().all(|held| !world.is_live(held.lease)), "its results would be of another class");
 }
 
 /// A task whose output does not travel in the message, and a peer that has sent its result.

@@ -10,6 +10,7 @@ use super::simulation::ledger::check_escrow;
 use crate::core::{
     Core,
     jobs::{Job, MOST_PREPARED},
+    stakes::Stakes,
     verdicts::Given,
 };
 
@@ -31,6 +32,7 @@ pub fn check(core: &Core) {
 }
 
 fn money(core: &Core) {
+    assert_eq!(*core.stakes.at_risk(), Stakes::of_leases(core.leases.values()));
     let Some(money) = &core.money else { return };
     for (id, escrow) in &money.escrows {
         let leased = core.leases.values().filter_map(|held| held.bill);

@@ -209,6 +209,20 @@ impl Simulation {
         self.at_ms > TROUBLE_MS && self.unfinished().is_empty() && settled
     }
 
+    /// What the ledger shows of stakes now and then.
+    fn look_at_stakes(&mut self) {
+        if self.ledger.is_none() || !self.rng.one_in(200) {
+            return;
+        }
+        let stakes = self.providers.iter().map(|provider| {
+            let stake = [0, 1, 1_000_000_000][self.rng.below(3) as usize];
+            (provider.peer.operator(), Amount::tide(stake))
+        });
+        let stakes: BTreeMap<_, _> = stakes.collect();
+        let seen = (!self.rng.one_in(4)).then_some(stakes);
+        self.events.push_back((self.at_ms, Event::StakesSeen(seen)));
+    }
+
     /// What requesters do with their money.
     fn pay(&mut self) {
         let (calm, now_s) = (self.at_ms > TROUBLE_MS, self.world.now.unix_ms / 1000);
@@ -277,6 +291,7 @@ impl Simulation {
         self.at_ms += passed;
         self.request();
         self.pay();
+        self.look_at_stakes();
         for place in 0..self.providers.len() {
             self.provide(place);
         }

@@ -2,6 +2,7 @@
 
 mod comparing;
 mod known;
+mod stakes;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -51,6 +52,11 @@ struct Scene {
 impl Scene {
     fn of(mut world: World, spec: Arc<JobSpec>, peers: &[Does]) -> Self {
         world.submit(job_id(1), &spec);
+        Self::with(world, spec, peers)
+    }
+
+    /// One whose job is there.
+    fn with(mut world: World, spec: Arc<JobSpec>, peers: &[Does]) -> Self {
         let peers =
             (1..).zip(peers).map(|(number, does)| (Peer::joined(number, &mut world), *does)).collect();
         Self { world, peers, spec, leases: 0, doubted: 0, undone: 0, decisions: BTreeMap::new() }
@@ -291,19 +297,24 @@ fn liars_are_paid_for_nothing_and_the_others_for_all() {
 
 /// A world in which peers have been right so often that next to nothing is checked.
 fn among_credible(count: u8, least_rate: f64) -> World {
+    let model = Model { least_rate, ..Model::default() };
+    World::with(CoreConfig { model, ..among_strangers(false, &[]) }, &credible(count))
+}
+
+/// What is known of so many peers who have been right for long.
+fn credible(count: u8) -> Vec<Change> {
     let mut record = Record::default();
     record.note_accepted(100_000, 0, 512);
     let record = postcard::to_stdvec(&record).expect("plain data always has a postcard encoding");
-    let known = (1..=count).map(|number| Change::Reputation {
+    let known = |number| Change::Reputation {
         key: ReputationKey {
             operator: Peer::new(number).operator(),
             kind: ProgramKind::Wasm,
             hardware_class: None,
         },
         record: record.clone(),
-    });
-    let model = Model { least_rate, ..Model::default() };
-    World::with(CoreConfig { model, ..among_strangers(false, &[]) }, &known.collect::<Vec<_>>())
+    };
+    (1..=count).map(known).collect()
 }
 
 #[test]

@@ -18,7 +18,7 @@ use tidemill_types::{
     Segment, Signature65, TaskId, TaskNumber,
 };
 
-use tidemill_verify::Model;
+use tidemill_verify::{Model, SlashOdds};
 
 use super::{
     peer::{NOISY, Peer, output_of, outputs_of},
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     assemble::{self, Made},
-    compare::{self, Comparing},
+    compare::{Comparing, Places},
     core::{Core, CoreConfig, Funding, MoneyConfig, Step, Trust},
     effects,
     event::{Assembled, Caller, Effect, Event, Now, Question, SessionId},
@@ -71,6 +71,7 @@ pub fn config(pays: bool) -> CoreConfig {
         money: pays.then_some(MoneyConfig {
             terms: Money { contract: ledger::CONTRACT, account: ledger::ACCOUNT, fee_ppm: 10_000 },
             release_patience: Millis(10_000),
+            slash_odds: SlashOdds::USUAL,
         }),
         node: COORDINATOR,
         chain: Chain::default(),
@@ -289,10 +290,19 @@ impl World {
     }
 
     /// Compares a result with others of its task that is not done.
-    pub fn compare(&self, spec: &JobSpec, task: TaskId, output: BlobRef, with: &[BlobRef]) -> Option<BlobId> {
-        let comparing = Comparing { spec, task, output, with };
+    pub fn compare(
+        &self,
+        spec: &Arc<JobSpec>,
+        task: TaskId,
+        output: BlobRef,
+        with: &[BlobRef],
+    ) -> Option<BlobId> {
         let path = |blob| Some(self.blob_file(blob)).filter(|path| path.exists());
-        compare::first_same(&comparing, &self.store, None, path).unwrap_or_else(|error| panic!("{error}"))
+        let places = Places { store: &self.store, executor: None, path: &path };
+        let comparing = Comparing { spec: spec.clone(), task, output };
+        let is_same =
+            |other: &&BlobRef| comparing.is_same(**other, &places).unwrap_or_else(|error| panic!("{error}"));
+        with.iter().find(is_same).map(|same| same.id)
     }
 
     /// Honest peers do all there is to do until no job runs.

@@ -254,6 +254,10 @@ impl Core {
     pub(in crate::core) fn why_undecided(&self, id: JobId, job: &Job, now: Now) -> Option<String> {
         let (task, open) = job.open.iter().find(|(_, open)| !open.opinions.is_empty())?;
         let results = open.opinions.len();
+        if open.is_comparing() {
+            let label = job.label(*task);
+            return Some(format!("{label}: its {results} results are being compared"));
+        }
         let odds = match self.judged(TaskId { job: id, task: *task }, now) {
             Next::Stuck { error_odds } => error_odds,
             _ => None,

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use tidemill_job::Node;
 use tidemill_store::{AttemptRecord, Change, DoneRecord, ResultRecord};
-use tidemill_types::{Basis, FloatClass, JobId, NodeId, Stage, TaskId, TaskNumber};
+use tidemill_types::{Amount, Basis, FloatClass, JobId, NodeId, Stage, TaskId, TaskNumber};
 use tidemill_verify::{Course, Evidence, Model, Witness, is_chosen};
 
 use super::{Accepted, Answer, Given, Unpaid};
@@ -38,6 +38,10 @@ impl Known {
 }
 
 impl Candidate {
+    pub(in crate::core) fn into_known(self) -> Known {
+        self.known
+    }
+
     fn fits(&self, provider: &Provider, floats: FloatClass) -> bool {
         let is_apart = |network: Network| self.networks.iter().all(|of_giver| *of_giver != network);
         self.known.results().all(|result| result.operator != provider.operator)
@@ -54,7 +58,7 @@ impl Core {
         job: JobId,
         node: NodeId,
         now: Now,
-    ) -> (bool, Option<(TaskNumber, Known)>) {
+    ) -> (bool, Option<(TaskNumber, Candidate)>) {
         let nothing = (false, None);
         let Some(of) = self.jobs.get(&job) else { return nothing };
         let Some(provider) = self.providers.get(&node) else { return nothing };
@@ -69,12 +73,25 @@ impl Core {
         let class = provider.offer.hardware_class.clone();
         let record = self.reputations.record(&of.record_of(TaskNumber(0), provider.operator, class), now);
         let model = self.reputations.model();
-        let rate = model.rates(model.check_rate(&record, assurance, None), true).known;
+        // As much as the lease will be for, or so.
+        let limits = of.spec.limits(Stage::Map).copied().unwrap_or_default();
+        let price = match of.money {
+            Some(_) => provider.offer.rates.most(&limits, of.spec.input_bytes() / of.spec.map_count()),
+            None => Amount::ZERO,
+        };
+        let stake = self.stake(job, of, provider.operator, price);
+        let rate = model.rates(model.check_rate(&record, assurance, stake.as_ref()), true).known;
         if !is_chosen(self.roll(b"known", self.next_lease), rate) {
             return (true, None);
         }
-        let taken = self.jobs.get_mut(&job).and_then(|of| of.known.take(fits));
-        (true, taken.map(|(task, candidate)| (task, candidate.known)))
+        (true, self.jobs.get_mut(&job).and_then(|of| of.known.take(fits)))
+    }
+
+    /// Somebody may be tried with a task.
+    pub(in crate::core) fn put_back(&mut self, id: TaskId, candidate: Candidate) {
+        if let Some(job) = self.jobs.get_mut(&id.job) {
+            job.known.add(id.task, candidate);
+        }
     }
 
     /// Keeps a task that is decided to try others with, if its answer is certain and few know it. `is_telling`: whether the
@@ -103,9 +120,7 @@ impl Core {
             open.opinions.iter().filter_map(|given| self.providers.get(&given.result.provider)?.network);
         let networks = networks.collect();
         let candidate = Candidate { known: Known { done: done.clone(), others }, networks };
-        if let Some(job) = self.jobs.get_mut(&id.job) {
-            job.known.add(id.task, candidate);
-        }
+        self.put_back(id, candidate);
     }
 
     /// Takes in the result of somebody who was tried. Gives it back where what is known does not stand against it: its task

@@ -40,6 +40,7 @@ fn job(tasks: EncodedTasks) -> Encoded {
         reliance: EncodedReliance::Assured(1_000),
         trusted: vec![Address([1; 20]), Address([2; 20])],
         comparison: EncodedComparison::Exact,
+        outside_gain: Amount::tide(3),
         tasks,
         map: stage("{index}"),
         reduce: Some(EncodedReduce { fan_in: 2, stage: stage("{level}") }),
@@ -380,7 +381,7 @@ fn comparison() -> impl Strategy<Value = EncodedComparison> {
     let numbers = prop_oneof![Just(Numbers::U8), Just(Numbers::F32), Just(Numbers::F64), Just(Numbers::Text)];
     prop_oneof![
         Just(()).prop_map(|()| EncodedComparison::Exact),
-        (numbers, 0.0..1e300_f64, 1e-300..1.0_f64).prop_map(|(numbers, absolute, relative)| {
+        (numbers, 1.0..127.0_f64, 0.0..0.5_f64).prop_map(|(numbers, absolute, relative)| {
             EncodedComparison::Numbers(numbers, absolute, relative)
         }),
         "[a-z]{1,3}".prop_map(|name| EncodedComparison::Program(blob(&name))),

@@ -16,7 +16,7 @@ use crate::{
     here::{self, Config, End, Finished, Job, TaskFailure, Totals},
     home::{available_memory, worker_pool},
     interrupt::on_interrupt,
-    jobfile::task_memory,
+    jobfile::{check_programs, task_memory},
     outdir::OutDir,
     output::{Piece, Placing, Shape},
     progress::Progress,
@@ -30,6 +30,7 @@ pub fn run(args: &Args, file: JobFile, plan: Plan, begun: Instant) -> anyhow::Re
     let job = Job { file, plan, map_program, reduce_program };
     let slots = slots(&job, args.parallel);
     if args.dry_run {
+        check_programs(&job.plan)?;
         return super::describe(&job.file, &job.plan, Some(slots), args.json);
     }
     let out = args.claim_out(&job.file)?;

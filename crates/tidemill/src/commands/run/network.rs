@@ -22,7 +22,7 @@ use crate::{
     exit::{Code, Exit, WithCode, code_of},
     follow::{OnInterrupt, cancel, follow, unless_stopped},
     interrupt::Signals,
-    jobfile::task_memory,
+    jobfile::{check_programs, task_memory},
     ledger::Ledger,
     money::{Payer, PaymentSummary, forget_escrow, settlement},
     network::{self, private_directory},
@@ -69,6 +69,7 @@ pub fn run(args: &Args, file: JobFile, plan: Plan, begun: Instant) -> anyhow::Re
         None => network::ticket(args.join.join.as_deref())?,
         Some(_) => None,
     };
+    check_programs(&plan)?;
     if args.dry_run {
         return super::describe(&file, &plan, None, args.json);
     }

@@ -94,6 +94,29 @@ fn a_dry_run_says_what_would_run_and_leaves_nothing() {
 }
 
 #[test]
+fn a_dry_run_says_what_a_network_would_be_asked_for() {
+    let policy = "[policy]\nreplicate = 3\nmax_price = \"2 TIDE\"\noutside_gain = \"5 TIDE\"\n\
+                  compare = { numbers = \"u8\", absolute = 1 }\n";
+    let place = place(&(job(&["quick"]) + policy));
+    let ran = place.tidemill(&["run", "job.toml", "--dry-run"]).code(0);
+    for words in ["2 equal results of at most 3", "bytes differ by at most 1", "at most 2 TIDE", "5 TIDE"] {
+        assert!(ran.stdout.contains(words), "{words}: {}", ran.stdout);
+    }
+    let json = place.tidemill(&["run", "job.toml", "--dry-run", "--json"]).code(0).json();
+    assert_eq!(json["policy"]["asked"], json!({ "replicate": 3, "quorum": 2 }));
+    assert_eq!(json["policy"]["outside_gain_wei"], "5000000000000000000");
+    let here = place.run_job(&["--dry-run"]).code(0);
+    assert!(here.stdout.contains("not checked"), "{}", here.stdout);
+    place.write("puppet.wasm", "#!/bin/sh");
+    for args in [&["run", "job.toml", "--dry-run"][..], &["run", "job.toml", "--here", "--dry-run"]] {
+        place.tidemill(args).code(1).says(&["puppet.wasm", "it is a script", "hint: "]);
+    }
+    // Before a network is made, or any money is locked.
+    place.tidemill(&["run", "job.toml"]).code(1).says(&["it is a script"]);
+    assert_eq!(names(&place), ["job.toml", "puppet.wasm"]);
+}
+
+#[test]
 fn logs_go_into_files() {
     let place = place(&(job(&["quick", "mumble", "exit"]) + "[resources]\nparallel = 1\n"));
     place.run_job(&["--logs", "some/logs"]).code(1);
