@@ -35,8 +35,9 @@ impl Owner {
             self.lost(link, crate::session::words(&error));
         }
         self.note_idleness(link.is_some(), now);
-        let is_rest_done = self.has_drained(link.as_deref());
-        self.is_paid_off(is_rest_done, link.is_some(), now).then_some(Ending::Drained)
+        let is_told = self.has_told(link.as_deref());
+        let is_paid_off = self.is_paid_off(self.has_drained(), is_told, link.is_some(), now);
+        is_paid_off.then_some(Ending::Drained)
     }
 
     fn keep_time(&mut self, link: &mut Option<Box<Link>>, now: Instant) {
@@ -221,14 +222,18 @@ impl Owner {
         }
     }
 
-    /// Whether nothing is left to be done or told. What was returned while there is no session needs no telling, but
-    /// for what the coordinator is just being told that it is held.
-    fn has_drained(&self, link: Option<&Link>) -> bool {
-        let told = match link {
+    /// Whether nothing is left to be done.
+    fn has_drained(&self) -> bool {
+        self.draining && self.queue.len() == 0 && self.queue.running() == 0 && self.reports.len() == 0
+    }
+
+    /// Whether nothing is left to be told. What was returned while there is no session needs no telling, but for what the
+    /// coordinator is just being told that it is held.
+    fn has_told(&self, link: Option<&Link>) -> bool {
+        match link {
             Some(link) => self.returns.is_empty() && link.writer.waiting() == 0,
             None => !self.link.dialing || self.returns.is_empty(),
-        };
-        self.draining && told && self.queue.len() == 0 && self.queue.running() == 0 && self.reports.len() == 0
+        }
     }
 
     /// When there is something to do next if nothing happens before.

@@ -353,15 +353,22 @@ impl Owner {
         }
     }
 
-    /// Whether no promise is waited for any more, the rest being done since some time.
-    pub(super) fn is_paid_off(&mut self, is_rest_done: bool, is_connected: bool, now: Instant) -> bool {
-        let Some(purse) = &mut self.pay else { return is_rest_done };
+    /// Whether no promise is waited for any more, the rest being done since some time. A promise may be long in coming:
+    /// there may be no verdict on a result yet.
+    pub(super) fn is_paid_off(
+        &mut self,
+        is_rest_done: bool,
+        is_told: bool,
+        is_connected: bool,
+        now: Instant,
+    ) -> bool {
+        let Some(purse) = &mut self.pay else { return is_rest_done && is_told };
         if !is_rest_done {
             purse.drained = None;
             return false;
         }
         let since = *purse.drained.get_or_insert(now);
-        let is_told = purse.ready.is_empty() || !is_connected;
+        let is_told = is_told && (purse.ready.is_empty() || !is_connected);
         purse.is_done() && is_told || now >= since + DRAIN_PATIENCE
     }
 

@@ -15,7 +15,7 @@ use tidemill_provider::{
     Event, ProviderConfig,
     pay::{Config, History},
 };
-use tidemill_types::{Amount, ArchiveBuilder, Billable, BlobId, EscrowId, Fuel, RateCard};
+use tidemill_types::{Amount, ArchiveBuilder, Billable, BlobId, EscrowId, Fuel, Millis, RateCard};
 
 use crate::{
     money::{World, paid},
@@ -40,11 +40,15 @@ impl Scene {
     }
 
     async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::beating(Millis(60_000), change).await
+    }
+
+    async fn beating(heartbeat: Millis, change: impl FnOnce(&mut Config)) -> Self {
         let world = World::new().await;
         let coordinator = Coordinator::new().await;
         let program = coordinator.program(NOOP).await;
         let lender = lend_paid(&world, coordinator.ticket().await, change).await;
-        let joined = coordinator.join_paid(world.money()).await;
+        let joined = coordinator.join_beating(world.money(), heartbeat).await;
         Self { world, coordinator, program, lender, joined }
     }
 

@@ -115,12 +115,17 @@ impl Coordinator {
 
     /// Takes the next provider in, into a network that pays like this.
     pub async fn join_paid(&self, money: Option<Money>) -> Joined {
+        self.join_beating(money, Millis(60_000)).await
+    }
+
+    /// The same, with heartbeats at this interval.
+    pub async fn join_beating(&self, money: Option<Money>, heartbeat: Millis) -> Joined {
         let (mut session, version, hello) = self.hear().await;
         let welcome = Welcome {
             software: "a double".to_owned(),
             binding: bind_keys(&self.node, &self.key, &Chain::default()),
             chain: Chain::default(),
-            heartbeat: Millis(60_000),
+            heartbeat,
             lease: Millis(60_000),
             money,
         };

@@ -3,8 +3,8 @@
 use tidemill_net::wire::{Decision, FromProvider, Lease, Money, ReleaseAsked, ToProvider, Unpaid};
 use tidemill_provider::{Ending, Event, pay::VoucherError};
 use tidemill_types::{
-    Address, Amount, EscrowContract, EscrowId, JobId, LeaseId, Release, ResultKey, Signable, SignatureError,
-    Signed, Voucher,
+    Address, Amount, EscrowContract, EscrowId, JobId, LeaseId, Millis, Release, ResultKey, Signable,
+    SignatureError, Signed, Voucher,
 };
 
 use super::{Scene, directory, lend_in};
@@ -213,4 +213,19 @@ async fn in_a_free_network_it_works_for_nothing_and_says_so() {
     joined.lease(vec![pays]).await;
     let said = joined.next().await;
     assert!(format!("{said:?}").contains("this network is free"), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_drain_waits_for_a_promise_and_not_for_ever() {
+    // There are heartbeats in the time that promises are waited for.
+    let mut scene = Scene::beating(Millis(4_000), |_| {}).await;
+    let escrow = scene.world.open(1, Amount::tide(1), 3_600).await;
+    // Nothing is decided: the others are not there who could confirm it.
+    scene.work(1, escrow).await;
+    scene.lender.provider.drain();
+    assert_eq!(scene.joined.next().await, Some(FromProvider::Credits(0)));
+    assert_eq!(scene.joined.next().await, Some(FromProvider::Bye));
+    assert_eq!(scene.lender.ending().await, Ending::Drained);
+    let history = scene.history();
+    assert!(history.escrows.get(&escrow).is_none_or(|known| known.earned().is_zero()));
 }
