@@ -42,6 +42,9 @@ use crate::{
 /// How many providers an embedded network has unless something else is asked for.
 pub const PROVIDERS: u16 = 3;
 
+/// And where they check each other: six of whom nothing is known must agree at the default assurance.
+pub const STRANGERS: u16 = 7;
+
 /// Fuel a second of each core that the coordinator begins with: of the right order, which is enough, since placement
 /// goes on with what it observes. Measuring would take longer than many jobs.
 const ASSUMED_FUEL_PER_S: u64 = 5_000_000_000;

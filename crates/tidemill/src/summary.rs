@@ -364,8 +364,9 @@ pub fn phase_word(phase: &JobPhase) -> &'static str {
 }
 
 /// What helps where results are not certain enough.
-const MORE_VOICES: &str = "more operators help, or machines that are trusted (`tidemill serve --trust OPERATOR`, or \
-    `trusted` under [policy]), or a lower `assurance` or `quorum`; `tidemill explain JOB TASK` shows who said what";
+const MORE_VOICES: &str = "more operators help (`--providers N` where the network is a run's own), or machines that are trusted (`tidemill \
+    serve --trust OPERATOR`, or `trusted` under [policy]), or a lower `assurance` or `quorum`; where the network goes on, \
+    `tidemill explain JOB TASK` shows who said what";
 
 /// The error of a command that needs a job to be done, when it is not.
 pub fn not_done(report: &JobReport) -> Option<Exit> {

@@ -45,12 +45,23 @@ pub struct LeaseId(pub u64);
 
 /// A text that does not name what it should.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{found:?} is not {what}: {digits} hexadecimal digits are expected")]
-pub struct NameError {
-    /// The text, shortened to 80 characters.
-    pub found: String,
-    what: &'static str,
-    digits: usize,
+pub enum NameError {
+    /// It has other digits, or not as many.
+    #[error("{found:?} is not {what}: {digits} hexadecimal digits are expected")]
+    Digits {
+        /// The text, shortened to 80 characters.
+        found: String,
+        /// What it should name.
+        what: &'static str,
+        /// How many are expected.
+        digits: usize,
+    },
+    /// Capital letters among its digits are a checksum (EIP-55), and it is wrong.
+    #[error("{found} was mistyped: its capital letters are a checksum, and it is wrong")]
+    Checksum {
+        /// The text.
+        found: String,
+    },
 }
 
 pub(crate) fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
@@ -58,7 +69,7 @@ pub(crate) fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result
 }
 
 pub(crate) fn read_hex<const N: usize>(text: &str, what: &'static str) -> Result<[u8; N], NameError> {
-    let error = || NameError { found: text.chars().take(80).collect(), what, digits: 2 * N };
+    let error = || NameError::Digits { found: text.chars().take(80).collect(), what, digits: 2 * N };
     let digits = text.as_bytes();
     if digits.len() != 2 * N {
         return Err(error());
@@ -170,7 +181,16 @@ impl FromStr for Address {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        read_hex(text.strip_prefix("0x").unwrap_or(text), "an address").map(Self)
+        let digits = text.strip_prefix("0x").unwrap_or(text);
+        let address = Self(read_hex(digits, "an address")?);
+        let is_mixed = |is_it: fn(&char) -> bool| digits.chars().any(|digit| is_it(&digit));
+        if is_mixed(char::is_ascii_lowercase) && is_mixed(char::is_ascii_uppercase) {
+            let expected = alloy_primitives::Address::from(address.0).to_checksum(None);
+            if expected.strip_prefix("0x") != Some(digits) {
+                return Err(NameError::Checksum { found: text.to_owned() });
+            }
+        }
+        Ok(address)
     }
 }
 
@@ -188,6 +208,23 @@ mod tests {
         assert_eq!(address.to_string(), "0x0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f");
         assert_eq!(address.to_string().parse(), Ok(address));
         assert_eq!(TaskId { job, task: TaskNumber(12) }.to_string(), format!("{job}/12"));
+    }
+
+    #[test]
+    fn an_address_that_was_mistyped_is_refused() {
+        // Examples of EIP-55.
+        for right in [
+            "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",
+            "0x52908400098527886E0F7030069857D2E4169EE7",
+            "0xde709f2102306220921060314715629080e2fb77",
+        ] {
+            let address: Address = right.parse().expect("it is right");
+            for same in [right.to_lowercase(), right[2..].to_uppercase(), right[2..].to_owned()] {
+                assert_eq!(same.parse(), Ok(address), "{same}");
+            }
+        }
+        let wrong = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1Beaed";
+        assert_eq!(wrong.parse::<Address>(), Err(NameError::Checksum { found: wrong.to_owned() }));
     }
 
     #[test]

@@ -20,6 +20,7 @@ use tidemill_types::{
 };
 use tidemill_verify::{Assurance, Course, Evidence, Next, Opinion, Verdict, Witness, is_chosen, judge};
 
+pub(super) use self::asking::course;
 pub(crate) use self::fate::{Fate, fate};
 pub(super) use self::known::{Candidate, Known};
 use self::{deciding::Accepted, fate::likeliest};
@@ -29,9 +30,6 @@ use super::{
     money::Bill,
 };
 use crate::event::Now;
-
-/// More results of a task are not asked for by credibility. Those who are certain enough agree long before.
-const MOST_RESULTS: u32 = 12;
 
 /// Whose results need no check.
 #[derive(Clone, Debug, Default)]
@@ -111,15 +109,6 @@ pub(super) struct Counted {
     basis: Basis,
     key: ReputationKey,
     node: NodeId,
-}
-
-/// How a job's results are judged.
-pub(super) fn course(reliance: &Reliance) -> Course {
-    match *reliance {
-        Reliance::Assured(assurance) => Course::Assured { assurance, most: MOST_RESULTS },
-        Reliance::Replicated { quorum, most } => Course::Replicated { quorum, most },
-        Reliance::Trusted | Reliance::Unverified => Course::Believed,
-    }
 }
 
 impl Open {

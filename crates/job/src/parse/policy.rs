@@ -1,7 +1,7 @@
 //! `[policy]`: what a requester asks of a network of strangers. What is not honoured yet is checked already, so that a
 //! file which is right today is right then, and refused, so that nobody believes to have what is not there.
 
-use tidemill_types::{Address, Amount, Assurance};
+use tidemill_types::{Address, Amount, Assurance, NameError};
 
 use toml::de::DeValue;
 
@@ -55,11 +55,14 @@ pub(super) fn read(root: &Section, report: &mut Report) -> Policy {
 fn price(key: &str, value: &Value, report: &mut Report) -> Option<Amount> {
     const EXPECTED: &str = "expected an amount like \"1.5 TIDE\"";
     let price = text(key, value, EXPECTED, report)?;
-    let amount = price.parse::<Amount>().ok().filter(|amount| !amount.is_zero());
-    if amount.is_none() {
-        report.wrong(value.span(), format!("{} is not an amount of TIDE", quoted(price)), EXPECTED);
-    }
-    amount
+    let found = match price.parse::<Amount>() {
+        Ok(amount) if amount > Amount::CAP => format!("{} is more TIDE than there can be", quoted(price)),
+        Ok(amount) if !amount.is_zero() => return Some(amount),
+        Ok(_) => format!("{} is nothing", quoted(price)),
+        Err(_) => format!("{} is not an amount of TIDE", quoted(price)),
+    };
+    report.wrong(value.span(), found, EXPECTED);
+    None
 }
 
 /// What `assurance`, `replicate` and `quorum` come to; nothing where they say nothing.
@@ -133,7 +136,11 @@ fn trusted(value: &Value, report: &mut Report) -> Option<Vec<Address>> {
                 report.wrong(element.span(), found, "expected each account once");
             }
             Ok(operator) => operators.push(operator),
-            Err(_) => {
+            Err(NameError::Checksum { .. }) => {
+                let expected = "expected an account as it was told: its capital letters are a checksum";
+                report.wrong(element.span(), format!("{} was mistyped", quoted(account)), expected);
+            }
+            Err(NameError::Digits { .. }) => {
                 report.wrong(element.span(), format!("{} is not an account", quoted(account)), EXPECTED);
             }
         }

@@ -549,6 +549,12 @@ fn operators_are_named_once_by_their_accounts() {
             ],
         ),
         (
+            "[\"0x52908400098527886E0f7030069857D2E4169EE7\"]".to_owned(),
+            vec!["5:12: \"0x52908400098527886E0f7030069857D2E4169EE7\" was mistyped; expected an account as it was told: its \
+                  capital letters are a checksum"
+                .to_owned()],
+        ),
+        (
             format!("[{}]", many.join(", ")),
             vec!["5:11: `trusted` has 101 elements; at most 100 are allowed".to_owned()],
         ),

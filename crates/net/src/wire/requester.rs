@@ -241,7 +241,9 @@ pub enum Refusal {
     #[error("there is no such job")]
     NoSuchJob,
     /// There is no such task in the job, or nothing is known of it yet.
-    #[error("there is no such task, or nothing is known of it yet")]
+    #[error(
+        "there is no such task, or nothing of it is kept: it has not run yet, or its job ended without a verdict on it"
+    )]
     NoSuchTask,
     /// The job has not ended.
     #[error("the job has not ended")]

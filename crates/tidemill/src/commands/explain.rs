@@ -19,7 +19,7 @@ pub struct Args {
     /// The job: its id, the beginning of its id, or its name
     #[arg(value_name = "JOB")]
     job: String,
-    /// The task's number, as in `tidemill status JOB --tasks`
+    /// The task's number, as in `tidemill status JOB --tasks` and in the paths of an output: 12, or tasks/12
     #[arg(value_name = "TASK", value_parser = task_number)]
     task: Option<TaskNumber>,
     #[command(flatten)]
@@ -85,9 +85,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             (Some(false), true) => "; wrong: its node was tried with a task whose answer was known",
             (None, _) => "",
         };
-        let odds = result
-            .error_ppb
-            .map_or(String::new(), |ppb| format!("; alone wrong with odds {}", odds_in_words(odds(ppb))));
+        let odds = match result.error_ppb {
+            None => String::new(),
+            Some(0) => "; certain, since its machine is trusted".to_owned(),
+            Some(ppb) => format!("; alone wrong with odds {}", odds_in_words(odds(ppb))),
+        };
         let output: String = result.output.to_string().chars().take(8).collect();
         println!("  result of node {}: output {output}{agrees}{odds}", result.node.short());
     }

@@ -12,7 +12,7 @@ use std::{
 use anyhow::Context;
 use serde::Serialize;
 use tidemill_job::{JobFile, Plan};
-use tidemill_types::{ByteSize, EscrowId, Usage, lines};
+use tidemill_types::{ByteSize, EscrowId, Reliance, Usage, lines};
 
 use crate::{
     exit::{self, Code, WithCode},
@@ -180,10 +180,10 @@ fn describe(file: &JobFile, plan: &Plan, slots: Option<usize>, json: bool) -> an
     }
     let at_a_time = slots.map_or_else(String::new, |slots| format!(", {slots} at a time"));
     println!(
-        "{}: {} map tasks and {} reduce tasks{at_a_time}",
+        "{}: {} and {}{at_a_time}",
         file.name,
-        plan.map_count(),
-        total - plan.map_count()
+        plural(plan.map_count(), "map task"),
+        plural(total - plan.map_count(), "reduce task")
     );
     println!("  input: {}", ByteSize(plan.total_input_bytes()));
     let program = plan.map_program().display();
@@ -193,9 +193,12 @@ fn describe(file: &JobFile, plan: &Plan, slots: Option<usize>, json: bool) -> an
         println!("  results: not checked, since they are this machine's own; [policy] is for networks");
         return Ok(());
     }
-    println!("  results: {}, outputs being the same {}", file.reliance, file.compare);
-    if !file.trusted.is_empty() {
-        println!("  trusted: {}", plural(file.trusted.len() as u64, "operator"));
+    match file.reliance {
+        Reliance::Trusted | Reliance::Unverified => println!("  results: {}", file.reliance),
+        _ => println!("  results: {}, outputs being the same {}", file.reliance, file.compare),
+    }
+    for operator in &file.trusted {
+        println!("  trusted: {operator}");
     }
     if let Some(price) = file.max_price {
         println!("  price: at most {price}");

@@ -63,7 +63,7 @@ pub struct Args {
     /// Settlements wait while a unit of gas costs more than this, unless a window is about to close
     #[arg(long, value_name = "PRICE", default_value = "100 gwei")]
     comfortable_gas_price: Coin,
-    /// How likely it is that a provider whose result is found to be wrong is slashed, from 0 to 1: the less likely, the
+    /// How likely it is that a provider whose result is found to be wrong is slashed, above 0 and up to 1: the less likely, the
     /// oftener results are checked. It counts on ledgers where a contract may slash providers
     #[arg(long, value_name = "ODDS", default_value_t = SlashOdds::USUAL)]
     slash_odds: SlashOdds,

@@ -114,7 +114,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             "job": file.name.as_str(),
             "tasks": plan.task_count(),
             "map_tasks": plan.map_count(),
-            "escrow": escrow,
+            "escrow": escrow.map(|escrow| escrow.to_string()),
         });
         println!("{text:#}");
     } else {

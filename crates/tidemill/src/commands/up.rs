@@ -8,7 +8,7 @@ use tidemill_types::Limits;
 use super::serve::TicketFile;
 use crate::{
     announce::Announcer,
-    embedded::{Embedded, PROVIDERS, Shape},
+    embedded::{Embedded, PROVIDERS, STRANGERS, Shape},
     exit::{Code, WithCode},
     home::data_directory,
     hosting::{self, Words},
@@ -27,9 +27,10 @@ use crate::{
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
 pub struct Args {
-    /// Providers, which share the cores and the memory of this machine
-    #[arg(long, value_name = "N", default_value_t = PROVIDERS, value_parser = clap::value_parser!(u16).range(1..=64))]
-    providers: u16,
+    /// Providers, which share the cores and the memory of this machine [default: 3; 7 that check each other with
+    /// --strangers]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    providers: Option<u16>,
     /// Where its state is [default: `up` in the directory of this home]
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
@@ -71,7 +72,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     runtime::block_on(async {
         let mut signals = Signals::listen()?;
         let shape = Shape {
-            providers: args.providers,
+            providers: args.providers.unwrap_or(if args.strangers { STRANGERS } else { PROVIDERS }),
             task_memory: Limits::default().memory,
             strangers: args.strangers,
         };

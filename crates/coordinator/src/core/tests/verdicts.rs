@@ -295,6 +295,14 @@ fn liars_are_paid_for_nothing_and_the_others_for_all() {
     );
 }
 
+#[test]
+fn however_much_is_asked_for_enough_strangers_can_give() {
+    let spec = tasks(2, "assurance = 1_000_000_000");
+    let mut scene = Scene::of(among(&[]), spec.clone(), &[Right; 15]);
+    assert_eq!(scene.run(), JobEnd::Done);
+    scene.world.check_outputs(job_id(1), &spec);
+}
+
 /// A world in which peers have been right so often that next to nothing is checked.
 fn among_credible(count: u8, least_rate: f64) -> World {
     let model = Model { least_rate, ..Model::default() };

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use tidemill_sched::{ClassId, Single};
 use tidemill_store::JobEnd;
-use tidemill_types::{Address, JobId, Stage, TaskId, TaskNumber, input_bytes};
-use tidemill_verify::{Next, Witness};
+use tidemill_types::{Address, JobId, Reliance, Stage, TaskId, TaskNumber, input_bytes};
+use tidemill_verify::{Course, Model, Next, Witness, strangers_to_agree};
 
 use super::Answer;
 use crate::{
@@ -16,9 +16,28 @@ use crate::{
     event::Now,
 };
 
+/// More results of a task are not asked for by credibility, unless so many more than this must agree where nothing is known
+/// of anybody. Those who are certain enough agree long before.
+const MOST_RESULTS: u32 = 12;
+
+/// So many results more than would have to agree are asked for: somebody may contradict.
+const CONTRADICTIONS: u32 = 4;
+
 /// While so many tasks of a job wait for a verdict, no fresh one is given out: where nobody can decide them, they would all
 /// be done and none of them certain.
 const MOST_UNDECIDED: u64 = 4096;
+
+/// How a job's results are judged.
+pub(in crate::core) fn course(reliance: &Reliance) -> Course {
+    match *reliance {
+        Reliance::Assured(assurance) => {
+            let strangers = strangers_to_agree(&Model::default(), assurance);
+            Course::Assured { assurance, most: MOST_RESULTS.max(strangers + CONTRADICTIONS) }
+        }
+        Reliance::Replicated { quorum, most } => Course::Replicated { quorum, most },
+        Reliance::Trusted | Reliance::Unverified => Course::Believed,
+    }
+}
 
 impl Job {
     /// Whether there are tasks of its map that nobody was given, and that may be.

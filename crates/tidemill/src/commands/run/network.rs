@@ -4,7 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
@@ -13,7 +13,7 @@ use tidemill_net::{
     ticket::Ticket,
     wire::{JobPay, JobPhase, JobReport},
 };
-use tidemill_types::JobId;
+use tidemill_types::{JobId, Reliance};
 
 use super::{Args, Summary, print_usage, print_written, tasks_in_words};
 use crate::{
@@ -38,6 +38,32 @@ use crate::{
 
 /// The directory within the work directory that a network of this command's own keeps its state in.
 const NETWORK: &str = "network";
+
+/// How long a run waits for the providers that it starts: what is said of them beforehand is said of all.
+const GATHERING: Duration = Duration::from_secs(10);
+
+/// A network that is a command's own.
+struct Own {
+    /// Its ledger, where it pays.
+    ledger: Option<Ledger>,
+    /// How many providers were started.
+    providers: u64,
+}
+
+impl Own {
+    /// Waits until all of its providers have joined, but not for long: a slow one joins later.
+    async fn is_complete(&self, requester: &mut Requester) -> anyhow::Result<()> {
+        let end = Instant::now() + GATHERING;
+        while Instant::now() < end {
+            let connected = requester.providers().await?.iter().filter(|one| one.connected).count();
+            if connected as u64 >= self.providers {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+}
 
 /// What a run is about.
 struct Run<'a> {
@@ -65,6 +91,12 @@ struct Ended {
 
 /// Runs a job in a network.
 pub fn run(args: &Args, file: JobFile, plan: Plan, begun: Instant) -> anyhow::Result<()> {
+    if args.strangers && file.reliance == Reliance::Trusted && file.trusted.is_empty() {
+        let message = "only trusted machines get tasks of this job, and with `--strangers` none is";
+        return Err(Exit::new(Code::Usage, message)
+            .hint("leave `--strangers` out, or set another `assurance` under [policy]")
+            .into());
+    }
     let ticket = match args.providers {
         None => network::ticket(args.join.join.as_deref())?,
         Some(_) => None,
@@ -94,8 +126,9 @@ impl Run<'_> {
                 let starting = Embedded::start_for(&network, shape, self.args.money(), self.args.json);
                 let embedded = unless_stopped(&mut signals, starting).await?;
                 let (ticket, ledger) = (embedded.ticket.clone(), embedded.ledger().cloned());
+                let own = Own { ledger, providers: embedded.providers.into() };
                 let ended = tokio::select! {
-                    ended = self.run_in(ticket, Some(ledger), &mut signals) => ended,
+                    ended = self.run_in(ticket, Some(own), &mut signals) => ended,
                     why = embedded.failed() => Err(Exit::new(Code::Host, format!("the network failed: {why}"))
                         .hint("see to this machine's disk and memory, then run it again to go on")
                         .into()),
@@ -113,13 +146,8 @@ impl Run<'_> {
         self.finish(&ended?)
     }
 
-    /// `own`: the network is this command's own, with this ledger where it pays.
-    async fn run_in(
-        &self,
-        ticket: Ticket,
-        own: Option<Option<Ledger>>,
-        signals: &mut Signals,
-    ) -> anyhow::Result<Ended> {
+    /// `own`: what the network is, where it is this command's own.
+    async fn run_in(&self, ticket: Ticket, own: Option<Own>, signals: &mut Signals) -> anyhow::Result<Ended> {
         let mut requester = unless_stopped(signals, Requester::connect(ticket)).await?;
         let ended = self.run_with(&mut requester, own, signals).await;
         requester.close().await;
@@ -129,10 +157,14 @@ impl Run<'_> {
     async fn run_with(
         &self,
         requester: &mut Requester,
-        own: Option<Option<Ledger>>,
+        own: Option<Own>,
         signals: &mut Signals,
     ) -> anyhow::Result<Ended> {
-        let (embedded, ledger) = (own.is_some(), own.flatten());
+        let embedded = own.is_some();
+        if let Some(own) = &own {
+            unless_stopped(signals, own.is_complete(requester)).await?;
+        }
+        let ledger = own.and_then(|own| own.ledger);
         let sealed = unless_stopped(signals, requester.seal(&self.file, &self.plan)).await?;
         let (job, attached) = self.submit(requester, &sealed, (embedded, ledger), signals).await?;
         let reused = if attached { requester.job(job).await?.done } else { 0 };

@@ -117,6 +117,14 @@ fn a_dry_run_says_what_a_network_would_be_asked_for() {
 }
 
 #[test]
+fn what_no_machine_of_a_network_may_do_is_refused() {
+    let place = place(&(job(&["quick"]) + "[policy]\nassurance = \"trusted\"\n"));
+    let args = ["run", "job.toml", "--providers", "2", "--strangers"];
+    place.tidemill(&args).code(2).says(&["only trusted machines", "hint: "]);
+    assert_eq!(names(&place), ["job.toml", "puppet.wasm"]);
+}
+
+#[test]
 fn logs_go_into_files() {
     let place = place(&(job(&["quick", "mumble", "exit"]) + "[resources]\nparallel = 1\n"));
     place.run_job(&["--logs", "some/logs"]).code(1);
