@@ -185,7 +185,14 @@ impl Applying<'_> {
         job.changed = true;
         let key = task_key(task);
         let lease = lease_key(task, record.result.lease);
-        let is_opinion = self.tables.opinions.get(&lease)?.is_some();
+        let opinion = self.tables.opinions.get(&lease)?;
+        let opinion = opinion.map(|row| decode::<OpinionRecord>(row.value())).transpose()?;
+        let ResultRecord { batch, leaf, .. } = record.result;
+        // A lease has one result.
+        if opinion.as_ref().is_some_and(|said| (said.result.batch, said.result.leaf) != (batch, leaf)) {
+            return Err(Contradiction::NoLeaf { batch, leaf }.into());
+        }
+        let is_opinion = opinion.is_some();
         // An opinion keeps its batch, which may be closed by now.
         self.use_batch(&record.result, is_opinion)?;
         if self.tables.done.insert(&key, encode(record).as_slice())?.is_some() {
@@ -219,6 +226,9 @@ impl Applying<'_> {
     ) -> Result<(), Refusal> {
         self.running_task(task)?;
         self.expect_done(task, record.known.is_some())?;
+        if self.is_result_of(task, record.result.lease)? {
+            return Err(Contradiction::TaskDone(task).into());
+        }
         self.use_batch(&record.result, false)?;
         let key = lease_key(task, record.result.lease);
         if self.tables.opinions.insert(&key, encode(record).as_slice())?.is_some() {
@@ -433,6 +443,13 @@ impl Applying<'_> {
         }
         self.tables.payees.insert(&key, encode(record).as_slice())?;
         Ok(())
+    }
+
+    /// Whether a task is done by the result of this lease: a lease has one result.
+    fn is_result_of(&self, task: TaskId, lease: LeaseId) -> Result<bool, Fault> {
+        let done = self.tables.done.get(&task_key(task))?;
+        let done = done.map(|row| decode::<DoneRecord>(row.value())).transpose()?;
+        Ok(done.is_some_and(|done| done.result.lease == lease))
     }
 
     /// A task must be done, or must not be.

@@ -19,7 +19,8 @@ use super::{
 };
 use crate::{
     AttemptRecord, BatchId, BatchRecord, Change, DoneRecord, Ended, EscrowRecord, EscrowStage, FailedTask,
-    JobEnd, JobRecord, LeaseRecord, OpinionRecord, PayeeRecord, ReputationKey, Store, StoreError,
+    JobEnd, JobRecord, LeaseRecord, OpinionRecord, PayeeRecord, ReputationKey, ResultRecord, Store,
+    StoreError,
 };
 
 const JOBS: u8 = 3;
@@ -95,7 +96,10 @@ impl Model {
                 self.leases.remove(&(task, lease));
             }
             Change::Finished { task, record, output, .. } => {
-                let is_opinion = self.opinions.contains_key(&(task, record.result.lease));
+                let opinion = self.opinions.get(&(task, record.result.lease));
+                let place = |result: &ResultRecord| (result.batch, result.leaf);
+                opinion.is_none_or(|said| place(&said.result) == place(&record.result)).then_some(())?;
+                let is_opinion = opinion.is_some();
                 let (batch, open) = self.batches.get(&record.result.batch)?;
                 ((*open || is_opinion) && (record.result.leaf as usize) < batch.leaves.len()).then_some(())?;
                 (!self.done.contains_key(&task)).then_some(())?;
@@ -117,6 +121,8 @@ impl Model {
                 let is_known = record.known.is_some();
                 (self.done.contains_key(&task) == is_known && !self.opinions.contains_key(&key))
                     .then_some(())?;
+                // A lease has one result.
+                self.done.get(&task).is_none_or(|done| done.result.lease != key.1).then_some(())?;
                 (task.task.0 < self.running(task.job)?.task_count).then_some(())?;
                 self.opinions.insert(key, record);
                 if !is_known {
