@@ -17,6 +17,6 @@ pub use self::{
     cancel::Cancel,
     executor::{Capabilities, Executor, Output, OutputBody, Prepared, Program, Report, Task},
     wasi::Layout,
-    wasm::{Backend, MAX_PROGRAM_BYTES, WasmExecutor, check_module, hardware_class},
+    wasm::{Backend, WasmExecutor, check_module, hardware_class},
     worker::{CompileLimits, PoolConfig, WorkerCommand, WorkerPool, worker_main},
 };

@@ -16,7 +16,6 @@ mod run;
 
 pub use self::{
     check::check_module,
-    compile::MAX_PROGRAM_BYTES,
     engine::{Backend, hardware_class},
     executor::WasmExecutor,
 };

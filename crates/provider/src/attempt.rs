@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use tidemill_exec::{Cancel, MAX_PROGRAM_BYTES};
+use tidemill_exec::Cancel;
 use tidemill_job::{BlobRef, BlobSource};
 use tidemill_net::wire::{Lease, LeasePay, MAX_LEASE_INLINE_BYTES, Source};
-use tidemill_types::{BlobId, JobId, LeaseId, TaskNumber, TaskSpec};
+use tidemill_types::{BlobId, JobId, LeaseId, MAX_PROGRAM_BYTES, TaskNumber, TaskSpec};
 
 /// An attempt to make.
 #[derive(Debug)]
@@ -106,7 +106,7 @@ pub(crate) fn is_whole(source: &BlobSource, len: u64) -> bool {
 }
 
 fn check_program(id: BlobId, len: u64) -> Result<(), LeaseError> {
-    if len > MAX_PROGRAM_BYTES as u64 {
+    if len > MAX_PROGRAM_BYTES {
         return Err(LeaseError::LongProgram(len));
     }
     if len == 0 && id != BlobId::of(b"") { Err(LeaseError::EmptyProgram) } else { Ok(()) }
@@ -212,7 +212,7 @@ pub(crate) mod tests {
         assert!(matches!(two, LeaseError::TwoLengths { .. }));
 
         let mut long = lease(1, &[]);
-        long.program_len = MAX_PROGRAM_BYTES as u64 + 1;
+        long.program_len = MAX_PROGRAM_BYTES + 1;
         assert!(matches!(Attempt::new(long), Err(LeaseError::LongProgram(_))));
         let mut empty = lease(1, &[]);
         empty.program_len = 0;

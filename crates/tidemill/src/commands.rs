@@ -32,8 +32,8 @@ pub mod withdraw;
 use std::{fs, io::Read, os::unix::fs::OpenOptionsExt, path::Path};
 
 use anyhow::Context;
-use tidemill_exec::{Executor, MAX_PROGRAM_BYTES, Program};
-use tidemill_types::{ByteSize, FloatClass};
+use tidemill_exec::{Executor, Program};
+use tidemill_types::{ByteSize, FloatClass, MAX_PROGRAM_BYTES};
 
 use crate::exit::{Code, Exit, WithCode};
 
@@ -41,8 +41,8 @@ use crate::exit::{Code, Exit, WithCode};
 const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
 
 /// Reads a program.
-fn read_program(path: &Path) -> anyhow::Result<Program> {
-    let bytes = read_file(path, MAX_PROGRAM_BYTES as u64).map_err(|error| error.context("the program"));
+pub fn read_program(path: &Path) -> anyhow::Result<Program> {
+    let bytes = read_file(path, MAX_PROGRAM_BYTES).map_err(|error| error.context("the program"));
     Ok(Program::wasm(bytes.code(Code::Usage)?))
 }
 

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use tidemill_exec::check_module;
 use tidemill_job::{JobFile, Plan, expand};
-use tidemill_types::{ByteSize, MAX_PROGRAM_BYTES};
+use tidemill_types::ByteSize;
 
 use crate::{
-    commands::read_file,
+    commands::{read_file, read_program},
     exit::{Code, Exit, WithCode},
 };
 
@@ -35,8 +35,7 @@ pub fn check_programs(plan: &Plan) -> anyhow::Result<()> {
         [Some(plan.map_program()), reduce, plan.comparer()].into_iter().flatten().collect();
     programs.dedup();
     for path in programs {
-        let bytes = read_file(path, MAX_PROGRAM_BYTES).map_err(|error| error.context("the program"));
-        if let Err(failure) = check_module(&bytes.code(Code::Usage)?) {
+        if let Err(failure) = check_module(&read_program(path)?.bytes) {
             let message = format!("{}: {failure}", path.display());
             return Err(Exit::new(Code::of(&failure), message).hint(failure.hint()).into());
         }

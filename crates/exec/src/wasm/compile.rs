@@ -6,16 +6,13 @@ use std::{
     sync::Mutex,
 };
 
-use tidemill_types::{BlobId, EXEC_VERSION, Failure};
+use tidemill_types::{BlobId, EXEC_VERSION, Failure, MAX_PROGRAM_BYTES};
 use wasmtime::{Engine, Module};
 
 use super::{
     check::check_module,
     engine::{CodeClass, compiling},
 };
-
-/// The largest program that is taken.
-pub const MAX_PROGRAM_BYTES: usize = tidemill_types::MAX_PROGRAM_BYTES as usize;
 
 /// Compiles modules. Give it nothing untrusted but in a process under limits: how long compiling takes
 /// and how much memory it needs is up to the module.
@@ -30,7 +27,7 @@ impl Compiler {
     /// # Errors
     /// The [`Failure`] that every attempt at this program would end with.
     pub(crate) fn compile(&self, class: CodeClass, bytes: &[u8]) -> Result<Vec<u8>, Failure> {
-        if bytes.len() > MAX_PROGRAM_BYTES {
+        if bytes.len() as u64 > MAX_PROGRAM_BYTES {
             let reason = format!("it has {} bytes; at most {MAX_PROGRAM_BYTES} are allowed", bytes.len());
             return Err(Failure::ModuleTooLarge { reason });
         }
