@@ -22,7 +22,7 @@ use crate::{
     clock::Clock,
     committer,
     config::Config,
-    core::{self, Core, CoreConfig, Step},
+    core::{Core, CoreConfig, Step},
     effects::Effects,
     event::Event,
     failpoint::Failpoint,
@@ -125,9 +125,9 @@ impl Coordinator {
             ..NodeOptions::default()
         };
         let node = Node::bind(&node_key, options).await?;
-        let core_money = money.as_ref().map(|money| (money.release_patience, money.slash_odds));
         let teller = money.map(|money| Arc::new(Teller::new(money)));
-        let terms = teller.as_ref().map(|teller| teller.terms());
+        let money = teller.as_ref().map(|teller| teller.core_config());
+        let terms = money.as_ref().map(|money| money.terms);
         // Results are for the ledger that pays for them.
         let chain = Chain { chain_id: terms.map_or(0, |terms| terms.contract.chain_id), ..Chain::default() };
         let welcome = Welcome {
@@ -139,22 +139,19 @@ impl Coordinator {
             lease: pace.lease,
             money: terms,
         };
-        let core_config =
-            CoreConfig {
-                node: node.id(),
-                chain,
-                seal_key: blake3::derive_key("tidemill 2026 lease seal", &node_key),
-                lease: pace.lease,
-                heartbeat: pace.heartbeat,
-                second_opinion: pace.second_opinion,
-                undecided: pace.undecided,
-                trust,
-                model: Model::default(),
-                policy: pace.policy.clone(),
-                money: terms.zip(core_money).map(|(terms, (release_patience, slash_odds))| {
-                    core::MoneyConfig { terms, release_patience, slash_odds }
-                }),
-            };
+        let core_config = CoreConfig {
+            node: node.id(),
+            chain,
+            seal_key: blake3::derive_key("tidemill 2026 lease seal", &node_key),
+            lease: pace.lease,
+            heartbeat: pace.heartbeat,
+            second_opinion: pace.second_opinion,
+            undecided: pace.undecided,
+            trust,
+            model: Model::default(),
+            policy: pace.policy.clone(),
+            money,
+        };
         let ticket = node.ticket(pass.clone(), ADDRESSES_PATIENCE).await?;
         let (events, core_events) = mpsc::channel(EVENT_QUEUE);
         let stop = CancellationToken::new();

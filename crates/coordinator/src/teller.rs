@@ -20,7 +20,11 @@ use tidemill_types::{
 use tidemill_verify::SlashOdds;
 use tokio::time::MissedTickBehavior;
 
-use crate::{core::Funding, event::Event, shared::Shared};
+use crate::{
+    core::{self, Funding},
+    event::Event,
+    shared::Shared,
+};
 
 /// How a coordinator pays.
 pub struct MoneyConfig {
@@ -82,8 +86,17 @@ impl Teller {
         Self { config, account, state: Mutex::default() }
     }
 
+    /// How this network pays, as the core has to know it.
+    pub fn core_config(&self) -> core::MoneyConfig {
+        core::MoneyConfig {
+            terms: self.terms(),
+            release_patience: self.config.release_patience,
+            slash_odds: self.config.slash_odds,
+        }
+    }
+
     /// What peers are told of how this network pays.
-    pub fn terms(&self) -> Money {
+    fn terms(&self) -> Money {
         Money {
             contract: self.config.escrows.contract(),
             account: self.account,

@@ -11,14 +11,13 @@ use tidemill_ledger::{
     staking::{Reach, Slashers, StakingError},
 };
 use tidemill_types::{Address, Amount, causes};
-
 use tokio::time::MissedTickBehavior;
 
 use super::Teller;
 use crate::{core::SeenStakes, event::Event, shared::Shared};
 
-/// What was seen of a stake, and of who may slash, is looked at again after this time at the earliest. What leaves stays slashable for
-/// much longer.
+/// What was seen of a stake, and of who may slash, is looked at again after this time at the earliest. What leaves stays
+/// slashable for much longer.
 const STAKE_LASTS: Duration = Duration::from_secs(60);
 
 /// So many stakes are looked at before something else is.
