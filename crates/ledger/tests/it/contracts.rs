@@ -34,8 +34,12 @@ fn address(plan: &Plan, name: &str) -> Address {
 
 /// The contracts by way of raw transactions, as the embedded ledger's first block has them.
 async fn deployed(anvil: &Anvil) -> AddressBook {
+    deployed_with(anvil, &params()).await
+}
+
+async fn deployed_with(anvil: &Anvil, params: &Params) -> AddressBook {
     let chain = anvil.chain().await;
-    let plan = deploy::plan(&params(), rich().address(), 0);
+    let plan = deploy::plan(params, rich().address(), 0);
     let fees = deploy::Fees { max_fee_per_gas: 5_000_000_000, max_priority_fee_per_gas: 1 };
     for raw in plan.sign(&rich(), CHAIN_ID, &fees).expect("it signs") {
         let sent = chain.provider().send_raw_transaction(&raw).await.expect("anvil takes it");
@@ -113,13 +117,7 @@ async fn a_slasher_reaches_as_far_as_it_was_let() {
     let chain = anvil.chain().await;
     // A governor without a delay, so that a test need not wait for it.
     let params = Params { governor: rich().address(), delay_s: 0, treasury: rich().address(), ..params() };
-    let plan = deploy::plan(&params, rich().address(), 0);
-    let fees = deploy::Fees { max_fee_per_gas: 5_000_000_000, max_priority_fee_per_gas: 1 };
-    for raw in plan.sign(&rich(), CHAIN_ID, &fees).expect("it signs") {
-        let sent = chain.provider().send_raw_transaction(&raw).await.expect("anvil takes it");
-        assert!(sent.get_receipt().await.expect("anvil answers").status());
-    }
-    let book = plan.address_book(&chain, 1).await.expect("all of it is there");
+    let book = deployed_with(&anvil, &params).await;
     let staking = Staking::new(chain.clone(), &book).expect("the book has it");
     let mut slashers = Slashers::default();
     let mut reach = async || {

@@ -18,6 +18,9 @@ use crate::{
     support::{Place, wait_for},
 };
 
+/// Where the password of a place's accounts is.
+const PASSWORD: [&str; 2] = ["--password-file", "password"];
+
 const SUPPLY: u128 = 600_000_000 * TIDE;
 
 /// What the protocol takes of a payment.
@@ -37,6 +40,7 @@ struct Witness {
     tide: String,
     staking: String,
     escrow: String,
+    manager: String,
 }
 
 impl Witness {
@@ -49,7 +53,13 @@ impl Witness {
             contract["address"].as_str().expect("an address").to_owned()
         };
         let url = status["url"].as_str().expect("a URL").to_owned();
-        Self { url, tide: at("Tide"), staking: at("ProviderStaking"), escrow: at("JobEscrow") }
+        Self {
+            url,
+            tide: at("Tide"),
+            staking: at("ProviderStaking"),
+            escrow: at("JobEscrow"),
+            manager: at("AccessManager"),
+        }
     }
 
     /// What Foundry's client answers.

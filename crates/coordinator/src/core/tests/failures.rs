@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidemill_job::JobSpec;
-use tidemill_net::wire::{FromProvider, Lease, ReturnReason, ToProvider};
+use tidemill_net::wire::{FromProvider, HeldLease, Lease, ReturnReason, ToProvider};
 use tidemill_store::JobEnd;
 use tidemill_types::{Failure, Outcome, TaskId, TaskNumber};
 
@@ -267,14 +267,20 @@ fn a_provider_that_comes_back_keeps_what_it_still_has() {
     world.finish(&mut [&mut one]);
 }
 
-#[test]
-fn leases_outlive_a_restart_and_results_for_them_count() {
+/// A peer of a class of hardware, and the leases that it holds.
+fn with_leases() -> (World, Peer, Vec<HeldLease>) {
     let mut world = world_with(&map_job(3));
     let mut one = Peer::new(1);
     one.hardware_class = Some("x86-64-v3".to_owned());
     one.join(&mut world, Vec::new());
     one.leases = leases_to(&world.settle(), one.session);
     let holds: Vec<_> = one.leases.iter().map(held).collect();
+    (world, one, holds)
+}
+
+#[test]
+fn leases_outlive_a_restart_and_results_for_them_count() {
+    let (mut world, mut one, holds) = with_leases();
     world.crash();
     one.join(&mut world, holds.clone());
     one.do_all(&mut world);
@@ -286,12 +292,7 @@ fn leases_outlive_a_restart_and_results_for_them_count() {
 
 #[test]
 fn a_lease_is_of_the_hardware_that_it_was_given_to() {
-    let mut world = world_with(&map_job(3));
-    let mut one = Peer::new(1);
-    one.hardware_class = Some("x86-64-v3".to_owned());
-    one.join(&mut world, Vec::new());
-    one.leases = leases_to(&world.settle(), one.session);
-    let holds: Vec<_> = one.leases.iter().map(held).collect();
+    let (mut world, mut one, holds) = with_leases();
     assert!(!holds.is_empty());
     one.join(&mut world, holds.clone());
     world.settle();

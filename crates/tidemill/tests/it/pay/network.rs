@@ -8,8 +8,6 @@ use crate::{
     support::Running,
 };
 
-const PASSWORD: [&str; 2] = ["--password-file", "password"];
-
 /// A network whose coordinator is ann, who keeps a part, on the ledger of the place's home.
 pub struct Network {
     pub place: Place,

@@ -5,25 +5,18 @@ use tidemill_ledger::{Address, Bytes, SolCall, contracts::ProviderStaking, staki
 use super::*;
 use crate::faults::process::Process;
 
-const PASSWORD: [&str; 2] = ["--password-file", "password"];
-
 /// Longer than what the governor decides waits before it counts.
 const AFTER_THE_DELAY_S: &str = "3024001";
 
 /// Somebody who may slash, for a part of a provider's stake in millionths.
 fn let_slash(place: &Place, ppm: u32) {
-    let status = json(place, &["ledger", "status"]);
-    let at = |name: &str| {
-        let contracts = status["contracts"].as_array().expect("a list");
-        let contract = contracts.iter().find(|one| one["name"] == name).expect("it is there");
-        contract["address"].as_str().expect("an address").to_owned()
-    };
     let witness = Witness::of(place);
     let slasher = Address::repeat_byte(0x51);
     let call = ProviderStaking::setSlasherCall { slasher, role: Role::Provider as u8, perCase: ppm };
     let (call, slasher) = (Bytes::from(call.abi_encode()).to_string(), slasher.to_string());
-    let (manager, key) = (at("AccessManager"), foundry::rich().to_bytes().to_string());
-    let send = |args: &[&str]| witness.cast(&[&["send", &manager], args, &["--private-key", &key]].concat());
+    let key = foundry::rich().to_bytes().to_string();
+    let send =
+        |args: &[&str]| witness.cast(&[&["send", &witness.manager], args, &["--private-key", &key]].concat());
     send(&["schedule(address,bytes,uint48)", &witness.staking, &call, "0"]);
     witness.cast(&["rpc", "evm_increaseTime", AFTER_THE_DELAY_S]);
     witness.cast(&["rpc", "evm_mine"]);
