@@ -19,6 +19,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
+use crate::features;
 use crate::workspace::{SourceFile, Workspace};
 
 /// Options of `cargo xtask tidy`.
@@ -60,6 +61,8 @@ pub fn report(workspace: &Workspace) -> Result<bool> {
     let lock = text_of(&files, "Cargo.lock");
     findings.extend(licences::check(&licences::packages(&metadata), lock));
     findings.extend(dependencies::one_version(&dependencies::direct(&metadata), lock));
+    let features = features::problems(workspace, &metadata)?;
+    findings.extend(features.into_iter().map(|problem| Finding::new("Cargo.lock", 1, problem)));
     findings.sort();
     findings.dedup();
 

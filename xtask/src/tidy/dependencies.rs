@@ -6,15 +6,20 @@ use cargo_metadata::Metadata;
 
 use super::Finding;
 use super::manifest::{Manifest, Shared};
+use crate::features::UNIFIER;
 
 /// The versions of each package that a member of the workspace depends on directly.
 pub type Direct = BTreeMap<String, BTreeSet<String>>;
 
-/// The direct dependencies of all members, as they are resolved.
+/// The direct dependencies of all members, as they are resolved. The crate that holds features together is left out:
+/// what it depends on is chosen by the dependencies of others.
 pub fn direct(metadata: &Metadata) -> Direct {
     let mut direct = Direct::new();
     let nodes = metadata.resolve.iter().flat_map(|resolve| &resolve.nodes);
     for node in nodes.filter(|node| metadata.workspace_members.contains(&node.id)) {
+        if metadata[&node.id].name.as_str() == UNIFIER {
+            continue;
+        }
         for dependency in &node.deps {
             let package = &metadata[&dependency.pkg];
             direct.entry(package.name.to_string()).or_default().insert(package.version.to_string());
@@ -40,6 +45,9 @@ pub fn one_version(direct: &Direct, lock: &str) -> Vec<Finding> {
 
 /// Checks that a dependency which the root manifest declares is taken from there.
 pub fn inherited(path: &str, manifest: &Manifest, shared: &Shared) -> Vec<Finding> {
+    if manifest.package == UNIFIER {
+        return Vec::new();
+    }
     let own = manifest.dependencies.iter().filter(|dependency| !dependency.inherited);
     own.filter_map(|dependency| {
         let key = shared.iter().find(|(_, package)| **package == dependency.package)?.0;

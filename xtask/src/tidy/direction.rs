@@ -2,6 +2,7 @@
 
 use super::Finding;
 use super::manifest::Manifest;
+use crate::features::UNIFIER;
 
 /// A crate and the workspace crates that it may use.
 struct Rule {
@@ -42,6 +43,7 @@ const EXAMPLES: &str = "example-";
 
 /// The project's own commands have to build in seconds, so they use no crate of the workspace either.
 const RULES: &[Rule] = &[
+    Rule { package: UNIFIER, may_use: &[] },
     Rule { package: TYPES, may_use: &[] },
     Rule { package: "tidemill-sched", may_use: FIRST },
     Rule { package: "tidemill-verify", may_use: FIRST },
@@ -86,6 +88,10 @@ fn may_use(package: &str, dependency: &str) -> bool {
     if package == BINARY {
         return true;
     }
+    // It holds no code, only features together.
+    if dependency == UNIFIER {
+        return package.starts_with("tidemill-") && package != UNIFIER;
+    }
     RULES.iter().any(|rule| rule.package == package && rule.may_use.contains(&dependency))
 }
 
@@ -118,6 +124,7 @@ mod tests {
             ("tidemill-store", "tidemill-job"),
             ("tidemill-coordinator", "tidemill-sched"),
             ("tidemill", "tidemill-coordinator"),
+            ("tidemill-sched", "tidemill-features"),
             ("tidemill", "example-render"),
             ("example-render", "png"),
             ("xtask", "clap"),
@@ -138,6 +145,7 @@ mod tests {
             ("tidemill-exec", "example-render"),
             ("example-render", "tidemill-types"),
             ("xtask", "tidemill-types"),
+            ("xtask", "tidemill-features"),
         ] {
             let findings = depends(package, on, true);
             assert_eq!(findings.len(), 1, "{package} uses {on}");

@@ -1,0 +1,1 @@
+//! No code: `cargo xtask features` writes the manifest of this crate, and says why.
