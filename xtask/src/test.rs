@@ -1,24 +1,43 @@
-//! `cargo xtask test`: every check and every test, each step timed, all failures counted in one line.
+//! `cargo xtask test`: every check and every test, each timed, all failures counted in one line.
 
+mod aside;
+mod binaries;
+mod changed;
+mod run;
+
+use std::fmt;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::workspace::Workspace;
 use crate::{contracts, guests, tidy};
+use aside::Aside;
+use binaries::Binary;
+use changed::{BINARY, Touched};
+use run::{Options, Took};
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
 pub struct Args {
+    /// Run what a change touches: checks of the changed packages, and the tests of these and of all built on them,
+    /// without the end-to-end tests that did not change themselves. The change is what is not committed, or else the
+    /// last commit
+    #[arg(long, conflicts_with = "deep")]
+    quick: bool,
     /// Run the long tests too: ignored ones, and more cases where a test reads TIDEMILL_DEEP
     #[arg(long)]
     deep: bool,
     /// Run one step alone
     #[arg(long, value_enum)]
     only: Option<Step>,
+    /// Run each test in a process of its own, one after another, to list the processor time beside the time: a test
+    /// that takes long and computes little waits for something
+    #[arg(long)]
+    each: bool,
 }
 
 /// The steps, in the order in which they run: what fails in seconds comes before what builds for minutes.
@@ -35,7 +54,7 @@ enum Step {
     /// Formatting, artifacts, tests and gas figures of the contracts. It installs the nodes and clients that the
     /// next step tests against
     Contracts,
-    /// `cargo test` of the workspace, in the release profile
+    /// The tests of the workspace, in the release profile
     Tests,
     /// `cargo clippy` of the workspace, warnings being errors
     Clippy,
@@ -50,59 +69,215 @@ pub struct Tally {
     pub failed: u64,
 }
 
+/// How many of the slowest tests are named at the end.
+const SLOWEST: usize = 10;
+
 /// Runs the steps, each to its end even when one before it failed, and ends with the line of counts.
+///
+/// Two steps run beside others where all are run: the contracts, whose compiler knows no threads, beside the building
+/// of the tests; and clippy beside the running of the tests, many of which wait.
 pub fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
-    let mut total = Tally::default();
-    let mut durations = Vec::new();
+    let touched = if args.quick { Some(changed::touched(workspace, &workspace.metadata()?)?) } else { None };
+    let wants = |step: Step| {
+        args.only.is_none_or(|only| only == step)
+            && touched.as_ref().is_none_or(|touched| step.concerns(touched))
+    };
+    let mut report = Report::default();
+    let aside = args.only.is_none() && touched.is_none() && !args.each;
+    let mut contracts = None;
+    if aside {
+        contracts = Some(Aside::start(Step::Contracts.name(), args.deep)?);
+    }
     for &step in Step::value_variants() {
-        if args.only.is_some_and(|only| only != step) {
+        if !wants(step) || (aside && matches!(step, Step::Contracts | Step::Clippy)) {
             continue;
         }
         println!("== {}", step.name());
         std::io::stdout().flush()?;
         let start = Instant::now();
-        let tally = match run_step(workspace, step, args.deep) {
-            Ok(tally) => tally,
-            Err(error) => {
-                println!("error: {error:#}");
-                Tally::of(false)
-            }
+        let tally = match step {
+            Step::Tests if aside => tests_beside(workspace, args, contracts.take(), &mut report),
+            _ => run_step(workspace, step, args, touched.as_ref(), &mut report),
         };
-        let seconds = start.elapsed().as_secs_f64();
-        let verdict = if tally.failed == 0 { "ok" } else { "FAILED" };
-        println!("== {}: {verdict} in {seconds:.1} s", step.name());
-        durations.push(format!("{} {seconds:.1} s {verdict}", step.name()));
-        total = total + tally;
+        let tally = tally.unwrap_or_else(|error| {
+            println!("error: {error:#}");
+            Tally::of(false)
+        });
+        report.ended(step, tally, start.elapsed());
     }
-    println!("== {}", durations.join(", "));
-    println!("{} passed, {} failed", total.passed, total.failed);
-    Ok(if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    print!("{report}");
+    Ok(if report.total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn run_step(workspace: &Workspace, step: Step, deep: bool) -> Result<Tally> {
+/// What all steps came to.
+#[derive(Default)]
+struct Report {
+    total: Tally,
+    /// A phrase for each step.
+    verdicts: Vec<String>,
+    /// Steps, and parts of them.
+    steps: Vec<Took>,
+    /// Tests.
+    tests: Vec<Took>,
+}
+
+impl Report {
+    fn ended(&mut self, step: Step, tally: Tally, wall: Duration) {
+        let verdict = if tally.failed == 0 { "ok" } else { "FAILED" };
+        let line = format!("{} {:.1} s {verdict}", step.name(), wall.as_secs_f64());
+        println!("== {line}");
+        self.verdicts.push(line);
+        self.steps.push(Took { name: step.name().to_owned(), wall, cpu: None });
+        self.total = self.total + tally;
+    }
+
+    /// Takes in a step that ran beside others.
+    fn ended_aside(&mut self, step: Step, aside: Aside) {
+        match aside.finish() {
+            Ok(ended) => {
+                println!("== {}, which ran beside\n{}", step.name(), ended.output.trim_end());
+                self.ended(step, ended.tally, ended.wall);
+            }
+            Err(error) => {
+                println!("error: {error:#}");
+                self.ended(step, Tally::of(false), Duration::ZERO);
+            }
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (what, took) in [("tests", &self.tests), ("steps", &self.steps)] {
+            f.write_str(&slowest(what, took.clone()))?;
+        }
+        writeln!(f, "== {}", self.verdicts.join(", "))?;
+        writeln!(f, "{} passed, {} failed", self.total.passed, self.total.failed)
+    }
+}
+
+/// Builds the tests beside the step of the contracts, which installs what some of them need, and runs them beside
+/// clippy, which needs what building leaves behind.
+fn tests_beside(
+    workspace: &Workspace,
+    args: &Args,
+    contracts: Option<Aside>,
+    report: &mut Report,
+) -> Result<Tally> {
+    let built = build(workspace, None, report);
+    if let Some(contracts) = contracts {
+        report.ended_aside(Step::Contracts, contracts);
+    }
+    let built = built?;
+    let clippy = Aside::start(Step::Clippy.name(), false)?;
+    let ran = run_tests(workspace, args, &built, report);
+    report.ended_aside(Step::Clippy, clippy);
+    ran
+}
+
+fn run_step(
+    workspace: &Workspace,
+    step: Step,
+    args: &Args,
+    touched: Option<&Touched>,
+    report: &mut Report,
+) -> Result<Tally> {
     let mut cargo = workspace.cargo();
     match step {
         Step::Fmt => status_of(cargo.args(["fmt", "--all", "--check"])),
         Step::Tidy => Ok(Tally::of(tidy::report(workspace)?)),
         Step::Guests => Ok(Tally::of(guests::check(workspace)?)),
-        Step::Contracts => contracts::test(workspace, deep),
+        Step::Contracts => contracts::test(workspace, args.deep),
         Step::Tests => {
-            cargo.args(["test", "--release", "--workspace", "--no-fail-fast"]);
-            if deep {
-                cargo.env("TIDEMILL_DEEP", "1").args(["--", "--include-ignored"]);
-            }
-            counted(&mut cargo)
+            let built = build(workspace, touched, report)?;
+            run_tests(workspace, args, &built, report)
         }
-        Step::Clippy => status_of(cargo.args([
-            "clippy",
-            "--release",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ])),
+        Step::Clippy => {
+            cargo.args(["clippy", "--release", "--all-targets"]);
+            match touched {
+                None => cargo.arg("--workspace"),
+                Some(touched) => cargo.args(selected(touched.changed.iter())),
+            };
+            status_of(cargo.args(["--", "-D", "warnings"]))
+        }
     }
+}
+
+/// Builds the tests.
+fn build(workspace: &Workspace, touched: Option<&Touched>, report: &mut Report) -> Result<Vec<Binary>> {
+    let metadata = workspace.metadata()?;
+    let start = Instant::now();
+    let mut binaries = Vec::new();
+    for more in builds(touched) {
+        let mut cargo = workspace.cargo();
+        cargo.args(["test", "--release"]).args(more);
+        binaries.extend(binaries::build(cargo, &metadata)?);
+    }
+    if let Some(touched) = touched {
+        binaries.retain_mut(|binary| filter(binary, touched));
+    }
+    let wall = start.elapsed();
+    println!("== tests: built in {:.1} s", wall.as_secs_f64());
+    report.steps.push(Took { name: "building the tests".to_owned(), wall, cpu: None });
+    Ok(binaries)
+}
+
+/// Runs what was built.
+fn run_tests(workspace: &Workspace, args: &Args, built: &[Binary], report: &mut Report) -> Result<Tally> {
+    let target = workspace.metadata()?.target_directory;
+    let times = target.join("tidemill-test-times.json").into();
+    let ran = run::run(built, &Options { ignored: args.deep, each: args.each, times })?;
+    report.steps.extend(ran.binaries);
+    report.tests.extend(ran.tests);
+    Ok(ran.tally)
+}
+
+/// The arguments of each `cargo test` that builds what is to be run. A change to another crate than the binary's does
+/// not link the end-to-end tests.
+fn builds(touched: Option<&Touched>) -> Vec<Vec<String>> {
+    let Some(touched) = touched else { return vec![vec!["--workspace".to_owned()]] };
+    let others = selected(touched.affected.iter().filter(|name| *name != BINARY));
+    let binary = touched.affected.contains(BINARY).then(|| selected([BINARY].iter()));
+    let end_to_end = (!touched.end_to_end.is_empty()).then(|| selected([BINARY].iter()));
+    let with =
+        |args: Vec<String>, more: &[&str]| [args, more.iter().map(|&arg| arg.to_owned()).collect()].concat();
+    [
+        (!others.is_empty()).then_some(others),
+        binary.map(|binary| with(binary, &["--bins"])),
+        end_to_end.map(|binary| with(binary, &["--test", "it"])),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Leaves of the end-to-end tests those that changed; false where none of a binary's tests is to run.
+fn filter(binary: &mut Binary, touched: &Touched) -> bool {
+    if binary.name == format!("{BINARY}::it") {
+        binary.filters = touched.end_to_end.iter().map(|module| format!("{module}::")).collect();
+        return !binary.filters.is_empty();
+    }
+    true
+}
+
+/// `--package` for each of these.
+fn selected(packages: impl Iterator<Item = impl AsRef<str>>) -> Vec<String> {
+    packages.flat_map(|package| ["--package".to_owned(), package.as_ref().to_owned()]).collect()
+}
+
+/// The slowest of these, a line each, under a heading; nothing where there is none.
+fn slowest(what: &str, mut took: Vec<Took>) -> String {
+    took.sort_by_key(|took| std::cmp::Reverse(took.wall));
+    took.truncate(SLOWEST);
+    if took.is_empty() {
+        return String::new();
+    }
+    let seconds = |duration: Duration| format!("{:9.1} s", duration.as_secs_f64());
+    let lines = took.iter().map(|took| {
+        let cpu = took.cpu.map_or_else(|| " ".repeat(11), seconds);
+        format!("{}{cpu}  {}\n", seconds(took.wall), took.name)
+    });
+    format!("== the slowest {what}: time, processor time where known\n{}", lines.collect::<String>())
 }
 
 /// Runs a step that either passes or fails as a whole.
@@ -111,7 +286,7 @@ fn status_of(command: &mut Command) -> Result<Tally> {
     Ok(Tally::of(status.success()))
 }
 
-/// Runs tests, passes their output on line by line and adds up their counts.
+/// Runs tests of another tool, passes their output on line by line and adds up their counts.
 pub fn counted(command: &mut Command) -> Result<Tally> {
     let words = format!("{command:?}");
     let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot run {words}"))?;
@@ -124,7 +299,7 @@ pub fn counted(command: &mut Command) -> Result<Tally> {
         stdout.write_all(&line)?;
         stdout.write_all(b"\n")?;
         let line = String::from_utf8_lossy(&line);
-        tally = tally + test_result(&line).or_else(|| forge_result(&line)).unwrap_or_default();
+        tally = tally + forge_result(&line).unwrap_or_default();
     }
     let status = child.wait().with_context(|| format!("cannot wait for {words}"))?;
     Ok(with_status(tally, status.success()))
@@ -162,6 +337,17 @@ fn colourless(line: &str) -> String {
 }
 
 impl Step {
+    /// Whether a change makes this step necessary.
+    fn concerns(self, touched: &Touched) -> bool {
+        match self {
+            Self::Fmt | Self::Tidy => true,
+            Self::Guests => touched.affected.iter().any(|name| name.starts_with("example-")),
+            Self::Contracts => touched.contracts,
+            Self::Tests => !touched.changed.is_empty(),
+            Self::Clippy => !touched.changed.is_empty(),
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Fmt => "fmt",
@@ -217,6 +403,29 @@ mod tests {
                     failed, \u{1b}[33m0\u{1b}[0m skipped (2 total tests)";
         assert_eq!(forge_result(line), Some(Tally { passed: 2, failed: 0 }));
         assert_eq!(forge_result("Ran 5 tests for test/Tide.t.sol:TideTest"), None);
+    }
+
+    #[test]
+    fn the_slowest_are_named_first() {
+        let took =
+            |name: &str, seconds| Took { name: name.into(), wall: Duration::from_secs(seconds), cpu: None };
+        let text = slowest("tests", (1..=12).map(|seconds| took(&format!("t{seconds}"), seconds)).collect());
+        let names: Vec<_> = text.lines().skip(1).filter_map(|line| line.split_whitespace().last()).collect();
+        assert_eq!(names, ["t12", "t11", "t10", "t9", "t8", "t7", "t6", "t5", "t4", "t3"]);
+        assert_eq!(slowest("tests", Vec::new()), "");
+    }
+
+    #[test]
+    fn a_change_builds_what_is_built_on_it() {
+        assert_eq!(builds(None), [["--workspace"]]);
+        let set = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        let mut touched = Touched { affected: set(&["tidemill-net", BINARY]), ..Touched::default() };
+        assert_eq!(
+            builds(Some(&touched)),
+            [vec!["--package", "tidemill-net"], vec!["--package", BINARY, "--bins"]]
+        );
+        touched = Touched { end_to_end: set(&["pay"]), ..Touched::default() };
+        assert_eq!(builds(Some(&touched)), [["--package", BINARY, "--test", "it"]]);
     }
 
     #[test]
