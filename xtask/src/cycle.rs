@@ -1,4 +1,4 @@
-//! `cargo xtask cycle`: how long a developer waits for builds. CONTRIBUTING.md has its figures.
+//! `cargo xtask cycle`: how long a developer waits for builds after an edit.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -10,11 +10,10 @@ pub const UNIFIER: &str = "tidemill-features";
 /// Its manifest, from the workspace's root.
 pub const MANIFEST: &str = "crates/features/Cargo.toml";
 
-/// The members that use it: not itself, not the programs of examples, which stand for a user's, and not the project's
-/// own commands, which cargo always builds with the whole workspace selected.
+/// The members that use it: not itself, and not the programs of examples, which stand for a user's.
 pub fn users(metadata: &Metadata) -> impl Iterator<Item = &str> {
     let members = metadata.workspace_packages().into_iter().map(|package| package.name.as_str());
-    members.filter(|name| name.starts_with("tidemill") && *name != UNIFIER)
+    members.filter(|name| *name != UNIFIER && !name.starts_with("example-"))
 }
 
 /// The manifest that asks for these packages with these features.

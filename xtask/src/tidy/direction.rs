@@ -90,7 +90,7 @@ fn may_use(package: &str, dependency: &str) -> bool {
     }
     // It holds no code, only features together.
     if dependency == UNIFIER {
-        return package.starts_with("tidemill-") && package != UNIFIER;
+        return is_of_workspace(package) && package != UNIFIER && !package.starts_with(EXAMPLES);
     }
     RULES.iter().any(|rule| rule.package == package && rule.may_use.contains(&dependency))
 }
@@ -125,6 +125,7 @@ mod tests {
             ("tidemill-coordinator", "tidemill-sched"),
             ("tidemill", "tidemill-coordinator"),
             ("tidemill-sched", "tidemill-features"),
+            ("xtask", "tidemill-features"),
             ("tidemill", "example-render"),
             ("example-render", "png"),
             ("xtask", "clap"),
@@ -145,7 +146,7 @@ mod tests {
             ("tidemill-exec", "example-render"),
             ("example-render", "tidemill-types"),
             ("xtask", "tidemill-types"),
-            ("xtask", "tidemill-features"),
+            ("example-render", "tidemill-features"),
         ] {
             let findings = depends(package, on, true);
             assert_eq!(findings.len(), 1, "{package} uses {on}");
