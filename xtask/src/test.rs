@@ -74,8 +74,7 @@ const SLOWEST: usize = 10;
 
 /// Runs the steps, each to its end even when one before it failed, and ends with the line of counts.
 ///
-/// Two steps run beside others where all are run: the contracts, whose compiler knows no threads, beside the building
-/// of the tests; and clippy beside the running of the tests, many of which wait.
+/// Where all are run, the contracts, whose compiler knows no threads, run beside the building of the tests.
 pub fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let touched = if args.quick { Some(changed::touched(workspace, &workspace.metadata()?)?) } else { None };
     let wants = |step: Step| {
@@ -89,7 +88,7 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         contracts = Some(Aside::start(Step::Contracts.name(), args.deep)?);
     }
     for &step in Step::value_variants() {
-        if !wants(step) || (aside && matches!(step, Step::Contracts | Step::Clippy)) {
+        if !wants(step) || (aside && step == Step::Contracts) {
             continue;
         }
         println!("== {}", step.name());
@@ -156,8 +155,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Builds the tests beside the step of the contracts, which installs what some of them need, and runs them beside
-/// clippy, which needs what building leaves behind.
+/// Builds the tests beside the step of the contracts, which installs what some of them need, and runs them.
 fn tests_beside(
     workspace: &Workspace,
     args: &Args,
@@ -168,11 +166,7 @@ fn tests_beside(
     if let Some(contracts) = contracts {
         report.ended_aside(Step::Contracts, contracts);
     }
-    let built = built?;
-    let clippy = Aside::start(Step::Clippy.name(), false)?;
-    let ran = run_tests(workspace, args, &built, report);
-    report.ended_aside(Step::Clippy, clippy);
-    ran
+    run_tests(workspace, args, &built?, report)
 }
 
 fn run_step(
