@@ -15,7 +15,7 @@ mod world;
 pub(crate) use block::{Block, Summary, receipt};
 pub(crate) use changes::Changes;
 pub(crate) use draft::Draft;
-pub(crate) use execute::{Built, Parent, Rules, build_block, environment, prevrandao};
+pub(crate) use execute::{Built, Parent, Rules, build_block, environment};
 pub(crate) use seal::{genesis_block, next_base_fee};
 pub(crate) use tx::Tx;
 pub use tx::TxError;

@@ -44,4 +44,4 @@ pub use error::{CreateError, DiskError, OpenError, ServeError, StopError};
 pub use genesis::{Genesis, GenesisAccount, GenesisError, draw_chain_id};
 pub use ledger::{Head, Ledger, Mining, Options, Recovery};
 pub use pool::PoolLimits;
-pub use rpc::{ServeOptions, Server};
+pub use rpc::{HostName, HostNameError, Origin, OriginError, ServeOptions, Server};

@@ -14,7 +14,7 @@ use alloy::primitives::B256;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use crate::chain::{Built, NoState, Parent, Tx, build_block, next_base_fee};
+use crate::chain::{Built, NoState, Parent, build_block, next_base_fee};
 use crate::clock::wall;
 use crate::disk::{BlockLog, Layout, Snapshot, save};
 use crate::error::DiskError;
@@ -160,7 +160,7 @@ impl Producer {
 
     /// Makes blocks as long as there is something to put into them.
     fn make_all_ready(&mut self) -> Result<(), Failure> {
-        while !self.best().is_empty() {
+        while !self.shared.best().is_empty() {
             if !self.make_block()? {
                 // What neither gets into a block nor is refused by it would be tried for ever.
                 let mut pool = self.shared.pool();
@@ -172,17 +172,11 @@ impl Producer {
         Ok(())
     }
 
-    fn best(&self) -> Vec<Arc<Tx>> {
-        let base_fee = self.shared.base_fee();
-        // Transactions seldom use all of their gas: twice as many fill the block.
-        self.shared.pool().best(base_fee, self.shared.rules.gas_limit.saturating_mul(2))
-    }
-
     /// Makes the next block; says whether it changed anything in the pool.
     fn make_block(&mut self) -> Result<bool, Failure> {
         let head = self.shared.head();
         let timestamp = self.shared.clock().take(wall(), head.header.timestamp);
-        let txs = self.best();
+        let txs = self.shared.best();
         let parent = Parent { header: &head.header, hash: head.hash };
         let state = self.shared.state();
         let build = || build_block(&self.shared.rules, parent, state, timestamp, txs.iter().cloned());

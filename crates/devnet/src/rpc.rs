@@ -13,11 +13,14 @@ mod error;
 mod fees;
 mod filters;
 mod logs;
+mod names;
 mod node;
+mod pending;
 mod send;
 mod serve;
 mod shapes;
 mod state;
 mod subscribe;
 
+pub use names::{HostName, HostNameError, Origin, OriginError};
 pub use serve::{ServeOptions, Server};

@@ -119,6 +119,13 @@ impl Shared {
         next_base_fee(&self.head().header)
     }
 
+    /// What the next block is made of, as far as it goes into it.
+    pub(crate) fn best(&self) -> Vec<Arc<Tx>> {
+        let base_fee = self.base_fee();
+        // Transactions seldom use all of their gas: twice as many fill the block.
+        self.pool().best(base_fee, self.rules.gas_limit.saturating_mul(2))
+    }
+
     /// Puts a transaction into the pool.
     pub(crate) fn submit(&self, tx: Tx) -> Result<B256, SubmitError> {
         if let Some(reason) = self.failure.get() {

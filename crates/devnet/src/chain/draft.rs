@@ -1,7 +1,7 @@
 //! A state in the making: a view with changes on top, which a block in execution or a call writes.
 
 use alloy::primitives::map::{AddressMap, AddressSet, B256Map, HashMap};
-use alloy::primitives::{Address, B256, U256};
+use alloy::primitives::{Address, B256, Bytes, U256};
 use revm::state::{Account as Touched, AccountInfo, Bytecode};
 use revm::{Database, DatabaseCommit};
 
@@ -27,6 +27,29 @@ impl Draft {
             slots: HashMap::default(),
             codes: B256Map::default(),
             replaced: AddressSet::default(),
+        }
+    }
+
+    /// The view with the changes of a block that is not there.
+    pub(crate) fn with(base: View, changes: &Changes) -> Draft {
+        let mut draft = Draft::new(base);
+        draft.accounts.extend(changes.accounts.iter().map(|(address, account)| (*address, *account)));
+        draft.slots.extend(changes.slots.iter().map(|(slot, value)| (*slot, *value)));
+        let code = |(hash, code): (&B256, &Bytes)| (*hash, Bytecode::new_raw(code.clone()));
+        draft.codes.extend(changes.codes.iter().map(code));
+        draft
+    }
+
+    /// The code of a hash; empty where there is none.
+    pub(crate) fn code(&self, hash: B256) -> Bytecode {
+        self.codes.get(&hash).cloned().unwrap_or_else(|| self.base.code(hash))
+    }
+
+    pub(crate) fn slot(&self, address: Address, slot: U256) -> Result<U256, NoState> {
+        match self.slots.get(&(address, slot)) {
+            Some(value) => Ok(*value),
+            None if self.replaced.contains(&address) => Ok(U256::ZERO),
+            None => self.base.slot(address, slot),
         }
     }
 
@@ -88,15 +111,11 @@ impl Database for Draft {
     }
 
     fn code_by_hash(&mut self, hash: B256) -> Result<Bytecode, NoState> {
-        Ok(self.codes.get(&hash).cloned().unwrap_or_else(|| self.base.code(hash)))
+        Ok(self.code(hash))
     }
 
     fn storage(&mut self, address: Address, slot: U256) -> Result<U256, NoState> {
-        match self.slots.get(&(address, slot)) {
-            Some(value) => Ok(*value),
-            None if self.replaced.contains(&address) => Ok(U256::ZERO),
-            None => self.base.slot(address, slot),
-        }
+        self.slot(address, slot)
     }
 
     fn block_hash(&mut self, number: u64) -> Result<B256, NoState> {

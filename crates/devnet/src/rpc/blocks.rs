@@ -86,10 +86,9 @@ pub(super) fn register(module: &mut RpcModule<Context>) -> Result<(), RegisterMe
     Ok(())
 }
 
-/// The pending block is none: what will be in it is not decided before it is made.
 fn find(context: &Context, id: BlockId) -> Answer<Option<Arc<Block>>> {
     match context.find(id) {
-        Some(point) => context.block(point.number),
+        Some(point) => context.block_at(point),
         None => Ok(None),
     }
 }

@@ -1,11 +1,11 @@
 //! Execution without a transaction: `eth_call`, `eth_estimateGas`, `eth_createAccessList`.
 
 mod estimate;
+mod overrides;
 mod run;
 
 use alloy::eips::BlockId;
 use alloy::primitives::{Bytes, U64, U256};
-use alloy::rpc::types::state::StateOverride;
 use alloy::rpc::types::{AccessList, AccessListItem, AccessListResult, TransactionRequest};
 use jsonrpsee::RpcModule;
 use jsonrpsee::core::RegisterMethodError;
@@ -14,16 +14,16 @@ use revm::context::result::ExecutionResult;
 use super::context::Context;
 use super::error::{Answer, halted, reverted};
 pub(super) use estimate::estimate;
+pub(super) use overrides::Overrides;
 pub(super) use run::Call;
 
 pub(super) fn register(module: &mut RpcModule<Context>) -> Result<(), RegisterMethodError> {
     module.register_async_method("eth_call", |params, context, _| async move {
         let mut params = params.sequence();
         let (request, id): (TransactionRequest, Option<BlockId>) = (params.next()?, params.optional_next()?);
-        let overrides: Option<StateOverride> = params.optional_next()?;
+        let overrides = Overrides::read(&mut params, true)?;
         let execute = move |context: &Context, deadline| {
-            let call =
-                Call::new(context, &request, context.point(id)?, overrides.unwrap_or_default(), deadline)?;
+            let call = Call::new(context, &request, context.point(id)?, overrides, deadline)?;
             match call.run(call.gas_limit())?.result {
                 ExecutionResult::Success { output, .. } => Answer::<Bytes>::Ok(output.into_data()),
                 ExecutionResult::Revert { output, .. } => Err(reverted(output)),
@@ -35,10 +35,10 @@ pub(super) fn register(module: &mut RpcModule<Context>) -> Result<(), RegisterMe
     module.register_async_method("eth_estimateGas", |params, context, _| async move {
         let mut params = params.sequence();
         let (request, id): (TransactionRequest, Option<BlockId>) = (params.next()?, params.optional_next()?);
-        let overrides: Option<StateOverride> = params.optional_next()?;
+        let overrides = Overrides::read(&mut params, true)?;
         let execute = move |context: &Context, deadline| {
             let point = context.point(Some(id.unwrap_or(BlockId::pending())))?;
-            let call = Call::new(context, &request, point, overrides.unwrap_or_default(), deadline)?;
+            let call = Call::new(context, &request, point, overrides, deadline)?;
             estimate(&call).map(U64::from)
         };
         context.execute(execute).await
@@ -46,9 +46,10 @@ pub(super) fn register(module: &mut RpcModule<Context>) -> Result<(), RegisterMe
     module.register_async_method("eth_createAccessList", |params, context, _| async move {
         let mut params = params.sequence();
         let (request, id): (TransactionRequest, Option<BlockId>) = (params.next()?, params.optional_next()?);
+        let overrides = Overrides::read(&mut params, false)?;
         let execute = move |context: &Context, deadline| {
             let point = context.point(Some(id.unwrap_or(BlockId::pending())))?;
-            let call = Call::new(context, &request, point, StateOverride::default(), deadline)?;
+            let call = Call::new(context, &request, point, overrides, deadline)?;
             access_list(call)
         };
         context.execute(execute).await

@@ -9,8 +9,9 @@ use tokio::sync::Semaphore;
 
 use super::error::{Answer, disk, limit, no_header, server};
 use super::filters::Filters;
+use super::pending::{Pending, PendingCache};
 use super::serve::ServeOptions;
-use crate::chain::{Block, View};
+use crate::chain::{Block, Draft};
 use crate::shared::Shared;
 
 #[derive(Debug)]
@@ -18,6 +19,7 @@ pub(super) struct Context {
     pub shared: Arc<Shared>,
     pub options: ServeOptions,
     filters: Mutex<Filters>,
+    pending: PendingCache,
     /// Calls that execute at the same time: as many as there are processors, so that none starves the others.
     calls: Arc<Semaphore>,
     /// Signatures computed at the same time.
@@ -38,6 +40,7 @@ impl Context {
         Context {
             shared,
             filters: Mutex::new(Filters::new(options.max_filters)),
+            pending: PendingCache::default(),
             options,
             calls: Arc::new(Semaphore::new(processors)),
             decoders: Arc::new(Semaphore::new(processors * 4)),
@@ -102,8 +105,29 @@ impl Context {
         self.find(id.unwrap_or_default()).ok_or_else(no_header)
     }
 
-    pub(super) fn state(&self, id: Option<BlockId>) -> Answer<View> {
-        Ok(self.shared.world.view(self.point(id)?.number))
+    /// The block that would be made now.
+    pub(super) fn pending(&self) -> Answer<Arc<Pending>> {
+        self.pending.get(&self.shared)
+    }
+
+    pub(super) fn state(&self, id: Option<BlockId>) -> Answer<Draft> {
+        self.state_at(self.point(id)?)
+    }
+
+    /// The state at a point; at the pending block, with what waits in the pool.
+    pub(super) fn state_at(&self, point: Point) -> Answer<Draft> {
+        match point.pending {
+            true => Ok(self.pending()?.state()),
+            false => Ok(Draft::new(self.shared.world.view(point.number))),
+        }
+    }
+
+    /// The block at a point.
+    pub(super) fn block_at(&self, point: Point) -> Answer<Option<Arc<Block>>> {
+        match point.pending {
+            true => Ok(Some(self.pending()?.block.clone())),
+            false => self.block(point.number),
+        }
     }
 
     pub(super) fn block(&self, number: u64) -> Answer<Option<Arc<Block>>> {

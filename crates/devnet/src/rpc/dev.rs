@@ -7,13 +7,12 @@ use alloy::eips::BlockId;
 use alloy::network::TxSignerSync;
 use alloy::primitives::{B256, U64, U256};
 use alloy::rpc::types::TransactionRequest;
-use alloy::rpc::types::state::StateOverride;
 use jsonrpsee::RpcModule;
 use jsonrpsee::core::RegisterMethodError;
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
-use super::call::{Call, estimate};
+use super::call::{Call, Overrides, estimate};
 use super::context::Context;
 use super::error::{Answer, invalid, no_state, not_taken, server};
 use super::fees::suggested_tip;
@@ -134,8 +133,7 @@ fn sign_and_send(
     }
     if request.gas.is_none() {
         let point = context.point(Some(BlockId::pending()))?;
-        request.gas =
-            Some(estimate(&Call::new(context, &request, point, StateOverride::default(), deadline)?)?);
+        request.gas = Some(estimate(&Call::new(context, &request, point, Overrides::default(), deadline)?)?);
     }
     if request.gas_price.is_none() {
         let tip = request.max_priority_fee_per_gas.map_or_else(|| suggested_tip(context), Ok)?;

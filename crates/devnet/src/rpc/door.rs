@@ -13,32 +13,27 @@ use std::task::{Context, Poll};
 use jsonrpsee::server::{HttpBody, HttpRequest, HttpResponse};
 use tower::{Layer, Service};
 
+use super::names::{HostName, Origin, without_port};
+
 /// What is let in.
 #[derive(Clone, Debug)]
 pub(super) struct Door {
-    /// `scheme://host:port` of the pages that may call.
-    origins: Arc<[String]>,
+    /// The pages that may call.
+    origins: Arc<[Origin]>,
     /// The names that `Host` may have; none if any may.
-    hosts: Option<Arc<[String]>>,
+    hosts: Option<Arc<[HostName]>>,
 }
 
 impl Door {
-    pub(super) fn new(origins: &[String], hosts: Option<Vec<String>>) -> Door {
-        let origins =
-            origins.iter().map(|origin| origin.trim_end_matches('/').to_ascii_lowercase()).collect();
-        let lower = |hosts: Vec<String>| hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
-        Door { origins, hosts: hosts.map(lower) }
+    pub(super) fn new(origins: &[Origin], hosts: Option<Vec<HostName>>) -> Door {
+        Door { origins: origins.into(), hosts: hosts.map(Arc::from) }
     }
 
     fn lets_in_host(&self, host: Option<&str>) -> bool {
         let Some(hosts) = &self.hosts else { return true };
         let Some(host) = host else { return false };
-        let name = match host.rsplit_once(':') {
-            // The colons of an address of IPv6 are within brackets.
-            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-            _ => host,
-        };
-        hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
+        let name = without_port(host);
+        hosts.iter().any(|allowed| allowed.is(name))
     }
 
     fn lets_in_origin(&self, origin: Option<&str>) -> bool {
@@ -48,7 +43,7 @@ impl Door {
     }
 
     fn is_allowed(&self, origin: &str) -> bool {
-        self.origins.iter().any(|allowed| allowed == origin || allowed == "*")
+        self.origins.iter().any(|allowed| allowed.covers(origin))
     }
 }
 
@@ -85,16 +80,32 @@ where
         // HTTP/2 has the host in the request's target.
         let host = header("host").or_else(|| request.uri().authority().map(|authority| authority.as_str()));
         if !self.door.lets_in_host(host) {
-            return answer(403, "this name is not one of this node's; see its allowed hosts", None);
+            let name = without_port(host.unwrap_or_default()).escape_default();
+            let text = format!(
+                "\"{name}\" is no name of this node, which listens on loopback alone: call it by localhost or \
+                 127.0.0.1, or start it with `--allow-host {name}`"
+            );
+            return answer(403, &text, None);
         }
         // An origin that cannot be read is not one that was allowed.
         let has_origin = request.headers().contains_key("origin");
         let origin = header("origin").or(has_origin.then_some("unreadable")).map(str::to_string);
         if !self.door.lets_in_origin(origin.as_deref()) {
-            return answer(403, "pages of this origin may not call this node; see its allowed origins", None);
+            let text =
+                "pages of this origin may not call this node: start it with `--allow-origin` and the origin";
+            return answer(403, text, None);
         }
         if request.method().as_str() == "OPTIONS" {
-            return answer(204, "", origin.as_deref());
+            let wants_private = header("access-control-request-private-network") == Some("true");
+            let is_named =
+                origin.as_deref().is_some_and(|origin| self.door.is_allowed(&origin.to_ascii_lowercase()));
+            let mut response = answered(204, "", origin.as_deref());
+            if wants_private && is_named {
+                if let Ok(value) = "true".parse() {
+                    response.headers_mut().insert("access-control-allow-private-network", value);
+                }
+            }
+            return Box::pin(std::future::ready(Ok(response)));
         }
         let response = self.inner.call(request);
         Box::pin(async move {
@@ -108,10 +119,14 @@ where
 type Answered<E> = Pin<Box<dyn Future<Output = Result<HttpResponse, E>> + Send>>;
 
 fn answer<E: Send + 'static>(status: u16, text: &str, origin: Option<&str>) -> Answered<E> {
+    Box::pin(std::future::ready(Ok(answered(status, text, origin))))
+}
+
+fn answered(status: u16, text: &str, origin: Option<&str>) -> HttpResponse {
     let mut response = HttpResponse::new(HttpBody::from(text.to_string()));
     *response.status_mut() = status.try_into().unwrap_or_default();
     allow(&mut response, origin);
-    Box::pin(std::future::ready(Ok(response)))
+    response
 }
 
 /// Tells the browser that the page may read the answer.
@@ -138,7 +153,8 @@ mod tests {
 
     #[test]
     fn only_names_of_this_machine() {
-        let door = Door::new(&[], Some(vec!["localhost".into(), "127.0.0.1".into(), "[::1]".into()]));
+        let hosts = ["localhost", "127.0.0.1", "[::1]"].map(|name| name.parse().unwrap());
+        let door = Door::new(&[], Some(hosts.to_vec()));
         for host in ["localhost", "LOCALHOST:8545", "127.0.0.1:1", "[::1]", "[::1]:8545"] {
             assert!(door.lets_in_host(Some(host)), "{host}");
         }
@@ -150,7 +166,7 @@ mod tests {
 
     #[test]
     fn only_pages_that_were_allowed() {
-        let door = Door::new(&["http://localhost:3000/".into()], None);
+        let door = Door::new(&["http://localhost:3000/".parse().unwrap()], None);
         for origin in ["http://localhost:3000", "HTTP://LOCALHOST:3000", "chrome-extension://abc"] {
             assert!(door.lets_in_origin(Some(origin)), "{origin}");
         }

@@ -55,14 +55,17 @@ fn history(
     percentiles: Option<Vec<f64>>,
 ) -> Answer<FeeHistory> {
     let percentiles = percentiles.unwrap_or_default();
-    let in_order = percentiles.windows(2).all(|pair| pair[0] <= pair[1]);
+    let in_order = percentiles.windows(2).all(|pair| pair[0] < pair[1]);
     if !in_order || percentiles.len() > 100 || percentiles.iter().any(|one| !(0.0..=100.0).contains(one)) {
         return Err(invalid(
-            "invalid reward percentiles: they are at most 100, from 0 to 100, in rising order",
+            "invalid reward percentiles: they are at most 100, from 0 to 100, each above the one before",
         ));
     }
+    if count == 0 {
+        return Ok(FeeHistory::default());
+    }
     let newest = context.find(newest.into()).ok_or_else(no_header)?.number;
-    let count = count.clamp(1, MAX_BLOCKS).min(newest + 1);
+    let count = count.min(MAX_BLOCKS).min(newest + 1);
     let oldest_block = newest + 1 - count;
     let mut history = FeeHistory { oldest_block, ..FeeHistory::default() };
     let mut rewards = Vec::new();

@@ -70,6 +70,10 @@ fn search(context: &Context, filter: &Filter, deadline: Instant) -> Answer<Vec<L
     if from > to {
         return Err(invalid("invalid block range params"));
     }
+    // As execution-apis#875 says: an empty answer would be read as "there were none".
+    if to > context.shared.head().number() {
+        return Err(invalid("block range extends beyond current head block"));
+    }
     in_range(context, filter, from, to, deadline)
 }
 
@@ -89,7 +93,7 @@ fn in_range(context: &Context, filter: &Filter, from: u64, to: u64, deadline: In
     Ok(found)
 }
 
-/// A number beyond the head is left as it is: there are no logs there yet.
+/// A number beyond the head is left as it is: a filter may be for blocks to come.
 fn number(context: &Context, tag: Option<BlockNumberOrTag>) -> u64 {
     match tag.unwrap_or_default() {
         BlockNumberOrTag::Number(number) => number,

@@ -12,6 +12,7 @@ use jsonrpsee::types::SubscriptionId;
 
 use super::context::Context;
 use super::door::Door;
+use super::names::{HostName, Origin};
 use super::{blocks, call, dev, fees, logs, node, send, state, subscribe};
 use crate::error::ServeError;
 use crate::shared::Shared;
@@ -19,10 +20,10 @@ use crate::shared::Shared;
 /// What a server gives to strangers.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
-    /// Web pages that may call, as `http://localhost:3000`. None, unless they are named here.
-    pub allowed_origins: Vec<String>,
+    /// Web pages that may call. None, unless they are named here.
+    pub allowed_origins: Vec<Origin>,
     /// More names that `Host` may have when the server is bound to loopback.
-    pub allowed_hosts: Vec<String>,
+    pub allowed_hosts: Vec<HostName>,
     /// What `tidemill_addressBook` answers: where the contracts of this ledger are, for those who know its URL alone.
     pub address_book: Option<serde_json::Value>,
     /// Connections at the same time.
@@ -79,7 +80,8 @@ impl Server {
             return Err(ServeError::DevNotLoopback(address));
         }
         let own = ["localhost", "127.0.0.1", "[::1]"].map(String::from).into_iter();
-        let own = own.chain([address.ip().to_string()]).chain(options.allowed_hosts.iter().cloned());
+        let own = own.chain([address.ip().to_string()]).filter_map(|name| name.parse().ok());
+        let own = own.chain(options.allowed_hosts.iter().cloned());
         let door = Door::new(&options.allowed_origins, is_loopback.then(|| own.collect()));
         let config = ServerConfig::builder()
             .max_connections(options.max_connections)

@@ -10,7 +10,7 @@ use super::context::Context;
 use super::error::{Answer, no_state};
 
 pub(super) fn register(module: &mut RpcModule<Context>) -> Result<(), RegisterMethodError> {
-    module.register_method("eth_getBalance", |params, context, _| -> Answer<U256> {
+    module.register_blocking_method("eth_getBalance", |params, context, _| -> Answer<U256> {
         let mut params = params.sequence();
         let (address, id): (Address, _) = (params.next()?, params.optional_next()?);
         let account = context.state(id)?.account(address).map_err(no_state)?;
@@ -27,14 +27,14 @@ pub(super) fn register(module: &mut RpcModule<Context>) -> Result<(), RegisterMe
         let nonce = state.account(address).map_err(no_state)?.unwrap_or_default().nonce;
         Ok(U64::from(pool.map_or(nonce, |pool| pool.next_nonce(&address, nonce))))
     })?;
-    module.register_method("eth_getCode", |params, context, _| -> Answer<Bytes> {
+    module.register_blocking_method("eth_getCode", |params, context, _| -> Answer<Bytes> {
         let mut params = params.sequence();
         let (address, id): (Address, _) = (params.next()?, params.optional_next()?);
         let state = context.state(id)?;
         let account = state.account(address).map_err(no_state)?.unwrap_or_default();
         Ok(state.code(account.code_hash).original_bytes())
     })?;
-    module.register_method("eth_getStorageAt", |params, context, _| -> Answer<B256> {
+    module.register_blocking_method("eth_getStorageAt", |params, context, _| -> Answer<B256> {
         let mut params = params.sequence();
         let (address, slot): (Address, JsonStorageKey) = (params.next()?, params.next()?);
         let state = context.state(params.optional_next()?)?;

@@ -70,7 +70,11 @@ fn rewards_are_percentiles_of_gas() {
     let tips: Vec<_> =
         block["transactions"].as_array().unwrap().iter().map(|tx| &tx["maxPriorityFeePerGas"]).collect();
     assert_eq!(tips, ["0xb2d05e00", "0x77359400", "0x3b9aca00"], "the best first");
-    assert_eq!(node.refusal("eth_feeHistory", json!(["0x1", "latest", [50.0, 10.0]])).0, -32602);
+    for percentiles in [[50.0, 10.0], [50.0, 50.0]] {
+        assert_eq!(node.refusal("eth_feeHistory", json!(["0x1", "latest", percentiles])).0, -32602);
+    }
+    let none = node.ask("eth_feeHistory", json!(["0x0", "latest", []]));
+    assert_eq!((&none["oldestBlock"], &none["gasUsedRatio"]), (&json!("0x0"), &json!([])));
     node.stop();
 }
 

@@ -11,6 +11,17 @@ pub fn post(address: SocketAddr, headers: &[(&str, &str)], body: &str) -> (u16, 
 }
 
 pub fn exchange(address: SocketAddr, method: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
+    let (status, _, body) = exchange_whole(address, method, headers, body);
+    (status, body)
+}
+
+/// The status, the head in lower case, and the body.
+pub fn exchange_whole(
+    address: SocketAddr,
+    method: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> (u16, String, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     let mut request =
         format!("{method} / HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
@@ -33,8 +44,10 @@ pub fn exchange(address: SocketAddr, method: &str, headers: &[(&str, &str)], bod
     let answer = String::from_utf8(answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
-    (status, if chunked { unchunk(body) } else { body.to_string() })
+    let head = head.to_ascii_lowercase();
+    let chunked = head.contains("transfer-encoding: chunked");
+    let body = if chunked { unchunk(body) } else { body.to_string() };
+    (status, head, body)
 }
 
 /// The whole answer to one call: with `result` or `error`.

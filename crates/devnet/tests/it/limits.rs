@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tidemill_devnet::{Genesis, Options, ServeOptions};
 
 use crate::code;
-use crate::http::{call, exchange, post};
+use crate::http::{call, exchange, exchange_whole, post};
 use crate::node::{BEGIN, Node};
 use crate::websocket::Client;
 
@@ -18,7 +18,8 @@ fn serving(options: ServeOptions) -> Node {
 
 #[test]
 fn another_name_for_this_machine_is_refused() {
-    let node = serving(ServeOptions { allowed_hosts: vec!["mill.lan".into()], ..ServeOptions::default() });
+    let node =
+        serving(ServeOptions { allowed_hosts: vec!["mill.lan".parse().unwrap()], ..ServeOptions::default() });
     let port = node.address().port();
     for host in
         [format!("localhost:{port}"), format!("127.0.0.1:{port}"), format!("[::1]:{port}"), "mill.lan".into()]
@@ -26,7 +27,9 @@ fn another_name_for_this_machine_is_refused() {
         assert_eq!(post(node.address(), &[("host", &host)], QUESTION).0, 200, "{host}");
     }
     for host in ["rebound.example", "localhost.rebound.example", "10.0.0.1"] {
-        assert_eq!(post(node.address(), &[("host", host)], QUESTION).0, 403, "{host}");
+        let (status, text) = post(node.address(), &[("host", host)], QUESTION);
+        assert_eq!(status, 403, "{host}");
+        assert!(text.contains(&format!("`--allow-host {host}`")), "{text}");
     }
     node.stop();
 }
@@ -34,7 +37,7 @@ fn another_name_for_this_machine_is_refused() {
 #[test]
 fn pages_that_nobody_allowed_are_refused() {
     let node = serving(ServeOptions {
-        allowed_origins: vec!["http://localhost:3000".into()],
+        allowed_origins: vec!["http://localhost:3000".parse().unwrap()],
         ..ServeOptions::default()
     });
     let from = |origin: &'static str| [("origin", origin)];
@@ -44,6 +47,13 @@ fn pages_that_nobody_allowed_are_refused() {
     assert_eq!(exchange(node.address(), "OPTIONS", &from("https://evil.example"), "").0, 403);
     assert!(Client::try_connect(node.address(), &from("http://localhost:3000")).is_some());
     assert!(Client::try_connect(node.address(), &from("https://evil.example")).is_none());
+    let private = |origin: &'static str| {
+        let headers = [("origin", origin), ("access-control-request-private-network", "true")];
+        let (_, head, _) = exchange_whole(node.address(), "OPTIONS", &headers, "");
+        head.contains("access-control-allow-private-network: true")
+    };
+    assert!(private("http://localhost:3000") && private("HTTP://LOCALHOST:3000"));
+    assert!(!private("https://evil.example"));
     // A form of any page can send text without asking first.
     assert_eq!(post(node.address(), &[("content-type", "text/plain")], QUESTION).0, 415);
     node.stop();

@@ -34,13 +34,25 @@ fn filters_by_address_topics_and_range() {
         (json!({"fromBlock": "0x0", "topics": [null, null, topic(1)]}), 0),
         (json!({"fromBlock": "0x3", "toBlock": "0x4"}), 2),
         (json!({}), 1),
-        (json!({"fromBlock": "0x64", "toBlock": "0x65"}), 0),
         (json!({"blockHash": receipts[0]["blockHash"]}), 1),
     ] {
         assert_eq!(count(filter.clone()), expected, "{filter}");
     }
     assert_eq!(node.refusal("eth_getLogs", json!([{"fromBlock": "0x4", "toBlock": "0x3"}])).0, -32602);
     assert_eq!(node.refusal("eth_getLogs", json!([{"blockHash": B256::ZERO}])).1, "unknown block");
+    // There may be logs later, so none is no answer now.
+    for (from, to) in [("0x64", "0x65"), ("0x1", "0x65"), ("0x1", "0xffffffffffffffff")] {
+        let range = json!([{"fromBlock": from, "toBlock": to}]);
+        let beyond = (-32602, "block range extends beyond current head block".to_owned());
+        assert_eq!(node.refusal("eth_getLogs", range.clone()), beyond);
+        let filter = node.ask("eth_newFilter", range);
+        assert_eq!(
+            node.ask("eth_getFilterChanges", json!([filter])),
+            json!([]),
+            "a filter may wait for them"
+        );
+        assert_eq!(node.refusal("eth_getFilterLogs", json!([filter])), beyond);
+    }
     node.stop();
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use alloy::eips::eip7702::SignedAuthorization;
 use alloy::primitives::map::AddressSet;
 use alloy::primitives::{Address, TxKind, U256};
-use alloy::rpc::types::state::{AccountOverride, StateOverride};
+use alloy::rpc::types::state::AccountOverride;
 use alloy::rpc::types::{AccessList, TransactionRequest};
 use revm::context::result::{EVMError, ResultAndState};
 use revm::context::{BlockEnv, TxEnv};
@@ -18,7 +18,8 @@ use revm::{Context as EvmContext, MainBuilder, MainContext};
 
 use super::super::context::{Context, Point, in_time};
 use super::super::error::{Answer, invalid, no_header, no_state, not_callable, server};
-use crate::chain::{Draft, environment, next_base_fee, prevrandao};
+use super::overrides::Overrides;
+use crate::chain::{Draft, environment};
 
 /// How many instructions pass between two looks at the clock.
 const STEPS: u32 = 4_096;
@@ -37,31 +38,18 @@ impl<'a> Call<'a> {
         context: &'a Context,
         request: &TransactionRequest,
         point: Point,
-        overrides: StateOverride,
+        overrides: Overrides,
         deadline: Instant,
     ) -> Answer<Call<'a>> {
         let rules = &context.shared.rules;
-        let mut state = Draft::new(context.shared.world.view(point.number));
-        for (address, account) in overrides {
+        let mut state = context.state_at(point)?;
+        for (address, account) in overrides.state {
             replace(&mut state, address, account)?;
         }
-        let block = context.block(point.number)?.ok_or_else(no_header)?;
-        let mut env = match point.pending {
-            true => {
-                let (number, timestamp) = (point.number + 1, context.shared.next_timestamp());
-                environment(
-                    rules,
-                    number,
-                    timestamp,
-                    next_base_fee(&block.header),
-                    prevrandao(block.hash, number),
-                )
-            }
-            false => {
-                let header = &block.header;
-                environment(rules, point.number, header.timestamp, block.base_fee(), header.mix_hash)
-            }
-        };
+        let block = context.block_at(point)?.ok_or_else(no_header)?;
+        let header = &block.header;
+        let mut env = environment(rules, block.number(), header.timestamp, block.base_fee(), header.mix_hash);
+        overrides.block.change(&mut env);
         if request.chain_id.is_some_and(|have| have != rules.chain_id) {
             let (have, want) = (request.chain_id.unwrap_or_default(), rules.chain_id);
             return Err(server(format!("chainId does not match node's (have={have}, want={want})")));
@@ -77,7 +65,9 @@ impl<'a> Call<'a> {
         let caller = request.from.unwrap_or_default();
         let account = state.account(caller).map_err(no_state)?.unwrap_or_default();
         let value = request.value.unwrap_or_default();
-        let mut gas_limit = request.gas.unwrap_or(rules.gas_limit).min(rules.gas_limit);
+        // The block's gas may be said to be other; what is spent here on one call is not.
+        let most = env.gas_limit.min(rules.gas_limit);
+        let mut gas_limit = request.gas.unwrap_or(most).min(most);
         if request.gas.is_none() && price > 0 {
             let affordable = account.balance.saturating_sub(value) / U256::from(price);
             gas_limit = gas_limit.min(u64::try_from(affordable).unwrap_or(u64::MAX));

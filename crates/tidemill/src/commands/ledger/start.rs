@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::json;
-use tidemill_devnet::{Ledger, Mining, ServeOptions, Server};
+use tidemill_devnet::{HostName, Ledger, Mining, Origin, ServeError, ServeOptions, Server};
 use tidemill_types::Millis;
 
 use crate::{
@@ -49,9 +49,12 @@ pub struct Args {
     /// the first of the keys. It is gone at the end, unless a directory is given
     #[arg(long)]
     dev: bool,
-    /// A web page that may call the ledger from a browser, like http://localhost:3000
+    /// Web pages that may call the ledger from a browser: their origin, like http://localhost:3000, or * for any
     #[arg(long, value_name = "ORIGIN")]
-    allow_origin: Vec<String>,
+    allow_origin: Vec<Origin>,
+    /// Another name that programs call this machine by, where it listens on loopback: host.docker.internal, for one
+    #[arg(long, value_name = "NAME")]
+    allow_host: Vec<HostName>,
     /// Print one JSON object a line for each event: made, listening, stopping, stopped
     #[arg(long)]
     json: bool,
@@ -88,6 +91,10 @@ impl Hosted for Served {
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     logging::start("warn,tidemill=info,tidemill_devnet=warn");
+    // Before anything is made.
+    if args.dev && !args.listen.ip().is_loopback() {
+        return Err(own::cannot_listen(&ServeError::DevNotLoopback(args.listen)));
+    }
     let throw_away =
         (args.dev && args.directory.is_none()).then(tempfile::tempdir).transpose().code(Code::Host)?;
     let directory = match (&args.directory, &throw_away) {
@@ -116,6 +123,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let options = ServeOptions {
             address_book: Some(serde_json::to_value(&book).code(Code::Host)?),
             allowed_origins: args.allow_origin.clone(),
+            allowed_hosts: args.allow_host.clone(),
             ..ServeOptions::default()
         };
         let server = match ledger.serve(args.listen, options).await {
