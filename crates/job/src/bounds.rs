@@ -61,3 +61,15 @@ pub(crate) fn first_below<'p>(paths: &BTreeSet<&'p str>, path: &str) -> Option<&
     let from = (Bound::Included(directory.as_str()), Bound::Unbounded);
     paths.range::<str, _>(from).next().filter(|next| next.starts_with(&directory)).copied()
 }
+
+/// The name that a program finds before its arguments, unless the job file says another: what a file is called on
+/// someone's disk must not change a task.
+pub(crate) const PROGRAM_NAME: &str = "program";
+
+/// The longest name of a program, in bytes: as long as a file's may be.
+pub(crate) const MAX_ARG0_BYTES: usize = 255;
+
+/// Whether a text can be a program's own name. Zero bytes end texts in C.
+pub(crate) fn is_arg0(text: &str) -> bool {
+    !text.is_empty() && text.len() <= MAX_ARG0_BYTES && !text.contains('\0')
+}

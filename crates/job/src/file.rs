@@ -87,6 +87,8 @@ pub struct Program {
     pub path: PathBuf,
     /// The sort of program, where the file says.
     pub kind: Option<ProgramKind>,
+    /// The program's own name, which it finds before its arguments.
+    pub arg0: String,
     /// The arguments, without the program's own name.
     pub args: Vec<Template>,
     /// How floating point is compiled.

@@ -27,9 +27,9 @@ pub use file::{
 };
 pub use frontier::Frontier;
 pub use mistake::{Mistake, Mistakes};
-pub use plan::{ExpandError, Plan, ReducePlan, expand};
+pub use plan::{ExpandError, Plan, ReducePlan, UnpackError, expand};
 pub use spec::{BoundTask, JobSpec, JobSpecError, PartBlob, PartFile, SealError, seal};
-pub use split::{ByteRange, Pieces, SplitBy, SplitError, SplitRules, split};
+pub use split::{ByteRange, Compression, Form, Pieces, SplitBy, SplitError, SplitRules, WideText, split};
 pub use tasks::{PartOutput, PlannedTask, ReduceTaskError};
 pub use template::{Placeholder, Template};
 pub use tidemill_types::{BlobRef, BlobSource, Reliance, Stage};

@@ -4,12 +4,19 @@
 //! a million tasks of a range need no memory.
 
 mod expand;
+mod matching;
+mod unpack;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+use tempfile::TempPath;
 use tidemill_types::{ByteSize, Content, Limits, Segment};
 
 pub use expand::{ExpandError, expand};
+pub use unpack::UnpackError;
 
 use crate::{
     ByteRange, Frontier, PartOutput, Pieces, PlannedTask, ReduceTaskError, ReduceTree,
@@ -50,6 +57,8 @@ pub(crate) struct ProgramFile {
 pub(crate) struct HostPieces {
     pub(crate) path: PathBuf,
     pub(crate) pieces: Pieces,
+    /// Where the file was compressed: what it was unpacked to, which is removed with the last plan that needs it.
+    pub(crate) _unpacked: Option<Arc<TempPath>>,
 }
 
 impl Cuts<Content> for HostPieces {

@@ -322,7 +322,7 @@ impl JobSpec {
             sources.push(source);
         }
         let mut args = Vec::with_capacity(1 + planned.args.len());
-        args.push(PROGRAM_NAME.to_owned());
+        args.push(planned.arg0);
         args.extend(planned.args);
         let spec = TaskSpec {
             kind: stage.kind,
@@ -337,10 +337,6 @@ impl JobSpec {
         BoundTask { label: planned.label, spec, sources }
     }
 }
-
-/// The name of every program, as its first argument: what a file is called on someone's disk must not
-/// change a task.
-const PROGRAM_NAME: &str = "program";
 
 /// What inputs whose paths have these lengths take in a task's list.
 fn list_bytes(paths: impl Iterator<Item = usize>) -> u64 {

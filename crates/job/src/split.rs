@@ -6,6 +6,7 @@
 
 mod fasta;
 mod fastq;
+mod form;
 mod records;
 mod window;
 
@@ -13,6 +14,7 @@ use std::io::{self, Read, Seek};
 
 use tidemill_types::ByteSize;
 
+pub use form::{Compression, Form, WideText};
 use window::Window;
 
 /// A run of bytes of a file.
@@ -80,6 +82,12 @@ pub enum SplitError {
         /// What should be there.
         expected: &'static str,
     },
+    /// It is compressed in a way that is not unpacked here.
+    #[error("it is compressed ({0}); unpack it first")]
+    Compressed(Compression),
+    /// It is text of which a character is several bytes.
+    #[error("it is {0} text, whose line ends are not single bytes; convert it to UTF-8 first")]
+    Wide(WideText),
     /// There would be more pieces than allowed.
     #[error("more than {most} pieces; a larger `size` gives fewer")]
     TooManyPieces {
@@ -91,9 +99,17 @@ pub enum SplitError {
 /// Cuts a file into at most `most` pieces. An empty file has none.
 ///
 /// # Errors
-/// [`SplitError`] when the file cannot be read, is not of its format, or has too many pieces.
+/// [`SplitError`] when the file cannot be read, is not of its format, is compressed, or has too many pieces.
 pub fn split<R: Read + Seek>(input: R, rules: &SplitRules, most: u64) -> Result<Pieces, SplitError> {
     let mut window = Window::new(input)?;
+    match Form::of(window.bytes(0)?) {
+        Form::Compressed(compression) => return Err(SplitError::Compressed(compression)),
+        // Of a separator, whoever chose it knows the bytes.
+        Form::Wide(encoding) if !matches!(rules.by, SplitBy::Separator(_)) => {
+            return Err(SplitError::Wide(encoding));
+        }
+        _ => {}
+    }
     let mut pieces = PiecesBuilder { pieces: Pieces::default(), most };
     let size = rules.size.0.max(1);
     match &rules.by {
@@ -105,12 +121,27 @@ pub fn split<R: Read + Seek>(input: R, rules: &SplitRules, most: u64) -> Result<
             None | Some((b'>', _)) => fasta::split(&mut window, size, *overlap, &mut pieces)?,
             Some((b'@', _)) => fastq::split(&mut window, size, &mut pieces)?,
             Some((byte, line)) => {
-                let found = format!("the file begins with {:?}", char::from(byte));
+                let found = format!("the file begins with {}", named(byte));
                 return Err(SplitError::Format { line, found, expected: "`>` (FASTA) or `@` (FASTQ)" });
             }
         },
     }
     Ok(pieces.pieces)
+}
+
+/// The error of a line that ends as lines did on a Mac before 2001.
+fn lone_return(line: u64) -> SplitError {
+    let found = "a carriage return without a line feed".to_owned();
+    SplitError::Format { line, found, expected: "lines that end with a line feed" }
+}
+
+/// A byte for a person: a character, or, where it is none by itself, what it may be.
+fn named(byte: u8) -> String {
+    match byte {
+        0xef => "a byte order mark".to_owned(),
+        0x20..0x7f => format!("{:?}", char::from(byte)),
+        _ => format!("the byte 0x{byte:02x}"),
+    }
 }
 
 /// The first byte of the first line that is not blank, and the line's number.

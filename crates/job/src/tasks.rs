@@ -18,6 +18,8 @@ use source::{Cuts, Source};
 pub struct PlannedTask<C = Content> {
     /// What people call it, like `value 7`, `reads.fq` or `part 3 of x.fa`.
     pub label: String,
+    /// The program's own name, which it finds before its arguments.
+    pub arg0: String,
     /// The arguments, without the program's own name.
     pub args: Vec<String>,
     /// Environment variables, sorted by name.
@@ -96,6 +98,8 @@ pub enum ReduceTaskError {
 /// What a program is started with, before the placeholders are filled in.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Command<C> {
+    /// The program's own name.
+    pub(crate) arg0: String,
     pub(crate) args: Vec<Template>,
     pub(crate) env: Vec<(String, Template)>,
     /// The files that all tasks see, sorted by path.
@@ -133,7 +137,7 @@ impl<C: Clone, P: Cuts<C>> MapTasks<C, P> {
         };
         let (args, env) = self.command.fill(value);
         let inputs = self.command.inputs_with(item.input());
-        PlannedTask { label: item.label(), args, env, inputs }
+        PlannedTask { label: item.label(), arg0: self.command.arg0.clone(), args, env, inputs }
     }
 }
 
@@ -181,7 +185,8 @@ impl<C: Clone> ReduceTasks<C> {
             }
         }
         let inputs = self.command.inputs_with(of_parts);
-        Ok(PlannedTask { label: self.label(level, index), args, env, inputs })
+        let arg0 = self.command.arg0.clone();
+        Ok(PlannedTask { label: self.label(level, index), arg0, args, env, inputs })
     }
 
     /// What people call a task of the tree.

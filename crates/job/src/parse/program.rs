@@ -11,15 +11,19 @@ use super::{
 };
 use crate::{
     MAX_FAN_IN, Program, Reduce, Resources, SharedInput,
-    bounds::{MAX_ARGS, MAX_ENV, MAX_PLACEHOLDERS, MAX_TEXT_BYTES, is_variable_name},
+    bounds::{
+        MAX_ARG0_BYTES, MAX_ARGS, MAX_ENV, MAX_PLACEHOLDERS, MAX_TEXT_BYTES, PROGRAM_NAME, is_arg0,
+        is_variable_name,
+    },
     mistake::{Report, key_name, quoted, shortened},
     template::{Scope, Template},
 };
 
-const KEYS: &[&str] = &["path", "kind", "args", "floats", "env"];
+const KEYS: &[&str] = &["path", "kind", "arg0", "args", "floats", "env"];
 
 /// The keys of `[reduce]`.
-pub(super) const REDUCE_KEYS: &[&str] = &["path", "args", "floats", "env", "fan_in", "inputs", "limits"];
+pub(super) const REDUCE_KEYS: &[&str] =
+    &["path", "arg0", "args", "floats", "env", "fan_in", "inputs", "limits"];
 
 const FLOATS: &[(&str, FloatClass)] = &[("native", FloatClass::Native), ("canonical", FloatClass::Canonical)];
 
@@ -41,6 +45,7 @@ pub(super) fn read(root: &Section, scope: Option<&Scope>, report: &mut Report) -
     let path = path.and_then(|value| host_path("path", value, report));
     let kind = section.get("kind").map(|value| kind(value, report));
     let floats = section.get("floats").map(|value| one_of("floats", value, FLOATS, report));
+    let arg0 = section.get("arg0").map(|value| arg0(value, report));
     let args = args(&section, scope, report);
     let env = section.get("env").map(|value| env(value, scope, report));
     let (args, env) = (args?, env.unwrap_or(Some(Vec::new()))?);
@@ -48,6 +53,7 @@ pub(super) fn read(root: &Section, scope: Option<&Scope>, report: &mut Report) -
     Some(Program {
         path: PathBuf::from(path?),
         kind: kind.map_or(Some(None), |kind| kind.map(Some))?,
+        arg0: arg0.unwrap_or_else(|| Some(PROGRAM_NAME.to_owned()))?,
         args,
         floats: floats.unwrap_or(Some(FloatClass::default()))?,
         env,
@@ -63,6 +69,7 @@ pub(super) fn reduce(
 ) -> Option<Reduce> {
     let path = section.get("path").map(|value| host_path("path", value, report).map(PathBuf::from));
     let floats = section.get("floats").map(|value| one_of("floats", value, FLOATS, report));
+    let own_arg0 = section.get("arg0").map(|value| arg0(value, report));
     let args = args(section, Some(scope), report);
     let own_env = section.get("env").map(|value| env(value, Some(scope), report));
     let fan_in = number(section, "fan_in", 2, MAX_FAN_IN, report);
@@ -75,10 +82,17 @@ pub(super) fn reduce(
     };
     let (args, env) = (args?, env?);
     bound_placeholders(section, &args, &env, report)?;
+    // The name goes with the program: another program does not take that of the map's.
+    let arg0 = match (own_arg0, &path) {
+        (Some(own), _) => own?,
+        (None, None) => shared.program?.arg0.clone(),
+        (None, Some(_)) => PROGRAM_NAME.to_owned(),
+    };
     Some(Reduce {
         program: Program {
             path: path.unwrap_or_else(|| Some(shared.program?.path.clone()))?,
             kind: None,
+            arg0,
             args,
             floats: floats.unwrap_or_else(|| Some(shared.program?.floats))?,
             env,
@@ -88,6 +102,17 @@ pub(super) fn reduce(
         limits,
         memory: shared.resources.memory.max(limits.memory),
     })
+}
+
+fn arg0(value: &Value, report: &mut Report) -> Option<String> {
+    const EXPECTED: &str =
+        "expected the name that the program is to find before its arguments, like \"gunzip\"";
+    let text = plain_text("arg0", value, EXPECTED, MAX_ARG0_BYTES, report)?;
+    if is_arg0(text) {
+        return Some(text.to_owned());
+    }
+    report.wrong(value.span(), "`arg0` is empty", EXPECTED);
+    None
 }
 
 fn inherited_env(

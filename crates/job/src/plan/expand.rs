@@ -1,7 +1,7 @@
 //! From a job file to a plan: all that the file system has to say.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet, btree_map},
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -9,7 +9,11 @@ use std::{
 
 use tidemill_types::{Content, GuestPath, PathError};
 
-use super::{HostPieces, Plan, ProgramFile, ReducePlan};
+use super::{
+    HostPieces, Plan, ProgramFile, ReducePlan,
+    matching::{self, MatchError},
+    unpack::{self, UnpackError, Unpacked},
+};
 use crate::{
     CompareBy, JobFile, MAX_FAN_IN, MAX_TASKS, Program, Reduce, ReduceTree, SharedInput, SplitError,
     SplitTasks, Tasks, split,
@@ -98,6 +102,15 @@ pub enum ExpandError {
         #[source]
         source: SplitError,
     },
+    /// A compressed file cannot be unpacked.
+    #[error("`tasks.split`: {} cannot be unpacked", path.display())]
+    Unpack {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: UnpackError,
+    },
     /// There is nothing in the files to cut.
     #[error("`tasks.split.input`: the files are empty, so there is no task")]
     NothingToSplit,
@@ -176,7 +189,8 @@ fn command(
         Ok((input.path.clone(), Content::file(path, len)))
     };
     let inputs = shared.iter().map(input).collect::<Result<_, ExpandError>>()?;
-    Ok((file, Command { args: program.args.clone(), env: program.env.clone(), inputs }))
+    let Program { arg0, args, env, .. } = program.clone();
+    Ok((file, Command { arg0, args, env, inputs }))
 }
 
 fn input_files(
@@ -211,10 +225,16 @@ fn cut_files(
             return Err(ExpandError::Clash { key: SPLIT, path, guest: part });
         }
         file_len(SPLIT, &path)?;
-        let input = match File::open(&path) {
+        let mut input = match File::open(&path) {
             Ok(input) => input,
             Err(source) => return Err(ExpandError::Unreadable { key: SPLIT, path, source }),
         };
+        let mut unpacked = None;
+        match unpack::unpacked(&mut input) {
+            Ok(None) => {}
+            Ok(Some(Unpacked { file, path })) => (input, unpacked) = (file, Some(path)),
+            Err(source) => return Err(ExpandError::Unpack { path, source }),
+        }
         let pieces = match split::split(input, &split.rules, MAX_TASKS - first) {
             Ok(pieces) => pieces,
             Err(SplitError::TooManyPieces { .. }) => {
@@ -224,50 +244,62 @@ fn cut_files(
         };
         let count = pieces.len() as u64;
         if count > 0 {
-            files.push(CutFile { name, part, pieces: HostPieces { path, pieces }, first });
+            let path = unpacked.as_ref().map_or(path, |unpacked| unpacked.to_path_buf());
+            files.push(CutFile {
+                name,
+                part,
+                pieces: HostPieces { path, pieces, _unpacked: unpacked },
+                first,
+            });
         }
         first += count;
     }
     if files.is_empty() { Err(ExpandError::NothingToSplit) } else { Ok(files) }
 }
 
-/// The files that match any of the patterns, each once, sorted.
+/// The files that match any of the patterns, each once by whatever links it is found, sorted.
 fn matches(key: &'static str, patterns: &[String], dir: &Path) -> Result<Vec<PathBuf>, ExpandError> {
     let mut all = BTreeSet::new();
     for pattern in patterns {
-        if !pattern.contains(['*', '?', '[']) {
-            all.insert(dir.join(pattern));
+        let path = dir.join(pattern);
+        // A file may have a name like a pattern, and then the pattern is the file's path.
+        if !matching::is_pattern(pattern) || path.is_file() {
+            all.insert(path);
             continue;
         }
-        let Some(dir_text) = dir.to_str() else {
-            return Err(ExpandError::NotText { key, path: dir.to_owned() });
-        };
-        // An absolute pattern replaces the directory, as an absolute path does.
-        let whole = Path::new(&glob::Pattern::escape(dir_text)).join(pattern);
-        let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
-        let whole = whole.to_str().expect("a join of two texts is text");
-        let found = glob::glob_with(whole, options).map_err(|_| no_match(key, pattern, dir))?;
-        let mut any = false;
-        for path in found {
-            let path = path.map_err(|error| ExpandError::Unreadable {
-                key,
-                path: error.path().to_owned(),
-                source: error.into(),
-            })?;
-            // Directories that match are not meant: `data/*` is its files.
-            if path.is_file() {
-                any = true;
-                all.insert(path);
-            }
-            if all.len() as u64 > MAX_TASKS {
-                return Err(ExpandError::TooManyTasks { key });
-            }
-        }
-        if !any {
+        let found = matching::files(pattern, dir, MAX_TASKS).map_err(|error| match error {
+            MatchError::Unreadable { path, source } => ExpandError::Unreadable { key, path, source },
+            MatchError::NotText(path) => ExpandError::NotText { key, path },
+            MatchError::TooMany => ExpandError::TooManyTasks { key },
+        })?;
+        if found.is_empty() {
             return Err(no_match(key, pattern, dir));
         }
+        all.extend(found);
+        if all.len() as u64 > MAX_TASKS {
+            return Err(ExpandError::TooManyTasks { key });
+        }
     }
-    Ok(all.into_iter().collect())
+    Ok(each_once(all))
+}
+
+/// Leaves out what another path leads to as well: of all paths of a file, its own stays, or else the first.
+fn each_once(paths: BTreeSet<PathBuf>) -> Vec<PathBuf> {
+    // Where a path cannot be followed, opening it will say why.
+    let real = |path: &PathBuf| fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+    let mut files: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
+    for path in paths {
+        let file = real(&path);
+        let is_its_own = path == file;
+        match files.entry(file) {
+            btree_map::Entry::Vacant(entry) => drop(entry.insert(path)),
+            btree_map::Entry::Occupied(mut entry) if is_its_own => drop(entry.insert(path)),
+            btree_map::Entry::Occupied(_) => {}
+        }
+    }
+    let mut paths: Vec<_> = files.into_values().collect();
+    paths.sort_unstable();
+    paths
 }
 
 fn no_match(key: &'static str, pattern: &str, dir: &Path) -> ExpandError {

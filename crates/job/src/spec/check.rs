@@ -9,8 +9,8 @@ use crate::{
     MAX_FAN_IN, MAX_TASKS, Matrix, RangeTasks, Reliance, Stage,
     bounds::{
         MAX_ARGS, MAX_DEADLINE, MAX_ENV, MAX_PARALLEL, MAX_PARAMETERS, MAX_PLACEHOLDERS, MAX_REPLICAS,
-        MAX_RETRIES, MAX_TEXT_BYTES, MAX_TRUSTED, MAX_VALUE_BYTES, PARTS, first_below, is_parameter_name,
-        is_variable_name,
+        MAX_RETRIES, MAX_TEXT_BYTES, MAX_TRUSTED, MAX_VALUE_BYTES, PARTS, first_below, is_arg0,
+        is_parameter_name, is_variable_name,
     },
     mistake::shortened,
     tasks::{
@@ -166,7 +166,10 @@ fn command(
     longest: impl Fn(Placeholder) -> u64,
     own: Option<usize>,
 ) -> Result<(), JobSpecError> {
-    let Command { args, env, inputs } = command;
+    let Command { arg0, args, env, inputs } = command;
+    if !is_arg0(arg0) {
+        return Err(JobSpecError::Name { what: "a program", name: shortened(arg0) });
+    }
     bound("the arguments of a program", args.len() as u64, 0, MAX_ARGS as u64)?;
     bound("the variables of a program", env.len() as u64, 0, MAX_ENV as u64)?;
     sorted("environment variables", env.iter().map(|(name, _)| name.as_str()))?;

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// The format that this program writes and reads.
-const FORMAT: u8 = 4;
+const FORMAT: u8 = 5;
 
 const CONTEXT: &str = "tidemill 2026 job specification";
 
@@ -85,6 +85,7 @@ struct EncodedStage {
     program: BlobRef,
     floats: FloatClass,
     limits: Limits,
+    arg0: String,
     #[serde(deserialize_with = "at_most::<MAX_ARGS, _, _>")]
     args: Vec<String>,
     #[serde(deserialize_with = "at_most::<MAX_ENV, _, _>")]
@@ -261,6 +262,7 @@ impl EncodedStage {
             program: program.program,
             floats: program.floats,
             limits: program.limits,
+            arg0: command.arg0.clone(),
             args: command.args.iter().map(text).collect(),
             env: command.env.iter().map(|(name, value)| (name.clone(), text(value))).collect(),
             inputs: command.inputs.clone(),
@@ -281,8 +283,8 @@ impl EncodedStage {
         let args = self.args.iter().map(|text| template("an argument", text)).collect::<Result<_, _>>()?;
         let variable = |(name, text): (String, String)| Ok((name, template("a variable's value", &text)?));
         let env = self.env.into_iter().map(variable).collect::<Result<_, _>>()?;
-        let Self { kind, program, floats, limits, inputs, .. } = self;
-        Ok((StageProgram { kind, program, floats, limits }, Command { args, env, inputs }))
+        let Self { kind, program, floats, limits, arg0, inputs, .. } = self;
+        Ok((StageProgram { kind, program, floats, limits }, Command { arg0, args, env, inputs }))
     }
 }
 

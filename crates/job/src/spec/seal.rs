@@ -69,7 +69,8 @@ pub fn seal<E>(
 }
 
 fn with_inputs(command: &Command<Content>, inputs: Vec<(GuestPath, BlobRef)>) -> Command<BlobRef> {
-    Command { args: command.args.clone(), env: command.env.clone(), inputs }
+    let Command { arg0, args, env, .. } = command.clone();
+    Command { arg0, args, env, inputs }
 }
 
 struct Sealer<'h, E> {

@@ -3,7 +3,7 @@
 use std::io::{Read, Seek};
 
 use super::{
-    PiecesBuilder, SplitError,
+    PiecesBuilder, SplitError, lone_return, named,
     window::{Line, Window},
 };
 
@@ -17,20 +17,29 @@ pub(super) fn split<R: Read + Seek>(
 ) -> Result<(), SplitError> {
     // A piece has more bases than it repeats, so going back over them stays inside of it.
     let size = size.max(overlap.unwrap_or(0).saturating_add(1));
-    let Some(mut at) = first_record(window)? else { return Ok(()) };
+    let Some((mut at, mut number)) = first_record(window)? else { return Ok(()) };
     let mut open = Open { header: (0, 0), start: 0, is_empty: true };
     while let Some(header) = window.line(at)? {
+        if header.has_return {
+            return Err(lone_return(number));
+        }
         if !open.is_empty && open.len(at) >= size {
             pieces.push(&[open.header, (open.start, at)])?;
             open = Open { header: (0, 0), start: at, is_empty: true };
         }
+        number += 1;
         at = match overlap {
-            None => end_of_record(window, header)?,
-            Some(overlap) => cut(window, header, size, overlap, &mut open, pieces)?,
+            None => end_of_record(window, header, &mut number)?,
+            Some(overlap) => cut(window, header, &mut number, (size, overlap), &mut open, pieces)?,
         };
         open.is_empty = false;
     }
     pieces.push(&[open.header, (open.start, window.len())])
+}
+
+fn mark_in_sequence(line: u64) -> SplitError {
+    let found = "a `>` inside of a sequence".to_owned();
+    SplitError::Format { line, found, expected: "a record's `>` at the beginning of a line" }
 }
 
 /// The piece that is being made.
@@ -48,16 +57,16 @@ impl Open {
     }
 }
 
-/// Where the first record begins; none where there is nothing but blank lines.
-fn first_record<R: Read + Seek>(window: &mut Window<R>) -> Result<Option<u64>, SplitError> {
+/// Where the first record begins, and at which line; none where there is nothing but blank lines.
+fn first_record<R: Read + Seek>(window: &mut Window<R>) -> Result<Option<(u64, u64)>, SplitError> {
     let (mut at, mut number) = (0, 0);
     while let Some(line) = window.line(at)? {
         number += 1;
         match line.first {
             None => at = line.end,
-            Some(b'>') => return Ok(Some(at)),
+            Some(b'>') => return Ok(Some((at, number))),
             Some(byte) => {
-                let found = format!("text before the first record, which begins with {:?}", char::from(byte));
+                let found = format!("text before the first record, which begins with {}", named(byte));
                 return Err(SplitError::Format {
                     line: number,
                     found,
@@ -69,31 +78,44 @@ fn first_record<R: Read + Seek>(window: &mut Window<R>) -> Result<Option<u64>, S
     Ok(None)
 }
 
-/// Where the next record begins, or the file ends.
-fn end_of_record<R: Read + Seek>(window: &mut Window<R>, header: Line) -> Result<u64, SplitError> {
+/// Where the next record begins, or the file ends. `number` is the line after the header, and then that of the next
+/// record.
+fn end_of_record<R: Read + Seek>(
+    window: &mut Window<R>,
+    header: Line,
+    number: &mut u64,
+) -> Result<u64, SplitError> {
     let mut at = header.end;
     while let Some(line) = window.line(at)? {
         if line.first == Some(b'>') {
             break;
         }
+        if line.has_return {
+            return Err(lone_return(*number));
+        }
+        if line.has_mark {
+            return Err(mark_in_sequence(*number));
+        }
+        *number += 1;
         at = line.end;
     }
     Ok(at)
 }
 
-/// Reads a record, cutting it after each `size` bases that others follow. Where the record ends.
+/// Reads a record, cutting it after each `size` bases that others follow; a piece repeats `overlap` of them. Where the
+/// record ends. `number` is as in [`end_of_record`].
 fn cut<R: Read + Seek>(
     window: &mut Window<R>,
     header: Line,
-    size: u64,
-    overlap: u64,
+    number: &mut u64,
+    (size, overlap): (u64, u64),
     open: &mut Open,
     pieces: &mut PiecesBuilder,
 ) -> Result<u64, SplitError> {
     let mut at = header.end;
     // Bases since the last cut, and where the last of them ends.
     let (mut bases, mut border) = (0, header.end);
-    let mut line_start = true;
+    let mut before = b'\n';
     loop {
         let bytes = window.bytes(at)?;
         if bytes.is_empty() {
@@ -102,10 +124,12 @@ fn cut<R: Read + Seek>(
         let mut passed = 0;
         let mut full = false;
         for byte in bytes {
-            if line_start && *byte == b'>' {
-                return Ok(at + passed);
+            if *byte == b'>' {
+                return if before == b'\n' { Ok(at + passed) } else { Err(mark_in_sequence(*number)) };
             }
-            line_start = *byte == b'\n';
+            if before == b'\r' && !matches!(*byte, b'\r' | b'\n') {
+                return Err(lone_return(*number));
+            }
             if is_base(*byte) {
                 if bases == size {
                     full = true;
@@ -114,6 +138,8 @@ fn cut<R: Read + Seek>(
                 bases += 1;
                 border = at + passed + 1;
             }
+            *number += u64::from(*byte == b'\n');
+            before = *byte;
             passed += 1;
         }
         at += passed;
@@ -128,7 +154,7 @@ fn cut<R: Read + Seek>(
             let start = if overlap == 0 { at } else { bases_back(window, border, overlap)? };
             *open = Open { header: (header.start, header.end), start, is_empty: true };
             // The next base is at `at`, which is no line's `>`: that would have ended the record.
-            (bases, line_start) = (0, false);
+            bases = 0;
         }
     }
 }

@@ -5,7 +5,9 @@
 
 use std::io::{Read, Seek};
 
-use super::{PiecesBuilder, SplitError, window::Window};
+use super::{PiecesBuilder, SplitError, lone_return, named, window::Window};
+
+const ONE_EACH: &str = "one for each base";
 
 /// Cuts before records: each piece ends where the first record after `size` bytes begins.
 pub(super) fn split<R: Read + Seek>(
@@ -23,8 +25,11 @@ pub(super) fn split<R: Read + Seek>(
             continue;
         };
         if first != b'@' {
-            let found = format!("a record that begins with {:?}", char::from(first));
+            let found = format!("a record that begins with {}", named(first));
             return Err(SplitError::Format { line, found, expected: "`@` and the record's name" });
+        }
+        if head.has_return {
+            return Err(lone_return(line));
         }
         if any && at - start >= size {
             pieces.push(&[(start, at)])?;
@@ -36,34 +41,39 @@ pub(super) fn split<R: Read + Seek>(
     if any { pieces.push(&[(start, window.len())]) } else { Ok(()) }
 }
 
-/// Reads a record after its first line; where it ends.
+/// Reads a record after its first line; where it ends. Errors about all of it are at its first line.
 fn record<R: Read + Seek>(window: &mut Window<R>, mut at: u64, line: &mut u64) -> Result<u64, SplitError> {
+    let begin = *line;
     let mut sequence = 0;
     loop {
         let Some(next) = window.line(at)? else {
-            let found = "the file ends within a record".to_owned();
-            return Err(SplitError::Format { line: *line, found, expected: "a line that begins with `+`" });
+            let found = "the file ends within the record that begins here".to_owned();
+            return Err(SplitError::Format { line: begin, found, expected: "a line that begins with `+`" });
         };
         *line += 1;
         at = next.end;
+        if next.has_return {
+            return Err(lone_return(*line));
+        }
         if next.first == Some(b'+') {
             break;
         }
-        sequence += next.content_len;
+        sequence += window.trimmed(next)?;
     }
     let mut quality = 0;
     while quality < sequence {
         let Some(next) = window.line(at)? else {
             let found = format!("the file ends after {quality} of {sequence} characters of quality");
-            return Err(SplitError::Format { line: *line, found, expected: "one for each base" });
+            return Err(SplitError::Format { line: begin, found, expected: ONE_EACH });
         };
         *line += 1;
         at = next.end;
-        quality += next.content_len;
+        quality += window.trimmed(next)?;
     }
     if quality > sequence {
-        let found = format!("{quality} characters of quality for {sequence} bases");
-        return Err(SplitError::Format { line: *line, found, expected: "one for each base" });
+        let found =
+            format!("the record that begins here has {quality} characters of quality for {sequence} bases");
+        return Err(SplitError::Format { line: begin, found, expected: ONE_EACH });
     }
     Ok(at)
 }

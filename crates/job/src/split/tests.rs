@@ -91,19 +91,77 @@ fn what_is_no_sequence_file_is_refused_with_its_line() {
     );
     assert_eq!(
         message("@a\nAC\n+\nIII\n", SplitBy::Fastq),
-        "line 4: 3 characters of quality for 2 bases; expected one for each base"
+        "line 1: the record that begins here has 3 characters of quality for 2 bases; expected one for each base"
     );
     assert_eq!(
         message("@a\nAC\n+\nI", SplitBy::Fastq),
-        "line 4: the file ends after 1 of 2 characters of quality; expected one for each base"
+        "line 1: the file ends after 1 of 2 characters of quality; expected one for each base"
     );
     assert_eq!(
         message("@a\nAC\n", SplitBy::Fastq),
-        "line 2: the file ends within a record; expected a line that begins with `+`"
+        "line 1: the file ends within the record that begins here; expected a line that begins with `+`"
     );
     assert_eq!(
         message("\nhello", SplitBy::Fastx { overlap: None }),
         "line 2: the file begins with 'h'; expected `>` (FASTA) or `@` (FASTQ)"
+    );
+}
+
+#[test]
+fn line_ends_of_old_macs_are_refused() {
+    let lone = "a carriage return without a line feed; expected lines that end with a line feed";
+    let records = ">a\rACGT\r>b\rGGCC\r";
+    for overlap in [None, Some(2)] {
+        assert_eq!(message(records, SplitBy::Fasta { overlap }), format!("line 1: {lone}"));
+        let later = ">a\nAC\n>b\nGG\rCC\n";
+        assert_eq!(message(later, SplitBy::Fasta { overlap }), format!("line 4: {lone}"));
+    }
+    assert_eq!(message("@a\rAC\r+\rII\r", SplitBy::Fastq), format!("line 1: {lone}"));
+    assert_eq!(message("@a\nAC\n@b\rA\n", SplitBy::Fastq), format!("line 3: {lone}"));
+    // More than one before a line feed are still that line's end.
+    assert_eq!(texts(">a\r\r\nAC\r\r\n", SplitBy::Fasta { overlap: Some(0) }, 9), [">a\r\r\nAC\r\r\n"]);
+}
+
+#[test]
+fn a_mark_within_a_sequence_is_refused() {
+    let within = "a `>` inside of a sequence; expected a record's `>` at the beginning of a line";
+    for overlap in [None, Some(0), Some(1)] {
+        let fasta = || SplitBy::Fasta { overlap };
+        assert_eq!(message(">a\nACGT>b\nGGCC\n", fasta()), format!("line 2: {within}"));
+        assert_eq!(message(">a\nAC\n >b\nGT\n", fasta()), format!("line 3: {within}"));
+        assert_eq!(message(">a\nA\n>b\nC\nG>\n", fasta()), format!("line 5: {within}"));
+    }
+    let fasta = SplitBy::Fasta { overlap: Some(1) };
+    assert_eq!(texts(">a>b\nAC\n>>\nG\n", fasta, 50), [">a>b\nAC\n>>\nG\n"]);
+}
+
+#[test]
+fn blanks_at_the_end_of_fastq_lines_are_no_bases() {
+    let text = "@a\nACGT \n+\nIIII\t\r\n@b\nA\n+\nI\n";
+    assert_eq!(texts(text, SplitBy::Fastq, 1), ["@a\nACGT \n+\nIIII\t\r\n", "@b\nA\n+\nI\n"]);
+}
+
+#[test]
+fn what_is_no_text_of_bytes_is_refused_by_name() {
+    let gzip = b"\x1f\x8b\x08\x00\x00\n\x00";
+    for by in
+        [SplitBy::Lines, SplitBy::Separator(b"\n".to_vec()), SplitBy::Fastq, SplitBy::Fasta { overlap: None }]
+    {
+        let error = cut(gzip, by, 1).expect_err("it is compressed");
+        assert_eq!(error.to_string(), "it is compressed (gzip); unpack it first");
+    }
+    let wide: Vec<u8> = "a line\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let error = cut(&wide, SplitBy::Lines, 1).expect_err("it is UTF-16");
+    assert_eq!(
+        error.to_string(),
+        "it is UTF-16 text, whose line ends are not single bytes; convert it to UTF-8 first"
+    );
+    // By bytes of one's own choice, any file can be cut.
+    let pieces = cut(&wide, SplitBy::Separator(b"\n\0".to_vec()), 1).expect("it is one piece");
+    assert_eq!(pieces, [wide]);
+    assert_eq!(
+        message("\u{feff}>a\nA\n", SplitBy::Fasta { overlap: None }),
+        "line 1: text before the first record, which begins with a byte order mark; expected `>` and the record's name"
     );
 }
 

@@ -31,6 +31,10 @@ pub(super) struct Line {
     pub(super) first: Option<u8>,
     /// Its length without its end, which is a line feed with or without a carriage return.
     pub(super) content_len: u64,
+    /// Whether it has a carriage return that is not at its end.
+    pub(super) has_return: bool,
+    /// Whether it has a `>` after its first byte.
+    pub(super) has_mark: bool,
 }
 
 impl<R: Read + Seek> Window<R> {
@@ -80,33 +84,46 @@ impl<R: Read + Seek> Window<R> {
 
     /// The line that begins at `at`; none at the end of the file.
     pub(super) fn line(&mut self, at: u64) -> Result<Option<Line>, SplitError> {
-        let mut end = at;
+        let Some(first) = self.byte(at)? else { return Ok(None) };
+        let mut line =
+            Line { start: at, end: at, first: None, content_len: 0, has_return: false, has_mark: false };
         let mut last = None;
-        let first = self.byte(at)?;
-        if first.is_none() {
-            return Ok(None);
-        }
         loop {
+            let end = line.end;
             let bytes = self.bytes(end)?;
-            if bytes.is_empty() {
-                let content_len = end - at - u64::from(last == Some(b'\r'));
-                let first = first.filter(|_| content_len > 0);
-                return Ok(Some(Line { start: at, end, first, content_len }));
-            }
-            match bytes.iter().position(|byte| *byte == b'\n') {
-                Some(feed) => {
-                    let before = if feed > 0 { Some(bytes[feed - 1]) } else { last };
-                    end += feed as u64 + 1;
-                    let content_len = end - at - 1 - u64::from(before == Some(b'\r'));
-                    let first = first.filter(|_| content_len > 0);
-                    return Ok(Some(Line { start: at, end, first, content_len }));
-                }
-                None => {
-                    last = bytes.last().copied();
-                    end += bytes.len() as u64;
-                }
+            let feed = bytes.iter().position(|byte| *byte == b'\n');
+            let content = &bytes[..feed.unwrap_or(bytes.len())];
+            // A carriage return may be the last byte of one view and its line feed the first of the next.
+            line.has_return |= last == Some(b'\r') && content.first().is_some_and(|byte| *byte != b'\r');
+            line.has_return |= returns_within(content);
+            let marks = content.iter().filter(|byte| **byte == b'>').count();
+            line.has_mark |= marks > usize::from(end == at && content.first() == Some(&b'>'));
+            last = content.last().copied().or(last);
+            line.end = end + content.len() as u64;
+            if feed.is_some() || content.is_empty() {
+                line.content_len = line.end - at - u64::from(last == Some(b'\r'));
+                line.end += u64::from(feed.is_some());
+                line.first = Some(first).filter(|_| line.content_len > 0);
+                return Ok(Some(line));
             }
         }
+    }
+
+    /// The length of a line without the blanks before its end.
+    pub(super) fn trimmed(&mut self, line: Line) -> Result<u64, SplitError> {
+        let mut end = line.start + line.content_len;
+        while end > line.start {
+            let bytes = self.bytes_before(end)?;
+            let from = usize::try_from(bytes.len() as u64 - (end - line.start).min(bytes.len() as u64))
+                .expect("an offset in the buffer is small");
+            let line = &bytes[from..];
+            let blanks = line.iter().rev().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r')).count();
+            end -= blanks as u64;
+            if blanks < line.len() {
+                break;
+            }
+        }
+        Ok(end - line.start)
     }
 
     fn holds(&self, at: u64) -> bool {
@@ -130,4 +147,10 @@ impl<R: Read + Seek> Window<R> {
         }
         Ok(())
     }
+}
+
+/// Whether a carriage return is followed by something else than another.
+fn returns_within(content: &[u8]) -> bool {
+    let Some(first) = content.iter().position(|byte| *byte == b'\r') else { return false };
+    content[first..].iter().any(|byte| *byte != b'\r')
 }

@@ -199,10 +199,16 @@ fn of_file<'a>(placeholder: Placeholder, input: &GuestPath, name: &'a GuestPath)
     }
 }
 
-/// Where a task finds its piece of a file: programs often go by the extension.
+/// What the names of files that are unpacked before they are cut end with.
+const PACKED: &[&str] = &[".gz", ".zst"];
+
+/// Where a task finds its piece of a file: programs often go by the extension. Pieces are of what a compressed file
+/// holds, so its own extension is not theirs.
 pub(crate) fn part_name(file: &GuestPath) -> GuestPath {
     let plain = |ext: &&str| ext.len() <= 16 && ext.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    let name = match Path::new(file.as_str()).extension().and_then(|ext| ext.to_str()).filter(plain) {
+    let name = file.as_str();
+    let name = PACKED.iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+    let name = match Path::new(name).extension().and_then(|ext| ext.to_str()).filter(plain) {
         Some(ext) => format!("part.{ext}"),
         None => "part".to_owned(),
     };

@@ -1,6 +1,12 @@
 //! Job files over real directories.
 
-use std::{error::Error, fs, path::Path};
+use std::{
+    error::Error,
+    fs,
+    io::Write as _,
+    os::unix::{ffi::OsStrExt as _, fs::symlink},
+    path::Path,
+};
 
 use tempfile::TempDir;
 use tidemill_job::{ExpandError, JobFile, PartOutput, Plan, PlannedTask, ReduceTaskError, expand};
@@ -86,6 +92,21 @@ fn without_tasks_there_is_one() {
 }
 
 #[test]
+fn a_program_has_a_name_and_so_has_the_same_program_in_a_reduce() {
+    let dir = directory(&[("b.wasm", "another")]);
+    let names = |more: &str| {
+        let plan = plan(&dir, more);
+        let reduce = plan.reduce().expect("there is a reduce").task(0, 0, &[output(&[])]);
+        (plan.map_task(0).arg0, reduce.expect("the tree has the task").arg0)
+    };
+    let own = |map: &str, reduce: &str| (map.to_owned(), reduce.to_owned());
+    assert_eq!(names("[reduce]"), own("program", "program"));
+    assert_eq!(names("arg0 = \"sum\"\n[reduce]"), own("sum", "sum"));
+    assert_eq!(names("arg0 = \"sum\"\n[reduce]\narg0 = \"max\""), own("sum", "max"));
+    assert_eq!(names("arg0 = \"sum\"\n[reduce]\npath = \"b.wasm\""), own("sum", "program"));
+}
+
+#[test]
 fn a_range_of_millions_is_computed_on_demand() {
     let dir = directory(&[]);
     let plan = plan(&dir, "args = [\"{value}\"]\n[tasks]\nrange = { from = 5, to = -9999995, step = -1 }");
@@ -130,6 +151,85 @@ fn each_file_is_a_task() {
     assert_eq!(labels(&plan), ["a.fa", "b.fa", "f.fa"]);
     assert_eq!(inputs(&plan.map_task(1)), own(&[("b.fa", "bb"), ("s", "")]));
     assert_eq!(plan.total_input_bytes(), 4);
+}
+
+#[test]
+fn a_file_is_one_task_by_whatever_links_it_is_found() {
+    let dir = directory(&[("d/ok.fa", "a"), ("d/e/f.fa", "b")]);
+    let link = |to: &str, name: &str| symlink(to, dir.path().join(name)).expect("a link can be made");
+    link(".", "d/up");
+    link("..", "d/e/above");
+    link("ok.fa", "d/alias.fa");
+    for pattern in ["d/**/*.fa", "**/*.fa", "d/**", "d/*/*/*.fa\", \"**/*.fa"] {
+        let plan = plan(&dir, &format!("[tasks]\nfiles = [\"{pattern}\"]"));
+        assert_eq!(labels(&plan), ["f.fa", "ok.fa"], "{pattern}");
+    }
+    // Other parts than `**` follow links, and a link with another name is found by that name.
+    assert_eq!(labels(&plan(&dir, "[tasks]\nfiles = \"*/up/al*.fa\"")), ["alias.fa"]);
+    assert_eq!(labels(&plan(&dir, "[tasks]\nfiles = \"d/*/../e/*.fa\"")), ["f.fa"]);
+}
+
+#[test]
+fn names_that_are_no_text_matter_only_where_they_match() {
+    let dir = directory(&[("d/ok.fa", "a"), ("k[1]/s/a.fa", "")]);
+    let odd = |place: &str| {
+        let name = std::ffi::OsStr::from_bytes(b"x\xff.fq");
+        fs::write(dir.path().join(place).join(name), "x").expect("a file can be written");
+    };
+    odd("d");
+    odd(".");
+    for pattern in ["d/*.fa", "**/*k.fa"] {
+        assert_eq!(labels(&plan(&dir, &format!("[tasks]\nfiles = \"{pattern}\""))), ["ok.fa"], "{pattern}");
+    }
+    assert_eq!(
+        error(&dir, "[tasks]\nfiles = \"d/*\""),
+        "`tasks.files`: the path DIR/d/x\u{fffd}.fq is not UTF-8; rename it"
+    );
+    let text = "name = \"a\"\nprogram.path = \"../a.wasm\"\ntasks.files = \"s/*.fa\"";
+    let file = JobFile::parse(text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert_eq!(labels(&expand(&file, &dir.path().join("k[1]")).expect("the job can be expanded")), ["a.fa"]);
+}
+
+#[test]
+fn a_file_may_have_a_name_like_a_pattern() {
+    let dir = directory(&[("sample[1].fa", "a"), ("sample1.fa", "b")]);
+    assert_eq!(labels(&plan(&dir, "[tasks]\nfiles = \"sample[1].fa\"")), ["sample[1].fa"]);
+    assert_eq!(labels(&plan(&dir, "[tasks]\nfiles = \"sample[1].f?\"")), ["sample1.fa"]);
+}
+
+#[test]
+fn a_compressed_file_is_cut_by_what_it_holds() {
+    let dir = directory(&[]);
+    let text = "@a\nAC\n+\nII\n@b\nG\n+\nI\n";
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(text.as_bytes()).expect("memory takes it");
+    fs::write(dir.path().join("x.fastq.gz"), gzip.finish().expect("memory takes it")).expect("a file");
+    let zstd =
+        ruzstd::encoding::compress_to_vec(text.as_bytes(), ruzstd::encoding::CompressionLevel::Fastest);
+    // The name says nothing, the content all.
+    fs::write(dir.path().join("x"), &zstd).expect("a file");
+    fs::write(dir.path().join("cut"), &zstd[..zstd.len() - 2]).expect("a file");
+    fs::write(dir.path().join("b"), b"BZh91AY&SY....").expect("a file");
+    let split = |input: &str| {
+        format!(
+            "args = [\"{{input}}\"]\n[tasks]\nsplit = {{ input = \"{input}\", by = \"fastx\", size = \"1 B\" }}"
+        )
+    };
+    for (name, part) in [("x.fastq.gz", "part.fastq"), ("x", "part")] {
+        let plan = plan(&dir, &split(name));
+        let pieces: Vec<_> = tasks(&plan).iter().map(|task| inputs(task)[0].clone()).collect();
+        assert_eq!(pieces, own(&[(part, "@a\nAC\n+\nII\n"), (part, "@b\nG\n+\nI\n")]));
+        assert_eq!(args(&plan)[0], format!("/in/{part}"));
+    }
+    assert!(
+        error(&dir, &split("cut")).starts_with(
+            "`tasks.split`: DIR/cut cannot be unpacked: it is damaged, or not all there (zstd): "
+        )
+    );
+    assert_eq!(
+        error(&dir, &split("b")),
+        "`tasks.split`: DIR/b cannot be cut: it is compressed (bzip2); unpack it first"
+    );
 }
 
 #[test]

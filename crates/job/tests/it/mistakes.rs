@@ -132,7 +132,7 @@ fn the_top_of_the_file() {
         said_after("retries = 1\nfoo = 2\nseed = 1.5"),
         [
             "4:1: unknown key `retries` in [program]; `retries` belongs at the top of the file, before the first [section]",
-            "5:1: unknown key `foo` in [program]; allowed here: path, kind, args, floats, env",
+            "5:1: unknown key `foo` in [program]; allowed here: path, kind, arg0, args, floats, env",
             "6:1: unknown key `seed` in [program]; `seed` belongs at the top of the file, before the first [section]"
         ]
     );
@@ -352,7 +352,7 @@ fn a_reduce() {
         [
             "5:10: `fan_in` is 1; expected a whole number from 2 to 10000",
             "6:10: unknown placeholder `{value}`; allowed here: {parts}, {index}, {level}, {last}, {count}",
-            "7:1: unknown key `kind` in [reduce]; allowed here: path, args, floats, env, fan_in, inputs, limits"
+            "7:1: unknown key `kind` in [reduce]; allowed here: path, arg0, args, floats, env, fan_in, inputs, limits"
         ]
     );
     assert_eq!(

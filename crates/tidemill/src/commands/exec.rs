@@ -41,6 +41,9 @@ pub struct Args {
     /// Where the output goes [default: out/<program name>]
     #[arg(long, short, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// The program's own name, which it finds before its arguments
+    #[arg(long, value_name = "NAME", default_value = "program")]
+    arg0: String,
     /// An environment variable
     #[arg(long, short, value_name = "NAME=VALUE")]
     env: Vec<String>,
@@ -122,7 +125,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         kind: program.kind,
         program: program.id,
         floats: args.floats,
-        args: [vec!["program".to_owned()], args.args.clone()].concat(),
+        args: [vec![args.arg0.clone()], args.args.clone()].concat(),
         env: environment(&args.env)?,
         inputs,
         limits: limits(args)?,
@@ -162,7 +165,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if args.json {
         println!("{}", serde_json::to_string_pretty(&summary)?);
     } else {
-        show_log(&report.log).code(Code::Host)?;
+        // As other words for people: where standard error takes none, the command goes on.
+        let _ = show_log(&report.log);
         if let Some(prepared) = prepared {
             print_usage(&report.usage, report.wall, prepared);
         }
@@ -240,12 +244,32 @@ fn environment(variables: &[String]) -> anyhow::Result<Vec<(String, String)>> {
 /// Adds what one `--input` names.
 fn add_input(text: &str, cancel: &Cancel, inputs: &mut Vec<(InputSpec, Content)>) -> anyhow::Result<()> {
     let (name, path) = match text.split_once('=') {
-        Some((name, path)) if !Path::new(text).exists() => (name, Path::new(path)),
-        _ => {
-            (Path::new(text).file_name().and_then(|name| name.to_str()).unwrap_or_default(), Path::new(text))
-        }
+        Some((name, path)) if !Path::new(text).exists() => (name.to_owned(), Path::new(path)),
+        _ => (
+            own_name(Path::new(text)).with_context(|| format!("--input {text}")).code(Code::Usage)?,
+            Path::new(text),
+        ),
     };
-    add_path(name, path, cancel, inputs).with_context(|| format!("--input {text}")).code(Code::Usage)
+    if name.is_empty() {
+        let message = format!("--input {text}: there is no name for it below /in");
+        return Err(Exit::new(Code::Usage, message).hint("give it one, as in NAME=PATH").into());
+    }
+    let before = inputs.len();
+    add_path(&name, path, cancel, inputs).with_context(|| format!("--input {text}")).code(Code::Usage)?;
+    if inputs.len() == before {
+        eprintln!("warning: --input {text}: the directory is empty, and a program does not see it");
+    }
+    Ok(())
+}
+
+/// The name of a file or directory, by whatever path: that of `.` is the directory's. The root has none.
+fn own_name(path: &Path) -> anyhow::Result<String> {
+    let whole = match path.file_name() {
+        Some(_) => path.to_owned(),
+        None => fs::canonicalize(path)?,
+    };
+    let Some(name) = whole.file_name() else { return Ok(String::new()) };
+    Ok(name.to_str().with_context(|| format!("{} is not UTF-8", whole.display()))?.to_owned())
 }
 
 fn add_path(

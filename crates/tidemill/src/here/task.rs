@@ -63,7 +63,7 @@ impl Run<'_> {
             });
             contents.push(content);
         }
-        let mut args = vec!["program".to_owned()];
+        let mut args = vec![planned.arg0];
         args.extend(planned.args);
         let spec = TaskSpec {
             kind: program.kind,

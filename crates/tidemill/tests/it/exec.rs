@@ -44,6 +44,30 @@ fn without_a_directory_the_output_is_named_after_the_program() {
 }
 
 #[test]
+fn a_program_may_be_told_another_name() {
+    let place = place();
+    exec(&place, &["--arg0", "gunzip", "--", "quick"]).code(0);
+    assert_eq!(stdout(&place), b"gunzip\0quick\0");
+}
+
+#[test]
+fn a_directory_is_an_input_under_its_name_by_whatever_path() {
+    let place = place();
+    place.write("data/a.txt", "alpha");
+    std::fs::create_dir(place.path("empty")).unwrap();
+    for path in [".", "../data", "../data/.", "./"] {
+        let args =
+            ["exec", "../puppet.wasm", "--out", "../out", "--input", path, "--", "copy", "/in/data/a.txt"];
+        let mut command = place.command(&args);
+        let ran = command.current_dir(place.path("data")).output().expect("the binary starts");
+        assert!(ran.status.success(), "{path}: {}", String::from_utf8_lossy(&ran.stderr));
+        assert_eq!(stdout(&place), b"alpha", "{path}");
+    }
+    exec(&place, &["--input", "=data", "--", "quick"]).code(2).says(&["no name", "NAME=PATH"]);
+    exec(&place, &["--input", "empty", "--", "quick"]).code(0).says(&["warning", "is empty"]);
+}
+
+#[test]
 fn only_the_given_environment_is_seen() {
     let place = place();
     exec(&place, &["--env", "A=1", "--env", "EMPTY=", "--env", "B=x=y", "--", "environ"]).code(0);
