@@ -1,11 +1,9 @@
-//! How fast this machine is: the fuel that a fixed program burns in a second, run as every task is; and how much
-//! memory and disk there is.
+//! How fast this machine is: the fuel that a fixed program burns in a second, run as every task is.
 //!
 //! The program's answer is checked: a machine that computes it wrongly must not take work.
 
 use std::{
-    fs, io,
-    path::Path,
+    io,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -15,6 +13,8 @@ use tidemill_exec::{Cancel, Executor, Program, Report, Task};
 use tidemill_types::{
     BlobId, ByteSize, Capacity, Failure, FloatClass, Fuel, Limits, Millis, Outcome, TaskSpec,
 };
+
+use crate::machine::processor_quota;
 
 /// Made of `kernel.wat` beside it, which a test checks.
 const KERNEL: &[u8] = include_bytes!("capacity/kernel.wasm");
@@ -68,7 +68,20 @@ pub fn measure(executor: &dyn Executor, slots: u32) -> Result<Capacity, MeasureE
         single = single.max(rate(fuel.0, begun.elapsed()));
     }
     let all = if slots > 1 { measure_all(executor, &task, slots)? } else { single };
+    // A quota of processor time lets a short run have more than it gives in the long run.
+    let share = processor_quota().map_or(1.0, |processors| (processors / f64::from(slots.max(1))).min(1.0));
+    let (single, all) = (scaled(single, share), scaled(all, share));
     Ok(Capacity { single_fuel_per_s: single, all_fuel_per_s: all, down_bytes_per_s: 0 })
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "a rate"
+)]
+fn scaled(rate: u64, share: f64) -> u64 {
+    (rate as f64 * share) as u64
 }
 
 fn measure_all(executor: &dyn Executor, task: &Task, slots: u32) -> Result<u64, MeasureError> {
@@ -136,37 +149,6 @@ fn kernel(floats: FloatClass) -> Task {
 fn rate(amount: u64, took: Duration) -> u64 {
     let micros = took.as_micros().max(1);
     u64::try_from(u128::from(amount) * 1_000_000 / micros).unwrap_or(u64::MAX)
-}
-
-/// The room that is free for this user on the disk of a folder.
-///
-/// # Errors
-/// When the folder is not there or its file system does not say.
-pub fn disk_free(folder: &Path) -> io::Result<ByteSize> {
-    let found = rustix::fs::statvfs(folder)?;
-    Ok(ByteSize(found.f_bavail.saturating_mul(found.f_frsize)))
-}
-
-/// The memory that programs can have now: what the system could free, or what is left to this process's group where
-/// that is less. `None` where the system does not say.
-pub fn memory_available() -> Option<ByteSize> {
-    let system = parse_available(&fs::read_to_string("/proc/meminfo").ok()?)?;
-    let group = || {
-        let limit = read_number("/sys/fs/cgroup/memory.max")?;
-        let used = read_number("/sys/fs/cgroup/memory.current")?;
-        Some(limit.saturating_sub(used))
-    };
-    Some(ByteSize(group().map_or(system, |group| group.min(system))))
-}
-
-fn parse_available(text: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kib.checked_mul(1024)
-}
-
-fn read_number(path: &str) -> Option<u64> {
-    fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
 /// A transfer shorter than this says more of the round trip than of the line.
@@ -299,15 +281,6 @@ mod tests {
         }
         let executor = Wrong(WasmExecutor::new(Backend::Sandbox, Layout::Task));
         assert!(matches!(measure(&executor, 1), Err(MeasureError::Wrong { .. })));
-    }
-
-    #[test]
-    fn what_the_system_says_of_memory_is_read() {
-        let text = "MemTotal:       24689764 kB\nMemAvailable:   23068672 kB\nBuffers: 4 kB\n";
-        assert_eq!(parse_available(text), Some(22 << 30));
-        assert_eq!(parse_available("MemFree: 7 kB\n"), None);
-        assert!(disk_free(Path::new("/")).is_ok());
-        assert!(disk_free(Path::new("/no such folder")).is_err());
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod config;
 mod event;
 mod idle;
 mod inputs;
+mod machine;
 mod owner;
 pub mod pay;
 mod provider;
@@ -27,8 +28,9 @@ mod session;
 mod wants;
 
 pub use self::{
-    capacity::{MeasureError, disk_free, measure, memory_available},
+    capacity::{MeasureError, measure},
     config::{ConfigError, ProviderConfig},
     event::{Ending, Event},
+    machine::{disk_free, memory_available, processor_quota},
     provider::{Provider, ProviderError},
 };

@@ -106,15 +106,3 @@ pub fn worker_pool(slots: usize, spool: &Path) -> anyhow::Result<WorkerPool> {
         compile: CompileLimits::default(),
     }))
 }
-
-/// Memory that tasks could have now, in bytes: what the system calls available, within the limits of the
-/// control group that this process is in. `None` where the system does not say.
-pub fn available_memory() -> Option<u64> {
-    let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    let free_in_group = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
-        .iter()
-        .find_map(|path| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok());
-    Some((kib * 1024).min(free_in_group.unwrap_or(u64::MAX)))
-}

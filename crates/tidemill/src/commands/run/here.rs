@@ -7,6 +7,7 @@ use std::{
 
 use tidemill_exec::{Cancel, Executor};
 use tidemill_job::{JobFile, Node, Plan};
+use tidemill_provider::memory_available;
 use tidemill_types::Failure;
 
 use super::{Args, Summary, print_usage, print_written, task_failure, tasks_in_words};
@@ -14,7 +15,7 @@ use crate::{
     commands::{check_floats, cores, read_program},
     exit::{Code, Exit, WithCode},
     here::{self, Config, End, Finished, Job, TaskFailure, Totals},
-    home::{available_memory, worker_pool},
+    home::worker_pool,
     interrupt::on_interrupt,
     jobfile::{check_programs, task_memory},
     outdir::OutDir,
@@ -58,8 +59,8 @@ fn slots(job: &Job, asked: Option<u16>) -> usize {
     let wanted = asked.map_or_else(cores, usize::from);
     let allowed = job.file.resources.parallel.map_or(usize::MAX, |most| most as usize);
     let each = task_memory(&job.file, &job.plan);
-    let fitting = available_memory()
-        .map_or(usize::MAX, |free| usize::try_from(free / each.0.max(1)).unwrap_or(usize::MAX));
+    let fitting = memory_available()
+        .map_or(usize::MAX, |free| usize::try_from(free.0 / each.0.max(1)).unwrap_or(usize::MAX));
     if asked.is_none() && fitting < wanted.min(allowed) {
         eprintln!(
             "note: {} tasks at a time instead of {}: each may take {each} of memory",
