@@ -43,7 +43,9 @@ use self::{
     task::{Command, Owner},
     watch::Watch,
 };
-use crate::chain::Chain;
+use tidemill_types::Coin;
+
+use crate::chain::{Chain, ChainError};
 
 /// A handle to the sender of an account. Clones are the same sender.
 #[derive(Clone)]
@@ -152,6 +154,15 @@ impl Sender {
     /// [`SenderError::HasEnded`] where it is too late for certain.
     pub async fn cancel(&self, id: TxId) -> Result<(), SenderError> {
         self.ask(|reply| Command::Cancel { id, reply }).await
+    }
+
+    /// What an intent may cost as fees are now, with what it sends. None where the node cannot say: it would be
+    /// reverted, or there are not even coins for what it sends.
+    ///
+    /// # Errors
+    /// [`ChainError`] where the node does not answer.
+    pub async fn most_cost(&self, intent: &Intent) -> Result<Option<Coin>, ChainError> {
+        self.shared.watch.most_cost(intent).await
     }
 
     /// What is on its way, first come first.

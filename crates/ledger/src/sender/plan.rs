@@ -156,6 +156,11 @@ pub(crate) fn next_steps(
     commit.into_iter().chain(events).chain(broadcasts).collect()
 }
 
+/// The gas limit for a transaction that is estimated to need so much.
+pub(crate) fn with_margin(gas: u64, settings: &Settings) -> u64 {
+    gas.saturating_mul(settings.gas_margin_percent.saturating_add(100)) / 100
+}
+
 /// The changes that take an intent back: at once where nothing was signed, by a transfer of nothing where it was.
 pub(crate) fn give_up(book: &Book, id: TxId, reason: DropReason) -> Option<Change> {
     let entry = book.entries.get(&id)?;
@@ -204,10 +209,7 @@ impl Plan<'_> {
             let Some(entry) = self.book.queued().next().cloned() else { return };
             let gas_limit = match (entry.intent.gas_limit, self.seen.gas.get(&entry.id)) {
                 (Some(limit), _) => limit,
-                (None, Some(Gas::Needed(gas))) => {
-                    let percent = self.settings.gas_margin_percent.saturating_add(100);
-                    gas.saturating_mul(percent) / 100
-                }
+                (None, Some(Gas::Needed(gas))) => with_margin(*gas, self.settings),
                 (None, Some(Gas::Reverted(reason))) => {
                     // What is on its way may be what it builds upon.
                     if !self.book.sent().is_empty() {

@@ -10,6 +10,7 @@ use alloy::{
     providers::Provider,
     rpc::types::TransactionRequest,
 };
+use tidemill_types::Coin;
 use tokio::task::JoinSet;
 
 use super::{
@@ -66,6 +67,19 @@ impl Watch {
         let quote = self.quote().await?;
         let users = found;
         Ok(Seen { head, now, latest_nonce, pending_nonce, settled_nonce, quote, receipts, gas, users })
+    }
+
+    /// What an intent may cost now; none where its gas cannot be estimated.
+    pub(super) async fn most_cost(&self, intent: &Intent) -> Result<Option<Coin>, ChainError> {
+        let gas = match intent.gas_limit {
+            Some(limit) => limit,
+            None => match self.estimate(intent).await? {
+                Gas::Needed(gas) => plan::with_margin(gas, &self.settings),
+                Gas::Reverted(_) | Gas::Unknown(_) => return Ok(None),
+            },
+        };
+        let fees = u128::from(gas).saturating_mul(self.quote().await?.0.cap());
+        Ok(Some(Coin::from_wei(intent.value.wei().saturating_add(fees))))
     }
 
     /// Gives a signed transaction to the node.

@@ -4,6 +4,7 @@ mod balance;
 mod import;
 mod list;
 mod new;
+mod pending;
 mod send;
 
 /// Make accounts, see what they have, and send from them.
@@ -27,6 +28,7 @@ enum What {
     List(list::Args),
     Balance(balance::Args),
     Send(send::Args),
+    Pending(pending::Args),
 }
 
 /// Runs the command.
@@ -37,5 +39,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         What::List(args) => list::run(args),
         What::Balance(args) => balance::run(args),
         What::Send(args) => send::run(args),
+        What::Pending(args) => pending::run(args),
     }
 }

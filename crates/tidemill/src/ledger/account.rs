@@ -99,8 +99,12 @@ impl AccountArgs {
     fn unlock_entry(&self, entry: &Entry) -> anyhow::Result<Account> {
         let name = entry.name.to_string();
         let beside = password_beside(&entry.path);
+        // Of an account that Tidemill made, the password beside its key is right; one in the environment is likely
+        // another account's.
         let source = match self.password.source() {
-            PasswordSource::Prompt if beside.is_file() => PasswordSource::File(beside),
+            PasswordSource::Prompt | PasswordSource::Environment(_) if beside.is_file() => {
+                PasswordSource::File(beside)
+            }
             source => source,
         };
         let password = source.read(|| prompt(&format!("password of {name}: "))).map_err(no_password)?;

@@ -6,7 +6,7 @@ use tidemill_devnet::{Genesis, Ledger, dev_signers, draw_chain_id};
 use tidemill_ledger::{
     Address, AddressBook, Chain, PrivateKeySigner, U256,
     deploy::{self, Params},
-    keystore::{AccountName, Password},
+    keystore::{AccountName, Cost, Password},
 };
 
 use super::{accounts, address_of, keystore, password_beside, refused, unreachable};
@@ -88,9 +88,12 @@ impl Treasury {
         getrandom::fill(&mut secret)
             .map_err(|error| Exit::new(Code::Host, format!("no randomness: {error}")))?;
         let text: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+        // Nobody guesses 24 random bytes, however cheap a guess is: what makes guessing dear would only cost a second
+        // each time the account is used.
+        let keystore = keystore()?.with_cost(Cost::LIGHT);
         let account =
-            keystore()?.create(&name, &Password::new(text.clone()).code(Code::Host)?).map_err(refused)?;
-        let entry = keystore()?.find(TREASURY).map_err(refused)?;
+            keystore.create(&name, &Password::new(text.clone()).code(Code::Host)?).map_err(refused)?;
+        let entry = keystore.find(TREASURY).map_err(refused)?;
         node_state::replace(&password_beside(&entry.path), text.as_bytes()).code(Code::Host)?;
         Ok(Self { address: account.address(), name: Some(TREASURY.to_owned()), made: true })
     }

@@ -7,7 +7,7 @@ use serde_json::json;
 use tidemill_ledger::{
     Address, Bytes, Chain,
     keystore::Account,
-    sender::{Event, Intent, Outcome, Phase, Receipt, Sender, SenderError, Settings},
+    sender::{Event, Intent, Outcome, Phase, Receipt, Sender, SenderError, Settings, Status},
 };
 use tidemill_types::Coin;
 
@@ -52,10 +52,54 @@ impl Purse {
     /// # Errors
     /// With [`Code::Host`] when another process sends for this account.
     pub async fn on(ledger: Ledger, account: Account) -> anyhow::Result<Self> {
-        let sender = open_sender(&ledger.chain, &account, ledger.settings.clone()).await?;
-        let purse = Self { ledger, account, sender };
+        let purse = Self::unsettled(ledger, account).await?;
         purse.settle().await?;
         Ok(purse)
+    }
+
+    /// The same, whatever earlier commands left on its way.
+    ///
+    /// # Errors
+    /// With [`Code::Host`] when another process sends for this account.
+    pub async fn unsettled(ledger: Ledger, account: Account) -> anyhow::Result<Self> {
+        let sender = open_sender(&ledger.chain, &account, ledger.settings.clone()).await?;
+        Ok(Self { ledger, account, sender })
+    }
+
+    /// What is on its way, first come first.
+    ///
+    /// # Errors
+    /// With [`Code::Host`] when the disk does not say.
+    pub async fn pending(&self) -> anyhow::Result<Vec<Status>> {
+        self.sender.pending().await.map_err(failed)
+    }
+
+    /// Takes back what is not in a block yet, and waits for the end of each.
+    ///
+    /// # Errors
+    /// With [`Code::Host`] when the ledger does not answer in time.
+    pub async fn drop_all(&self, pending: &[Status]) -> anyhow::Result<Vec<(String, Outcome)>> {
+        let open = pending.iter().filter(|status| matches!(status.phase, Phase::Queued | Phase::Sent { .. }));
+        let open: Vec<_> = open.collect();
+        for status in &open {
+            match self.sender.cancel(status.id).await {
+                // It got into a block meanwhile, which its end will say.
+                Ok(()) | Err(SenderError::HasEnded(_)) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        let mut ended = Vec::new();
+        for status in open {
+            let outcome = tokio::time::timeout(PATIENCE, self.sender.wait(status.id, 1)).await;
+            let Ok(outcome) = outcome else {
+                let message = format!("{}: the ledger has not taken its replacement yet", status.label);
+                return Err(Exit::new(Code::Host, message)
+                    .hint("does the account have coins for the fees of a transfer? What was begun goes on with the next command")
+                    .into());
+            };
+            ended.push((status.label.clone(), outcome.map_err(failed)?));
+        }
+        Ok(ended)
     }
 
     /// Brings what earlier commands left on its way to its end, or to where it waits for something; what comes next
@@ -65,15 +109,29 @@ impl Purse {
         let left = pending.iter().filter(|status| matches!(status.phase, Phase::Queued | Phase::Sent { .. }));
         for status in left {
             eprintln!("going on with an earlier transaction: {}", status.label);
-            let patience = tokio::time::timeout(PATIENCE, self.sender.wait(status.id, 1)).await;
-            let Ok(outcome) = patience else {
-                let message =
-                    format!("an earlier transaction of this account is still on its way: {}", status.label);
-                return Err(Exit::new(Code::Host, message)
-                    .hint("does the account have coins for its fees? Try again later; it goes on by itself")
-                    .into());
-            };
-            outcome.map_err(failed)?;
+            let waiting = Waiting::begin(&status.label);
+            let mut events = self.sender.events();
+            let outcome = self.sender.wait(status.id, 1);
+            tokio::pin!(outcome);
+            let end = tokio::time::Instant::now() + PATIENCE;
+            loop {
+                tokio::select! {
+                    outcome = &mut outcome => {
+                        outcome.map_err(failed)?;
+                        break;
+                    }
+                    event = events.recv() => if let Ok(event) = event { waiting.tell(&event) },
+                    () = tokio::time::sleep_until(end) => {
+                        let message = format!(
+                            "an earlier transaction of this account is still on its way: {}",
+                            status.label
+                        );
+                        return Err(Exit::new(Code::Host, message)
+                            .hint("it goes on by itself, for which the account may need coins; `tidemill wallet pending --drop` takes it back")
+                            .into());
+                    }
+                }
+            }
         }
         Ok(())
     }
@@ -104,7 +162,7 @@ impl Purse {
             label: label.to_owned(),
             key: None,
         };
-        self.can_pay(label, value).await?;
+        self.can_pay(&intent).await?;
         let mut signals = Signals::listen()?;
         let waiting = Waiting::begin(label);
         let mut events = self.sender.events();
@@ -136,13 +194,22 @@ impl Purse {
         }
     }
 
-    /// Says at once what would otherwise wait until somebody sends coins.
-    async fn can_pay(&self, label: &str, value: Coin) -> anyhow::Result<()> {
+    /// Says at once what would otherwise wait until somebody sends coins, before it is written down.
+    async fn can_pay(&self, intent: &Intent) -> anyhow::Result<()> {
         let has = self.ledger.chain.balance(self.address()).await.map_err(unreachable)?;
-        if has > value {
-            return Ok(());
-        }
-        let message = format!("{label}: the account {} has {has}, and fees come on top", self.address());
+        let (label, value) = (&intent.label, intent.value);
+        let message = if has <= value {
+            format!("{label}: the account {} has {has}, and fees come on top", self.address())
+        } else {
+            match self.sender.most_cost(intent).await.map_err(unreachable)? {
+                Some(cost) if cost > has => format!(
+                    "{label}: the account {} has {has}, and with its fees this may take {cost}",
+                    self.address()
+                ),
+                // What cannot be estimated is refused by the contract, and for that reason.
+                _ => return Ok(()),
+            }
+        };
         Err(Exit::new(Code::Failed, message)
             .hint(
                 "send it some of the chain's own coin; on an embedded ledger the account `treasury` has them",
@@ -198,6 +265,9 @@ impl Waiting {
             Event::Replaced { hash, .. } => format!("sent again with higher fees, as {hash}"),
             Event::AtCeiling { .. } => {
                 "waits until the chain is cheaper: the fees are at their ceiling".to_owned()
+            }
+            Event::Stalled { reason, .. } if reason.contains("insufficient funds") => {
+                "waits: the account has not enough coins for it and its fees".to_owned()
             }
             Event::Stalled { reason, .. } => format!("waits: {reason}"),
             Event::Reorged { .. } => "its block is gone; sent again".to_owned(),

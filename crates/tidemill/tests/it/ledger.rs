@@ -41,7 +41,8 @@ pub fn stop(mut node: Node) {
 /// An account of that name in the home of the place.
 pub fn account(place: &Place, name: &str) -> String {
     place.write("password", "of a test\n");
-    let made = json(place, &["wallet", "new", name, "--password-file", "password"]);
+    // One of the usual cost takes a second of a processor each time it is used.
+    let made = json(place, &["wallet", "new", name, "--light", "--password-file", "password"]);
     made["address"].as_str().expect("an address").to_owned()
 }
 
@@ -137,6 +138,37 @@ fn what_a_contract_or_a_wallet_refuses_is_said_in_words() {
 }
 
 #[test]
+fn what_an_account_cannot_afford_is_not_written_down() {
+    let place = Place::at_home("home");
+    let node = start(&place);
+    account(&place, "ann");
+    let as_ann = ["--account", "ann", "--password-file", "password"];
+    json(&place, &["wallet", "send", "1 ETH", "ann", "--account", "treasury"]);
+    let send =
+        |amount: &str| place.tidemill(&[&["wallet", "send", amount, "treasury"][..], &as_ann].concat());
+    send("0.99999999 ETH").code(1).says(&["has 1 ETH, and with its fees this may take 1."]);
+    send("1 ETH").code(1).says(&["has 1 ETH, and fees come on top"]);
+    for more in [&[][..], &["--drop"]] {
+        let pending = json(&place, &[&["wallet", "pending"][..], &as_ann, more].concat());
+        assert_eq!(pending, serde_json::json!({ "pending": [], "ended": [] }));
+    }
+    // Nothing is in the way of what can be paid.
+    send("0.5 ETH").code(0);
+    stop(node);
+}
+
+#[test]
+fn a_password_in_the_environment_is_not_that_of_the_treasury() {
+    let place = Place::at_home("home");
+    let node = start(&place);
+    let somebody = "0x0000000000000000000000000000000000000001";
+    let mut command = place.command(&["wallet", "send", "1 TIDE", somebody, "--account", "treasury"]);
+    let sent = command.env("TIDEMILL_PASSWORD", "another account's").output().expect("the binary starts");
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    stop(node);
+}
+
+#[test]
 fn a_ledger_that_was_killed_goes_on_and_another_home_finds_it_by_its_url() {
     let place = Place::at_home("home");
     let node = start(&place);
@@ -167,7 +199,12 @@ fn a_ledger_that_was_killed_goes_on_and_another_home_finds_it_by_its_url() {
 #[test]
 fn development_ledgers_are_for_this_machine_alone() {
     let place = Place::at_home("home");
-    place.tidemill(&["ledger", "start", "--dev", "--listen", "0.0.0.0:0"]).code(2).says(&["loopback"]);
+    let ran =
+        place.tidemill(&["ledger", "start", "--dev", "--listen", "0.0.0.0:0"]).code(2).says(&["loopback"]);
+    assert_eq!(ran.stdout, "", "nothing was made before it was refused");
+    for (option, value) in [("--allow-origin", "app.example"), ("--allow-host", "http://a")] {
+        place.tidemill(&["ledger", "start", "--dev", option, value]).code(2).says(&["is no"]);
+    }
 }
 
 #[test]

@@ -40,15 +40,19 @@ pub fn workspace() -> PathBuf {
     manifest.ancestors().nth(2).expect("the crate is two levels down").to_owned()
 }
 
-/// Waits for an event: looks again and again until there is an answer.
+/// Waits for an event: looks again and again until there is an answer, after ever longer pauses, since many looks start
+/// a process and would keep those that are waited for from working.
 pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    const LONGEST: Duration = Duration::from_millis(200);
     let begun = Instant::now();
+    let mut pause = Duration::from_millis(5);
     loop {
         if let Some(seen) = look() {
             return seen;
         }
         assert!(begun.elapsed() < LIMIT, "waited too long for {what}");
-        thread::sleep(Duration::from_millis(5));
+        thread::sleep(pause);
+        pause = (pause * 3 / 2).min(LONGEST);
     }
 }
 

@@ -1,6 +1,6 @@
 //! `tidemill wallet new`: an account with a fresh key.
 
-use tidemill_ledger::keystore::{Account, AccountName};
+use tidemill_ledger::keystore::{Account, AccountName, Cost};
 
 use crate::ledger::{NewPassword, keystore, refused};
 
@@ -14,6 +14,9 @@ pub struct Args {
     name: AccountName,
     #[command(flatten)]
     password: NewPassword,
+    /// Make guessing the password cheap, and so unlocking the account quick: for accounts that hold nothing of worth
+    #[arg(long)]
+    light: bool,
     /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
@@ -22,7 +25,8 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let password = args.password.read(&args.name)?;
-    let account = keystore()?.create(&args.name, &password).map_err(refused)?;
+    let cost = if args.light { Cost::LIGHT } else { Cost::STANDARD };
+    let account = keystore()?.with_cost(cost).create(&args.name, &password).map_err(refused)?;
     print(&account, args.json)
 }
 
