@@ -199,7 +199,7 @@ pub enum Failure {
         reason: String,
     },
     /// The program ended with another exit code than 0.
-    #[error("the program ended with exit code {code}")]
+    #[error("the program ended with exit code {}", exit_code(*code))]
     Exit {
         /// The code.
         code: u32,
@@ -271,6 +271,15 @@ impl Failure {
         matches!(self, Self::WorkerDied { .. } | Self::Host { .. } | Self::WallTime { .. })
     }
 
+    /// Whether this host's limits, rather than what was asked of it, are to blame.
+    pub fn is_of_the_host(&self) -> bool {
+        match self {
+            Self::WorkerDied { .. } | Self::Host { .. } => true,
+            Self::Input { reason, .. } => reason.contains(TOO_MANY_FILES),
+            _ => false,
+        }
+    }
+
     /// What the person who wrote the program or the job file can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
@@ -279,6 +288,12 @@ impl Failure {
             }
             Self::InvalidModule { .. } => {
                 "build for plain wasm32-wasip1; threads, 64-bit memories, garbage collection and exceptions are off"
+            }
+            // What AssemblyScript's own library asks its host for.
+            Self::ImportNotOffered { imports }
+                if imports.iter().any(|import| import.starts_with("env.abort")) =>
+            {
+                "of AssemblyScript: build with `--use abort=` and WASI's bindings, as the package `@assemblyscript/wasi-shim` sets both"
             }
             Self::ImportNotOffered { .. } => {
                 "tasks have WASI preview 1 alone: no network, no threads, no host functions; build for wasm32-wasip1"
@@ -315,12 +330,26 @@ impl Failure {
                 "write less to standard error, or raise `log` under `[limits]` (`exec`: `--log`)"
             }
             Self::BadOutput { .. } => "leave only regular files and directories with plain names in `/out`",
+            Self::Exit { stderr, .. } if READ_ONLY.iter().any(|words| stderr.contains(words)) => {
+                "a task may write below `/out`, which is its output, and `/tmp`; all else is read-only, the current directory `/` too"
+            }
+            Self::Exit { code: 127, .. } => {
+                "the program reported a failure of its own; one that does several things by its name needs `arg0` (`exec`: `--arg0`)"
+            }
+            Self::Exit { stderr, .. } if stderr.is_empty() => {
+                "the program reported a failure of its own, and wrote nothing to standard error"
+            }
             Self::Exit { .. } => "the program reported a failure of its own: see the end of its log",
+            Self::Input { reason, .. } if reason.contains(TOO_MANY_FILES) => {
+                "raise the limit on open files (`ulimit -n 4096`), or give the reduce a smaller `fan_in`; then run it again"
+            }
             Self::Input { .. } => "do not change input files while a job runs; run it again",
             Self::WorkerDied { .. } => {
-                "run it again; if it happens each time, please report it: a program must not be able to do this"
+                "if the system was short of memory, run fewer tasks at a time (`--parallel`, of a provider `--cpus`) or give them a lower `memory` limit; if it happens each time, please report it"
             }
-            Self::Host { .. } => "see to this machine's disk and memory, then run it again",
+            Self::Host { .. } => {
+                "see to this machine's disk, memory and limits (`ulimit -a`), then run it again"
+            }
             Self::Cancelled => "run it again when you want the result",
         }
     }
@@ -331,6 +360,22 @@ impl Failure {
             Self::Trap { stderr, .. } | Self::Exit { stderr, .. } if !stderr.is_empty() => Some(stderr),
             _ => None,
         }
+    }
+}
+
+/// What programs say when they write where they may not.
+const READ_ONLY: [&str; 2] = ["Read-only file system", "read-only file system"];
+
+/// What the system says when a process has as many files open as it may.
+const TOO_MANY_FILES: &str = "Too many open files";
+
+/// An exit code as people know it: programs that end with -1 have the largest one here, and shells have words for two.
+fn exit_code(code: u32) -> String {
+    match code {
+        126 => "126 (shells: it cannot be executed)".to_owned(),
+        127 => "127 (shells: the command is not found)".to_owned(),
+        _ if code > i32::MAX.cast_unsigned() => code.cast_signed().to_string(),
+        _ => code.to_string(),
     }
 }
 
@@ -350,5 +395,45 @@ impl fmt::Display for TrapKind {
             Self::DivisionByZero => "a division by zero",
             Self::BadConversion => "a conversion of a float that no integer can hold",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exit(code: u32, stderr: &str) -> Failure {
+        Failure::Exit { code, stderr: stderr.to_owned() }
+    }
+
+    #[test]
+    fn exit_codes_are_shown_as_people_know_them() {
+        for (code, words) in [
+            (3, "exit code 3"),
+            (u32::MAX, "exit code -1"),
+            (126, "exit code 126 (shells: it cannot be executed)"),
+            (127, "exit code 127 (shells: the command is not found)"),
+        ] {
+            assert_eq!(exit(code, "").to_string(), format!("the program ended with {words}"));
+        }
+    }
+
+    #[test]
+    fn hints_say_what_helps() {
+        let imports = vec!["env.abort".to_owned()];
+        for (failure, words) in [
+            (exit(1, "result.txt: Read-only file system"), "below `/out`"),
+            (exit(127, "applet not found"), "`--arg0`"),
+            (exit(2, "no"), "see the end of its log"),
+            (exit(2, ""), "wrote nothing to standard error"),
+            (Failure::ImportNotOffered { imports }, "AssemblyScript"),
+            (
+                Failure::Input { path: "a".into(), reason: "Too many open files (os error 24)".into() },
+                "ulimit -n",
+            ),
+        ] {
+            assert!(failure.hint().contains(words), "{failure}: {}", failure.hint());
+        }
+        assert!(!exit(2, "").hint().contains("see the end of its log"));
     }
 }

@@ -69,8 +69,8 @@ pub(crate) struct CodeClass {
     pub(crate) backend: Backend,
 }
 
-/// Instances that can exist at a time in one process.
-const POOL_INSTANCES: u32 = 32;
+/// Instances that can exist at a time in a process that runs tasks in threads.
+pub(crate) const MANY_INSTANCES: u32 = 32;
 /// Linear memory and stack kept from one task to the next: larger remains go back to the system.
 const KEEP_RESIDENT_BYTES: usize = 256 << 10;
 /// Tables of one module.
@@ -153,17 +153,18 @@ pub(crate) fn compiling(class: CodeClass) -> wasmtime::Result<Engine> {
     Engine::new(&code_config(class)?)
 }
 
-/// An engine that runs code, on stacks of `stack` bytes, from a pool of instances.
-pub(crate) fn running(class: CodeClass, stack: ByteSize) -> wasmtime::Result<Engine> {
+/// An engine that runs code, on stacks of `stack` bytes, from a pool of so many instances. Each takes more than 4 GiB of
+/// address space, which costs nothing but where that is limited.
+pub(crate) fn running(class: CodeClass, stack: ByteSize, instances: u32) -> wasmtime::Result<Engine> {
     let mut config = code_config(class)?;
     let stack = usize::try_from(stack.0).unwrap_or(usize::MAX);
     config.max_wasm_stack(stack);
     config.async_stack_size(stack.saturating_add(HOST_STACK_BYTES));
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_core_instances(POOL_INSTANCES)
-        .total_memories(POOL_INSTANCES)
-        .total_tables(POOL_INSTANCES * MAX_TABLES)
-        .total_stacks(POOL_INSTANCES)
+    pool.total_core_instances(instances)
+        .total_memories(instances)
+        .total_tables(instances * MAX_TABLES)
+        .total_stacks(instances)
         .max_memories_per_module(1)
         .max_tables_per_module(MAX_TABLES)
         .max_core_instance_size(MAX_INSTANCE_BYTES)

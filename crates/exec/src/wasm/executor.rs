@@ -6,7 +6,7 @@ use tidemill_types::{EXEC_VERSION, Failure, FloatClass, ProgramKind};
 
 use super::{
     compile::Compiler,
-    engine::{Backend, CodeClass, hardware_class},
+    engine::{Backend, CodeClass, MANY_INSTANCES, hardware_class},
     run::{Job, Loaded, Runtime},
 };
 use crate::{
@@ -27,7 +27,7 @@ pub struct WasmExecutor {
 impl WasmExecutor {
     /// An executor on the given backend, whose tasks see their files as `layout` says.
     pub fn new(backend: Backend, layout: Layout) -> Self {
-        Self { backend, layout, compiler: Compiler::default(), runtime: Runtime::default() }
+        Self { backend, layout, compiler: Compiler::default(), runtime: Runtime::new(MANY_INSTANCES) }
     }
 
     fn load(

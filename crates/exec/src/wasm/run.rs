@@ -36,8 +36,9 @@ const LEAST_STACK: u64 = 256 << 10;
 pub(crate) type Loaded = Arc<InstancePre<Guest>>;
 
 /// Engines and modules that are ready to run.
-#[derive(Default)]
 pub(crate) struct Runtime {
+    /// How many tasks may run at a time.
+    instances: u32,
     hosts: Mutex<HashMap<(CodeClass, u64), Host>>,
     /// The one used last stands last.
     loaded: Mutex<Vec<Kept>>,
@@ -66,7 +67,27 @@ pub(crate) struct Job {
     pub(crate) cancel: Cancel,
 }
 
+/// Puts the limit that is likely to blame into words: batch systems limit the address space to what a job asks for.
+fn no_room(failure: &Failure) -> Failure {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::As).current;
+    let reason = match limit {
+        Some(limit) => format!(
+            "{failure}; the address space is limited to {} here (`ulimit -v`), and a task takes about 6 GiB of it, \
+             whatever memory it uses",
+            ByteSize(limit)
+        ),
+        None => failure.to_string(),
+    };
+    let reason = reason.strip_prefix("the host failed: ").unwrap_or(&reason).to_owned();
+    Failure::Host { reason }
+}
+
 impl Runtime {
+    /// A runtime for so many tasks at a time.
+    pub(crate) fn new(instances: u32) -> Self {
+        Self { instances, hosts: Mutex::default(), loaded: Mutex::default() }
+    }
+
     /// Code that was loaded before under this name.
     pub(crate) fn loaded(&self, code: BlobId, stack: ByteSize) -> Option<Loaded> {
         let key = (code, stack_size(stack));
@@ -123,7 +144,8 @@ impl Runtime {
             return Ok(found.clone());
         }
         let failed = |error: wasmtime::Error| Failure::Host { reason: format!("{error:#}") };
-        let engine = running(class, ByteSize(size)).map_err(failed)?;
+        let engine =
+            running(class, ByteSize(size), self.instances).map_err(|error| no_room(&failed(error)))?;
         let linker = Arc::new(linker(&engine).map_err(failed)?);
         let host = Host { engine, linker };
         hosts.insert((class, size), host.clone());

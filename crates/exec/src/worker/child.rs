@@ -35,7 +35,7 @@ pub fn worker_main() -> ExitCode {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => ExitCode::SUCCESS,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("worker: {error}");
+            let _ = writeln!(io::stderr(), "worker: {error}");
             ExitCode::FAILURE
         }
     }
@@ -69,7 +69,8 @@ fn serve_compiling(requests: &mut impl io::Read) -> io::Result<()> {
 }
 
 fn serve_running(requests: &mut impl io::Read, cache: &CodeCache, spool: &Path) -> io::Result<()> {
-    let runtime = Runtime::default();
+    // A worker runs one task at a time.
+    let runtime = Runtime::new(1);
     loop {
         let request: RunRequest = read_frame(requests)?;
         let reply = match attempt(&runtime, cache, request) {

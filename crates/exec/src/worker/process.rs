@@ -72,6 +72,9 @@ pub(super) enum Silence {
 /// How often a waiting parent looks whether it should still wait.
 const TICK: Duration = Duration::from_millis(20);
 
+/// How long a worker that has closed its pipe may take to end: the system frees its memory first.
+const DYING: Duration = Duration::from_secs(2);
+
 impl Worker {
     pub(super) fn start(command: &WorkerCommand, role: &Role) -> io::Result<Self> {
         let stderr = tempfile::tempfile()?;
@@ -154,8 +157,21 @@ impl Worker {
         }
     }
 
+    /// Whether the process ends by itself before long.
+    fn ends_within(&mut self, patience: Duration) -> bool {
+        let end = Instant::now() + patience;
+        while self.is_alive() {
+            if Instant::now() >= end {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        true
+    }
+
     fn died(&mut self, error: &io::Error) -> Silence {
         // It may hang with its pipe closed; then this ends it.
+        let ended_alone = self.ends_within(DYING);
         let _ = self.child.kill();
         let status = self.child.wait();
         // The end of what it said: earlier tasks may have left words too.
@@ -166,11 +182,13 @@ impl Worker {
         let _ = (&self.stderr).take(WORDS).read_to_end(&mut text);
         let text = String::from_utf8_lossy(&text);
         let signal = status.as_ref().ok().and_then(ExitStatusExt::signal);
+        let killed = signal == Some(rustix::process::Signal::KILL.as_raw()) && ended_alone;
         let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
         let words = text.trim().replace('\n', "; ");
-        let reason = match words.is_empty() {
-            true => format!("{status} ({error})"),
-            false => format!("{status}: {words}"),
+        let reason = match (words.is_empty(), killed) {
+            (true, true) => format!("{status}, which systems send that are short of memory"),
+            (true, false) => format!("{status} ({error})"),
+            (false, _) => format!("{status}: {words}"),
         };
         Silence::Died { signal, reason }
     }
