@@ -1,6 +1,10 @@
 //! Exit codes, and how an error reaches the person.
 
-use std::process::ExitCode;
+use std::{
+    fmt,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use tidemill_types::{Failure, lines};
 
@@ -25,6 +29,8 @@ impl Code {
     pub fn of(failure: &Failure) -> Self {
         match failure {
             Failure::Host { .. } | Failure::WorkerDied { .. } => Self::Host,
+            // The limit of this machine, and not a mistake in an input.
+            Failure::Input { .. } if failure.is_of_the_host() => Self::Host,
             Failure::Input { .. } => Self::Usage,
             Failure::Cancelled => Self::Interrupted,
             _ => Self::Failed,
@@ -96,14 +102,35 @@ pub fn code_of(error: &anyhow::Error) -> Code {
     error.downcast_ref::<Exit>().map_or(Code::Host, Exit::code)
 }
 
+/// What the system says when a file would become longer than allowed.
+const FILE_TOO_LARGE: &str = "File too large";
+
+/// And what is to be done about that.
+const LIMIT_HINT: &str = "raise the limit on the size of files (`ulimit -f unlimited`), then run it again";
+
 /// Prints an error with its causes and its hint to standard error, and gives its code.
 pub fn report(error: &anyhow::Error) -> ExitCode {
     let exit = error.downcast_ref::<Exit>();
-    eprintln!("error: {}", lines(&causes(error)));
-    if let Some(hint) = exit.and_then(|exit| exit.hint.as_ref()) {
+    let text = causes(error);
+    eprintln!("error: {}", lines(&text));
+    let hint = exit.and_then(|exit| exit.hint.as_deref());
+    if let Some(hint) = hint.or_else(|| text.contains(FILE_TOO_LARGE).then_some(LIMIT_HINT)) {
         eprintln!("hint: {}", lines(hint));
     }
     ExitCode::from(code_of(error) as u8)
+}
+
+/// Writes a line to standard error, as far as that takes it.
+pub fn say(words: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{words}");
+}
+
+/// Makes writing beyond the limit on the size of files (`ulimit -f`) an error, which says so, in this process and in
+/// its workers. Without this the system would end them without a word.
+pub fn get_errors_for_long_files() {
+    // SAFETY: no handler is installed, so none can run at a bad moment; the arguments are a signal and an action that
+    // exist.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
 /// Has this process end with [`Code::Host`] when standard output takes no more, as the right side of a pipe that has

@@ -18,6 +18,8 @@ pub fn start(default: &str) {
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // What cannot be logged is not worth a panic.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal());
     // A second subscriber is refused; there is none.
     let _ = subscriber.try_init();

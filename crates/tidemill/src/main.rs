@@ -1,5 +1,16 @@
 //! The binary `tidemill`: one file per command under [`commands`].
 
+/// Standard error for people. The standard library's macro panics where it is closed or its disk is full; a command
+/// goes on without it, and ends with its own code.
+macro_rules! eprintln {
+    () => {
+        $crate::exit::say(format_args!(""))
+    };
+    ($($words:tt)*) => {
+        $crate::exit::say(format_args!($($words)*))
+    };
+}
+
 mod announce;
 mod asking;
 mod commands;
@@ -80,6 +91,7 @@ fn main() -> ExitCode {
         return tidemill_exec::worker_main();
     }
     exit::end_quietly_when_nobody_reads();
+    exit::get_errors_for_long_files();
     let result = match Cli::parse().command {
         Command::Run(args) => commands::run::run(&args),
         Command::Submit(args) => commands::submit::run(&args),

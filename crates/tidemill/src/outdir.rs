@@ -3,8 +3,14 @@
 //! Files are laid beside it and take its name when all are there and on disk. A directory that Tidemill
 //! did not make is never replaced: ours hold the file [`MANIFEST`]. While a command has claimed a
 //! directory, no other can: its lock is a file beside it, which goes with the claim.
+//!
+//! Some directories cannot be replaced, or should not be: a mount point (a volume of a container), one whose parent
+//! nothing can be made in, and the current one, which a shell would lose. There, all that is otherwise beside the
+//! directory is within it, and the new output's files take the places of the old one's. A crash meanwhile leaves a
+//! mark, [`PARTIAL`], by which the next claim knows the directory as ours.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
@@ -20,9 +26,17 @@ use crate::exit::{Code, Exit, WithCode};
 /// The file that marks a directory as an output of Tidemill.
 pub const MANIFEST: &str = "tidemill.json";
 
+/// The file that marks an output of which not all files are in their places yet.
+const PARTIAL: &str = ".tidemill.partial";
+
+/// How the names begin that Tidemill uses within a directory that cannot be replaced.
+const WITHIN: &str = ".tidemill.";
+
 /// A claimed directory for an output.
 pub struct OutDir {
     path: PathBuf,
+    /// Whether it stays, and only what is in it is replaced.
+    stays: bool,
     /// Where the new output is laid out.
     fresh: PathBuf,
     /// Where an earlier output waits until the new one has its place.
@@ -69,10 +83,15 @@ impl OutDir {
         fs::create_dir_all(parent)
             .with_context(|| format!("cannot make {}", parent.display()))
             .code(Code::Host)?;
-        let beside = |what: &str| parent.join(format!(".{name}.{what}"));
+        let stays = path.is_dir() && (is_mount_point(&path) || holds_current(&path) || !takes_files(parent));
+        let beside = |what: &str| match stays {
+            true => path.join(format!("{WITHIN}{what}")),
+            false => parent.join(format!(".{name}.{what}")),
+        };
         let lock = beside("lock");
         let locked = lock_file(&lock, &path)?;
         let claimed = Self {
+            stays,
             fresh: beside("new"),
             old: beside("old"),
             work: beside("work"),
@@ -86,7 +105,30 @@ impl OutDir {
             fs::rename(&claimed.old, &claimed.path).code(Code::Host)?;
         }
         check_ours(&claimed.path)?;
+        claimed.can_be_placed()?;
         Ok(claimed)
+    }
+
+    /// Tries what [`Self::finish`] will do, before any work is done or paid for.
+    fn can_be_placed(&self) -> anyhow::Result<()> {
+        let context = || format!("cannot put an output into {}", self.path.display());
+        self.begin()?;
+        let tried = || -> io::Result<()> {
+            fs::write(self.fresh.join(MANIFEST), "")?;
+            if self.stays {
+                let there = self.path.join(format!("{WITHIN}tried"));
+                fs::rename(self.fresh.join(MANIFEST), &there)?;
+                fs::remove_file(there)?;
+            } else if self.path.exists() {
+                remove_tree(&self.old)?;
+                fs::rename(&self.path, &self.old)?;
+                fs::rename(&self.old, &self.path)?;
+            }
+            Ok(())
+        };
+        let tried = tried();
+        let removed = remove_tree(&self.fresh);
+        tried.and(removed).with_context(context).code(Code::Host)
     }
 
     /// The directory's path.
@@ -176,6 +218,10 @@ impl OutDir {
         let text = serde_json::to_string_pretty(manifest)? + "\n";
         fs::write(self.fresh.join(MANIFEST), text).with_context(context).code(Code::Host)?;
         sync(&self.fresh).with_context(context).code(Code::Host)?;
+        if self.stays {
+            check_ours(&self.path)?;
+            return self.replace_within().with_context(context).code(Code::Host);
+        }
         remove_tree(&self.old).with_context(context).code(Code::Host)?;
         match fs::rename(&self.path, &self.old) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -192,6 +238,36 @@ impl OutDir {
             return Err(error);
         }
         remove_tree(&self.old).with_context(context).code(Code::Host)
+    }
+}
+
+impl OutDir {
+    /// Puts the new output's files into the places of the old one's.
+    fn replace_within(&self) -> io::Result<()> {
+        let partial = self.path.join(PARTIAL);
+        File::create(&partial)?.sync_all()?;
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if is_of_ours_within(&entry.file_name()) {
+                continue;
+            }
+            if entry.file_type()?.is_dir() {
+                fs::remove_dir_all(entry.path())?
+            } else {
+                fs::remove_file(entry.path())?
+            }
+        }
+        // The manifest last: with it, all others are there.
+        let mut names = fs::read_dir(&self.fresh)?
+            .map(|entry| entry.map(|entry| entry.file_name()))
+            .collect::<Result<Vec<_>, _>>()?;
+        names.sort_by_key(|name| name == MANIFEST);
+        for name in names {
+            fs::rename(self.fresh.join(&name), self.path.join(&name))?;
+        }
+        File::open(&self.path)?.sync_all()?;
+        fs::remove_file(partial)?;
+        remove_tree(&self.fresh)
     }
 }
 
@@ -241,7 +317,10 @@ fn lock_file(lock: &Path, out: &Path) -> anyhow::Result<File> {
 fn check_ours(path: &Path) -> anyhow::Result<()> {
     match fs::read_dir(path) {
         Ok(mut listing) => {
-            if listing.next().is_none() || has_manifest(path) {
+            let is_other = |entry: io::Result<fs::DirEntry>| {
+                entry.is_ok_and(|entry| !is_of_ours_within(&entry.file_name()))
+            };
+            if !listing.any(is_other) || has_manifest(path) || path.join(PARTIAL).is_file() {
                 return Ok(());
             }
             let message = format!("{} has files in it that are no output of Tidemill", path.display());
@@ -250,13 +329,47 @@ fn check_ours(path: &Path) -> anyhow::Result<()> {
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-            let message = format!("{} is a file", path.display());
+            let file = path.ancestors().find(|above| above.exists()).unwrap_or(path);
+            let message = format!("{} is a file", file.display());
             Err(Exit::new(Code::Usage, message).hint("name a directory with `--out`").into())
         }
         Err(error) => {
             Err(error).with_context(|| format!("cannot look into {}", path.display())).code(Code::Host)
         }
     }
+}
+
+/// Whether a name is one that Tidemill uses within a directory that cannot be replaced.
+fn is_of_ours_within(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(WITHIN.as_bytes())
+}
+
+/// Whether a directory is where a file system begins, so that it cannot be renamed.
+fn is_mount_point(path: &Path) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+        let found = statx(CWD, path, AtFlags::empty(), StatxFlags::BASIC_STATS);
+        if let Ok(found) = found
+            && found.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT)
+        {
+            return found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
+        }
+    }
+    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
+    path.parent().is_some_and(|parent| device(path) != device(parent))
+}
+
+/// Whether this process, and so likely the shell that started it, stands in a directory or below it.
+fn holds_current(path: &Path) -> bool {
+    let current = std::env::current_dir().and_then(fs::canonicalize);
+    let path = fs::canonicalize(path);
+    current.ok().zip(path.ok()).is_some_and(|(current, path)| current.starts_with(path))
+}
+
+/// Whether files can be made in a directory.
+fn takes_files(directory: &Path) -> bool {
+    tempfile::Builder::new().prefix(WITHIN).tempfile_in(directory).is_ok()
 }
 
 /// Whether a directory has our mark: a manifest that names an output.

@@ -15,7 +15,8 @@ use tidemill_job::{JobFile, Plan};
 use tidemill_types::{ByteSize, EscrowId, Reliance, Usage, lines};
 
 use crate::{
-    exit::{self, Code, WithCode},
+    embedded,
+    exit::{self, Code, Exit, WithCode},
     jobfile,
     money::{PayArgs, PaymentSummary},
     network::Join,
@@ -49,7 +50,8 @@ pub struct Args {
     /// Run without a network, in worker processes of this command
     #[arg(long, conflicts_with = "join")]
     here: bool,
-    /// Start a network of this machine's own with so many providers, whatever network is configured [default: 3]
+    /// Start a network of this machine's own with so many providers, whatever network is configured [default: 3, with
+    /// --strangers 7]
     #[arg(long, value_name = "N", conflicts_with_all = ["here", "join"], value_parser = clap::value_parser!(u16).range(1..=64))]
     providers: Option<u16>,
     /// Where the output goes [default: out/<job name>]
@@ -64,12 +66,12 @@ pub struct Args {
     /// Check the job file and its inputs, say what would run, and stop
     #[arg(long)]
     dry_run: bool,
-    /// Start the network of this machine's own without money: nobody is paid
-    #[arg(long, conflicts_with_all = ["here", "join", "account", "ledger"])]
+    /// Start a network of this machine's own without money, whatever network is configured: nobody is paid
+    #[arg(long, conflicts_with_all = ["here", "account", "ledger"])]
     free: bool,
-    /// Check the results of the network of this machine's own as if its providers were strangers' machines: at the default
-    /// assurance six of them must agree at first
-    #[arg(long, requires = "providers", conflicts_with_all = ["here", "join"])]
+    /// Start a network of this machine's own, and check its results as if its providers were strangers' machines: at the
+    /// default assurance six of them must agree at first
+    #[arg(long, conflicts_with = "here")]
     strangers: bool,
     /// Pay with an escrow that is open already, and leave it open
     #[arg(long, value_name = "ESCROW", conflicts_with_all = ["here", "free"])]
@@ -89,7 +91,7 @@ fn after_help() -> String {
   tidemill run job.toml --join ticket.txt --out result   the network of that ticket
   tidemill run job.toml --here -j 4 --logs logs          no network, four tasks at a time
   tidemill run job.toml --free                           a network of this machine's own, without money
-  tidemill run job.toml --providers 7 --strangers        seven providers that check each other
+  tidemill run job.toml --strangers                      seven providers that check each other
 
 {}",
         exit::HELP
@@ -131,6 +133,31 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 impl Args {
+    /// Whether the job runs in a network that this command starts, whatever network is configured.
+    ///
+    /// # Errors
+    /// With [`Code::Usage`] where a network is named as well.
+    fn wants_own_network(&self) -> anyhow::Result<bool> {
+        let flags = [("--free", self.free), ("--strangers", self.strangers)];
+        let Some((flag, _)) = flags.into_iter().find(|(_, given)| *given) else {
+            return Ok(self.providers.is_some());
+        };
+        if self.join.join.is_some() {
+            let message =
+                format!("`{flag}` is for a network of this machine's own, and `--join` names another");
+            return Err(Exit::new(Code::Usage, message)
+                .hint("leave one of the two out: whether work is paid for, and how it is checked, that network decides")
+                .into());
+        }
+        Ok(true)
+    }
+
+    /// How many providers a network of this command's own has.
+    fn own_providers(&self) -> u16 {
+        let usual = if self.strangers { embedded::STRANGERS } else { embedded::PROVIDERS };
+        self.providers.unwrap_or(usual)
+    }
+
     /// What a network of this command's own pays with; nothing where it is free.
     fn money(&self) -> Option<&PayArgs> {
         (!self.free).then_some(&self.pay)

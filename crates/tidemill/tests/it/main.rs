@@ -16,6 +16,7 @@ mod nodes;
 mod pay;
 mod processes;
 mod puppet;
+mod robust;
 mod run;
 mod support;
 mod workers;

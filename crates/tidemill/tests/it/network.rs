@@ -270,6 +270,14 @@ fn wrong_tickets_and_wrong_ids_are_said_to_be_wrong() {
     coordinator.terminate();
     coordinator.ends_with(0);
     place.tidemill(&["status"]).code(4).says(&["did not answer", "tidemill serve"]);
+    // The network that is configured is not there: a run of its own network does not ask for it.
+    place.job(&job("own", &["quick"]));
+    let own = place.tidemill(&["run", "job.toml", "--free", "--json"]).code(0).json();
+    assert_eq!((&own["network"]["embedded"], &own["payment"]), (&Value::Bool(true), &Value::Null));
+    for flag in ["--free", "--strangers"] {
+        let both = ["run", "job.toml", "--join", "ticket", flag];
+        place.tidemill(&both).code(2).says(&[flag, "`--join` names another"]);
+    }
     place.tidemill(&["join", "--forget"]).code(0);
     place.tidemill(&["status"]).code(2).says(&["no network"]);
 }

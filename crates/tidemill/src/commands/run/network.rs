@@ -18,7 +18,7 @@ use tidemill_types::{JobId, Reliance};
 use super::{Args, Summary, print_usage, print_written, tasks_in_words};
 use crate::{
     contributions,
-    embedded::{self, Embedded, Shape},
+    embedded::{Embedded, Shape},
     exit::{Code, Exit, WithCode, code_of},
     follow::{OnInterrupt, cancel, follow, unless_stopped},
     interrupt::Signals,
@@ -97,10 +97,7 @@ pub fn run(args: &Args, file: JobFile, plan: Plan, begun: Instant) -> anyhow::Re
             .hint("leave `--strangers` out, or set another `assurance` under [policy]")
             .into());
     }
-    let ticket = match args.providers {
-        None => network::ticket(args.join.join.as_deref())?,
-        Some(_) => None,
-    };
+    let ticket = if args.wants_own_network()? { None } else { network::ticket(args.join.join.as_deref())? };
     check_programs(&plan)?;
     if args.dry_run {
         return super::describe(&file, &plan, None, args.json);
@@ -120,7 +117,7 @@ impl Run<'_> {
             Some(ticket) => self.run_in(ticket, None, &mut signals).await,
             None => {
                 let network = work.join(NETWORK);
-                let providers = self.args.providers.unwrap_or(embedded::PROVIDERS);
+                let providers = self.args.own_providers();
                 let memory = task_memory(&self.file, &self.plan);
                 let shape = Shape { providers, task_memory: memory, strangers: self.args.strangers };
                 let starting = Embedded::start_for(&network, shape, self.args.money(), self.args.json);

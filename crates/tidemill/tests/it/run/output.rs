@@ -1,9 +1,12 @@
 //! Where the output goes: whole or not at all, and never over what is not ours.
 
-use std::fs;
+use std::{fs, os::unix::fs::MetadataExt, process::Command};
 
 use super::{job, json_of, names, place, slow_job};
-use crate::{puppet::echo, support::Place};
+use crate::{
+    puppet::echo,
+    support::{Place, TIDEMILL},
+};
 
 #[test]
 fn each_task_of_a_job_without_a_reduce_has_a_directory() {
@@ -120,4 +123,72 @@ fn a_file_named_like_the_manifest_is_not_lost_in_silence() {
     let place = place(&(job(&["quick"]) + reduce));
     place.run_job(&["--out", "out"]).code(1).says(&["a file named tidemill.json", "hint: "]);
     assert!(!place.path("out").exists());
+}
+
+#[test]
+fn the_current_directory_keeps_its_place() {
+    let place = place(&job(&["quick"]));
+    fs::create_dir(place.path("out")).unwrap();
+    let before = fs::metadata(place.path("out")).unwrap().ino();
+    for args in ["quick", "mumble"] {
+        place.write("job.toml", job(&[args]));
+        let mut command = place.command(&["run", "../job.toml", "--here", "--out", "."]);
+        let ran = command.current_dir(place.path("out")).output().expect("the binary starts");
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        let tree = place.tree("out");
+        assert_eq!(tree.keys().collect::<Vec<_>>(), ["tasks/0/stdout", "tidemill.json"]);
+        assert_eq!(tree["tasks/0/stdout"], echo(&[args]));
+    }
+    assert_eq!(fs::metadata(place.path("out")).unwrap().ino(), before, "the shell stands where it stood");
+    // What was interrupted while files took their places is ours, though its manifest is gone.
+    fs::remove_file(place.path("out/tidemill.json")).unwrap();
+    place.write("out/.tidemill.partial", "");
+    let mut command = place.command(&["run", "../job.toml", "--here", "--out", "."]);
+    assert!(command.current_dir(place.path("out")).status().unwrap().success());
+    assert_eq!(place.tree("out").keys().collect::<Vec<_>>(), ["tasks/0/stdout", "tidemill.json"]);
+    // And what somebody else put there is not.
+    fs::remove_file(place.path("out/tidemill.json")).unwrap();
+    let mut command = place.command(&["run", "../job.toml", "--here", "--out", "."]);
+    assert_eq!(command.current_dir(place.path("out")).status().unwrap().code(), Some(2));
+}
+
+/// Runs a script with the mounts of a namespace of its own; nothing where the system allows none.
+fn with_mounts(place: &Place, script: &str) -> Option<std::process::Output> {
+    let unshare = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-ec", script, TIDEMILL]);
+        command.current_dir(place.path("")).env("TIDEMILL_HOME", place.path("home"));
+        command.output()
+    };
+    let allowed = unshare("mkdir -p probe && mount -t tmpfs none probe");
+    if !allowed.is_ok_and(|allowed| allowed.status.success()) {
+        eprintln!("no namespace with mounts of its own: the test of mount points is left out");
+        return None;
+    }
+    Some(unshare(script).expect("a shell"))
+}
+
+#[test]
+fn a_mount_point_gets_the_output_within_it() {
+    let place = place(&job(&["quick"]));
+    let script = "mkdir o\nmount -t tmpfs none o\n\
+        \"$0\" run job.toml --free --out o\n\"$0\" run job.toml --here --out o\n\
+        find o -type f | sort\ncat o/tasks/0/stdout";
+    let Some(ran) = with_mounts(&place, script) else { return };
+    let text = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert!(ran.status.success(), "{text}\n{}", String::from_utf8_lossy(&ran.stderr));
+    let files = "o/tasks/0/stdout\no/tidemill.json\n";
+    let expected = [files.as_bytes(), &echo(&["quick"])].concat();
+    assert!(ran.stdout.ends_with(&expected), "{text}");
+}
+
+#[test]
+fn an_output_that_nothing_can_be_put_into_is_refused_before_anything_runs() {
+    let place = place(&job(&["quick"]));
+    let script = "mkdir o\nmount -t tmpfs -o ro none o\n\"$0\" run job.toml --out o";
+    let Some(ran) = with_mounts(&place, script) else { return };
+    let words = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(4), "{words}");
+    assert!(words.contains("Read-only file system") && !words.contains("lock 0"), "{words}");
+    assert!(!place.path("home/ledger").exists(), "no money was touched");
 }
