@@ -100,10 +100,11 @@ where
             let is_named =
                 origin.as_deref().is_some_and(|origin| self.door.is_allowed(&origin.to_ascii_lowercase()));
             let mut response = answered(204, "", origin.as_deref());
-            if wants_private && is_named {
-                if let Ok(value) = "true".parse() {
-                    response.headers_mut().insert("access-control-allow-private-network", value);
-                }
+            if wants_private
+                && is_named
+                && let Ok(value) = "true".parse()
+            {
+                response.headers_mut().insert("access-control-allow-private-network", value);
             }
             return Box::pin(std::future::ready(Ok(response)));
         }
