@@ -39,11 +39,16 @@ use crate::{
     node_state::StateDirectory,
 };
 
-/// How many providers an embedded network has unless something else is asked for.
-pub const PROVIDERS: u16 = 3;
+/// Providers that trust each other.
+const PROVIDERS: u16 = 3;
 
 /// And where they check each other: six of whom nothing is known must agree at the default assurance.
-pub const STRANGERS: u16 = 7;
+const STRANGERS: u16 = 7;
+
+/// How many providers an embedded network has unless something else is asked for.
+pub fn usual_providers(strangers: bool) -> u16 {
+    if strangers { STRANGERS } else { PROVIDERS }
+}
 
 /// Fuel a second of each core that the coordinator begins with: of the right order, which is enough, since placement
 /// goes on with what it observes. Measuring would take longer than many jobs.

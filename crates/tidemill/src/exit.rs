@@ -28,9 +28,7 @@ impl Code {
     /// The code of a task's failure.
     pub fn of(failure: &Failure) -> Self {
         match failure {
-            Failure::Host { .. } | Failure::WorkerDied { .. } => Self::Host,
-            // The limit of this machine, and not a mistake in an input.
-            Failure::Input { .. } if failure.is_of_the_host() => Self::Host,
+            _ if failure.is_of_the_host() => Self::Host,
             Failure::Input { .. } => Self::Usage,
             Failure::Cancelled => Self::Interrupted,
             _ => Self::Failed,

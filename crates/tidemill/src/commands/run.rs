@@ -15,7 +15,7 @@ use tidemill_job::{JobFile, Plan};
 use tidemill_types::{ByteSize, EscrowId, Reliance, Usage, lines};
 
 use crate::{
-    embedded,
+    embedded::usual_providers,
     exit::{self, Code, Exit, WithCode},
     jobfile,
     money::{PayArgs, PaymentSummary},
@@ -154,8 +154,7 @@ impl Args {
 
     /// How many providers a network of this command's own has.
     fn own_providers(&self) -> u16 {
-        let usual = if self.strangers { embedded::STRANGERS } else { embedded::PROVIDERS };
-        self.providers.unwrap_or(usual)
+        self.providers.unwrap_or_else(|| usual_providers(self.strangers))
     }
 
     /// What a network of this command's own pays with; nothing where it is free.

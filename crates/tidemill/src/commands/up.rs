@@ -8,7 +8,7 @@ use tidemill_types::Limits;
 use super::serve::TicketFile;
 use crate::{
     announce::Announcer,
-    embedded::{Embedded, PROVIDERS, STRANGERS, Shape},
+    embedded::{Embedded, Shape, usual_providers},
     exit::{Code, WithCode},
     home::data_directory,
     hosting::{self, Words},
@@ -72,7 +72,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     runtime::block_on(async {
         let mut signals = Signals::listen()?;
         let shape = Shape {
-            providers: args.providers.unwrap_or(if args.strangers { STRANGERS } else { PROVIDERS }),
+            providers: args.providers.unwrap_or_else(|| usual_providers(args.strangers)),
             task_memory: Limits::default().memory,
             strangers: args.strangers,
         };
