@@ -104,7 +104,7 @@ pub fn split<R: Read + Seek>(input: R, rules: &SplitRules, most: u64) -> Result<
     let mut window = Window::new(input)?;
     match Form::of(window.bytes(0)?) {
         Form::Compressed(compression) => return Err(SplitError::Compressed(compression)),
-        // Of a separator, whoever chose it knows the bytes.
+        // A requester that chooses a separator knows the bytes.
         Form::Wide(encoding) if !matches!(rules.by, SplitBy::Separator(_)) => {
             return Err(SplitError::Wide(encoding));
         }
@@ -135,7 +135,7 @@ fn lone_return(line: u64) -> SplitError {
     SplitError::Format { line, found, expected: "lines that end with a line feed" }
 }
 
-/// A byte for a person: a character, or, where it is none by itself, what it may be.
+/// Names a byte for a person: as a character if it is one, else by what it may be.
 fn named(byte: u8) -> String {
     match byte {
         0xef => "a byte order mark".to_owned(),

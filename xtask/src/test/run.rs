@@ -185,7 +185,7 @@ impl Ran {
 }
 
 /// A binary in its folder, with what it needs to say how long each test takes: the option is not stable, and the test
-/// harness takes it only from who says that he knows.
+/// harness takes it only with RUSTC_BOOTSTRAP set.
 fn command(binary: &Binary, options: &Options) -> Command {
     let mut command = Command::new(&binary.path);
     command.current_dir(&binary.directory);

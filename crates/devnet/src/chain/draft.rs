@@ -40,7 +40,7 @@ impl Draft {
         draft
     }
 
-    /// The code of a hash; empty where there is none.
+    /// The code with this hash; empty code for an unknown hash.
     pub(crate) fn code(&self, hash: B256) -> Bytecode {
         self.codes.get(&hash).cloned().unwrap_or_else(|| self.base.code(hash))
     }

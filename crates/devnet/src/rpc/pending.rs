@@ -36,7 +36,7 @@ struct Basis {
 }
 
 impl PendingCache {
-    /// The pending block. One at a time is made: whoever comes meanwhile gets it too.
+    /// The pending block. The node makes one at a time, and gives it to all requests that come meanwhile.
     pub(super) fn get(&self, shared: &Shared) -> Answer<Arc<Pending>> {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let head = shared.head();

@@ -67,18 +67,17 @@ pub(crate) struct Job {
     pub(crate) cancel: Cancel,
 }
 
-/// Puts the limit that is likely to blame into words: batch systems limit the address space to what a job asks for.
-fn no_room(failure: &Failure) -> Failure {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::As).current;
-    let reason = match limit {
-        Some(limit) => format!(
-            "{failure}; the address space is limited to {} here (`ulimit -v`), and a task takes about 6 GiB of it, \
-             whatever memory it uses",
+/// The failure of an engine that could not be made. Batch systems limit the address space to what a job asks for, and
+/// then that limit is likely to blame.
+fn no_room(error: &wasmtime::Error) -> Failure {
+    let mut reason = format!("{error:#}");
+    if let Some(limit) = rustix::process::getrlimit(rustix::process::Resource::As).current {
+        reason += &format!(
+            "; the address space is limited to {} here (`ulimit -v`), and a task takes about 6 GiB of it, whatever \
+             memory it uses",
             ByteSize(limit)
-        ),
-        None => failure.to_string(),
-    };
-    let reason = reason.strip_prefix("the host failed: ").unwrap_or(&reason).to_owned();
+        );
+    }
     Failure::Host { reason }
 }
 
@@ -144,8 +143,7 @@ impl Runtime {
             return Ok(found.clone());
         }
         let failed = |error: wasmtime::Error| Failure::Host { reason: format!("{error:#}") };
-        let engine =
-            running(class, ByteSize(size), self.instances).map_err(|error| no_room(&failed(error)))?;
+        let engine = running(class, ByteSize(size), self.instances).map_err(|error| no_room(&error))?;
         let linker = Arc::new(linker(&engine).map_err(failed)?);
         let host = Host { engine, linker };
         hosts.insert((class, size), host.clone());
