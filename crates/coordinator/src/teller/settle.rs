@@ -199,11 +199,6 @@ impl Teller {
 
     /// Sends a call and waits until it is in a block.
     async fn make(&self, call: &Call) -> Result<(Receipt, Effects)> {
-        let account = self.config.sender.place().account;
-        let coins = self.config.escrows.chain().balance(account).await.map_err(|error| causes(&error))?;
-        if coins.is_zero() {
-            return Err(format!("the coordinator's account {account} has no coins for gas: send it some"));
-        }
         let digest = *blake3::hash(&call.data).as_bytes();
         let attempt = self.lock().attempts.get(&digest).copied().unwrap_or(0);
         let intent = Intent {
@@ -214,6 +209,7 @@ impl Teller {
             label: label(call),
             key: Some(format!("settle {} {attempt}", B256::from(digest))),
         };
+        self.can_pay_gas(&intent).await?;
         let failed = |error: tidemill_ledger::sender::SenderError| causes(&error);
         let id = self.config.sender.submit(intent).await.map_err(failed)?;
         match self.config.sender.wait(id, self.config.confirmations).await.map_err(failed)? {
@@ -230,6 +226,29 @@ impl Teller {
                 *self.lock().attempts.entry(digest).or_default() += 1;
                 Err(format!("the transaction was not made: {reason}"))
             }
+        }
+    }
+}
+
+impl Teller {
+    /// Says what is missing before a transaction is written down that would wait for it.
+    async fn can_pay_gas(&self, intent: &Intent) -> Result<()> {
+        let account = self.config.sender.place().account;
+        let asked = async {
+            let coins = self.config.escrows.chain().balance(account).await?;
+            Ok::<_, tidemill_ledger::ChainError>((coins, self.config.sender.most_cost(intent).await?))
+        };
+        let (coins, cost) = asked.await.map_err(|error| causes(&error))?;
+        let command = format!("`tidemill wallet send \"0.1 ETH\" {account}` sends it some");
+        match cost {
+            _ if coins.is_zero() => {
+                Err(format!("the coordinator's account {account} has no coins for gas: {command}"))
+            }
+            Some(cost) if cost > coins => Err(format!(
+                "the coordinator's account {account} has {coins}, and the gas of this may take {cost}: {command}"
+            )),
+            // What cannot be estimated is refused by the contract, and for that reason.
+            _ => Ok(()),
         }
     }
 }

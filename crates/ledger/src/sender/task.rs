@@ -19,7 +19,7 @@ use super::{
     answers::Answer,
     book::{Book, Change, Entry, State},
     file::BookFile,
-    plan::{self, Memory, Seen, Step},
+    plan::{self, Memory, Seen, Sign, Step},
     signing::Signer,
     watch::Watch,
 };
@@ -73,6 +73,9 @@ enum RoundEnd {
     Looked(Result<Box<Seen>, ChainError>),
     Sent { answers: Vec<(TxId, B256, Result<Answer, ChainError>)>, seen: Box<Seen> },
 }
+
+/// Why a transaction waits that the account cannot pay for.
+const POOR: &str = "the account has not enough coins for it and its fees";
 
 /// A disk that is full is tried again after so long.
 const DISK_RETRY: Duration = Duration::from_millis(500);
@@ -193,7 +196,11 @@ impl Owner {
             self.memory.answered(id, hash, &answer, seen);
             match answer {
                 Answer::Taken | Answer::NonceUsed | Answer::Underpriced => {}
-                Answer::Poor(reason) | Answer::Failed(reason) => self.tell(Event::Stalled { id, reason }),
+                Answer::Poor(reason) => {
+                    tracing::debug!(reason, "the node says what is missing");
+                    self.tell(Event::Stalled { id, reason: POOR.to_owned() });
+                }
+                Answer::Failed(reason) => self.tell(Event::Stalled { id, reason }),
                 Answer::Refused(reason) => {
                     self.tell(Event::Stalled { id, reason: reason.clone() });
                     let change = plan::give_up(&self.book, id, DropReason::Refused { reason });
@@ -332,14 +339,32 @@ impl Owner {
         }
     }
 
-    fn tell(&self, event: Event) {
-        match &event {
-            Event::Stalled { .. } | Event::AtCeiling { .. } | Event::Disconnected { .. } => {
-                tracing::warn!(?event)
+    /// Writes to the log what somebody may have to do something about.
+    fn log(&self, event: &Event) {
+        let what = |id: &TxId| match self.book.entries.get(id) {
+            Some(entry) => entry.intent.label.clone(),
+            None => format!("transaction {id}"),
+        };
+        let account = self.signer.account();
+        match event {
+            Event::Stalled { id, reason } => tracing::warn!(%account, reason, "{} waits", what(id)),
+            Event::AtCeiling { id } => {
+                tracing::warn!(%account, "{} waits until the chain is cheaper: its fees are at their ceiling", what(id));
             }
-            Event::ForeignNonce { .. } | Event::Gap { .. } | Event::Reorged { .. } => tracing::warn!(?event),
+            Event::Disconnected { reason } => tracing::warn!(reason, "the ledger does not answer"),
+            Event::ForeignNonce { id, nonce, .. } => {
+                tracing::warn!(%account, nonce, "another program used the nonce of {}: it gets another one", what(id));
+            }
+            Event::Gap { nonce } => tracing::warn!(%account, nonce, "a nonce that nobody sends is used up"),
+            Event::Reorged { id } => {
+                tracing::warn!(%account, "the block of {} is gone: it is sent again", what(id))
+            }
             _ => tracing::debug!(?event),
         }
+    }
+
+    fn tell(&self, event: Event) {
+        self.log(&event);
         // An error says that nobody listens.
         let _ = self.events.send(event);
     }
