@@ -35,7 +35,7 @@ pub use self::{
 pub const SESSION_ALPN: &[u8] = b"tidemill/session/1";
 
 /// The versions of the session protocol that this build speaks: the first and the last.
-pub const SESSION_VERSIONS: (u32, u32) = (5, 5);
+pub const SESSION_VERSIONS: (u32, u32) = (6, 6);
 
 /// The longest frame of a session. What is longer travels as a blob.
 pub const MAX_FRAME_BYTES: usize = 4 << 20;

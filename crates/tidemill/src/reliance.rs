@@ -5,7 +5,10 @@ use tidemill_net::wire::NetworkTerms;
 use tidemill_types::{Amount, Assurance, Comparison, Reliance};
 use tidemill_verify::{Model, strangers_to_agree};
 
-use crate::summary::plural;
+use crate::{
+    exit::{Code, Exit},
+    summary::plural,
+};
 
 /// How many results of each task are made: at least, and at most while nobody contradicts another.
 pub fn results_each(reliance: Reliance, terms: &NetworkTerms) -> (u32, u32) {
@@ -49,6 +52,47 @@ pub fn lines(spec: &JobSpec, terms: &NetworkTerms) -> Vec<String> {
         _ => {}
     }
     lines
+}
+
+/// Refuses a job of which it is known that none of its results would be accepted with the providers that are here:
+/// they would be paid for nothing.
+///
+/// # Errors
+/// With [`Code::Usage`], unless it is wanted `anyway`.
+pub fn check(spec: &JobSpec, terms: &NetworkTerms, anyway: bool) -> anyhow::Result<()> {
+    let are_named = !spec.trusted().is_empty();
+    let reason = if anyway { None } else { undecidable(*spec.reliance(), are_named, terms) };
+    let Some(reason) = reason else { return Ok(()) };
+    let ways = "ask for less with `assurance` or `replicate` under [policy], trust somebody with `trusted` there or \
+                `tidemill serve --trust`, have more operators join, or give `--anyway`: others may join later";
+    Err(Exit::new(Code::Usage, reason).hint(ways).into())
+}
+
+/// Why nobody who is here can decide anything. A network that is empty is waited for, and nothing is known of it.
+fn undecidable(reliance: Reliance, are_named: bool, terms: &NetworkTerms) -> Option<String> {
+    let stage = terms.stages.iter().min_by_key(|stage| stage.operators)?;
+    if terms.trusts_everybody || are_named || stage.operators == 0 || stage.trusted > 0 {
+        return None;
+    }
+    let here = plural(stage.operators.into(), "operator");
+    match reliance {
+        Reliance::Replicated { quorum, .. } if stage.operators < quorum => Some(format!(
+            "no task would be decided: {quorum} equal results of each are asked for, of one operator each, and there are \
+             only {here} here that could run it"
+        )),
+        Reliance::Assured(assurance) => {
+            let (_, most) = results_each(reliance, terms);
+            let is_enough = stage.agreed_one_in >= u64::from(assurance.results());
+            (stage.operators < most && !is_enough).then(|| {
+                format!(
+                    "no task would be decided: even if all agree of the {here} here that could run it, 1 of {} results \
+                     may be wrong, as little as is known of them, and {assurance} is asked for",
+                    stage.agreed_one_in
+                )
+            })
+        }
+        _ => None,
+    }
 }
 
 /// What the stakes of providers come to.
@@ -137,6 +181,8 @@ mod tests {
             providers: operators,
             operators,
             trusted,
+            // Each stranger who agrees makes it ten times as sure, about.
+            agreed_one_in: 2 * 10_u64.pow(operators.saturating_sub(1).min(9)),
             staked: 0,
             least_stake: Amount::ZERO,
             highest: None,
@@ -173,6 +219,25 @@ mod tests {
         assert!(!warns(assured(1_000), &terms(6, 0, false)));
         assert!(!warns(assured(1_000), &terms(2, 1, false)));
         assert!(!warns(Reliance::Replicated { quorum: 2, most: 5 }, &terms(3, 0, false)));
+    }
+
+    #[test]
+    fn what_nobody_here_can_decide_is_refused() {
+        let why = |reliance, terms: &NetworkTerms| undecidable(reliance, false, terms);
+        let replicated = Reliance::Replicated { quorum: 3, most: 5 };
+        assert!(
+            why(replicated, &terms(2, 0, false)).is_some_and(|why| why.contains("only 2 operators here"))
+        );
+        assert_eq!(why(replicated, &terms(3, 0, false)), None);
+        assert!(why(assured(1_000), &terms(3, 0, false)).is_some_and(|why| why.contains("1 of 200 results")));
+        assert_eq!(why(assured(1_000), &terms(4, 0, false)), None, "as sure as is asked for");
+        assert_eq!(why(assured(1_000), &terms(6, 0, false)), None, "as many as strangers would need");
+        for reliance in [replicated, assured(1_000)] {
+            assert_eq!(why(reliance, &terms(0, 0, false)), None, "an empty network is waited for");
+            assert_eq!(why(reliance, &terms(2, 1, false)), None, "one is trusted");
+            assert_eq!(why(reliance, &terms(2, 0, true)), None, "all are");
+            assert_eq!(undecidable(reliance, true, &terms(2, 0, false)), None, "the job trusts somebody");
+        }
     }
 
     #[test]

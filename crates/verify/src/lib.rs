@@ -23,4 +23,4 @@ pub use model::{Model, ModelError, Rates};
 pub use record::{Evidence, Record};
 pub use stake::{SlashOdds, SlashOddsError, Stake};
 pub use tidemill_types::{Assurance, AssuranceError};
-pub use verdict::{Opinion, Verdict, Witness, judge, strangers_to_agree};
+pub use verdict::{Opinion, Verdict, Witness, judge, odds_of_agreement, strangers_to_agree};

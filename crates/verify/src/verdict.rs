@@ -103,18 +103,22 @@ fn weigh<A>(model: &Model, group: &[&Opinion<A>]) -> (f64, f64) {
 
 /// How many strangers must agree before what they say is accepted, if nobody contradicts them.
 pub fn strangers_to_agree(model: &Model, assurance: Assurance) -> u32 {
-    let record = crate::Record::default();
-    let stranger = |number: u8| Opinion {
-        witness: Witness::Operator(Address([number; 20])),
-        answer: (),
-        error_odds: model.error_odds(&record, 1.0),
-    };
-    let mut said = Vec::new();
-    for number in 1..=u8::MAX {
-        said.push(stranger(number));
-        if matches!(judge(model, assurance, &said), Verdict::Accepted { .. }) {
-            return u32::from(number);
-        }
+    let stranger = model.error_odds(&crate::Record::default(), 1.0);
+    let agree =
+        |number: &u8| odds_of_agreement(model, &vec![stranger; usize::from(*number)]) <= assurance.bound();
+    (1..=u8::MAX).find(agree).map_or(u32::MAX, u32::from)
+}
+
+/// The odds that an answer is wrong which operators give whose results are wrong with these odds, one operator each, if
+/// nobody contradicts them.
+pub fn odds_of_agreement(model: &Model, each: &[f64]) -> f64 {
+    let said = each.iter().zip(0_u64..).map(|(error_odds, number)| {
+        let mut address = [0; 20];
+        address[..8].copy_from_slice(&number.to_be_bytes());
+        Opinion { witness: Witness::Operator(Address(address)), answer: (), error_odds: *error_odds }
+    });
+    // Which assurance is asked for does not change the odds.
+    match judge(model, Assurance::DEFAULT, &said.collect::<Vec<_>>()) {
+        Verdict::Accepted { error_odds, .. } | Verdict::Undecided { error_odds } => error_odds,
     }
-    u32::MAX
 }

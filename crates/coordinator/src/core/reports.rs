@@ -1,6 +1,6 @@
 //! What requesters are told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use tidemill_net::wire::{
@@ -11,10 +11,10 @@ use tidemill_net::wire::{
 use tidemill_sched::ClassId;
 use tidemill_store::{Change, JobEnd, ReputationKey};
 use tidemill_types::{Address, Assurance, BlobId, JobId, Millis, Needs, RateCard, Stage, TaskNumber, Usage};
-use tidemill_verify::Record;
+use tidemill_verify::{Record, odds_of_agreement};
 
 use super::{
-    Core, Gone,
+    Core, Gone, Provider,
     jobs::{Follower, Job, could_run},
 };
 use crate::event::{Caller, Effect, Now, Question};
@@ -36,7 +36,7 @@ impl Core {
                 self.reply(caller, Ok(Reply::Reputation(report)));
             }
             Question::Terms(stages) => {
-                let terms = self.terms(&stages);
+                let terms = self.terms(&stages, now);
                 self.reply(caller, Ok(Reply::Terms(terms)));
             }
             Question::Escrow(escrow) => match self.escrow_report(caller, escrow) {
@@ -202,7 +202,7 @@ impl Core {
     }
 
     /// What tasks of these sorts would cost here now.
-    fn terms(&self, stages: &[(Needs, BlobId)]) -> NetworkTerms {
+    fn terms(&self, stages: &[(Needs, BlobId)], now: Now) -> NetworkTerms {
         let stages = stages.iter().map(|(needs, program)| {
             let able = self
                 .providers
@@ -210,6 +210,7 @@ impl Core {
                 .filter(|provider| provider.session.is_some() && could_run(&provider.offer, needs, None));
             let operators: BTreeSet<Address> = able.clone().map(|provider| provider.operator).collect();
             let trusted = operators.iter().filter(|operator| self.config.trust.covers(operator)).count();
+            let agreed = self.odds_of_agreement(needs, able.clone(), now);
             let rates: Vec<RateCard> = able.map(|provider| provider.offer.rates).collect();
             let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
             let (staked, least_stake) = self.staked(operators.iter().copied());
@@ -217,6 +218,8 @@ impl Core {
                 providers: count(rates.len()),
                 operators: count(operators.len()),
                 trusted: count(trusted),
+                // Odds of nothing make it the largest number.
+                agreed_one_in: (1.0 / agreed) as u64,
                 staked,
                 least_stake,
                 highest: rates.iter().copied().reduce(RateCard::highest),
@@ -230,6 +233,28 @@ impl Core {
             trusts_everybody: self.config.trust.everybody,
             stages: stages.collect(),
         }
+    }
+
+    /// The odds that an answer is wrong on which the operators of all these providers agree, at the best that is known of
+    /// each.
+    fn odds_of_agreement<'a>(
+        &self,
+        needs: &Needs,
+        providers: impl Iterator<Item = &'a Provider>,
+        now: Now,
+    ) -> f64 {
+        let model = self.reputations.model();
+        let mut of_each = BTreeMap::new();
+        for provider in providers {
+            let (operator, hardware_class) = (provider.operator, provider.offer.hardware_class.clone());
+            for hardware_class in [None, hardware_class] {
+                let key = ReputationKey { operator, kind: needs.kind, hardware_class };
+                let odds = model.error_odds(&self.reputations.record(&key, now), 1.0);
+                let best: &mut f64 = of_each.entry(operator).or_insert(1.0);
+                *best = best.min(odds);
+            }
+        }
+        odds_of_agreement(model, &of_each.into_values().collect::<Vec<_>>())
     }
 
     /// Why no provider has any of a job's tasks.

@@ -222,6 +222,9 @@ pub struct StageTerms {
     pub operators: u32,
     /// How many of these operators the coordinator trusts: what they say needs no check.
     pub trusted: u32,
+    /// An answer on which all of these operators agree is wrong in at most one of so many cases, as far as is known of
+    /// them now.
+    pub agreed_one_in: u64,
     /// How many of them would lose a bond of their own by a wrong result.
     pub staked: u32,
     /// The least that one of those would lose.

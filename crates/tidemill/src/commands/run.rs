@@ -73,6 +73,9 @@ pub struct Args {
     /// default assurance six of them must agree at first
     #[arg(long, conflicts_with = "here")]
     strangers: bool,
+    /// Run it although those who are there cannot come to a verdict on any result: others may join
+    #[arg(long, conflicts_with = "here")]
+    anyway: bool,
     /// Pay with an escrow that is open already, and leave it open
     #[arg(long, value_name = "ESCROW", conflicts_with_all = ["here", "free"])]
     escrow: Option<EscrowId>,

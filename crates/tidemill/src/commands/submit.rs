@@ -32,6 +32,9 @@ pub struct Args {
     job: PathBuf,
     #[command(flatten)]
     join: Join,
+    /// Submit it although those who are there cannot come to a verdict on any result: others may join
+    #[arg(long)]
+    anyway: bool,
     /// Pay with an escrow that is open already, and leave it open
     #[arg(long, value_name = "ESCROW")]
     escrow: Option<EscrowId>,
@@ -64,6 +67,7 @@ async fn pay(
     if !args.json {
         reliance::lines(&sealed.spec, &terms).iter().for_each(|line| eprintln!("{line}"));
     }
+    reliance::check(&sealed.spec, &terms, args.anyway)?;
     let Some(money) = terms.money else {
         if !args.json {
             eprintln!("this network is free: nobody is paid for this job");

@@ -211,6 +211,7 @@ impl Run<'_> {
         if !self.args.json {
             reliance::lines(&sealed.spec, &terms).iter().for_each(|line| eprintln!("{line}"));
         }
+        reliance::check(&sealed.spec, &terms, self.args.anyway)?;
         let Some(money) = terms.money else {
             if self.args.escrow.is_some() {
                 return Err(
