@@ -37,6 +37,7 @@ mod requester;
 mod runtime;
 mod summary;
 mod table;
+mod unfinished;
 
 use std::process::ExitCode;
 

@@ -45,6 +45,8 @@ pub struct OutDir {
     work: PathBuf,
     lock: PathBuf,
     _locked: File,
+    /// The lock of the work directory, where that is one which another claim has left.
+    adopted: Option<(PathBuf, File)>,
     /// The directory above, if it was made for this claim.
     made_parent: Option<PathBuf>,
 }
@@ -98,6 +100,7 @@ impl OutDir {
             path,
             lock,
             _locked: locked,
+            adopted: None,
             made_parent,
         };
         // A command that ended between taking the earlier output away and putting the new one in its place.
@@ -139,6 +142,22 @@ impl OutDir {
     /// A directory beside this one, for what is needed while the output is made.
     pub fn work(&self) -> &Path {
         &self.work
+    }
+
+    /// The file whose lock says who works in [`Self::work`].
+    pub fn work_lock(&self) -> &Path {
+        self.adopted.as_ref().map_or(&self.lock, |(lock, _)| lock)
+    }
+
+    /// Works in the directory that another claim has left, unless that one still lives. Says whether.
+    pub fn adopt(&mut self, work: &Path, lock: &Path) -> bool {
+        if work == self.work || !work.is_dir() {
+            return false;
+        }
+        let Ok(locked) = lock_file(lock, work) else { return false };
+        self.adopted = Some((lock.to_owned(), locked));
+        self.work = work.to_owned();
+        true
     }
 
     /// Begins to lay out the new output.
@@ -275,6 +294,9 @@ impl Drop for OutDir {
     fn drop(&mut self) {
         // Still under the lock, so nobody can be waiting for this very file and get it.
         let _ = fs::remove_file(&self.lock);
+        if let Some((lock, _)) = &self.adopted {
+            let _ = fs::remove_file(lock);
+        }
         if let Some(parent) = &self.made_parent {
             // Only if nothing came of it: a directory with something in it is not removed.
             let _ = fs::remove_dir(parent);

@@ -34,6 +34,7 @@ use crate::{
         ContributionSummary, NetworkName, NetworkSummary, OutputSummary, ReliabilitySummary, UsageSummary,
         not_done, phase_word, plural, reliability_in_words, seconds, task_failure,
     },
+    unfinished::Unfinished,
 };
 
 /// The directory within the work directory that a network of this command's own keeps its state in.
@@ -71,6 +72,7 @@ struct Run<'a> {
     file: Arc<JobFile>,
     plan: Arc<Plan>,
     out: OutDir,
+    unfinished: Unfinished,
     logs: Option<PathBuf>,
     begun: Instant,
 }
@@ -87,6 +89,8 @@ struct Ended {
     network: NetworkName,
     /// What was paid, where work is paid for.
     payment: Option<PaymentSummary>,
+    /// How long it took until the output had its place: settling the account takes as long as the ledger does.
+    wall: Duration,
 }
 
 /// Runs a job in a network.
@@ -102,9 +106,18 @@ pub fn run(args: &Args, file: JobFile, plan: Plan, begun: Instant) -> anyhow::Re
     if args.dry_run {
         return super::describe(&file, &plan, None, args.json);
     }
-    let out = args.claim_out(&file)?;
+    let mut out = args.claim_out(&file)?;
     let logs = args.logs_directory()?;
-    let run = Run { args, file: Arc::new(file), plan: Arc::new(plan), out, logs, begun };
+    let place = match &ticket {
+        Some(ticket) => ticket.node().to_string(),
+        None if args.free => "this machine's own, free".to_owned(),
+        None => "this machine's own".to_owned(),
+    };
+    let unfinished = Unfinished::of(&args.job, place)?;
+    if unfinished.take_up(&mut out) && !args.json {
+        eprintln!("going on with what an earlier run of this job left in {}", out.work().display());
+    }
+    let run = Run { args, file: Arc::new(file), plan: Arc::new(plan), out, unfinished, logs, begun };
     runtime::block_on(run.run(ticket))
 }
 
@@ -113,6 +126,7 @@ impl Run<'_> {
         let mut signals = Signals::listen()?;
         let work = self.out.work();
         make_work(work)?;
+        self.unfinished.note(&self.out);
         let ended = match ticket {
             Some(ticket) => self.run_in(ticket, None, &mut signals).await,
             None => {
@@ -139,6 +153,7 @@ impl Run<'_> {
             // An escrow that is not closed is still the business of the coordinator whose state is there.
             let is_settled = ended.payment.as_ref().is_none_or(PaymentSummary::is_closed);
             clean_up(work, ended.output.is_some(), is_settled);
+            self.unfinished.forget(&self.out);
         }
         self.finish(&ended?)
     }
@@ -186,6 +201,7 @@ impl Run<'_> {
             }
             _ => None,
         };
+        let wall = self.begun.elapsed();
         let payment = match report.cost {
             Some(cost) if self.args.escrow.is_none() => {
                 let settling = settlement(requester, cost.escrow, self.args.json);
@@ -196,7 +212,7 @@ impl Run<'_> {
         if let Some(escrow) = self.args.escrow.filter(|_| !self.args.json) {
             eprintln!("paid out of the escrow {}: `tidemill escrow end {escrow}` settles it", escrow.short());
         }
-        Ok(Ended { report, stopped, output, reused, slots, network, payment })
+        Ok(Ended { report, stopped, output, reused, slots, network, payment, wall })
     }
 
     /// What pays for the job, in a network that pays: an escrow that is opened for it, or the one that is named.
@@ -274,9 +290,8 @@ impl Run<'_> {
     }
 
     fn finish(&self, ended: &Ended) -> anyhow::Result<()> {
-        let Ended { report, stopped, output, reused, slots, network, payment } = ended;
+        let Ended { report, stopped, output, reused, slots, network, payment, wall } = ended;
         let busy = report.contributions.iter().map(|contribution| contribution.busy.duration()).sum();
-        let wall = self.begun.elapsed();
         if self.args.json {
             let failure = match &report.phase {
                 JobPhase::Failed { label, failure, attempts, .. } => {
@@ -292,7 +307,7 @@ impl Run<'_> {
                 reused: *reused,
                 retries: report.lost_attempts,
                 parallel: usize::try_from(*slots).unwrap_or(usize::MAX),
-                wall_s: seconds(wall),
+                wall_s: seconds(*wall),
                 busy_s: seconds(busy),
                 usage: UsageSummary::from(&report.usage),
                 output: output.clone(),
@@ -374,7 +389,8 @@ fn clean_up(work: &Path, all: bool, is_settled: bool) {
 fn kept(error: &anyhow::Error, job: JobId, embedded: bool) -> anyhow::Error {
     let Some(exit) = error.downcast_ref::<Exit>() else { return anyhow::anyhow!("{error:#}") };
     let hint = if embedded {
-        "the tasks are done and kept; run it again to get the output".to_owned()
+        "the tasks are done and kept; run it again to get the output, with another `--out` if need be"
+            .to_owned()
     } else {
         format!("the job is done and kept: `tidemill fetch {}` gets its output", job.short())
     };
