@@ -8,7 +8,6 @@ mod place;
 
 use std::{
     fs::File,
-    io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -18,9 +17,9 @@ use anyhow::Context;
 use tidemill_coordinator::{Coordinator, Pace, Trust};
 use tidemill_net::ticket::Ticket;
 use tidemill_provider::memory_available;
-use tidemill_types::{ByteSize, lines};
+use tidemill_types::ByteSize;
 use tokio::{
-    process::{Child, Command},
+    process::Child,
     sync::{mpsc, watch},
     task::JoinSet,
     time::timeout,
@@ -29,12 +28,13 @@ use tokio::{
 pub use self::place::PLACES;
 use self::place::{ChildLedger, Place};
 use crate::{
+    child::{last_words, this_program},
     commands::cores,
     exit::{Code, WithCode},
     hosting,
     ledger::{Ledger, Purse},
     listen::Listen,
-    money::{PayArgs, Source},
+    money::PayArgs,
     network,
     node_state::StateDirectory,
 };
@@ -67,9 +67,6 @@ const MOST_SHORT_LIVES: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 
-/// How much of a child's log an error quotes.
-const QUOTED_BYTES: u64 = 1 << 10;
-
 /// A network of this process's own. Dropped, it ends at once, and what it has confirmed is on disk.
 pub struct Embedded {
     /// Its coordinator.
@@ -83,7 +80,7 @@ pub struct Embedded {
     children: JoinSet<()>,
     failure: watch::Receiver<Option<String>>,
     /// The ledger that it pays on.
-    source: Option<Source>,
+    ledger: Option<Ledger>,
     _state: StateDirectory,
     _place: Option<Place>,
 }
@@ -101,7 +98,7 @@ pub struct Shape {
 
 impl Embedded {
     /// Starts a network that pays, on the ledger and in the name of the account that are meant, or a free one. Where no
-    /// ledger is configured, that of this home is made and served as long as the network lasts.
+    /// ledger is configured, that of this home is made and runs at least as long as the network.
     ///
     /// # Errors
     /// With a code when this machine cannot do its part, or the ledger or the account is not usable.
@@ -112,25 +109,16 @@ impl Embedded {
         quiet: bool,
     ) -> anyhow::Result<Self> {
         let Some(args) = money else { return Self::start(directory, shape, None).await };
-        let source = Source::find_or_host(&args.ledger, quiet).await?;
-        let started = async {
-            let purse = Purse::on(source.ledger().clone(), args.payer()?).await?;
-            let started = Self::start(directory, shape, Some(&purse)).await;
-            purse.close().await;
-            started
-        };
-        match started.await {
-            Ok(started) => Ok(Self { source: Some(source), ..started }),
-            Err(error) => {
-                source.close().await;
-                Err(error)
-            }
-        }
+        let ledger = args.ledger.connect_or_make(quiet).await?;
+        let purse = Purse::on(ledger.clone(), args.payer()?).await?;
+        let started = Self::start(directory, shape, Some(&purse)).await;
+        purse.close().await;
+        Ok(Self { ledger: Some(ledger), ..started? })
     }
 
     /// The ledger that it pays on.
     pub fn ledger(&self) -> Option<&Ledger> {
-        self.source.as_ref().map(Source::ledger)
+        self.ledger.as_ref()
     }
 
     /// Starts a coordinator that listens on this host alone and so many providers, all of whose state is below
@@ -193,7 +181,7 @@ impl Embedded {
             ending,
             children,
             failure,
-            source: None,
+            ledger: None,
             _state: state,
             _place: place,
         })
@@ -209,8 +197,8 @@ impl Embedded {
             }
         };
         let of_ledger = async {
-            match &self.source {
-                Some(source) => source.failed().await,
+            match &self.ledger {
+                Some(ledger) => ledger.lost().await,
                 None => std::future::pending().await,
             }
         };
@@ -226,9 +214,6 @@ impl Embedded {
         self.ending.send_replace(true);
         while self.children.join_next().await.is_some() {}
         self.coordinator.stop().await;
-        if let Some(source) = self.source {
-            source.close().await;
-        }
     }
 }
 
@@ -279,17 +264,8 @@ impl ChildProvider {
             .with_context(|| format!("cannot make the directory {}", directory.display()))?;
         let log = self.log();
         let stderr = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-        // The file that runs, even if another has taken its place since.
-        let running = PathBuf::from("/proc/self/exe");
-        let program = if running.exists() { running } else { std::env::current_exe()? };
-        let mut command = Command::new(program);
-        command
-            .arg0("tidemill")
-            .arg("provide")
-            .arg("--join")
-            .arg(ticket_file)
-            .arg("--directory")
-            .arg(directory);
+        let mut command = this_program()?;
+        command.arg("provide").arg("--join").arg(ticket_file).arg("--directory").arg(directory);
         command.args(["--name", name, "--cpus", &share.cores.to_string()]);
         command.args(["--memory", &format!("{}B", share.memory.0), "--loopback", "--json"]);
         match ledger {
@@ -358,7 +334,6 @@ impl ChildProvider {
     /// How it ended, with its last words.
     fn obituary(&self, status: &str) -> String {
         let words = last_words(&self.log());
-        let words = words.trim();
         let words =
             if words.is_empty() { "it said nothing".to_owned() } else { format!("it said:\n{words}") };
         format!("the provider {} ended ({status}); {words}", self.name)
@@ -395,18 +370,6 @@ fn ask_to_end(child: &Child) {
     if let Some(id) = id {
         let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
     }
-}
-
-fn last_words(log: &Path) -> String {
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = File::open(log)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(QUOTED_BYTES)))?;
-        let mut end = Vec::new();
-        file.take(QUOTED_BYTES).read_to_end(&mut end)?;
-        Ok(end)
-    };
-    lines(&String::from_utf8_lossy(&read().unwrap_or_default()))
 }
 
 #[cfg(test)]

@@ -62,6 +62,11 @@ pub trait Hosted {
     /// Waits until it cannot go on, and says why; for ever, when all goes well.
     async fn failed(&self) -> String;
 
+    /// Waits until nobody needs it any more; for ever, where only a person says so.
+    async fn unneeded(&self) {
+        std::future::pending().await
+    }
+
     /// Ends it in order.
     async fn stop(self);
 }
@@ -106,6 +111,7 @@ pub async fn stay(
 ) -> anyhow::Result<()> {
     let failure = tokio::select! {
         reason = hosted.failed() => Some(reason),
+        () = hosted.unneeded() => None,
         () = signals.next() => None,
     };
     if failure.is_none() {

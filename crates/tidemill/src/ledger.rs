@@ -9,12 +9,14 @@ mod leave;
 mod making;
 pub mod own;
 mod purse;
+pub mod shared;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use tidemill_ledger::{AddressBook, BookError, Chain, ChainError, sender::Settings};
 
+use self::shared::InUse;
 pub use self::{
     account::{AccountArgs, NewPassword, accounts, address_of, keystore, password_beside, refused},
     kept::{Kept, keep, kept},
@@ -24,7 +26,7 @@ pub use self::{
 };
 use crate::{
     commands::read_file,
-    exit::{self, Code, Exit, WithCode},
+    exit::{Code, Exit, WithCode},
 };
 
 /// The options of every command that needs a ledger.
@@ -64,43 +66,74 @@ pub struct Ledger {
     pub book: AddressBook,
     /// How transactions are sent there.
     pub settings: Settings,
+    /// That of this home runs while this is held.
+    in_use: Option<Arc<InUse>>,
 }
 
 /// The longest address book that is read.
 const MAX_BOOK_BYTES: u64 = 64 << 10;
 
 impl LedgerArgs {
-    /// Connects to the ledger that is meant, and checks that it is the one.
+    /// Connects to the ledger that is meant, and checks that it is the one. That of this home is started if it does not
+    /// run; it then runs as long as the connection is held.
     ///
     /// # Errors
     /// With [`Code::Usage`] when none is configured or it is another than its address book says, with [`Code::Host`]
     /// when it does not answer.
     pub async fn connect(&self) -> anyhow::Result<Ledger> {
-        let kept = kept()?;
-        let url = self.ledger.clone().or_else(|| kept.as_ref().map(|kept| kept.url.clone()));
-        let url = url.ok_or_else(no_ledger)?;
+        match kept()? {
+            Some(kept) if self.ledger.is_none() => self.connect_to(kept).await,
+            kept => self.connect_by_url(kept).await,
+        }
+    }
+
+    /// The same, and where none is given or configured, the ledger of this home, which is made the first time. Says so
+    /// where it is made, unless `quiet`.
+    ///
+    /// # Errors
+    /// As those of [`Self::connect`].
+    pub async fn connect_or_make(&self, quiet: bool) -> anyhow::Result<Ledger> {
+        if self.ledger.is_some() || kept()?.is_some() {
+            return self.connect().await;
+        }
+        Ok(self.confirming(shared::use_own(quiet).await?))
+    }
+
+    async fn connect_to(&self, kept: Kept) -> anyhow::Result<Ledger> {
+        let ledger = match shared::is_own(&kept)? {
+            true => shared::use_own(true).await?,
+            false => connect(&kept.url, Some(kept.book)).await?,
+        };
+        Ok(self.confirming(ledger))
+    }
+
+    async fn connect_by_url(&self, kept: Option<Kept>) -> anyhow::Result<Ledger> {
+        let url = self.ledger.clone().ok_or_else(no_ledger)?;
         let of_kept = kept.filter(|kept| kept.url == url).map(|kept| kept.book);
         let book = match (&self.book, of_kept) {
             (Some(file), _) => Some(read_book(file)?),
             (None, book) => book,
         };
-        let mut ledger = match connect(&url, book).await {
-            Ok(ledger) => ledger,
-            Err(error) if self.ledger.is_none() && own::is_made()? && exit::code_of(&error) == Code::Host => {
-                return Err(Exit::new(Code::Host, exit::causes(&error))
-                    .hint(
-                        "this home's own ledger does not run: `tidemill ledger start` starts it; `run` and `up` bring \
-                         it along while they last",
-                    )
-                    .into());
-            }
-            Err(error) => return Err(error),
-        };
+        Ok(self.confirming(connect(&url, book).await?))
+    }
+
+    fn confirming(&self, mut ledger: Ledger) -> Ledger {
         if let Some(confirmations) = self.confirmations {
             let usual = if confirmations == 1 { Settings::local() } else { ledger.settings };
             ledger.settings = Settings { confirmations, ..usual };
         }
-        Ok(ledger)
+        ledger
+    }
+}
+
+impl Ledger {
+    /// Waits until the ledger of this home is gone for good, and says why; for ever, when all goes well or it is
+    /// somebody else's.
+    pub async fn lost(&self) -> String {
+        match &self.in_use {
+            Some(in_use) => in_use.lost(&self.url).await,
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -128,7 +161,7 @@ pub async fn connect(url: &str, book: Option<AddressBook>) -> anyhow::Result<Led
             None => exit,
         })
     })?;
-    Ok(Ledger { url: url.to_owned(), chain, book, settings })
+    Ok(Ledger { url: url.to_owned(), chain, book, settings, in_use: None })
 }
 
 /// Reads an address book.

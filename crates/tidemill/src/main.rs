@@ -13,6 +13,7 @@ macro_rules! eprintln {
 
 mod announce;
 mod asking;
+mod child;
 mod commands;
 mod contributions;
 mod embedded;

@@ -11,14 +11,14 @@ use tidemill_ledger::{EscrowView, Escrows, keystore::Account};
 use tidemill_net::wire::Money;
 
 pub use self::{
-    earners::{COORDINATOR_COINS, coordinator, fund, poll, provider_sender, register},
+    earners::{COORDINATOR_COINS, coordinator, fund, no_coins, poll, provider_sender, register},
     payer::{Payer, forget_escrow},
     quote::{Quote, shown, tide},
     settlement::{PaymentSummary, settlement},
 };
 use crate::{
     exit::{Code, Exit, WithCode},
-    ledger::{self, AccountArgs, Ledger, LedgerArgs, TREASURY, kept, own::OwnLedger},
+    ledger::{AccountArgs, Ledger, LedgerArgs, TREASURY},
 };
 
 /// The options of every command that may pay for work.
@@ -28,74 +28,6 @@ pub struct PayArgs {
     pub account: AccountArgs,
     #[command(flatten)]
     pub ledger: LedgerArgs,
-}
-
-/// A ledger that a command uses: somebody's, or that of this home, which then is served as long as the command lasts.
-pub enum Source {
-    /// It is there.
-    There(Box<Ledger>),
-    /// It is served by this process.
-    Own(Box<Ledger>, OwnLedger),
-}
-
-impl Source {
-    /// The ledger that is meant, or else that of this home, which is made the first time. Says so where it is made.
-    ///
-    /// # Errors
-    /// With a code when it does not answer, or cannot be made.
-    pub async fn find_or_host(args: &LedgerArgs, quiet: bool) -> anyhow::Result<Self> {
-        if args.ledger.is_some() {
-            return Ok(Self::There(Box::new(args.connect().await?)));
-        }
-        let meant = match kept()? {
-            None => None,
-            Some(kept) => match args.connect().await {
-                Ok(ledger) => return Ok(Self::There(Box::new(ledger))),
-                Err(error) if !ledger::own::exists()? => return Err(error),
-                // Nobody serves the ledger of this home: then this process does, if that is the one.
-                Err(error) => Some((kept.book.chain_id, error)),
-            },
-        };
-        let (own, made) = OwnLedger::host().await?;
-        if let Some((chain_id, error)) = meant
-            && chain_id != own.book.chain_id
-        {
-            own.stop().await;
-            return Err(error);
-        }
-        if let Some((chain_id, treasury)) = made
-            && !quiet
-        {
-            eprint!("{}", treasury.words(chain_id));
-        }
-        let mut ledger = ledger::connect(&own.url, Some(own.book.clone())).await?;
-        if let Some(confirmations) = args.confirmations {
-            ledger.settings.confirmations = confirmations;
-        }
-        Ok(Self::Own(Box::new(ledger), own))
-    }
-
-    /// The ledger.
-    pub fn ledger(&self) -> &Ledger {
-        match self {
-            Self::There(ledger) | Self::Own(ledger, _) => ledger,
-        }
-    }
-
-    /// Waits until what is served for it cannot go on, and says why; for ever, when all goes well.
-    pub async fn failed(&self) -> String {
-        match self {
-            Self::There(_) => std::future::pending().await,
-            Self::Own(_, own) => own.failed().await,
-        }
-    }
-
-    /// Ends what was served for it.
-    pub async fn close(self) {
-        if let Self::Own(_, own) = self {
-            own.stop().await;
-        }
-    }
 }
 
 impl PayArgs {

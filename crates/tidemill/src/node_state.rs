@@ -9,7 +9,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context;
@@ -23,7 +23,7 @@ use tidemill_types::{ByteSize, Capacity, ResultKey};
 
 use crate::{
     commands::read_file,
-    exit::{Code, Exit, WithCode},
+    exit::{Code, Exit, WithCode, code_of},
     home,
     network::private_directory,
 };
@@ -72,6 +72,22 @@ impl StateDirectory {
                     .into())
             }
             Err(error) => Err(error).with_context(context).code(Code::Host),
+        }
+    }
+
+    /// The same, when whoever works there may be about to end.
+    ///
+    /// # Errors
+    /// As those of [`Self::claim`].
+    pub fn claim_within(path: &Path, patience: Duration) -> anyhow::Result<Self> {
+        let begun = Instant::now();
+        loop {
+            match Self::claim(path) {
+                Err(error) if code_of(&error) == Code::Usage && begun.elapsed() < patience => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                claimed => return claimed,
+            }
         }
     }
 

@@ -15,6 +15,7 @@ use std::{
 
 use anyhow::Context;
 use tidemill_exec::{Cancel, Capabilities, Executor, Prepared, Program, Report, Task};
+use tidemill_ledger::evm;
 use tidemill_net::endpoint::node_id;
 use tidemill_provider::{
     Ending, Event, Provider, ProviderConfig, ProviderError, measure, memory_available, pay,
@@ -25,7 +26,7 @@ use tokio::{
         broadcast::{self, error::RecvError},
         watch,
     },
-    time::{MissedTickBehavior, interval, timeout},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use self::telling::Telling;
@@ -36,7 +37,7 @@ use crate::{
     home::{data_directory, identity, worker_pool},
     hosting::cannot_listen,
     interrupt::Signals,
-    ledger::{LedgerArgs, kept},
+    ledger::{Ledger, LedgerArgs, kept, unreachable},
     listen::Listen,
     logging, money as paying,
     network::{self, Join},
@@ -47,7 +48,8 @@ use crate::{
 /// Lend this machine's cores to a network: run tasks of others, each in a sandbox, and send back the results.
 ///
 /// Ctrl-C takes no more work, finishes what runs and ends; a second one ends at once. When the coordinator cannot be
-/// reached it is dialed again and again.
+/// reached it is dialed again and again. Where work is paid for, a provider registers itself on the ledger, and waits until
+/// its account has coins for that.
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
 pub struct Args {
@@ -143,6 +145,9 @@ const STOP_PATIENCE: Duration = Duration::from_secs(1);
 /// How often the line of progress changes.
 const PROGRESS: Duration = Duration::from_secs(1);
 
+/// How often a provider without coins looks whether it has been sent some.
+const COINS_LOOK: Duration = Duration::from_secs(1);
+
 /// Who wants the end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Want {
@@ -161,13 +166,14 @@ impl Asks {
 }
 
 impl Args {
-    /// How it is paid, where a ledger is configured: in the name of the account that its result key is bound to, which
-    /// is the key's own if nobody else has registered it.
+    /// How it is paid, where a ledger is configured, and the ledger that it needs as long: in the name of the account that
+    /// its result key is bound to, which is the key's own if nobody else has registered it.
     async fn pay(
         &self,
         config: &ProviderConfig,
         state: &StateDirectory,
-    ) -> anyhow::Result<Option<pay::Config>> {
+        telling: &mut Telling,
+    ) -> anyhow::Result<Option<(pay::Config, Ledger)>> {
         if self.free || (self.ledger.ledger.is_none() && kept()?.is_none()) {
             return Ok(None);
         }
@@ -177,14 +183,19 @@ impl Args {
         let escrows = paying::escrows(&ledger).await?;
         let key = &config.result_key;
         let sender = paying::provider_sender(&ledger, key, state.path()).await?;
-        let operator = match escrows.operator_of(key.address()).await.code(Code::Host)? {
-            Some(operator) => operator,
-            None => {
-                paying::register(&ledger, &sender, key, node_id(&config.node_key)).await?;
-                key.address()
+        let operator = loop {
+            if let Some(operator) = escrows.operator_of(key.address()).await.code(Code::Host)? {
+                break operator;
             }
+            let account = evm(key.address());
+            if !ledger.chain.balance(account).await.map_err(unreachable)?.is_zero() {
+                paying::register(&ledger, &sender, key, node_id(&config.node_key)).await?;
+                break key.address();
+            }
+            telling.waits_for_coins(account);
+            sleep(COINS_LOOK).await;
         };
-        Ok(Some(pay::Config {
+        let config = pay::Config {
             escrows,
             operator,
             max_exposure: self.asks.max_exposure,
@@ -193,7 +204,8 @@ impl Args {
             poll: paying::poll(&ledger),
             collect_after: self.asks.collect_after.duration(),
             sender: Some(sender),
-        }))
+        };
+        Ok(Some((config, ledger)))
     }
 }
 
@@ -239,17 +251,18 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     runtime::block_on(async {
         let mut signals = Signals::listen()?;
+        let mut telling = Telling::new(Announcer::with_progress(args.json));
         let begun = async {
             let capacity = capacity(args, &state, &executor, slots).await?;
-            let pay = args.pay(&config, &state).await?;
+            let (pay, ledger) = args.pay(&config, &state, &mut telling).await?.unzip();
             let config = ProviderConfig { capacity: Some(capacity), pay, ..config };
-            Provider::start(config, executor.clone()).await.map_err(explain)
+            let started = Provider::start(config, executor.clone()).await.map_err(explain)?;
+            anyhow::Ok((started, ledger))
         };
-        let (provider, mut events) = tokio::select! {
+        let ((provider, mut events), _ledger) = tokio::select! {
             begun = begun => begun?,
             () = signals.next() => return Err(Exit::new(Code::Interrupted, "stopped before it had joined").into()),
         };
-        let mut telling = Telling::new(Announcer::with_progress(args.json));
         telling.offer(&provider, address, state.path());
         let ending = lend(&provider, &mut events, &executor, &mut signals, parent, &mut telling).await;
         telling.finish();

@@ -9,6 +9,7 @@ use std::{
 use anyhow::Context;
 use serde_json::json;
 use tidemill_coordinator::{Coordinator, MoneyConfig, Pace, Trust};
+use tidemill_ledger::evm;
 use tidemill_net::ticket::Ticket;
 use tidemill_types::{Address, ByteSize, Coin, Millis, ResultKey};
 use tidemill_verify::SlashOdds;
@@ -20,6 +21,7 @@ use crate::{
     home::{Identity, data_directory, identity},
     hosting::{self, Words},
     interrupt::Signals,
+    ledger::{Ledger, unreachable},
     listen::Listen,
     logging,
     money::{self, PayArgs},
@@ -153,8 +155,9 @@ impl Args {
         trust
     }
 
-    /// How it pays: in the name of the account that is meant, or of the result key of this home.
-    async fn money(&self, directory: &Path, identity: &Identity) -> anyhow::Result<MoneyConfig> {
+    /// How it pays, and the ledger that it needs as long: in the name of the account that is meant, or of the result key of
+    /// this home.
+    async fn money(&self, directory: &Path, identity: &Identity) -> anyhow::Result<(MoneyConfig, Ledger)> {
         let ledger = self.pay.ledger.connect().await.map_err(|error| {
             error.context("a coordinator pays on a ledger; `--free` is for networks without money")
         })?;
@@ -164,7 +167,9 @@ impl Args {
         };
         let key = ResultKey::from_bytes(&secret).code(Code::Host)?;
         let Ppm(fee) = self.fee;
-        money::coordinator(&ledger, key, directory, fee, self.comfortable_gas_price, self.slash_odds).await
+        let price = self.comfortable_gas_price;
+        let config = money::coordinator(&ledger, key, directory, fee, price, self.slash_odds).await?;
+        Ok((config, ledger))
     }
 }
 
@@ -180,11 +185,21 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     runtime::block_on(async {
         let mut signals = Signals::listen()?;
         let pace = args.pace.pace();
-        let money = match args.free {
-            true => None,
-            false => Some(args.money(state.path(), &identity).await?),
+        let (money, _ledger) = match args.free {
+            true => (None, None),
+            false => {
+                let (money, ledger) = args.money(state.path(), &identity).await?;
+                (Some(money), Some(ledger))
+            }
         };
-        let account = money.as_ref().map(|money| money.key.address());
+        let account = match &money {
+            Some(money) => {
+                let address = money.key.address();
+                let coins = money.escrows.chain().balance(evm(address)).await.map_err(unreachable)?;
+                Some((address, coins))
+            }
+            None => None,
+        };
         let coordinator =
             hosting::start(&state, &identity.result, &args.listen, args.disk, pace, args.trust(), money)
                 .await?;
@@ -209,7 +224,7 @@ fn tell_listening(
     state: &StateDirectory,
     coordinator: &Coordinator,
     file: Option<&TicketFile>,
-    account: Option<Address>,
+    account: Option<(Address, Coin)>,
     trust: &Trust,
 ) {
     let ticket = coordinator.ticket();
@@ -223,10 +238,21 @@ fn tell_listening(
         "free": account.is_none(),
         "trusts_everybody": trust.everybody,
         "trusted": trust.operators.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "account": account.map(|account| account.to_string()),
+        "account": account.map(|(account, _)| evm(account).to_string()),
+        "coins_wei": account.map(|(_, coins)| coins.wei().to_string()),
     });
     let pays = match account {
-        Some(account) => format!("work is paid for: {account} signs vouchers, and needs coins for gas"),
+        Some((account, coins)) => {
+            let account = evm(account);
+            let gas = match coins.is_zero() {
+                true => format!(
+                    "has no coins for gas, without which nobody is paid: `tidemill wallet send \"0.1 ETH\" {account}` sends \
+                     it some"
+                ),
+                false => format!("has {coins} for gas"),
+            };
+            format!("work is paid for: {account} signs vouchers, and {gas}")
+        }
         None => "the network is free: nobody is paid".to_owned(),
     };
     let checks = match (trust.everybody, trust.operators.len()) {

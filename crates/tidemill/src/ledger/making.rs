@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
 use tidemill_devnet::{Genesis, Ledger, dev_signers, draw_chain_id};
 use tidemill_ledger::{
     Address, AddressBook, Chain, PrivateKeySigner, U256,
@@ -98,15 +99,40 @@ impl Treasury {
         Ok(Self { address: account.address(), name: Some(TREASURY.to_owned()), made: true })
     }
 
-    /// What a person is told of a ledger that was made.
-    pub fn words(&self, chain_id: u64) -> String {
-        let who = match &self.name {
-            Some(name) => format!("the account {name} ({})", self.address),
-            None => self.address.to_string(),
+    /// What is told of a ledger that was made.
+    pub fn made(&self, chain_id: u64) -> MadeEvent {
+        MadeEvent {
+            chain_id,
+            treasury: self.address.to_string(),
+            account: self.name.clone(),
+            password_beside_key: self.made,
+        }
+    }
+}
+
+/// What is told of a ledger that was made.
+#[derive(Serialize, Deserialize)]
+pub struct MadeEvent {
+    chain_id: u64,
+    /// The address of who has what exists on the first day.
+    treasury: String,
+    /// Its name in this home, where it has one.
+    account: Option<String>,
+    /// Whether its password was drawn, and lies beside its key.
+    password_beside_key: bool,
+}
+
+impl MadeEvent {
+    /// The same for a person.
+    pub fn words(&self) -> String {
+        let who = match &self.account {
+            Some(name) => format!("the account {name} ({})", self.treasury),
+            None => self.treasury.clone(),
         };
-        let password = if self.made { "; its password lies beside its key" } else { "" };
+        let password = if self.password_beside_key { "; its password lies beside its key" } else { "" };
         format!(
-            "made a ledger with the chain id {chain_id}\n{who} has all that exists on the first day{password}\n"
+            "made a ledger with the chain id {}\n{who} has all that exists on the first day{password}\n",
+            self.chain_id
         )
     }
 }

@@ -10,6 +10,7 @@ use tidemill_ledger::{
     sender::{Event, Intent, Outcome, Phase, Receipt, Sender, SenderError, Settings, Status},
 };
 use tidemill_types::Coin;
+use tokio::time::{Instant, sleep};
 
 use super::{Ledger, LedgerArgs, unreachable};
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     interrupt::Signals,
 };
 
-/// An unlocked account on a ledger that answers. One process of this machine has it at a time.
+/// An unlocked account on a ledger that answers. One process of this machine has it at a time, others wait for it.
 pub struct Purse {
     /// The ledger.
     pub ledger: Ledger,
@@ -29,6 +30,12 @@ pub struct Purse {
 
 /// How long a command waits for what earlier ones left: some blocks of a public chain.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a command waits for another one that sends for the same account, how often it looks, and after which time it
+/// says so.
+const TURN_PATIENCE: Duration = Duration::from_secs(180);
+const TURN_LOOK: Duration = Duration::from_millis(50);
+const NOTE_AFTER: Duration = Duration::from_secs(1);
 
 /// A transaction that did what it should.
 pub struct Sent {
@@ -266,9 +273,6 @@ impl Waiting {
             Event::AtCeiling { .. } => {
                 "waits until the chain is cheaper: the fees are at their ceiling".to_owned()
             }
-            Event::Stalled { reason, .. } if reason.contains("insufficient funds") => {
-                "waits: the account has not enough coins for it and its fees".to_owned()
-            }
             Event::Stalled { reason, .. } => format!("waits: {reason}"),
             Event::Reorged { .. } => "its block is gone; sent again".to_owned(),
             Event::ForeignNonce { .. } => "another program used its nonce; it gets another one".to_owned(),
@@ -287,14 +291,30 @@ impl Drop for Waiting {
     }
 }
 
-/// What sends for an account on a chain. It takes up what an earlier command left pending.
+/// What sends for an account on a chain. It takes up what an earlier command left pending, and waits while another
+/// command of this home sends for the account.
 ///
 /// # Errors
-/// With [`Code::Host`] when another process sends for this account.
+/// With [`Code::Host`] when another process sends for this account and does not end.
 pub async fn open_sender(chain: &Chain, account: &Account, settings: Settings) -> anyhow::Result<Sender> {
     let home = data_directory().code(Code::Host)?.join("transactions");
-    let directory = Sender::directory(&home, chain, account.address());
-    Sender::open(&directory, account.signer().clone(), chain.clone(), settings).await.map_err(failed)
+    let address = account.address();
+    let directory = Sender::directory(&home, chain, address);
+    let begun = Instant::now();
+    let mut is_said = false;
+    loop {
+        match Sender::open(&directory, account.signer().clone(), chain.clone(), settings.clone()).await {
+            Err(SenderError::InUse { .. }) if begun.elapsed() < TURN_PATIENCE => {
+                if begun.elapsed() >= NOTE_AFTER && !std::mem::replace(&mut is_said, true) {
+                    eprintln!(
+                        "waiting: another command of this home sends transactions of the account {address}"
+                    );
+                }
+                sleep(TURN_LOOK).await;
+            }
+            opened => return opened.map_err(failed),
+        }
+    }
 }
 
 /// An error of the sender, with its code.

@@ -92,23 +92,22 @@ pub async fn fund(purse: &Purse, to: EvmAddress, coins: Coin, what: &str) -> any
     Ok(())
 }
 
+/// Why a provider cannot register itself yet: what a person is told.
+pub fn no_coins(account: EvmAddress) -> String {
+    format!(
+        "the account {account} is not registered as a provider and has no coins for that: `tidemill wallet send \
+         \"0.01 ETH\" {account}` sends it some, wherever there is an account with coins; or `tidemill bond AMOUNT --account \
+         NAME` registers an account of this home for it"
+    )
+}
+
 /// Registers a provider whose result key is its account.
 ///
 /// # Errors
-/// With a code when that is not possible: it has no coins, for one.
+/// With a code when that is not possible.
 pub async fn register(ledger: &Ledger, sender: &Sender, key: &ResultKey, node: NodeId) -> anyhow::Result<()> {
     let staking = Staking::new(ledger.chain.clone(), &ledger.book).code(Code::Usage)?;
     let account = evm(key.address());
-    if ledger.chain.balance(account).await.map_err(unreachable)?.is_zero() {
-        let message =
-            format!("the account {account} is not registered as a provider and has no coins for that");
-        return Err(Exit::new(Code::Failed, message)
-            .hint(
-                "`tidemill bond AMOUNT --account NAME` registers an account of this home for it; or send it a \
-                 thousandth of the chain's coin, and it registers by itself",
-            )
-            .into());
-    }
     /// What it keeps of its delegators' part.
     const COMMISSION_PPM: u32 = 100_000;
     let call =

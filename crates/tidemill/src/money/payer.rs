@@ -293,8 +293,12 @@ impl Payer {
         let budget = draft.terms.budget;
         let has = self.free().await?;
         if has < budget {
-            let message =
-                format!("the account {} has {has}, and {budget} are to be locked", self.account.address());
+            let message = format!(
+                "the account {} has {}, and {} are to be locked",
+                self.account.address(),
+                shown(has),
+                shown(budget)
+            );
             return Err(Exit::new(Code::Failed, message)
                 .hint("set `max_price` under [policy], lower [limits] to what tasks need, or send the account TIDE")
                 .into());

@@ -66,6 +66,7 @@ pub async fn settlement(
     quiet: bool,
 ) -> anyhow::Result<PaymentSummary> {
     let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
+    let mut is_said = quiet || !bar.is_hidden();
     bar.enable_steady_tick(Duration::from_millis(200));
     bar.set_message("waiting for the settlement");
     let deadline = Instant::now() + PATIENCE;
@@ -78,7 +79,11 @@ pub async fn settlement(
             return Ok(PaymentSummary::from(&report));
         }
         if let Some(reason) = &report.waits_for {
-            bar.set_message(format!("the settlement waits: {}", one_line(reason, 200)));
+            let words = format!("the settlement waits: {}", one_line(reason, 300));
+            if !std::mem::replace(&mut is_said, true) {
+                eprintln!("{words}");
+            }
+            bar.set_message(words);
         }
         sleep(LOOK).await;
     }

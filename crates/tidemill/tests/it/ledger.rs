@@ -134,7 +134,9 @@ fn what_a_contract_or_a_wallet_refuses_is_said_in_words() {
     refused(&[&send[..], &["bob", "--account", "treasury"]].concat(), 2, &["ann"]);
     refused(&[&send[..], &["ann"]].concat(), 2, &["which account", "--account"]);
     stop(node);
-    refused(&["ledger", "status"], 4, &["does not answer"]);
+    // Whichever command needs the ledger of its home brings it along, and nobody else's.
+    place.tidemill(&["ledger", "status"]).code(0);
+    refused(&["ledger", "status", "--ledger", "http://127.0.0.1:1"], 4, &["does not answer"]);
 }
 
 #[test]

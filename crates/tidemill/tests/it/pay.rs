@@ -3,6 +3,7 @@
 mod deaths;
 mod network;
 mod outage;
+mod sharing;
 mod stakes;
 
 use std::process::Command;
@@ -264,10 +265,6 @@ fn what_cannot_be_is_refused_in_words() {
     refused(&["collect", &unknown], &["no provider of this home has a voucher", "tidemill earnings"]);
     place.tidemill(&["earnings", "--directory", "nowhere"]).code(2).says(&["is no directory"]);
     stop(node);
-    place
-        .tidemill(&["wallet", "balance", "treasury"])
-        .code(4)
-        .says(&["own ledger does not run", "ledger start"]);
 }
 
 #[test]

@@ -70,7 +70,19 @@ pub fn signal(pid: u32, signal: Signal) {
     kill_process(pid, signal).expect("a process of ours");
 }
 
+/// The child of a process that has this word among its arguments.
+pub fn child_with(parent: u32, word: &str) -> Option<u32> {
+    let is_it = |process: &Worker| {
+        process.parent() == Some(parent) && process.words().iter().any(|one| one == word.as_bytes())
+    };
+    processes().find(is_it).map(|process| process.0)
+}
+
 fn all() -> impl Iterator<Item = Worker> {
+    processes().filter(|worker| worker.is_alive())
+}
+
+fn processes() -> impl Iterator<Item = Worker> {
     let names = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.file_name());
-    names.filter_map(|name| name.to_str()?.parse().ok().map(Worker)).filter(|worker| worker.is_alive())
+    names.filter_map(|name| name.to_str()?.parse().ok().map(Worker))
 }

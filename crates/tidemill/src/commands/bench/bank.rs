@@ -39,7 +39,7 @@ impl Bank {
     pub async fn open(directory: &Path) -> anyhow::Result<Self> {
         std::fs::create_dir_all(directory).code(Code::Host)?;
         let opening = Opening { dev: true, treasury: None, mining: Mining::OnDemand };
-        let (node, _) = own::open(&directory.join("chain"), &opening).await?;
+        let (node, _) = own::open(&own::blocks(directory), &opening).await?;
         let book = own::address_book(directory, &node).await?;
         let anywhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         let told = serde_json::to_value(&book).code(Code::Host)?;

@@ -9,16 +9,17 @@ use std::{
 use serde_json::json;
 use tidemill_devnet::{HostName, Ledger, Mining, Origin, ServeError, ServeOptions, Server};
 use tidemill_types::Millis;
+use tokio::sync::watch;
 
 use crate::{
     announce::Announcer,
-    exit::{Code, WithCode},
-    home::data_directory,
+    exit::{Code, Exit, WithCode},
     hosting::{self, Hosted, Words},
     interrupt::Signals,
     ledger::{
         Kept, keep, kept,
         own::{self, Opened, Opening},
+        shared::unused,
     },
     logging,
     node_state::StateDirectory,
@@ -58,6 +59,10 @@ pub struct Args {
     /// Print one JSON object a line for each event: made, listening, stopping, stopped
     #[arg(long)]
     json: bool,
+    /// For the commands of this home, which start it so: end with the last of them, and take another port where the one
+    /// that is named is taken
+    #[arg(long, hide = true)]
+    while_used: bool,
 }
 
 const HELP: &str = "Examples:
@@ -71,15 +76,27 @@ Exit codes:
   4    this machine could not do its part (disk, port, permissions)
   130  a second Ctrl-C ended it at once; every block that anyone has seen is on disk";
 
+/// How long a ledger takes to end that no command uses any more.
+const ENDS_WITHIN: Duration = Duration::from_secs(3);
+
 /// A ledger that is served.
 struct Served {
     ledger: Ledger,
     server: Server,
+    /// Becomes true when no command needs it any more, where it ends then.
+    unused: Option<watch::Receiver<bool>>,
 }
 
 impl Hosted for Served {
     async fn failed(&self) -> String {
         self.ledger.failed().await
+    }
+
+    async fn unneeded(&self) {
+        let Some(mut unused) = self.unused.clone() else { return std::future::pending().await };
+        if unused.wait_for(|unused| *unused).await.is_err() {
+            std::future::pending().await
+        }
     }
 
     async fn stop(self) {
@@ -100,9 +117,16 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let directory = match (&args.directory, &throw_away) {
         (Some(directory), _) => directory.clone(),
         (None, Some(throw_away)) => throw_away.path().to_owned(),
-        (None, None) => data_directory().code(Code::Host)?.join("ledger"),
+        (None, None) => own::directory()?,
     };
-    let state = StateDirectory::claim(&directory)?;
+    // The last command that used it may have ended a moment ago.
+    let state =
+        StateDirectory::claim_within(&directory, ENDS_WITHIN).map_err(|error| match args.directory {
+            None => Exit::new(Code::Usage, format!("{error}; is it the ledger of this home?"))
+                .hint("`tidemill ledger status` shows it: it runs while commands of this home use it")
+                .into(),
+            Some(_) => error,
+        })?;
     runtime::block_on(async {
         let mut signals = Signals::listen()?;
         let announcer = Announcer::new(args.json);
@@ -111,7 +135,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             Some(Millis(interval)) => Mining::Interval(Duration::from_millis(interval)),
         };
         let opening = Opening { dev: args.dev, treasury: args.treasury.as_deref(), mining };
-        let (ledger, opened) = own::open(&state.path().join("chain"), &opening).await?;
+        let (ledger, opened) = own::open(&own::blocks(state.path()), &opening).await?;
         tell_opened(&announcer, &opened);
         let book = match own::address_book(state.path(), &ledger).await {
             Ok(book) => book,
@@ -126,7 +150,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             allowed_hosts: args.allow_host.clone(),
             ..ServeOptions::default()
         };
-        let server = match ledger.serve(args.listen, options).await {
+        let served = match ledger.serve(args.listen, options.clone()).await {
+            Err(ServeError::Bind { .. }) if args.while_used => {
+                ledger.serve(SocketAddr::new(args.listen.ip(), 0), options).await
+            }
+            served => served,
+        };
+        let server = match served {
             Ok(server) => server,
             Err(error) => {
                 own::stop(ledger).await;
@@ -146,7 +176,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let again =
             if throw_away.is_some() { "start another" } else { "start it again on the same directory" };
         let words = Words { what: "ledger", again };
-        hosting::stay(Served { ledger, server }, &mut signals, &announcer, &words).await
+        let unused = args.while_used.then(|| unused(state.path())).transpose()?;
+        hosting::stay(Served { ledger, server, unused }, &mut signals, &announcer, &words).await
     })
 }
 
@@ -166,10 +197,10 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 fn tell_opened(announcer: &Announcer, opened: &Opened) {
     let recovery = match opened {
         Opened::Recovered(recovery) => recovery,
-        Opened::Made(chain_id, treasury) => {
-            let (chain_id, account) = (*chain_id, treasury.address.to_string());
-            let event = json!({ "event": "made", "chain_id": chain_id, "treasury": account });
-            return announcer.tell(&event, &treasury.words(chain_id));
+        Opened::Made(made) => {
+            let mut event = json!(made);
+            event["event"] = "made".into();
+            return announcer.tell(&event, &made.words());
         }
     };
     let event = json!({

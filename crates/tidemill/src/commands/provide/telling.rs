@@ -11,7 +11,7 @@ use tidemill_provider::{Event, Provider};
 use tidemill_types::{Address, Failure, Fuel, Millis, Outcome};
 
 use super::money;
-use crate::announce::Announcer;
+use crate::{announce::Announcer, money::no_coins};
 
 /// States in which tasks run.
 const WORKING: &str = "working";
@@ -38,8 +38,21 @@ impl Telling {
         Self { announcer, state, running: 0, waiting: 0, done: 0, failed: 0, burnt: VecDeque::new() }
     }
 
+    /// What is missing before it can begin; said once.
+    pub fn waits_for_coins(&mut self, account: tidemill_ledger::Address) {
+        let state = "waiting for coins";
+        if self.state == state {
+            return;
+        }
+        self.state = state.to_owned();
+        let event = json!({ "event": "waits_for_coins", "account": account.to_string() });
+        self.announcer.tell(&event, &format!("waiting: {}", no_coins(account)));
+        self.announcer.progress(state.to_owned());
+    }
+
     /// What is lent, and by whom.
     pub fn offer(&mut self, provider: &Provider, address: Address, directory: &Path) {
+        self.state = "joining".to_owned();
         let offer = provider.offer();
         let capacity = offer.capacity;
         let event = json!({

@@ -21,7 +21,7 @@ pub struct Network {
 impl Network {
     pub fn start() -> Self {
         let place = Place::at_home("home");
-        let ledger = Some(start(&place));
+        let ledger = Some(ledger_at(&place, "127.0.0.1:0"));
         let ann = account(&place, "ann");
         json(&place, &["wallet", "send", "1 ETH", "ann", "--account", "treasury"]);
         let coordinator = serve(&place, None);
@@ -68,6 +68,13 @@ impl Network {
     }
 }
 
+/// Starts the ledger at an address. It is in a directory of its own, so that no command of the home starts it.
+pub fn ledger_at(place: &Place, address: &str) -> Node {
+    let mut node = Node::start(place, &["ledger", "start", "--directory", "ledger", "--listen", address]);
+    node.until("listening");
+    node
+}
+
 fn serve(place: &Place, point: Option<&str>) -> Process {
     let args = [
         "serve",
@@ -98,12 +105,12 @@ fn serve(place: &Place, point: Option<&str>) -> Process {
 
 /// Starts a provider that registers itself, once it has been sent coins for that.
 fn provide(place: &Place, name: &str) -> Process {
-    let refused = provider(place, name).output().expect("the binary starts");
-    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(words.contains("has no coins"), "{words}");
-    let address = words.split_whitespace().find(|word| word.starts_with("0x")).expect("an address");
+    let mut provider = Process::start(&mut provider(place, name));
+    let waits = provider.until("waits_for_coins", |_| true);
+    let address = waits["account"].as_str().expect("an address");
     json(place, &["wallet", "send", "0.1 ETH", address, "--account", "treasury"]);
-    provide_again(place, name)
+    provider.until("joined", |_| true);
+    provider
 }
 
 /// Starts a provider that is registered.

@@ -1,19 +1,14 @@
 //! A ledger that goes away while work is paid for, and comes back.
 
-use super::{network::Network, *};
-use crate::node::Node;
+use super::{
+    network::{Network, ledger_at},
+    *,
+};
 
 /// Where the ledger of the place's home listens.
 fn address(place: &Place) -> String {
     let url = json(place, &["ledger", "status"])["url"].as_str().expect("a URL").to_owned();
     url.strip_prefix("http://").expect("it is on this machine").trim_end_matches('/').to_owned()
-}
-
-/// Starts the ledger of a place's home at an address.
-fn start_at(place: &Place, address: &str) -> Node {
-    let mut node = Node::start(place, &["ledger", "start", "--listen", address]);
-    node.until("listening");
-    node
 }
 
 /// Runs a job while its ledger is away for a time. `meanwhile` has its address, and gives it free again.
@@ -30,7 +25,7 @@ fn away(meanwhile: impl FnOnce(&mut Network, &str)) {
     });
     network.ledger.take().expect("it runs").kill();
     meanwhile(&mut network, &address);
-    let ledger = start_at(&network.place, &address);
+    let ledger = ledger_at(&network.place, &address);
     network.providers[0].until("ledger_back", |_| true);
 
     let json = run.finish().code(0).json();
@@ -64,7 +59,7 @@ fn another_chain_in_the_place_of_the_ledger_is_not_taken_for_it() {
     away(|network, address| {
         network.providers[0].until("ledger_lost", |_| true);
         let other = Place::at_home("other");
-        let node = start_at(&other, address);
+        let node = ledger_at(&other, address);
         network.place.tidemill(&["wallet", "balance", "treasury"]).code(2).says(&["and not of chain"]);
         // Long enough for it to ask several times.
         work_goes_on(network, 4);
