@@ -10,9 +10,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use jsonrpsee::server::{HttpBody, HttpRequest, HttpResponse};
+use hyper::StatusCode;
+use jsonrpsee::server::{HttpRequest, HttpResponse};
 use tower::{Layer, Service};
 
+use super::front::plain;
 use super::names::{HostName, Origin, without_port};
 
 /// What is let in.
@@ -85,21 +87,22 @@ where
                 "\"{name}\" is no name of this node, which listens on loopback alone: call it by localhost or \
                  127.0.0.1, or start it with `--allow-host {name}`"
             );
-            return answer(403, &text, None);
+            return refuse(&text);
         }
         // An origin that cannot be read is not one that was allowed.
         let has_origin = request.headers().contains_key("origin");
         let origin = header("origin").or(has_origin.then_some("unreadable")).map(str::to_string);
         if !self.door.lets_in_origin(origin.as_deref()) {
-            let text =
-                "pages of this origin may not call this node: start it with `--allow-origin` and the origin";
-            return answer(403, text, None);
+            return refuse(
+                "pages of this origin may not call this node: start it with `--allow-origin` and the origin",
+            );
         }
         if request.method().as_str() == "OPTIONS" {
             let wants_private = header("access-control-request-private-network") == Some("true");
             let is_named =
                 origin.as_deref().is_some_and(|origin| self.door.is_allowed(&origin.to_ascii_lowercase()));
-            let mut response = answered(204, "", origin.as_deref());
+            let mut response = plain(StatusCode::NO_CONTENT, "");
+            allow(&mut response, origin.as_deref());
             if wants_private
                 && is_named
                 && let Ok(value) = "true".parse()
@@ -117,17 +120,10 @@ where
     }
 }
 
-type Answered<E> = Pin<Box<dyn Future<Output = Result<HttpResponse, E>> + Send>>;
+type Refused<E> = Pin<Box<dyn Future<Output = Result<HttpResponse, E>> + Send>>;
 
-fn answer<E: Send + 'static>(status: u16, text: &str, origin: Option<&str>) -> Answered<E> {
-    Box::pin(std::future::ready(Ok(answered(status, text, origin))))
-}
-
-fn answered(status: u16, text: &str, origin: Option<&str>) -> HttpResponse {
-    let mut response = HttpResponse::new(HttpBody::from(text.to_string()));
-    *response.status_mut() = status.try_into().unwrap_or_default();
-    allow(&mut response, origin);
-    response
+fn refuse<E: Send + 'static>(text: &str) -> Refused<E> {
+    Box::pin(std::future::ready(Ok(plain(StatusCode::FORBIDDEN, text))))
 }
 
 /// Tells the browser that the page may read the answer.

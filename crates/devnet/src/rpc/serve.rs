@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use jsonrpsee::RpcModule;
 use jsonrpsee::core::RegisterMethodError;
-use jsonrpsee::core::traits::IdProvider;
-use jsonrpsee::server::{BatchRequestConfig, ServerBuilder, ServerConfig, ServerHandle};
-use jsonrpsee::types::SubscriptionId;
+use jsonrpsee::server::{ServerHandle, stop_channel};
+use tokio::net::TcpListener;
 
 use super::context::Context;
+use super::dispatch::Dispatcher;
 use super::door::Door;
+use super::front::Front;
 use super::names::{HostName, Origin};
-use super::{blocks, call, dev, fees, logs, node, send, state, subscribe};
+use super::{blocks, call, dev, fees, logs, node, send, state};
 use crate::error::ServeError;
 use crate::shared::Shared;
 
@@ -26,7 +27,7 @@ pub struct ServeOptions {
     pub allowed_hosts: Vec<HostName>,
     /// What `tidemill_addressBook` answers: where the contracts of this ledger are, for those who know its URL alone.
     pub address_book: Option<serde_json::Value>,
-    /// Connections at the same time.
+    /// Requests that are answered and WebSocket connections that are open at the same time.
     pub max_connections: u32,
     /// Requests in one batch.
     pub max_batch: u32,
@@ -83,28 +84,16 @@ impl Server {
         let own = own.chain([address.ip().to_string()]).filter_map(|name| name.parse().ok());
         let own = own.chain(options.allowed_hosts.iter().cloned());
         let door = Door::new(&options.allowed_origins, is_loopback.then(|| own.collect()));
-        let config = ServerConfig::builder()
-            .max_connections(options.max_connections)
-            .set_batch_request_config(BatchRequestConfig::Limit(options.max_batch))
-            .max_request_body_size(options.max_request_bytes)
-            .max_response_body_size(options.max_response_bytes)
-            .max_subscriptions_per_connection(options.max_subscriptions)
-            // A client that does not read holds up its own subscriptions after so many messages.
-            .set_message_buffer_capacity(256)
-            .set_id_provider(HexIds)
-            .build();
         let is_dev = shared.genesis.dev;
-        let module =
-            methods(Context::new(shared, options), is_dev).expect("every method has a name of its own");
+        let context = Arc::new(Context::new(shared, options));
+        let module = methods(context.clone(), is_dev).expect("every method has a name of its own");
         let failed = |source| ServeError::Bind { address, source };
-        let server = ServerBuilder::with_config(config)
-            .set_http_middleware(tower::ServiceBuilder::new().layer(door))
-            .build(address)
-            .await
-            .map_err(failed)?;
-        let bound = server.local_addr().map_err(failed)?;
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let bound = listener.local_addr().map_err(failed)?;
+        let (stop, handle) = stop_channel();
+        tokio::spawn(Front::new(Dispatcher::new(module, context), stop).accept(listener, door));
         tracing::info!(%bound, "serving JSON-RPC");
-        Ok(Server { address: bound, handle: server.start(module) })
+        Ok(Server { address: bound, handle })
     }
 
     /// Where it listens.
@@ -120,8 +109,8 @@ impl Server {
     }
 }
 
-fn methods(context: Context, is_dev: bool) -> Result<RpcModule<Context>, RegisterMethodError> {
-    let mut module = RpcModule::new(context);
+fn methods(context: Arc<Context>, is_dev: bool) -> Result<RpcModule<Context>, RegisterMethodError> {
+    let mut module = RpcModule::from_arc(context);
     node::register(&mut module)?;
     state::register(&mut module)?;
     blocks::register(&mut module)?;
@@ -129,21 +118,8 @@ fn methods(context: Context, is_dev: bool) -> Result<RpcModule<Context>, Registe
     fees::register(&mut module)?;
     send::register(&mut module)?;
     logs::register(&mut module)?;
-    subscribe::register(&mut module)?;
     if is_dev {
         dev::register(&mut module)?;
     }
     Ok(module)
-}
-
-/// Subscriptions' ids as clients expect them: hex strings, not to be guessed.
-#[derive(Debug)]
-struct HexIds;
-
-impl IdProvider for HexIds {
-    fn next_id(&self) -> SubscriptionId<'static> {
-        let mut id = [0u8; 16];
-        getrandom::fill(&mut id).expect("the operating system gives randomness");
-        SubscriptionId::Str(format!("{:#x}", u128::from_be_bytes(id)).into())
-    }
 }

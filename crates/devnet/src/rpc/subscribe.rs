@@ -3,43 +3,115 @@
 //! A subscription to heads or logs goes through the blocks one by one from where it began, so a slow client
 //! misses nothing and nothing piles up for it. One to transactions leaves out what a slow client could not take.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use alloy::primitives::B256;
 use alloy::rpc::types::Filter;
 use alloy::rpc::types::pubsub::{Params as Kind, SubscriptionKind};
-use jsonrpsee::RpcModule;
-use jsonrpsee::core::RegisterMethodError;
-use jsonrpsee::core::server::{PendingSubscriptionSink, SubscriptionMessage, SubscriptionSink};
 use jsonrpsee::types::Params;
+use jsonrpsee::types::error::reject_too_many_subscriptions;
 use serde::Serialize;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::context::Context;
+use super::envelope::news;
 use super::error::{Answer, invalid};
 use super::logs::matching;
 use super::shapes;
 use crate::chain::Block;
 
-/// The client is gone.
-struct Gone;
-
-pub(super) fn register(module: &mut RpcModule<Context>) -> Result<(), RegisterMethodError> {
-    module.register_subscription(
-        "eth_subscribe",
-        "eth_subscription",
-        "eth_unsubscribe",
-        |params, pending, context, _| async move {
-            let wish = match parse(&params) {
-                Ok(wish) => wish,
-                Err(error) => return pending.reject(error).await,
-            };
-            // Only ever ends by the client's going, which it has seen itself.
-            let _: Result<(), Gone> = follow(wish, pending, context).await;
-        },
-    )?;
-    Ok(())
+/// The subscriptions of one connection. They end with this.
+#[derive(Debug)]
+pub(super) struct Subscriptions {
+    /// To the client.
+    out: mpsc::Sender<String>,
+    most: u32,
+    places: Arc<Semaphore>,
+    running: Mutex<Running>,
 }
 
+#[derive(Debug, Default)]
+struct Running {
+    tasks: JoinSet<()>,
+    /// By their ids; each keeps its place until it is ended.
+    subscriptions: HashMap<String, (AbortHandle, OwnedSemaphorePermit)>,
+}
+
+impl Subscriptions {
+    /// None yet, and never more than `most`.
+    pub(super) fn new(out: mpsc::Sender<String>, most: u32) -> Subscriptions {
+        let places = Arc::new(Semaphore::new(most as usize));
+        Subscriptions { out, most, places, running: Mutex::default() }
+    }
+
+    /// Takes a subscription in. What happens from now on will be told, as soon as it is begun.
+    pub(super) fn prepare(&self, params: &Params<'_>, context: &Arc<Context>) -> Answer<Follower> {
+        let wish = parse(params)?;
+        let place = self.places.clone().try_acquire_owned();
+        let place = place.map_err(|_| reject_too_many_subscriptions(self.most))?;
+        Ok(Follower {
+            id: draw_id(),
+            wish,
+            heads: context.shared.heads(),
+            arrivals: context.shared.announcements(),
+            next: context.shared.head().number() + 1,
+            context: context.clone(),
+            place,
+        })
+    }
+
+    /// Begins to tell: the client knows the id.
+    pub(super) fn begin(&self, follower: Follower) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        while running.tasks.try_join_next().is_some() {}
+        let Follower { id, wish, heads, arrivals, next, context, place } = follower;
+        let feed = Feed { id: id.clone(), out: self.out.clone() };
+        let task = running.tasks.spawn(async move {
+            // Only ever ends by the client's going, which its connection sees itself.
+            let _: Result<(), Gone> = follow(wish, heads, arrivals, next, &context, &feed).await;
+        });
+        running.subscriptions.insert(id, (task, place));
+    }
+
+    /// Ends a subscription; says whether there was one of this name.
+    pub(super) fn end(&self, id: &str) -> bool {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((task, _place)) = running.subscriptions.remove(id) else { return false };
+        task.abort();
+        true
+    }
+}
+
+/// A subscription that has not begun yet.
+#[derive(Debug)]
+pub(super) struct Follower {
+    id: String,
+    wish: Wish,
+    heads: watch::Receiver<Arc<Block>>,
+    arrivals: broadcast::Receiver<B256>,
+    /// The first block to tell of.
+    next: u64,
+    context: Arc<Context>,
+    place: OwnedSemaphorePermit,
+}
+
+impl Follower {
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+/// An id as clients expect it: a hex string, not to be guessed.
+fn draw_id() -> String {
+    let mut id = [0u8; 16];
+    getrandom::fill(&mut id).expect("the operating system gives randomness");
+    format!("{:#x}", u128::from_be_bytes(id))
+}
+
+#[derive(Debug)]
 enum Wish {
     Heads,
     Logs(Box<Filter>),
@@ -61,14 +133,33 @@ fn parse(params: &Params<'_>) -> Answer<Wish> {
     }
 }
 
-async fn follow(wish: Wish, pending: PendingSubscriptionSink, context: Arc<Context>) -> Result<(), Gone> {
-    // What happens from before the client knows of its subscription on is told.
-    let (mut heads, mut arrivals) = (context.shared.heads(), context.shared.announcements());
-    let mut next = context.shared.head().number() + 1;
-    let sink = pending.accept().await.map_err(|_| Gone)?;
+/// The client is gone.
+struct Gone;
+
+/// One subscription's way to its client.
+struct Feed {
+    id: String,
+    out: mpsc::Sender<String>,
+}
+
+impl Feed {
+    async fn send(&self, item: &impl Serialize) -> Result<(), Gone> {
+        let text = news(&self.id, item).map_err(|_| Gone)?;
+        self.out.send(text).await.map_err(|_| Gone)
+    }
+}
+
+async fn follow(
+    wish: Wish,
+    mut heads: watch::Receiver<Arc<Block>>,
+    mut arrivals: broadcast::Receiver<B256>,
+    mut next: u64,
+    context: &Context,
+    feed: &Feed,
+) -> Result<(), Gone> {
     loop {
         let arrival = tokio::select! {
-            () = sink.closed() => return Ok(()),
+            () = feed.out.closed() => return Ok(()),
             changed = heads.changed(), if matches!(wish, Wish::Heads | Wish::Logs(_)) => {
                 changed.map_err(|_| Gone)?;
                 None
@@ -82,36 +173,31 @@ async fn follow(wish: Wish, pending: PendingSubscriptionSink, context: Arc<Conte
         if let Some(hash) = arrival {
             let tx = context.shared.pool().get(&hash).map(|tx| shapes::pending(tx));
             match (&wish, tx) {
-                (Wish::Transactions, Some(tx)) => send(&sink, &tx).await?,
+                (Wish::Transactions, Some(tx)) => feed.send(&tx).await?,
                 (Wish::Transactions, None) => {}
-                _ => send(&sink, &hash).await?,
+                _ => feed.send(&hash).await?,
             }
             continue;
         }
         let head = context.shared.head().number();
         while next <= head {
             if let Ok(Some(block)) = context.block(next) {
-                tell(&sink, &wish, &block).await?;
+                tell(feed, &wish, &block).await?;
             }
             next += 1;
         }
     }
 }
 
-async fn tell(sink: &SubscriptionSink, wish: &Wish, block: &Block) -> Result<(), Gone> {
+async fn tell(feed: &Feed, wish: &Wish, block: &Block) -> Result<(), Gone> {
     match wish {
-        Wish::Heads => send(sink, &shapes::header(block)).await,
+        Wish::Heads => feed.send(&shapes::header(block)).await,
         Wish::Logs(filter) => {
             for log in matching(block, filter) {
-                send(sink, &log).await?;
+                feed.send(&log).await?;
             }
             Ok(())
         }
         Wish::Hashes | Wish::Transactions => Ok(()),
     }
-}
-
-async fn send(sink: &SubscriptionSink, item: &impl Serialize) -> Result<(), Gone> {
-    let json = serde_json::value::to_raw_value(item).map_err(|_| Gone)?;
-    sink.send(SubscriptionMessage::from(json)).await.map_err(|_| Gone)
 }

@@ -1,5 +1,6 @@
 //! What a stranger cannot do to the node.
 
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -70,6 +71,21 @@ fn bodies_and_batches_are_bounded() {
     let long =
         format!(r#"{{"jsonrpc":"2.0","id":1,"method":"web3_sha3","params":["0x{}"]}}"#, "00".repeat(4_000));
     assert_eq!(post(node.address(), &[], &long).0, 413);
+    // Without a length that gives it away, too.
+    let chunk = "0".repeat(4_000);
+    let mut stream = std::net::TcpStream::connect(node.address()).unwrap();
+    let request = format!(
+        "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nconnection: close\r\n\
+         transfer-encoding: chunked\r\n\r\nfa0\r\n{chunk}\r\n0\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 413");
+    let mut client = Client::connect(node.address());
+    client.send_text(&long[..4_000]);
+    let answer: Value = serde_json::from_str(&client.receive_text()).unwrap();
+    assert_eq!((&answer["id"], &answer["error"]["code"]), (&Value::Null, &json!(-32007)), "{answer}");
     node.stop();
 }
 

@@ -10,6 +10,7 @@ mod clients;
 mod code;
 mod dev;
 mod durable;
+mod envelope;
 mod fees;
 mod http;
 mod limits;

@@ -63,7 +63,10 @@ impl Client {
     }
 
     fn send(&mut self, message: &Value) {
-        let text = message.to_string();
+        self.send_text(&message.to_string());
+    }
+
+    pub fn send_text(&mut self, text: &str) {
         let length = u16::try_from(text.len()).unwrap().to_be_bytes();
         // A text frame, masked with zeros.
         let mut frame = vec![0x81, 0x80 | 126, length[0], length[1], 0, 0, 0, 0];
@@ -72,6 +75,10 @@ impl Client {
     }
 
     fn receive(&mut self) -> Value {
+        serde_json::from_str(&self.receive_text()).unwrap()
+    }
+
+    pub fn receive_text(&mut self) -> String {
         loop {
             let head = self.take(2);
             let length = match head[1] & 0x7f {
@@ -81,7 +88,7 @@ impl Client {
             };
             let payload = self.take(length as usize);
             if head[0] & 0x0f == 1 {
-                return serde_json::from_slice(&payload).unwrap();
+                return String::from_utf8(payload).unwrap();
             }
         }
     }
