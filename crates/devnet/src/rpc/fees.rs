@@ -26,6 +26,8 @@ pub(super) fn register(module: &mut RpcModule<Context>) -> Result<(), RegisterMe
     module.register_blocking_method("eth_maxPriorityFeePerGas", |_, context, _| -> Answer<U256> {
         Ok(U256::from(suggested_tip(&context)?))
     })?;
+    module
+        .register_method("eth_baseFee", |_, context, _| Answer::Ok(U64::from(context.shared.base_fee())))?;
     module.register_blocking_method("eth_blobBaseFee", |_, _, _| Answer::Ok(U64::from(1)))?;
     module.register_blocking_method("eth_feeHistory", |params, context, _| -> Answer<FeeHistory> {
         let mut params = params.sequence();

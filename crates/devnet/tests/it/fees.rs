@@ -26,9 +26,11 @@ fn the_base_fee_follows_the_formula() {
         node.execute(&Tx { nonce, gas, to: burner.into(), ..Tx::default() }.sign(0));
         node.ask("evm_mine", json!([]));
     }
+    let next = node.ask("eth_baseFee", json!([]));
     let history = node.ask("eth_feeHistory", json!(["0x9", "latest", []]));
     let fees: Vec<u128> =
         history["baseFeePerGas"].as_array().unwrap().iter().map(|fee| quantity(fee).into()).collect();
+    assert_eq!(fees.last().copied(), Some(quantity(&next).into()));
     let blocks =
         (1..=9).map(|number| node.ask("eth_getBlockByNumber", json!([format!("{number:#x}"), false])));
     for (index, block) in blocks.enumerate() {

@@ -11,6 +11,7 @@ mod code;
 mod dev;
 mod durable;
 mod envelope;
+mod execution_apis;
 mod fees;
 mod http;
 mod limits;
