@@ -4,6 +4,7 @@ mod block;
 mod changes;
 mod codec;
 mod draft;
+mod edit;
 mod execute;
 mod seal;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod world;
 pub(crate) use block::{Block, Summary, receipt};
 pub(crate) use changes::Changes;
 pub(crate) use draft::Draft;
+pub(crate) use edit::{Edit, build_edit};
 pub(crate) use execute::{Built, Parent, Rules, build_block, environment};
 pub(crate) use seal::{genesis_block, next_base_fee};
 pub(crate) use tx::Tx;

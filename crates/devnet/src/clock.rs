@@ -34,6 +34,11 @@ impl Clock {
         self.ahead
     }
 
+    /// Goes back to what the clock was when the wall clock said `then`: time goes on from there.
+    pub(crate) fn rewind(&mut self, former: Clock, then: u64, now: u64) {
+        *self = Clock { ahead: former.ahead.saturating_add(signed(then) - signed(now)), ..former };
+    }
+
     pub(crate) fn set_next(&mut self, timestamp: u64) {
         self.next = Some(timestamp);
     }
@@ -63,5 +68,9 @@ mod tests {
             [clock.peek(101, 150), clock.take(101, 150), clock.take(103, 1_000)],
             [1_000, 1_000, 1_002]
         );
+        let former = clock;
+        clock.advance(5_000);
+        clock.rewind(former, 103, 110);
+        assert_eq!(clock.take(111, 0), 1_003, "a second after what it was");
     }
 }

@@ -6,4 +6,4 @@ mod snapshot;
 
 pub(crate) use layout::{Layout, Manifest};
 pub(crate) use log::{BlockLog, LogReader, Place, Scan};
-pub(crate) use snapshot::{Snapshot, load_best, save};
+pub(crate) use snapshot::{Snapshot, discard_after, load_best, save};

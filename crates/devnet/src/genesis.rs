@@ -138,7 +138,8 @@ impl Genesis {
     }
 
     pub(crate) fn rules(&self) -> Rules {
-        Rules { chain_id: self.chain_id, gas_limit: self.gas_limit, coinbase: self.coinbase }
+        let Genesis { chain_id, gas_limit, coinbase, dev, .. } = *self;
+        Rules { chain_id, gas_limit, coinbase, code_may_send: dev }
     }
 }
 

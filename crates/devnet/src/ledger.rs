@@ -10,6 +10,7 @@ use alloy::primitives::B256;
 use tokio::sync::mpsc;
 
 use crate::chain::{Block, Built, Changes, Parent, Summary, Tx, World, build_block, genesis_block};
+use crate::checkpoints::Checkpoints;
 use crate::disk::{BlockLog, Layout, LogReader, Manifest, Place, Scan, load_best};
 use crate::error::{CreateError, DiskError, OpenError, ServeError, StopError};
 use crate::genesis::{Genesis, GenesisError};
@@ -183,6 +184,7 @@ impl Ledger {
             snapshot_every: options.snapshot_every.max(1),
             since_snapshot,
             snapshot: None,
+            checkpoints: Checkpoints::default(),
         };
         let thread = std::thread::Builder::new().name("ledger".into()).spawn(move || producer.run(received));
         let thread = thread.map_err(DiskError::io("begin a thread for", dir))?;

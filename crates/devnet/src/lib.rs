@@ -27,6 +27,7 @@
 //! clock; one thread owns the making of blocks ([`Ledger`]), readers never wait for it.
 
 mod chain;
+mod checkpoints;
 mod clock;
 mod dev;
 mod disk;

@@ -191,6 +191,13 @@ impl Pool {
         }
     }
 
+    /// Forgets all transactions, and what the chain said of their senders.
+    pub(crate) fn clear(&mut self) {
+        self.senders.clear();
+        self.places.clear();
+        self.bytes = 0;
+    }
+
     fn insert(&mut self, tx: Arc<Tx>, nonce: u64) {
         self.arrivals += 1;
         self.bytes += tx.raw().len();

@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use alloy::primitives::B256;
+use alloy::primitives::{Address, B256};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use crate::chain::{Built, NoState, Parent, build_block, next_base_fee};
+use crate::chain::{Built, Edit, NoState, Parent, build_block, build_edit, next_base_fee};
+use crate::checkpoints::{Checkpoint, Checkpoints};
 use crate::clock::wall;
-use crate::disk::{BlockLog, Layout, Snapshot, save};
+use crate::disk::{BlockLog, Layout, Snapshot, discard_after, save};
 use crate::error::DiskError;
 use crate::ledger::Mining;
 use crate::shared::Shared;
@@ -43,6 +44,26 @@ pub(crate) enum Command {
         on: bool,
         reply: oneshot::Sender<()>,
     },
+    /// Make a block every so often; without an interval, no longer.
+    SetInterval {
+        interval: Option<Duration>,
+        reply: oneshot::Sender<()>,
+    },
+    /// Change an account by hand.
+    Edit {
+        address: Address,
+        edit: Edit,
+        reply: oneshot::Sender<()>,
+    },
+    /// Remember how things are, under the name that is the answer.
+    TakeCheckpoint {
+        reply: oneshot::Sender<u64>,
+    },
+    /// Go back to what was remembered; the answer is whether it was.
+    GoBack {
+        checkpoint: u64,
+        reply: oneshot::Sender<bool>,
+    },
     Stop,
 }
 
@@ -57,6 +78,7 @@ pub(crate) struct Producer {
     pub snapshot_every: u64,
     pub since_snapshot: SinceSnapshot,
     pub snapshot: Option<JoinHandle<()>>,
+    pub checkpoints: Checkpoints,
 }
 
 /// What has come about since the last snapshot.
@@ -95,6 +117,7 @@ impl Producer {
         let shared = self.shared.clone();
         let mut tick = self.next_tick();
         loop {
+            let mining = self.mining;
             let waiting = tick.unwrap_or_else(|| Instant::now() + Duration::from_secs(3_600));
             tokio::select! {
                 command = commands.recv() => match command {
@@ -111,8 +134,8 @@ impl Producer {
             if self.mining == Mining::OnDemand {
                 self.make_all_ready()?;
             }
-            // An interval goes on through what comes in between.
-            if tick.is_none() || self.mining == Mining::OnDemand {
+            // An interval goes on through what comes in between, unless it is changed.
+            if tick.is_none() || self.mining == Mining::OnDemand || self.mining != mining {
                 tick = self.next_tick();
             }
         }
@@ -147,14 +170,71 @@ impl Producer {
                 let _ = reply.send(());
             }
             Command::SetOnDemand { on, reply } => {
-                self.mining = if on { Mining::OnDemand } else { Mining::Never };
+                if on {
+                    self.mining = Mining::OnDemand;
+                } else if self.mining == Mining::OnDemand {
+                    self.mining = Mining::Never;
+                }
                 let _ = reply.send(());
                 if on {
                     self.make_all_ready()?;
                 }
             }
+            Command::SetInterval { interval, reply } => {
+                self.mining = match (interval, self.mining) {
+                    (Some(interval), _) => Mining::Interval(interval),
+                    (None, Mining::Interval(_)) => Mining::Never,
+                    (None, other) => other,
+                };
+                let _ = reply.send(());
+            }
+            Command::Edit { address, edit, reply } => {
+                let head = self.shared.head();
+                let parent = Parent { header: &head.header, hash: head.hash };
+                let state = self.shared.state();
+                self.publish(build_edit(&self.shared.rules, parent, state, address, &edit)?)?;
+                if let Edit::Nonce(nonce) = edit {
+                    self.shared.pool().advance(&address, nonce);
+                }
+                let _ = reply.send(());
+            }
+            Command::TakeCheckpoint { reply } => {
+                let (head, clock) = (self.shared.head().number(), *self.shared.clock());
+                let name = self.checkpoints.take(head, clock, wall());
+                self.shared.world.hold(self.checkpoints.lowest());
+                let _ = reply.send(name);
+            }
+            Command::GoBack { checkpoint, reply } => {
+                let found = self.checkpoints.go_back(checkpoint);
+                if let Some(checkpoint) = found {
+                    self.go_back(checkpoint)?;
+                }
+                self.shared.world.hold(self.checkpoints.lowest());
+                let _ = reply.send(found.is_some());
+            }
             Command::Stop => {}
         }
+        Ok(())
+    }
+
+    /// Forgets the blocks since a checkpoint: on the disk first, so that a restart finds what everybody sees.
+    fn go_back(&mut self, to: Checkpoint) -> Result<(), Failure> {
+        let shared = self.shared.clone();
+        let place = shared.archive.place(to.number);
+        if let (Some(place), Some(block)) = (place, shared.archive.block(to.number)?)
+            && shared.head().number() > to.number
+        {
+            // One that is being written may be of a block that goes.
+            if let Some(snapshot) = self.snapshot.take() {
+                let _ = snapshot.join();
+            }
+            discard_after(&self.layout.snapshots(), to.number)?;
+            self.log.cut(place)?;
+            shared.go_back(block);
+        } else {
+            shared.pool().clear();
+        }
+        shared.clock().rewind(to.clock, to.wall, wall());
         Ok(())
     }
 

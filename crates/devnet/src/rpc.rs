@@ -12,6 +12,7 @@ mod context;
 mod dev;
 mod dispatch;
 mod door;
+mod edits;
 mod envelope;
 mod error;
 mod fees;

@@ -35,7 +35,18 @@ pub(crate) struct Shared {
     arrivals: Mutex<Arrivals>,
     announced: broadcast::Sender<B256>,
     clock: Mutex<Clock>,
+    /// The blocks that a development client went back to, in their order.
+    reverts: Mutex<Vec<u64>>,
     failure: SetOnce<String>,
+}
+
+/// How far somebody has read the chain.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cursor {
+    /// The block to be read next.
+    pub next: u64,
+    /// How many times the chain went back before.
+    reverts: usize,
 }
 
 /// The last transactions that came, numbered.
@@ -78,6 +89,7 @@ impl Shared {
             arrivals: Mutex::default(),
             announced: broadcast::Sender::new(REMEMBERED),
             clock: Mutex::default(),
+            reverts: Mutex::default(),
             failure: SetOnce::new(),
         }
     }
@@ -93,6 +105,36 @@ impl Shared {
 
     pub(crate) fn publish(&self, block: Arc<Block>) {
         self.head.send_replace(block);
+    }
+
+    /// Makes an earlier block the last one, for all who read. What came after it is forgotten.
+    pub(crate) fn go_back(&self, block: Arc<Block>) {
+        let number = block.number();
+        self.reverts.lock().unwrap_or_else(PoisonError::into_inner).push(number);
+        // The head first: whoever begins to read looks for nothing above it.
+        self.publish(block);
+        self.archive.cut(number);
+        self.world.cut(number);
+        self.pool().clear();
+    }
+
+    /// A cursor that has read everything.
+    pub(crate) fn cursor(&self) -> Cursor {
+        // In this order: should the chain go back in between, the cursor goes with it.
+        let reverts = self.reverts.lock().unwrap_or_else(PoisonError::into_inner).len();
+        Cursor { next: self.head().number() + 1, reverts }
+    }
+
+    /// Takes a cursor to where the chain went back to, if it did, and gives the number of the last block.
+    pub(crate) fn catch_up(&self, cursor: &mut Cursor) -> u64 {
+        {
+            let reverts = self.reverts.lock().unwrap_or_else(PoisonError::into_inner);
+            for number in reverts.iter().skip(cursor.reverts) {
+                cursor.next = cursor.next.min(number + 1);
+            }
+            cursor.reverts = reverts.len();
+        }
+        self.head().number()
     }
 
     /// The state after the last block.
@@ -128,6 +170,15 @@ impl Shared {
 
     /// Puts a transaction into the pool.
     pub(crate) fn submit(&self, tx: Tx) -> Result<B256, SubmitError> {
+        self.admit(tx, false)
+    }
+
+    /// As [`Shared::submit`], for a sender whom a development client speaks for: it may have code.
+    pub(crate) fn submit_for(&self, tx: Tx) -> Result<B256, SubmitError> {
+        self.admit(tx, true)
+    }
+
+    fn admit(&self, tx: Tx, code_may_send: bool) -> Result<B256, SubmitError> {
         if let Some(reason) = self.failure.get() {
             return Err(SubmitError::Stopped(reason.clone()));
         }
@@ -139,7 +190,8 @@ impl Shared {
             let (state, base_fee) = (self.state(), self.base_fee());
             let account = state.account(tx.sender())?.unwrap_or_default();
             // EIP-3607, but for the delegations of EIP-7702.
-            if account.code_hash != KECCAK_EMPTY && !state.code(account.code_hash).is_eip7702() {
+            let has_code = account.code_hash != KECCAK_EMPTY && !state.code(account.code_hash).is_eip7702();
+            if has_code && !code_may_send {
                 return Err(PoolError::NotAnEoa.into());
             }
             let standing = Standing { nonce: account.nonce, balance: account.balance };

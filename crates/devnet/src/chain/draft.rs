@@ -60,8 +60,9 @@ impl Draft {
         }
     }
 
+    /// EIP-161 holds here too: an account that is empty is no account.
     pub(crate) fn set_account(&mut self, address: Address, account: Account) {
-        self.accounts.insert(address, Some(account));
+        self.accounts.insert(address, (!account.is_empty()).then_some(account));
     }
 
     pub(crate) fn set_slot(&mut self, address: Address, slot: U256, value: U256) {

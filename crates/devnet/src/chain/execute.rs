@@ -26,12 +26,15 @@ pub(crate) struct Rules {
     pub chain_id: u64,
     pub gas_limit: u64,
     pub coinbase: Address,
+    /// Whether accounts with code may send transactions (against EIP-3607): those that a development client speaks for.
+    pub code_may_send: bool,
 }
 
 impl Rules {
     pub(crate) fn cfg(&self) -> CfgEnv {
         let mut cfg = CfgEnv::new_with_spec(FORK).with_chain_id(self.chain_id);
         cfg.tx_chain_id_check = true;
+        cfg.disable_eip3607 = self.code_may_send;
         cfg
     }
 }
@@ -72,8 +75,7 @@ pub(crate) fn build_block(
     txs: impl IntoIterator<Item = Arc<Tx>>,
 ) -> Result<Built, NoState> {
     let number = parent.header.number + 1;
-    let mut draft = Draft::new(state);
-    draft.set_slot(HISTORY_STORAGE_ADDRESS, history_slot(parent.header.number), parent.hash.into());
+    let draft = begin(parent, state);
     let base_fee = next_base_fee(parent.header);
     let mix_hash = prevrandao(parent.hash, number);
     let env = environment(rules, number, timestamp, base_fee, mix_hash);
@@ -111,6 +113,13 @@ pub(crate) fn build_block(
     let sealing = Sealing { rules, parent, number, timestamp, base_fee, mix_hash, gas_used };
     let block = seal(&sealing, included, outcomes, &encoded);
     Ok(Built { block, changes, encoded, rejected })
+}
+
+/// The state in which the block after `parent` begins: with its parent's hash, where EIP-2935 keeps it.
+pub(super) fn begin(parent: Parent<'_>, state: View) -> Draft {
+    let mut draft = Draft::new(state);
+    draft.set_slot(HISTORY_STORAGE_ADDRESS, history_slot(parent.header.number), parent.hash.into());
+    draft
 }
 
 /// What contracts see of a block.

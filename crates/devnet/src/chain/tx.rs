@@ -99,7 +99,16 @@ impl Tx {
         Ok(Tx { envelope, sender, raw })
     }
 
-    /// A transaction that was signed here.
+    /// What [`Tx::decode`] checks, but for the sender: whoever made the transaction knows it.
+    pub(crate) fn checked(self, chain_id: u64, block_gas_limit: u64) -> Result<Tx, TxError> {
+        if self.raw.len() > MAX_TX_BYTES {
+            return Err(TxError::Oversized { size: self.raw.len() });
+        }
+        check(&self.envelope, chain_id, block_gas_limit)?;
+        Ok(self)
+    }
+
+    /// A transaction that was signed here, or whose sender is taken at its word.
     pub(crate) fn signed(envelope: TxEnvelope, sender: Address) -> Tx {
         let raw = Bytes::from(envelope.encoded_2718());
         Tx { envelope, sender, raw }

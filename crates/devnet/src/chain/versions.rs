@@ -29,6 +29,17 @@ impl<V: Clone + Default + PartialEq> Versions<V> {
         }
     }
 
+    /// Forgets what was written above `height`. Says whether nothing is left to remember.
+    pub(crate) fn cut(&mut self, height: u64) -> bool {
+        while self.newest.0 > height {
+            match self.older.pop() {
+                Some(former) => self.newest = former,
+                None => return true,
+            }
+        }
+        false
+    }
+
     /// Forgets what no view at `floor` or above can see. Says whether nothing is left to remember.
     pub(crate) fn prune(&mut self, floor: u64) -> bool {
         if self.newest.0 <= floor {
@@ -54,6 +65,12 @@ mod tests {
         versions.push(9, 0);
         let seen = |versions: &Versions<u64>| (2..=10).map(|height| versions.at(height)).collect::<Vec<_>>();
         assert_eq!(seen(&versions), [0, 30, 30, 50, 50, 50, 50, 0, 0]);
+        let mut short = versions.clone();
+        assert!(!short.cut(8) && short.newest == (5, 50));
+        assert!(!short.cut(3) && short.newest == (3, 30));
+        short.push(4, 40);
+        assert_eq!(seen(&short)[..4], [0, 30, 40, 40]);
+        assert!(short.cut(2), "it was not there yet");
         assert!(!versions.prune(6));
         assert_eq!(seen(&versions)[4..], [50, 50, 50, 0, 0]);
         assert!(versions.prune(9), "nothing but the default is left");

@@ -57,6 +57,8 @@ struct Recent {
     count: usize,
     /// A snapshot is being written of this height: it must not be forgotten meanwhile.
     pinned: Option<u64>,
+    /// Somebody may want to go back to this height.
+    held: Option<u64>,
 }
 
 /// The keys that one block wrote.
@@ -65,6 +67,7 @@ struct Written {
     height: u64,
     accounts: Vec<Address>,
     slots: Vec<(Address, U256)>,
+    codes: Vec<B256>,
 }
 
 impl World {
@@ -94,7 +97,8 @@ impl World {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let accounts = changes.accounts.keys().copied().collect();
         let slots = changes.slots.keys().copied().collect();
-        recent.written.push_back(Written { height, accounts, slots });
+        let codes = changes.codes.keys().copied().collect();
+        recent.written.push_back(Written { height, accounts, slots, codes });
         recent.count += changes.len();
         self.prune(&mut recent, height);
     }
@@ -115,6 +119,27 @@ impl World {
 
     pub(crate) fn unpin(&self) {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).pinned = None;
+    }
+
+    /// Keeps the states from `height` on, whatever the window says, until this is called again.
+    pub(crate) fn hold(&self, height: Option<u64>) {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).held = height;
+    }
+
+    /// Undoes what was written above `height`, which must not be below the floor. A view above it that is being read
+    /// meanwhile sees some of both: whoever goes back must expect that of calls that had begun.
+    pub(crate) fn cut(&self, height: u64) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(last) = recent.written.pop_back_if(|last| last.height > height) {
+            recent.count -= last.accounts.len() + last.slots.len();
+            last.accounts.iter().for_each(|address| self.accounts.cut(height, address));
+            last.slots.iter().for_each(|key| self.slots.cut(height, key));
+            let mut codes = self.codes.write().unwrap_or_else(PoisonError::into_inner);
+            // The log will not have them: who brings such code again has to write it down again.
+            last.codes.iter().for_each(|hash| {
+                codes.remove(hash);
+            });
+        }
     }
 
     /// Everything that the state held at `height`.
@@ -159,13 +184,14 @@ impl World {
         loop {
             let Some(height) = recent.written.front().map(|written| written.height) else { return };
             let due = height.saturating_add(self.window) <= head || recent.count > MAX_SUPERSEDED;
-            if !due || height >= head || recent.pinned.is_some_and(|pinned| pinned < height) {
+            let is_needed = recent.pinned.iter().chain(&recent.held).any(|needed| *needed < height);
+            if !due || height >= head || is_needed {
                 return;
             }
             // First the floor, then the values: who reads a value and then finds the floor where it was, has
             // read what was there.
             self.floor.store(height.max(self.floor()), Ordering::SeqCst);
-            let Some(Written { height, accounts, slots }) = recent.written.pop_front() else { return };
+            let Some(Written { height, accounts, slots, .. }) = recent.written.pop_front() else { return };
             recent.count -= accounts.len() + slots.len();
             for address in accounts {
                 self.accounts.prune(height, &address);
@@ -276,6 +302,13 @@ impl<K: Hash + Eq, V: Clone + Default + PartialEq> Shards<K, V> {
     fn prune(&self, floor: u64, key: &K) {
         let mut map = self.shard(key).write().unwrap_or_else(PoisonError::into_inner);
         if map.get_mut(key).is_some_and(|versions| versions.prune(floor)) {
+            map.remove(key);
+        }
+    }
+
+    fn cut(&self, height: u64, key: &K) {
+        let mut map = self.shard(key).write().unwrap_or_else(PoisonError::into_inner);
+        if map.get_mut(key).is_some_and(|versions| versions.cut(height)) {
             map.remove(key);
         }
     }

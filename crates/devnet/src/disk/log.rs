@@ -128,6 +128,17 @@ impl BlockLog {
         Ok(place)
     }
 
+    /// Cuts off all records after the one at `last`. When this returns, they are gone from the disk.
+    pub(crate) fn cut(&mut self, last: Place) -> Result<(), DiskError> {
+        let end = last.offset + FRAME + u64::from(last.length);
+        let cut = self.file.set_len(end).and_then(|()| self.file.seek(SeekFrom::Start(end)));
+        let cut = cut.and_then(|_| self.file.sync_all());
+        self.failed |= cut.is_err();
+        cut.map_err(DiskError::io("shorten", &self.path))?;
+        self.end = end;
+        Ok(())
+    }
+
     /// Makes all that was written durable.
     pub(crate) fn sync(&mut self) -> Result<(), DiskError> {
         let synced = self.file.sync_data();
@@ -268,6 +279,17 @@ mod tests {
             assert_eq!(reopen(&path).unwrap(), (kept, length as u64 - end), "cut at {length}");
             assert_eq!(reopen(&path).unwrap(), (kept, 0), "and then it is whole");
         }
+    }
+
+    #[test]
+    fn what_follows_a_cut_is_like_a_first_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, places) = three_records(dir.path());
+        let mut log = BlockLog::open(&path, KEY, |_, _| Ok::<(), DiskError>(())).unwrap().log;
+        log.cut(places[0]).unwrap();
+        assert_eq!(reopen(&path).unwrap(), (1, 0));
+        assert_eq!(log.append(b"another").unwrap().offset, places[1].offset);
+        assert_eq!(reopen(&path).unwrap(), (2, 0));
     }
 
     #[test]

@@ -44,6 +44,14 @@ pub(crate) fn save(dir: &Path, key: &B256, snapshot: &Snapshot) -> Result<(), Di
     Ok(())
 }
 
+/// Removes the snapshots of blocks after `number`.
+pub(crate) fn discard_after(dir: &Path, number: u64) -> Result<(), DiskError> {
+    for (_, late) in list(dir).into_iter().filter(|(of, _)| *of > number) {
+        fs::remove_file(&late).map_err(DiskError::io("remove", &late))?;
+    }
+    Ok(())
+}
+
 /// The good snapshot to begin with: the newest at or below block `wished`, so that the window of history after
 /// it can be filled, or else the oldest of a later block. `hash` gives the hash of the log's block of some number.
 ///

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use alloy::eips::{BlockId, BlockNumberOrTag, RpcBlockHash};
-use alloy::primitives::B256;
+use alloy::primitives::map::AddressSet;
+use alloy::primitives::{Address, B256};
 use tokio::sync::Semaphore;
 
 use super::error::{Answer, disk, limit, no_header, server};
@@ -19,6 +20,8 @@ pub(super) struct Context {
     pub shared: Arc<Shared>,
     pub options: ServeOptions,
     filters: Mutex<Filters>,
+    /// Accounts that development clients speak for.
+    spoken_for: Mutex<AddressSet>,
     pending: PendingCache,
     /// Calls that execute at the same time: as many as there are processors, so that none starves the others.
     calls: Arc<Semaphore>,
@@ -40,6 +43,7 @@ impl Context {
         Context {
             shared,
             filters: Mutex::new(Filters::new(options.max_filters)),
+            spoken_for: Mutex::default(),
             pending: PendingCache::default(),
             options,
             calls: Arc::new(Semaphore::new(processors)),
@@ -49,6 +53,15 @@ impl Context {
 
     pub(super) fn filters(&self) -> MutexGuard<'_, Filters> {
         self.filters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The accounts that development clients speak for.
+    pub(super) fn spoken_for(&self) -> MutexGuard<'_, AddressSet> {
+        self.spoken_for.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_spoken_for(&self, address: &Address) -> bool {
+        self.spoken_for().contains(address)
     }
 
     /// Runs something long where it blocks nobody, in its turn and until its deadline.

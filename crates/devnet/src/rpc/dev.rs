@@ -1,11 +1,12 @@
-//! What only a development ledger does: moving time, making blocks, signing with keys that everybody knows.
-//!
-//! `evm_snapshot` and `evm_revert` are not here: the log is only ever appended to.
+//! What only a development ledger does: moving time, making blocks, sending for accounts whose keys everybody knows or
+//! that a client speaks for.
+
+use std::time::Duration;
 
 use alloy::consensus::{SignableTransaction, TxEnvelope};
 use alloy::eips::BlockId;
 use alloy::network::TxSignerSync;
-use alloy::primitives::{B256, U64, U256};
+use alloy::primitives::{Address, B256, Signature, U64, U256};
 use alloy::rpc::types::TransactionRequest;
 use jsonrpsee::RpcModule;
 use jsonrpsee::core::RegisterMethodError;
@@ -14,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::call::{Call, Overrides, estimate};
 use super::context::Context;
-use super::error::{Answer, invalid, no_state, not_taken, server};
+use super::error::{Answer, invalid, no_state, not_taken, refused, server};
 use super::fees::suggested_tip;
 use crate::chain::Tx;
 use crate::dev::dev_signers;
@@ -23,16 +24,19 @@ use crate::producer::Command;
 /// A request for so many blocks is a mistake.
 const MAX_BLOCKS: u64 = 100_000;
 
+/// A day.
+const MAX_INTERVAL_MS: u64 = 86_400_000;
+
 /// Numbers come as JSON numbers or as hex strings.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(untagged)]
-enum Number {
+pub(super) enum Number {
     Plain(u64),
     Hex(U64),
 }
 
 impl Number {
-    fn get(self) -> u64 {
+    pub(super) fn get(self) -> u64 {
         match self {
             Number::Plain(number) => number,
             Number::Hex(number) => number.to(),
@@ -94,6 +98,18 @@ pub(super) fn register(module: &mut RpcModule<Context>) -> Result<(), RegisterMe
             ask(&context, |reply| Command::SetOnDemand { on, reply }).await
         })?;
     }
+    // Hardhat's counts milliseconds, anvil's seconds.
+    for (name, unit_ms) in [("evm_setIntervalMining", 1), ("anvil_setIntervalMining", 1_000)] {
+        module.register_async_method(name, move |params, context, _| async move {
+            let interval_ms = params.one::<Number>()?.get().saturating_mul(unit_ms);
+            if interval_ms > MAX_INTERVAL_MS {
+                return Err(invalid(format!("an interval is at most {MAX_INTERVAL_MS} ms")));
+            }
+            let interval = (interval_ms > 0).then(|| Duration::from_millis(interval_ms));
+            ask(&context, |reply| Command::SetInterval { interval, reply }).await?;
+            Answer::Ok(true)
+        })?;
+    }
     module.register_async_method("eth_sendTransaction", |params, context, _| async move {
         let request = params.one::<TransactionRequest>()?;
         context.execute(move |context, deadline| sign_and_send(context, request, deadline)).await
@@ -108,14 +124,18 @@ async fn mine(context: &Context, blocks: u64, interval: Option<u64>, timestamp: 
     ask(context, |reply| Command::Mine { blocks, interval, timestamp, reply }).await
 }
 
-async fn ask<T>(context: &Context, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Answer<T> {
+pub(super) async fn ask<T>(
+    context: &Context,
+    command: impl FnOnce(oneshot::Sender<T>) -> Command,
+) -> Answer<T> {
     let (reply, answer) = oneshot::channel();
     let stopped = || server("the ledger has stopped making blocks");
     context.shared.commands.send(command(reply)).await.map_err(|_| stopped())?;
     answer.await.map_err(|_| stopped())
 }
 
-/// Fills in what the request leaves open, and signs it with the key of a development account.
+/// Fills in what the request leaves open, and signs it with the key of a development account, or in the name of an
+/// account that a client speaks for.
 fn sign_and_send(
     context: &Context,
     mut request: TransactionRequest,
@@ -123,8 +143,10 @@ fn sign_and_send(
 ) -> Answer<B256> {
     let from = request.from.unwrap_or_default();
     let signer = dev_signers().into_iter().find(|signer| signer.address() == from);
-    let signer =
-        signer.ok_or_else(|| server(format!("unknown account {from}: no key is known for it here")))?;
+    let is_spoken_for = context.is_spoken_for(&from);
+    if signer.is_none() && !is_spoken_for {
+        return Err(server(format!("unknown account {from}: no key is known for it here")));
+    }
     request.chain_id = Some(context.shared.rules.chain_id);
     if request.nonce.is_none() {
         let pool = context.shared.pool();
@@ -146,11 +168,21 @@ fn sign_and_send(
     request.value.get_or_insert(U256::ZERO);
     let unsigned = request.build_typed_tx();
     let mut unsigned = unsigned.map_err(|_| invalid("the request is not a whole transaction of any type"))?;
-    let signature = signer.sign_transaction_sync(&mut unsigned).map_err(|error| server(error.to_string()))?;
-    let tx = Tx::signed(TxEnvelope::from(unsigned.into_signed(signature)), from);
-    // What the pool takes from outside is checked by decoding it.
+    let signature = match signer {
+        Some(signer) => signer.sign_transaction_sync(&mut unsigned),
+        None => Ok(stand_in(from)),
+    };
+    let signature = signature.map_err(|error| server(error.to_string()))?;
     let rules = &context.shared.rules;
-    let tx = Tx::decode(tx.raw().clone(), rules.chain_id, rules.gas_limit);
-    let tx = tx.map_err(|error| super::error::refused(&error))?;
-    context.shared.submit(tx).map_err(|error| not_taken(&error))
+    let tx = Tx::signed(TxEnvelope::from(unsigned.into_signed(signature)), from);
+    let tx = tx.checked(rules.chain_id, rules.gas_limit).map_err(|error| refused(&error))?;
+    let taken = if is_spoken_for { context.shared.submit_for(tx) } else { context.shared.submit(tx) };
+    taken.map_err(|error| not_taken(&error))
+}
+
+/// What stands in the place of a signature that nobody can make. The sender is part of it, so that transactions of two
+/// senders never have one hash.
+fn stand_in(sender: Address) -> Signature {
+    let mark = U256::ONE << 160;
+    Signature::new(U256::from_be_slice(sender.as_slice()) | mark, U256::ONE, false)
 }

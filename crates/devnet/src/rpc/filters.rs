@@ -6,16 +6,18 @@ use std::time::{Duration, Instant};
 use alloy::primitives::U256;
 use alloy::rpc::types::Filter;
 
+use crate::shared::Cursor;
+
 /// As other nodes: a client that has not asked for so long is gone.
 const LIFETIME: Duration = Duration::from_secs(300);
 
 /// What a filter looks for, and where it goes on.
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
-    /// Logs of blocks from a number on.
-    Logs { filter: Box<Filter>, next: u64 },
-    /// Blocks from a number on.
-    Blocks { next: u64 },
+    /// Logs of the blocks that were not read yet.
+    Logs { filter: Box<Filter>, cursor: Cursor },
+    /// Blocks that were not read yet.
+    Blocks { cursor: Cursor },
     /// Transactions after so many.
     Pending { seen: u64 },
 }
@@ -75,14 +77,17 @@ mod tests {
         let mut filters = Filters::new(2);
         let begin = Instant::now();
         let ids = [U256::from(1), U256::from(2), U256::from(3)];
-        assert!(filters.add(ids[0], Kind::Blocks { next: 0 }, begin).is_some());
-        assert!(filters.add(ids[1], Kind::Blocks { next: 0 }, begin).is_some());
-        assert!(filters.add(ids[2], Kind::Blocks { next: 0 }, begin).is_none(), "no third one");
+        assert!(filters.add(ids[0], Kind::Blocks { cursor: Cursor::default() }, begin).is_some());
+        assert!(filters.add(ids[1], Kind::Blocks { cursor: Cursor::default() }, begin).is_some());
+        assert!(
+            filters.add(ids[2], Kind::Blocks { cursor: Cursor::default() }, begin).is_none(),
+            "no third one"
+        );
         let later = begin + LIFETIME / 2;
         assert!(filters.get(&ids[0], later).is_some());
         let end = begin + LIFETIME;
         assert!(filters.get(&ids[1], end).is_none(), "nobody asked for it");
-        assert!(filters.add(ids[2], Kind::Blocks { next: 0 }, end).is_some());
+        assert!(filters.add(ids[2], Kind::Blocks { cursor: Cursor::default() }, end).is_some());
         assert!(filters.get(&ids[0], end).is_some() && filters.remove(&ids[0]) && !filters.remove(&ids[0]));
     }
 }

@@ -21,11 +21,10 @@ pub(super) fn register(module: &mut RpcModule<Context>) -> Result<(), RegisterMe
     })?;
     module.register_method("eth_newFilter", |params, context, _| -> Answer<U256> {
         let filter = params.one::<Filter>()?;
-        let next = context.shared.head().number() + 1;
-        add(context, Kind::Logs { filter: Box::new(filter), next })
+        add(context, Kind::Logs { filter: Box::new(filter), cursor: context.shared.cursor() })
     })?;
     module.register_method("eth_newBlockFilter", |_, context, _| -> Answer<U256> {
-        add(context, Kind::Blocks { next: context.shared.head().number() + 1 })
+        add(context, Kind::Blocks { cursor: context.shared.cursor() })
     })?;
     module.register_method("eth_newPendingTransactionFilter", |_, context, _| -> Answer<U256> {
         add(context, Kind::Pending { seen: context.shared.arrival_count() })
@@ -115,27 +114,31 @@ fn add(context: &Context, kind: Kind) -> Answer<U256> {
 fn changes(context: &Context, id: U256, deadline: Instant) -> Answer<FilterChanges> {
     let unknown = || server("filter not found");
     let kind = context.filters().get(&id, Instant::now()).cloned().ok_or_else(unknown)?;
-    let head = context.shared.head().number();
     let (answer, after) = match kind {
-        Kind::Blocks { next } => {
-            let hashes = (next..=head).filter_map(|number| context.shared.archive.hash(number)).collect();
-            (FilterChanges::Hashes(hashes), Kind::Blocks { next: head + 1 })
+        Kind::Blocks { mut cursor } => {
+            let head = context.shared.catch_up(&mut cursor);
+            let new = cursor.next..=head;
+            let hashes = new.filter_map(|number| context.shared.archive.hash(number)).collect();
+            cursor.next = head + 1;
+            (FilterChanges::Hashes(hashes), Kind::Blocks { cursor })
         }
         Kind::Pending { seen } => {
             let (hashes, seen) = context.shared.arrivals_since(seen);
             (FilterChanges::Hashes(hashes), Kind::Pending { seen })
         }
-        Kind::Logs { filter, next } => {
+        Kind::Logs { filter, mut cursor } => {
+            let head = context.shared.catch_up(&mut cursor);
             let (from, to) = match &filter.block_option {
                 FilterBlockOption::AtBlockHash(_) => (1, 0),
                 FilterBlockOption::Range { from_block, to_block } => {
                     let first = from_block.and_then(|tag| tag.as_number()).unwrap_or(0);
                     let last = to_block.and_then(|tag| tag.as_number()).unwrap_or(head);
-                    (next.max(first), head.min(last))
+                    (cursor.next.max(first), head.min(last))
                 }
             };
             let logs = if from <= to { in_range(context, &filter, from, to, deadline)? } else { Vec::new() };
-            (FilterChanges::Logs(logs), Kind::Logs { filter, next: head + 1 })
+            cursor.next = head + 1;
+            (FilterChanges::Logs(logs), Kind::Logs { filter, cursor })
         }
     };
     *context.filters().get(&id, Instant::now()).ok_or_else(unknown)? = after;

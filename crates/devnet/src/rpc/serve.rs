@@ -14,7 +14,7 @@ use super::dispatch::Dispatcher;
 use super::door::Door;
 use super::front::Front;
 use super::names::{HostName, Origin};
-use super::{blocks, call, dev, fees, logs, node, send, state};
+use super::{blocks, call, dev, edits, fees, logs, node, send, state};
 use crate::error::ServeError;
 use crate::shared::Shared;
 
@@ -120,6 +120,7 @@ fn methods(context: Arc<Context>, is_dev: bool) -> Result<RpcModule<Context>, Re
     logs::register(&mut module)?;
     if is_dev {
         dev::register(&mut module)?;
+        edits::register(&mut module)?;
     }
     Ok(module)
 }

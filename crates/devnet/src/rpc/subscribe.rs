@@ -22,6 +22,7 @@ use super::error::{Answer, invalid};
 use super::logs::matching;
 use super::shapes;
 use crate::chain::Block;
+use crate::shared::Cursor;
 
 /// The subscriptions of one connection. They end with this.
 #[derive(Debug)]
@@ -57,7 +58,7 @@ impl Subscriptions {
             wish,
             heads: context.shared.heads(),
             arrivals: context.shared.announcements(),
-            next: context.shared.head().number() + 1,
+            cursor: context.shared.cursor(),
             context: context.clone(),
             place,
         })
@@ -67,11 +68,11 @@ impl Subscriptions {
     pub(super) fn begin(&self, follower: Follower) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         while running.tasks.try_join_next().is_some() {}
-        let Follower { id, wish, heads, arrivals, next, context, place } = follower;
+        let Follower { id, wish, heads, arrivals, cursor, context, place } = follower;
         let feed = Feed { id: id.clone(), out: self.out.clone() };
         let task = running.tasks.spawn(async move {
             // Only ever ends by the client's going, which its connection sees itself.
-            let _: Result<(), Gone> = follow(wish, heads, arrivals, next, &context, &feed).await;
+            let _: Result<(), Gone> = follow(wish, heads, arrivals, cursor, &context, &feed).await;
         });
         running.subscriptions.insert(id, (task, place));
     }
@@ -93,7 +94,7 @@ pub(super) struct Follower {
     heads: watch::Receiver<Arc<Block>>,
     arrivals: broadcast::Receiver<B256>,
     /// The first block to tell of.
-    next: u64,
+    cursor: Cursor,
     context: Arc<Context>,
     place: OwnedSemaphorePermit,
 }
@@ -153,7 +154,7 @@ async fn follow(
     wish: Wish,
     mut heads: watch::Receiver<Arc<Block>>,
     mut arrivals: broadcast::Receiver<B256>,
-    mut next: u64,
+    mut cursor: Cursor,
     context: &Context,
     feed: &Feed,
 ) -> Result<(), Gone> {
@@ -179,12 +180,12 @@ async fn follow(
             }
             continue;
         }
-        let head = context.shared.head().number();
-        while next <= head {
-            if let Ok(Some(block)) = context.block(next) {
+        let head = context.shared.catch_up(&mut cursor);
+        while cursor.next <= head {
+            if let Ok(Some(block)) = context.block(cursor.next) {
                 tell(feed, &wish, &block).await?;
             }
-            next += 1;
+            cursor.next += 1;
         }
     }
 }

@@ -52,6 +52,16 @@ impl Index {
         self.blocks.push(Entry { place, hash, bloom });
     }
 
+    /// Forgets the blocks after `number`.
+    fn cut(&mut self, number: u64) {
+        let kept = usize::try_from(number).map_or(usize::MAX, |number| number.saturating_add(1));
+        for entry in self.blocks.drain(kept.min(self.blocks.len())..) {
+            self.numbers.remove(&entry.hash);
+        }
+        self.txs.retain(|_, (block, _)| *block <= number);
+        while self.recent.pop_back_if(|block| block.number() > number).is_some() {}
+    }
+
     pub(crate) fn len(&self) -> u64 {
         self.blocks.len() as u64
     }
@@ -88,6 +98,16 @@ impl Archive {
             index.recent.pop_front();
         }
         index.recent.push_back(block);
+    }
+
+    /// Forgets the blocks after `number`, which the log has no more either.
+    pub(crate) fn cut(&self, number: u64) {
+        self.index.write().unwrap_or_else(PoisonError::into_inner).cut(number);
+    }
+
+    /// Where the block of a number lies in the log.
+    pub(crate) fn place(&self, number: u64) -> Option<Place> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner).place(number)
     }
 
     /// The block of a number, if there is one yet.

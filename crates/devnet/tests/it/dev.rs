@@ -53,6 +53,10 @@ fn an_ordinary_ledger_knows_none_of_it() {
         "eth_sendTransaction",
         "evm_setAutomine",
         "evm_snapshot",
+        "evm_revert",
+        "evm_setIntervalMining",
+        "hardhat_setBalance",
+        "hardhat_impersonateAccount",
     ] {
         assert_eq!(node.refusal(method, json!([])), (-32601, "Method not found".to_string()), "{method}");
     }

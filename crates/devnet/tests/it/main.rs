@@ -10,6 +10,7 @@ mod clients;
 mod code;
 mod dev;
 mod durable;
+mod edits;
 mod envelope;
 mod execution_apis;
 mod fees;
