@@ -1,4 +1,4 @@
-//! The block log: one record a block, only ever appended to.
+//! The block log: one record a block, only ever appended to. A development client may cut its end off.
 //!
 //! A record is `mark ‖ length ‖ checksum ‖ payload`, the checksum being BLAKE3 under the ledger's own key over
 //! the record's place, its length and its payload. A record therefore counts only where it was written and in

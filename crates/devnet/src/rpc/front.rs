@@ -141,7 +141,8 @@ impl Service<HttpRequest<Incoming>> for Front {
 
 /// A response for people.
 pub(super) fn plain(status: StatusCode, text: impl Into<String>) -> HttpResponse {
-    let mut response = HttpResponse::new(HttpBody::from(text.into()));
+    let text: String = text.into();
+    let mut response = HttpResponse::new(HttpBody::from(text));
     *response.status_mut() = status;
     response
 }

@@ -8,6 +8,13 @@ use super::context::Context;
 use super::error::{Answer, server};
 use crate::dev::dev_addresses;
 
+/// What the node calls itself.
+const NAME: &str = concat!("tidemill/", env!("CARGO_PKG_VERSION"));
+
+/// Hardhat's helpers (`loadFixture` and others) refuse to ask for what a development ledger has, unless the node's name
+/// begins with `anvil` or `HardhatNetwork`.
+const DEV_NAME: &str = concat!("anvil-compatible tidemill/", env!("CARGO_PKG_VERSION"));
+
 pub(super) fn register(module: &mut RpcModule<Context>) -> Result<(), RegisterMethodError> {
     module.register_method("eth_chainId", |_, context, _| {
         Answer::Ok(U64::from(context.shared.rules.chain_id))
@@ -33,8 +40,8 @@ pub(super) fn register(module: &mut RpcModule<Context>) -> Result<(), RegisterMe
     })?;
     module.register_method("net_listening", |_, _, _| Answer::Ok(true))?;
     module.register_method("net_peerCount", |_, _, _| Answer::Ok(U64::ZERO))?;
-    module.register_method("web3_clientVersion", |_, _, _| {
-        Answer::Ok(concat!("tidemill/", env!("CARGO_PKG_VERSION")))
+    module.register_method("web3_clientVersion", |_, context, _| {
+        Answer::Ok(if context.shared.genesis.dev { DEV_NAME } else { NAME })
     })?;
     module.register_method("web3_sha3", |params, _, _| -> Answer<B256> {
         Ok(keccak256(params.one::<Bytes>()?))

@@ -19,6 +19,14 @@ fn the_accounts_are_those_of_other_development_nodes() {
 }
 
 #[test]
+fn the_name_is_one_that_development_tools_look_for() {
+    let node = Node::dev();
+    let name = node.ask("web3_clientVersion", json!([]));
+    assert!(name.as_str().unwrap().starts_with("anvil") && name.as_str().unwrap().contains("tidemill/"));
+    node.stop();
+}
+
+#[test]
 fn time_can_be_moved_but_not_back() {
     let node = Node::dev();
     let now =
@@ -61,6 +69,7 @@ fn an_ordinary_ledger_knows_none_of_it() {
         assert_eq!(node.refusal(method, json!([])), (-32601, "Method not found".to_string()), "{method}");
     }
     assert_eq!(node.ask("eth_accounts", json!([])), json!([]));
+    assert!(node.ask("web3_clientVersion", json!([])).as_str().unwrap().starts_with("tidemill/"));
     node.stop();
 }
 
