@@ -25,6 +25,8 @@ pub enum Placeholder {
     InputName,
     /// `{input.stem}`: that name without its last extension.
     InputStem,
+    /// `{input.dir}`: the directory that the file is in, as the job file leads to it.
+    InputDir,
     /// `{some_parameter}`: the value of a matrix's parameter, by its place among the sorted names.
     Parameter(usize),
     /// `{parts}`: the directory in which a reduce task finds its parts.
@@ -179,6 +181,7 @@ impl Scope {
             ("input", Placeholder::Input),
             ("input.name", Placeholder::InputName),
             ("input.stem", Placeholder::InputStem),
+            ("input.dir", Placeholder::InputDir),
         ];
         Self::map(own.map(|(name, p)| (name.to_owned(), p)))
     }

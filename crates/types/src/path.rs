@@ -87,6 +87,16 @@ impl GuestPath {
         self.0.split('/')
     }
 
+    /// The last component: the file's own name.
+    pub fn name(&self) -> &str {
+        self.0.rsplit_once('/').map_or(self.0.as_str(), |(_, name)| name)
+    }
+
+    /// The path of the directory that the file is in; none for a path of one component.
+    pub fn directory(&self) -> Option<&str> {
+        self.0.rsplit_once('/').map(|(directory, _)| directory)
+    }
+
     /// The first of these paths that cannot be there because one before it is the same, or one of the two
     /// is a directory on the way to the other.
     pub fn first_clash<'a>(paths: impl IntoIterator<Item = &'a Self>) -> Option<&'a Self> {
@@ -151,6 +161,16 @@ mod tests {
         for text in ["a", "a/b.txt", "tile 3/ünï.png", "..a", "a..", "..."] {
             assert_eq!(GuestPath::new(text).map(|p| p.to_string()), Ok(text.to_owned()));
         }
+    }
+
+    #[test]
+    fn a_path_is_a_name_in_a_directory() {
+        let parts = |text: &str| {
+            let path = GuestPath::new(text).expect("a path");
+            (path.directory().map(str::to_owned), path.name().to_owned())
+        };
+        assert_eq!(parts("a/b/c.fa"), (Some("a/b".to_owned()), "c.fa".to_owned()));
+        assert_eq!(parts("c.fa"), (None, "c.fa".to_owned()));
     }
 
     #[test]

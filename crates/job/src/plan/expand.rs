@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, btree_map},
     fs::{self, File},
     io,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use tidemill_types::{Content, GuestPath, PathError};
@@ -205,7 +205,7 @@ fn input_files(
             return Err(ExpandError::Clash { key: FILES, path, guest: name });
         }
         let len = file_len(FILES, &path)?;
-        Ok(InputFile { name, content: Content::file(path, len) })
+        Ok(InputFile { path: seen_from(dir, &path, name), content: Content::file(path, len) })
     };
     matches(FILES, patterns, dir)?.into_iter().map(file).collect()
 }
@@ -219,8 +219,8 @@ fn cut_files(
     let mut files: Vec<CutFile<HostPieces>> = Vec::new();
     let mut first = 0;
     for path in matches(SPLIT, &split.input, dir)? {
-        let name = name_of(SPLIT, &path)?;
-        let part = part_name(&name);
+        let seen = seen_from(dir, &path, name_of(SPLIT, &path)?);
+        let part = part_name(&seen);
         if taken.contains(part.as_str()) {
             return Err(ExpandError::Clash { key: SPLIT, path, guest: part });
         }
@@ -246,7 +246,7 @@ fn cut_files(
         if count > 0 {
             let path = unpacked.as_ref().map_or(path, |unpacked| unpacked.to_path_buf());
             files.push(CutFile {
-                name,
+                path: seen,
                 part,
                 pieces: HostPieces { path, pieces, _unpacked: unpacked },
                 first,
@@ -317,6 +317,26 @@ fn file_len(key: &'static str, path: &Path) -> Result<u64, ExpandError> {
 /// The names directly below `/in` that the shared inputs take.
 fn top_names(shared: &[SharedInput]) -> BTreeSet<&str> {
     shared.iter().filter_map(|input| input.path.components().next()).collect()
+}
+
+/// Where a file is, seen from the job file's directory `dir`. What leads out of that (a `/` at the beginning, `..`) is
+/// left out, so that a program can make the same path below `/out`. Directories are for people and for naming outputs,
+/// and one that is not text, or has characters that a task's paths do not have, keeps no file from being an input.
+fn seen_from(dir: &Path, path: &Path, name: GuestPath) -> GuestPath {
+    let inside = path.strip_prefix(dir).unwrap_or(path);
+    let mut seen: Vec<String> = Vec::new();
+    for component in inside.parent().into_iter().flat_map(Path::components) {
+        match component {
+            Component::Normal(directory) => {
+                let allowed = |c: char| if GuestPath::allows(c) { c } else { '\u{fffd}' };
+                seen.push(directory.to_string_lossy().chars().map(allowed).collect());
+            }
+            Component::ParentDir => drop(seen.pop()),
+            Component::Prefix(_) | Component::RootDir | Component::CurDir => {}
+        }
+    }
+    seen.push(name.as_str().to_owned());
+    GuestPath::new(seen.join("/")).unwrap_or(name)
 }
 
 fn name_of(key: &'static str, path: &Path) -> Result<GuestPath, ExpandError> {

@@ -38,13 +38,11 @@ pub(super) fn check(draft: &Draft) -> Result<u64, JobSpecError> {
     let source = &draft.map.source;
     stage_program(Stage::Map, &draft.program)?;
     let names = shared_inputs(Stage::Map, &draft.map.command)?;
-    if let Some(name) = source.names().find(|name| name.components().nth(1).is_some()) {
-        return Err(input(Stage::Map, name, "the file of a task has a name and no directory"));
+    if let Some(name) = source.input_names().find(|name| names.contains(*name)) {
+        let path = GuestPath::new(name).expect("an input's name is a path");
+        return Err(input(Stage::Map, &path, "something else that all tasks see is there"));
     }
-    if let Some(path) = source.paths().find(|path| names.contains(path.as_str())) {
-        return Err(input(Stage::Map, path, "something else that all tasks see is there"));
-    }
-    let own = source.paths().map(|path| path.as_str().len()).max();
+    let own = source.input_names().map(str::len).max();
     command(Stage::Map, &draft.map.command, &source.scope(), source.longest(), own)?;
 
     let mut stages = vec![(&draft.program, &draft.map.command)];

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// The format that this program writes and reads.
-const FORMAT: u8 = 5;
+const FORMAT: u8 = 6;
 
 const CONTEXT: &str = "tidemill 2026 job specification";
 
@@ -96,8 +96,13 @@ struct EncodedStage {
 #[derive(Debug, Serialize, Deserialize)]
 enum EncodedTasks {
     One,
-    Range { from: i64, to: i64, step: i64 },
+    Range {
+        from: i64,
+        to: i64,
+        step: i64,
+    },
     Matrix(EncodedMatrix),
+    /// Where the files are, seen from the job file.
     Files(Vec<(GuestPath, BlobRef)>),
     Pieces(Vec<EncodedCut>),
 }
@@ -112,7 +117,7 @@ struct EncodedMatrix {
     values: Vec<String>,
 }
 
-/// A cut file: its name, its first piece, and the others.
+/// A cut file: where it is, seen from the job file, its first piece, and the others.
 #[derive(Debug, Serialize, Deserialize)]
 struct EncodedCut(GuestPath, BlobRef, Vec<BlobRef>);
 
@@ -295,12 +300,12 @@ impl EncodedTasks {
             Source::Range(RangeTasks { from, to, step }) => Self::Range { from: *from, to: *to, step: *step },
             Source::Matrix(matrix) => Self::Matrix(EncodedMatrix::of(matrix)),
             Source::Files(files) => {
-                Self::Files(files.iter().map(|file| (file.name.clone(), file.content)).collect())
+                Self::Files(files.iter().map(|file| (file.path.clone(), file.content)).collect())
             }
             Source::Pieces(files) => {
                 let cut = |file: &CutFile<Vec<BlobRef>>| {
                     let (first, rest) = file.pieces.split_first().expect("a cut file has a piece");
-                    EncodedCut(file.name.clone(), *first, rest.to_vec())
+                    EncodedCut(file.path.clone(), *first, rest.to_vec())
                 };
                 Self::Pieces(files.iter().map(cut).collect())
             }
@@ -313,15 +318,15 @@ impl EncodedTasks {
             Self::Range { from, to, step } => Source::Range(RangeTasks { from, to, step }),
             Self::Matrix(matrix) => Source::Matrix(matrix.matrix()?),
             Self::Files(files) => {
-                Source::Files(files.into_iter().map(|(name, content)| InputFile { name, content }).collect())
+                Source::Files(files.into_iter().map(|(path, content)| InputFile { path, content }).collect())
             }
             Self::Pieces(files) => {
                 let mut count = 0;
-                let cut = |EncodedCut(name, piece, rest): EncodedCut| {
+                let cut = |EncodedCut(path, piece, rest): EncodedCut| {
                     let pieces = [vec![piece], rest].concat();
                     let first = count;
                     count += pieces.len() as u64;
-                    CutFile { part: part_name(&name), name, pieces, first }
+                    CutFile { part: part_name(&path), path, pieces, first }
                 };
                 Source::Pieces(files.into_iter().map(cut).collect())
             }

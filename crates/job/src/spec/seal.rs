@@ -107,7 +107,7 @@ impl<E> Sealer<'_, E> {
             Source::Matrix(matrix) => Source::Matrix(matrix.clone()),
             Source::Files(files) => {
                 let file = |file: &InputFile<Content>| {
-                    Ok(InputFile { name: file.name.clone(), content: self.own(&file.content)? })
+                    Ok(InputFile { path: file.path.clone(), content: self.own(&file.content)? })
                 };
                 Source::Files(files.iter().map(file).collect::<Result<_, _>>()?)
             }
@@ -116,7 +116,7 @@ impl<E> Sealer<'_, E> {
                     let pieces = (0..file.pieces.count()).map(|i| self.own(&file.pieces.piece(i)));
                     let pieces = pieces.collect::<Result<_, _>>()?;
                     Ok(CutFile {
-                        name: file.name.clone(),
+                        path: file.path.clone(),
                         part: file.part.clone(),
                         pieces,
                         first: file.first,

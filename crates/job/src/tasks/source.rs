@@ -12,6 +12,9 @@ use crate::{
 /// The longest label, in characters.
 const MAX_LABEL_CHARS: usize = 80;
 
+/// How much of a longer label stays at its beginning; the rest stays at its end, where a path has the file's name.
+const LABEL_START_CHARS: usize = 24;
+
 /// `C` is what holds the bytes of a file that is one input, `P` what holds those of a file's pieces.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Source<C, P> {
@@ -25,16 +28,16 @@ pub(crate) enum Source<C, P> {
 /// A file that is one task's input.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct InputFile<C> {
-    /// The file's name, under which the task finds it.
-    pub(crate) name: GuestPath,
+    /// Where the file is, seen from the job file. The task finds it under its name alone.
+    pub(crate) path: GuestPath,
     pub(crate) content: C,
 }
 
 /// A file of which each piece is one task's input; it has at least one piece.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct CutFile<P> {
-    /// The file's name.
-    pub(crate) name: GuestPath,
+    /// Where the file is, seen from the job file.
+    pub(crate) path: GuestPath,
     /// Where a task finds its piece.
     pub(crate) part: GuestPath,
     pub(crate) pieces: P,
@@ -100,9 +103,10 @@ impl<C: Clone, P: Cuts<C>> Source<C, P> {
     pub(crate) fn longest(&self) -> impl Fn(Placeholder) -> u64 + use<C, P> {
         /// The digits of a 64-bit number with its sign.
         const NUMBER: u64 = 20;
-        let len = |path: &GuestPath| path.as_str().len() as u64;
-        let name = self.names().map(len).max().unwrap_or(0);
-        let input = "/in/".len() as u64 + self.paths().map(len).max().unwrap_or(0);
+        let longest = |texts: &mut dyn Iterator<Item = &str>| texts.map(str::len).max().unwrap_or(0) as u64;
+        let name = longest(&mut self.paths().map(GuestPath::name));
+        let directory = longest(&mut self.paths().map(directory_of));
+        let input = "/in/".len() as u64 + longest(&mut self.input_names());
         let parameters: Vec<u64> = match self {
             Self::Matrix(matrix) => {
                 let longest = |values: &[String]| values.iter().map(String::len).max().unwrap_or(0) as u64;
@@ -114,30 +118,31 @@ impl<C: Clone, P: Cuts<C>> Source<C, P> {
             Placeholder::Index | Placeholder::Count | Placeholder::Value => NUMBER,
             Placeholder::Input => input,
             Placeholder::InputName | Placeholder::InputStem => name,
+            Placeholder::InputDir => directory,
             Placeholder::Parameter(i) => parameters.get(i).copied().unwrap_or(0),
             // The map has none of these, and the longest, `/in/parts`, is no longer than a number.
             Placeholder::Parts | Placeholder::Level | Placeholder::Last => NUMBER,
         }
     }
 
-    /// The names of the files.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &GuestPath> {
-        let (files, cut): (&[_], &[_]) = match self {
-            Self::Files(files) => (files, &[]),
-            Self::Pieces(files) => (&[], files),
-            _ => (&[], &[]),
-        };
-        files.iter().map(|file| &file.name).chain(cut.iter().map(|file| &file.name))
-    }
-
-    /// Where tasks find their own inputs.
+    /// Where the files are, seen from the job file.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &GuestPath> {
         let (files, cut): (&[_], &[_]) = match self {
             Self::Files(files) => (files, &[]),
             Self::Pieces(files) => (&[], files),
             _ => (&[], &[]),
         };
-        files.iter().map(|file| &file.name).chain(cut.iter().map(|file| &file.part))
+        files.iter().map(|file| &file.path).chain(cut.iter().map(|file| &file.path))
+    }
+
+    /// The names under which tasks find their own inputs.
+    pub(crate) fn input_names(&self) -> impl Iterator<Item = &str> {
+        let (files, cut): (&[_], &[_]) = match self {
+            Self::Files(files) => (files, &[]),
+            Self::Pieces(files) => (&[], files),
+            _ => (&[], &[]),
+        };
+        files.iter().map(|file| file.path.name()).chain(cut.iter().map(|file| file.part.as_str()))
     }
 }
 
@@ -149,8 +154,8 @@ impl<C: Clone, P: Cuts<C>> Item<'_, C, P> {
             (Self::Combination(_, values), Placeholder::Parameter(i)) => {
                 Cow::Borrowed(values.get(i).copied().unwrap_or_default())
             }
-            (Self::File(file), _) => of_file(placeholder, &file.name, &file.name),
-            (Self::Piece(file, _), _) => of_file(placeholder, &file.part, &file.name),
+            (Self::File(file), _) => of_file(placeholder, file.path.name(), &file.path),
+            (Self::Piece(file, _), _) => of_file(placeholder, file.part.as_str(), &file.path),
             // Whoever made the templates allows no placeholder that the source does not have.
             _ => Cow::Borrowed(""),
         }
@@ -160,7 +165,10 @@ impl<C: Clone, P: Cuts<C>> Item<'_, C, P> {
     pub(crate) fn input(&self) -> Option<(GuestPath, C)> {
         match self {
             Self::One | Self::Value(_) | Self::Combination(..) => None,
-            Self::File(file) => Some((file.name.clone(), file.content.clone())),
+            Self::File(file) => {
+                let name = GuestPath::new(file.path.name()).expect("a component of a path is a path");
+                Some((name, file.content.clone()))
+            }
             Self::Piece(file, piece) => Some((file.part.clone(), file.pieces.piece(*piece))),
         }
     }
@@ -174,29 +182,35 @@ impl<C: Clone, P: Cuts<C>> Item<'_, C, P> {
                     matrix.parameters.iter().zip(values).map(|(p, value)| format!("{}={value}", p.name));
                 named.collect::<Vec<_>>().join(" ")
             }
-            Self::File(file) => file.name.to_string(),
-            Self::Piece(file, piece) => format!("part {} of {}", piece + 1, file.name),
+            Self::File(file) => file.path.to_string(),
+            Self::Piece(file, piece) => format!("part {} of {}", piece + 1, file.path),
         };
         // A label goes to terminals, and the texts of a matrix hold anything.
-        let mut label: String = label.chars().map(|c| if is_steering(c) { '\u{fffd}' } else { c }).collect();
-        if let Some((end, _)) = label.char_indices().nth(MAX_LABEL_CHARS) {
-            label.truncate(end);
-            label.push('…');
+        let label: Vec<char> = label.chars().map(|c| if is_steering(c) { '\u{fffd}' } else { c }).collect();
+        if label.len() <= MAX_LABEL_CHARS {
+            return label.into_iter().collect();
         }
-        label
+        let (start, end) = (&label[..LABEL_START_CHARS], MAX_LABEL_CHARS - LABEL_START_CHARS);
+        start.iter().chain(&['…']).chain(&label[label.len() - end..]).collect()
     }
 }
 
-fn of_file<'a>(placeholder: Placeholder, input: &GuestPath, name: &'a GuestPath) -> Cow<'a, str> {
+fn of_file<'a>(placeholder: Placeholder, input: &str, path: &'a GuestPath) -> Cow<'a, str> {
     match placeholder {
         Placeholder::Input => Cow::Owned(format!("/in/{input}")),
-        Placeholder::InputName => Cow::Borrowed(name.as_str()),
+        Placeholder::InputName => Cow::Borrowed(path.name()),
+        Placeholder::InputDir => Cow::Borrowed(directory_of(path)),
         Placeholder::InputStem => {
-            let stem = Path::new(name.as_str()).file_stem().and_then(|stem| stem.to_str());
-            Cow::Borrowed(stem.unwrap_or(name.as_str()))
+            let stem = Path::new(path.name()).file_stem().and_then(|stem| stem.to_str());
+            Cow::Borrowed(stem.unwrap_or(path.name()))
         }
         _ => Cow::Borrowed(""),
     }
+}
+
+/// What `{input.dir}` stands for: a point for a file beside the job file, so that a path is made of it in any case.
+fn directory_of(path: &GuestPath) -> &str {
+    path.directory().unwrap_or(".")
 }
 
 /// What the names of files that are unpacked before they are cut end with.
@@ -206,7 +220,7 @@ const PACKED: &[&str] = &[".gz", ".zst"];
 /// holds, so its own extension is not theirs.
 pub(crate) fn part_name(file: &GuestPath) -> GuestPath {
     let plain = |ext: &&str| ext.len() <= 16 && ext.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    let name = file.as_str();
+    let name = file.name();
     let name = PACKED.iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
     let name = match Path::new(name).extension().and_then(|ext| ext.to_str()).filter(plain) {
         Some(ext) => format!("part.{ext}"),

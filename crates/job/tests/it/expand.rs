@@ -144,13 +144,55 @@ fn each_file_is_a_task() {
         ("d/e/f.fa", "f"),
         ("s", ""),
     ]);
-    let files =
-        "args = [\"{input}\", \"{input.name}\", \"{input.stem}\"]\n[inputs]\ns = \"s\"\n[tasks]\nfiles = ";
+    let files = "args = [\"{input}\", \"{input.name}\", \"{input.stem}\", \"{input.dir}\"]\n[inputs]\ns = \"s\"\n[tasks]\nfiles = ";
     let plan = plan(&dir, &format!("{files} [\"d/*.fa\", \"d/a.fa\", \"**/e/?.fa\"]"));
-    assert_eq!(args(&plan), ["/in/a.fa a.fa a", "/in/b.fa b.fa b", "/in/f.fa f.fa f"]);
-    assert_eq!(labels(&plan), ["a.fa", "b.fa", "f.fa"]);
+    assert_eq!(args(&plan), ["/in/a.fa a.fa a d", "/in/b.fa b.fa b d", "/in/f.fa f.fa f d/e"]);
+    assert_eq!(labels(&plan), ["d/a.fa", "d/b.fa", "d/e/f.fa"]);
     assert_eq!(inputs(&plan.map_task(1)), own(&[("b.fa", "bb"), ("s", "")]));
     assert_eq!(plan.total_input_bytes(), 4);
+}
+
+#[test]
+fn files_of_one_name_are_told_apart_by_their_directories() {
+    let dir = directory(&[("job/a.wasm", ""), ("job/x", "0"), ("data/a/x", "1"), ("data/b/x", "2")]);
+    let text = |files: &str| {
+        let command = "args = [\"{input.dir}\", \"{input}\"]\nenv = { D = \"{input.dir}\" }";
+        format!("name = \"a\"\n[program]\npath = \"a.wasm\"\n{command}\n[tasks]\n{files}")
+    };
+    let plan = |files: &str| {
+        let file = JobFile::parse(&text(files)).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        expand(&file, &dir.path().join("job")).expect("the job can be expanded")
+    };
+    // What leads out of the job file's directory is left out: the path can be made below `/out`.
+    let files = plan("files = [\"x\", \"../data/*/x\"]");
+    assert_eq!(labels(&files), ["data/a/x", "data/b/x", "x"]);
+    assert_eq!(args(&files), ["data/a /in/x", "data/b /in/x", ". /in/x"]);
+    assert_eq!(files.map_task(0).env, own(&[("D", "data/a")]));
+    let absolute = format!("files = \"{}/data/a/x\"", dir.path().display());
+    let whole = format!("{}/data/a", dir.path().display());
+    assert_eq!(plan(&absolute).map_task(0).args[0], whole.trim_start_matches('/'));
+    let split = plan("split = { input = \"../data/?/x\", by = \"lines\", size = \"1 B\" }");
+    assert_eq!(labels(&split), ["part 1 of data/a/x", "part 1 of data/b/x"]);
+    assert_eq!(args(&split), ["data/a /in/part", "data/b /in/part"]);
+}
+
+#[test]
+fn a_directory_with_any_name_has_inputs() {
+    let dir = directory(&[("new\nline/x", "")]);
+    let odd = dir.path().join(std::ffi::OsStr::from_bytes(b"o\xff"));
+    fs::create_dir(&odd).expect("it can be made");
+    fs::write(odd.join("x"), "").expect("a file can be written");
+    let plan = plan(&dir, "args = [\"{input.dir}\"]\n[tasks]\nfiles = \"*/x\"");
+    assert_eq!(args(&plan), ["new\u{fffd}line", "o\u{fffd}"]);
+}
+
+#[test]
+fn a_long_path_keeps_its_ends() {
+    let deep = ["a".repeat(30), "b".repeat(30), "c".repeat(30), "reads.fa".to_owned()].join("/");
+    let dir = directory(&[(&deep, "")]);
+    let label = plan(&dir, "[tasks]\nfiles = \"*/**/*.fa\"").map_task(0).label;
+    assert!(label.starts_with("aaaaaaaa") && label.ends_with("cc/reads.fa"), "{label}");
+    assert!(label.chars().count() == 81 && label.contains('…'), "{label}");
 }
 
 #[test]
@@ -162,11 +204,11 @@ fn a_file_is_one_task_by_whatever_links_it_is_found() {
     link("ok.fa", "d/alias.fa");
     for pattern in ["d/**/*.fa", "**/*.fa", "d/**", "d/*/*/*.fa\", \"**/*.fa"] {
         let plan = plan(&dir, &format!("[tasks]\nfiles = [\"{pattern}\"]"));
-        assert_eq!(labels(&plan), ["f.fa", "ok.fa"], "{pattern}");
+        assert_eq!(labels(&plan), ["d/e/f.fa", "d/ok.fa"], "{pattern}");
     }
     // Other parts than `**` follow links, and a link with another name is found by that name.
-    assert_eq!(labels(&plan(&dir, "[tasks]\nfiles = \"*/up/al*.fa\"")), ["alias.fa"]);
-    assert_eq!(labels(&plan(&dir, "[tasks]\nfiles = \"d/*/../e/*.fa\"")), ["f.fa"]);
+    assert_eq!(labels(&plan(&dir, "[tasks]\nfiles = \"*/up/al*.fa\"")), ["d/up/alias.fa"]);
+    assert_eq!(labels(&plan(&dir, "[tasks]\nfiles = \"d/*/../e/*.fa\"")), ["d/e/f.fa"]);
 }
 
 #[test]
@@ -179,7 +221,7 @@ fn names_that_are_no_text_matter_only_where_they_match() {
     odd("d");
     odd(".");
     for pattern in ["d/*.fa", "**/*k.fa"] {
-        assert_eq!(labels(&plan(&dir, &format!("[tasks]\nfiles = \"{pattern}\""))), ["ok.fa"], "{pattern}");
+        assert_eq!(labels(&plan(&dir, &format!("[tasks]\nfiles = \"{pattern}\""))), ["d/ok.fa"], "{pattern}");
     }
     assert_eq!(
         error(&dir, "[tasks]\nfiles = \"d/*\""),
@@ -187,7 +229,10 @@ fn names_that_are_no_text_matter_only_where_they_match() {
     );
     let text = "name = \"a\"\nprogram.path = \"../a.wasm\"\ntasks.files = \"s/*.fa\"";
     let file = JobFile::parse(text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
-    assert_eq!(labels(&expand(&file, &dir.path().join("k[1]")).expect("the job can be expanded")), ["a.fa"]);
+    assert_eq!(
+        labels(&expand(&file, &dir.path().join("k[1]")).expect("the job can be expanded")),
+        ["s/a.fa"]
+    );
 }
 
 #[test]
@@ -238,9 +283,9 @@ fn a_directory_may_have_a_name_like_a_pattern() {
     let text = "name = \"a\"\nprogram.path = \"a.wasm\"\ntasks.files = \"data/*.fa\"";
     let file = JobFile::parse(text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let plan = expand(&file, &dir.path().join("[x]*/job")).expect("the job can be expanded");
-    assert_eq!(labels(&plan), ["a.fa"]);
+    assert_eq!(labels(&plan), ["data/a.fa"]);
     let absolute = format!("[tasks]\nfiles = \"{}/x/job/data/*\"", dir.path().display());
-    assert_eq!(labels(&self::plan(&dir, &absolute)), ["b.fa"]);
+    assert_eq!(labels(&self::plan(&dir, &absolute)), ["x/job/data/b.fa"]);
 }
 
 #[test]

@@ -319,6 +319,7 @@ fn no_bytes_make_a_job_panic() {
         b"{value}",
         b"{input}",
         b"{input.name}",
+        b"{input.dir}",
         b"{a}",
         b"{{",
         b"\x00",

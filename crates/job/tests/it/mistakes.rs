@@ -185,7 +185,7 @@ fn placeholders_are_those_of_the_tasks() {
     assert_eq!(
         with("files = \"*\""),
         [
-            "4:10: unknown placeholder `{nope}`; allowed here: {index}, {count}, {input}, {input.name}, {input.stem}"
+            "4:10: unknown placeholder `{nope}`; allowed here: {index}, {count}, {input}, {input.name}, {input.stem}, {input.dir}"
         ]
     );
     assert_eq!(

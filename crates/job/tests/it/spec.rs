@@ -301,6 +301,23 @@ fn files_that_are_alike_are_one_blob() {
 }
 
 #[test]
+fn files_of_one_name_travel_with_their_directories() {
+    let dir = directory(&[]);
+    for place in ["s/a", "s/b"] {
+        fs::create_dir_all(dir.path().join(place)).expect("a directory can be made");
+        fs::write(dir.path().join(place).join("x.fa"), place).expect("a file can be written");
+    }
+    let more = |tasks: &str| format!("args = [\"{{input.dir}}\", \"{{input.stem}}\"]\n[tasks]\n{tasks}");
+    let files = both(&dir, &more("files = \"s/*/x.fa\""));
+    files.sanity_check();
+    assert_eq!(files.spec.label(Node::Map(1)).as_deref(), Some("s/b/x.fa"));
+    assert_eq!(files.spec.map_task(1).spec.args[1..], ["s/b", "x"]);
+    let pieces = both(&dir, &more("split = { input = \"s/*/x.fa\", by = \"lines\", size = \"1 B\" }"));
+    pieces.sanity_check();
+    assert_eq!(pieces.spec.label(Node::Map(1)).as_deref(), Some("part 1 of s/b/x.fa"));
+}
+
+#[test]
 fn pieces_of_files() {
     let dir = directory(&[("x.fa", ">a\nACGT\n>b\nAC\n"), ("y.fa", ">c\nA\n"), ("z.fa", "")]);
     let split = "[tasks]\nsplit = { input = \"?.fa\", by = \"fastx\", size = \"2 B\", overlap = 1 }";

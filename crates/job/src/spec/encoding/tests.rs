@@ -77,9 +77,9 @@ fn a_right_job_is_taken() {
         EncodedTasks::One,
         EncodedTasks::Range { from: -5, to: i64::MAX, step: i64::MAX / 7 },
         matrix(&[("a", 1), ("b", 2)], &["x", "", "y"]),
-        files(&["x.fa", "y"]),
+        files(&["x.fa", "y", "a/b/y"]),
         EncodedTasks::Pieces(vec![
-            EncodedCut(path("x.fa"), blob("1"), vec![blob("2")]),
+            EncodedCut(path("a/x.fa"), blob("1"), vec![blob("2")]),
             EncodedCut(path("y"), blob("3"), vec![]),
         ]),
     ] {
@@ -126,22 +126,16 @@ fn what_tasks_there_are_is_checked() {
         (matrix(&[("a", 1)], &["x", "left over"]), "the encoding of the job is malformed".to_owned()),
         (matrix(&[("a", u32::MAX), ("b", 1)], &["x"]), "the encoding of the job is malformed".to_owned()),
         (
-            files(&["d/x"]),
-            "an input of the map cannot be at d/x: the file of a task has a name and no directory".to_owned(),
-        ),
-        (
             files(&["e"]),
             "an input of the map cannot be at e: something else that all tasks see is there".to_owned(),
         ),
+        // A task sees its file under the name alone, wherever the file is.
         (
-            files(&["x/y"]),
-            "an input of the map cannot be at x/y: the file of a task has a name and no directory".to_owned(),
+            files(&["x/y", "x/e"]),
+            "an input of the map cannot be at e: something else that all tasks see is there".to_owned(),
         ),
-        (
-            pieces("part/x"),
-            "an input of the map cannot be at part/x: the file of a task has a name and no directory"
-                .to_owned(),
-        ),
+        (files(&["d/x", "x/y", "z/y"]), "right".to_owned()),
+        (pieces("part/x"), "right".to_owned()),
     ] {
         assert_eq!(said(&job(tasks)), expected);
     }
@@ -301,6 +295,11 @@ fn a_few_bytes_cannot_become_a_huge_task() {
     long_names.map.args = vec!["{input}{input.name}{input.stem}".repeat(340)];
     let job = JobSpec::decode(&bytes(&long_names)).expect("the job is right");
     assert_eq!(job.map_task(0).spec.args[1].len(), 340 * (3 * 255 + 4));
+    let deep = ["d".repeat(255), "e".repeat(255), "x".to_owned()].join("/");
+    let mut far = self::job(files(&[&deep]));
+    far.map.args = vec!["{input.dir}".repeat(1000)];
+    let job = JobSpec::decode(&bytes(&far)).expect("the job is right");
+    assert_eq!(job.map_task(0).spec.args[1].len(), 1000 * 511);
     let mut crowded = super::tests::job(EncodedTasks::One);
     crowded.map.inputs = (0..160_000).map(|i| (path(&format!("{i:06}")), blob("a"))).collect();
     assert_eq!(
@@ -356,9 +355,9 @@ fn tasks() -> impl Strategy<Value = EncodedTasks> {
                 })
             }
         ),
-        prop::collection::vec("[f-z]{1,9}(\\.fa)?", 1..20)
+        prop::collection::vec("([f-z]{1,3}/){0,2}[f-z]{1,9}(\\.fa)?", 1..20)
             .prop_map(move |names| EncodedTasks::Files(names.iter().map(|name| blobs(name)).collect())),
-        prop::collection::vec(("[f-z]{1,9}(\\.fa)?", 0usize..5), 1..9).prop_map(|files| {
+        prop::collection::vec(("([f-z]{1,3}/){0,2}[f-z]{1,9}(\\.fa)?", 0usize..5), 1..9).prop_map(|files| {
             let cut = |(name, more): &(String, usize)| {
                 let rest = (0..*more).map(|i| blob(&i.to_string())).collect();
                 EncodedCut(path(name), blob(name), rest)
@@ -435,7 +434,7 @@ proptest! {
     #[test]
     fn the_bound_of_a_task_s_text_holds(
         tasks in tasks(),
-        text in "(x|\\{index\\}|\\{count\\}|\\{input\\}|\\{value\\}|\\{input\\.stem\\}|\\{input\\.name\\}){0,9}",
+        text in "(x|\\{index\\}|\\{count\\}|\\{input\\}|\\{value\\}|\\{input\\.stem\\}|\\{input\\.name\\}|\\{input\\.dir\\}){0,9}",
         index in any::<prop::sample::Index>(),
     ) {
         let mut encoded = job(tasks);
