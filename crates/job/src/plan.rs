@@ -119,6 +119,14 @@ impl Plan {
         Frontier::new(self.map_count(), self.reduce.as_ref().map(|reduce| reduce.tree().clone()))
     }
 
+    /// What people call a map task.
+    ///
+    /// # Panics
+    /// When `index` is not below [`Self::map_count`].
+    pub fn map_label(&self, index: u64) -> String {
+        self.map.source.item(index).label()
+    }
+
     /// A map task.
     ///
     /// # Panics

@@ -18,7 +18,7 @@ use std::{
 };
 
 use anyhow::Context;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tidemill_types::{Archive, BlobId};
 
 use crate::exit::{Code, Exit, WithCode};
@@ -396,10 +396,15 @@ fn takes_files(directory: &Path) -> bool {
 
 /// Whether a directory has our mark: a manifest that names an output.
 fn has_manifest(directory: &Path) -> bool {
-    let text = fs::read(directory.join(MANIFEST)).ok();
-    let manifest = text.and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok());
-    let output = manifest.as_ref().and_then(|manifest| manifest["output"].as_str());
-    output.is_some_and(|output| output.parse::<BlobId>().is_ok())
+    /// What a manifest must have. It may be long: it names each task's directory.
+    #[derive(Deserialize)]
+    struct Mark {
+        output: String,
+    }
+
+    let file = File::open(directory.join(MANIFEST)).map(io::BufReader::new).ok();
+    let mark = file.and_then(|file| serde_json::from_reader::<_, Mark>(file).ok());
+    mark.is_some_and(|mark| mark.output.parse::<BlobId>().is_ok())
 }
 
 /// Waits until a directory with all that is in it is on disk: one call for the whole file system, where

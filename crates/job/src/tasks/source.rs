@@ -9,11 +9,11 @@ use crate::{
     template::{Placeholder, Scope},
 };
 
-/// The longest label, in characters.
-const MAX_LABEL_CHARS: usize = 80;
+/// The longest label, in characters: room for the paths that people have.
+const MAX_LABEL_CHARS: usize = 160;
 
 /// How much of a longer label stays at its beginning; the rest stays at its end, where a path has the file's name.
-const LABEL_START_CHARS: usize = 24;
+const LABEL_START_CHARS: usize = 60;
 
 /// `C` is what holds the bytes of a file that is one input, `P` what holds those of a file's pieces.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -104,7 +104,7 @@ fn fuzz_job_spec(data: &[u8]) {
             continue;
         };
         assert_eq!(job.number(node), Some(TaskNumber(number)));
-        assert!(job.label(node).is_some_and(|label| label.chars().count() <= 81));
+        assert!(job.label(node).is_some_and(|label| label.chars().count() <= 161));
         if let Node::Map(index) = node {
             let task = job.map_task(index);
             assert!(

@@ -12,7 +12,7 @@ use tidemill_net::{
     client::CallError,
     wire::{JobReport, OutputPiece, Refusal, Reply, Request, TaskPhase, TaskReport},
 };
-use tidemill_types::{BlobId, JobId, TaskNumber};
+use tidemill_types::{BlobId, JobId, TaskNumber, one_line};
 use tokio::time::sleep;
 
 use super::{PATIENCE, PAUSES, Requester, off_the_protocol, refused};
@@ -30,6 +30,9 @@ const MOST_ATTEMPTS: u32 = 5;
 /// Logs that are asked for at a time.
 const LOGS_AT_ONCE: usize = 64;
 
+/// The longest text from a coordinator that is taken for what people call a task: more than one of ours has.
+const MAX_LABEL_CHARS: usize = 200;
+
 /// How many tasks of a job are asked for at a time.
 const TASKS_AT_ONCE: u32 = 500;
 
@@ -39,8 +42,11 @@ impl Requester {
     /// # Errors
     /// With a code for what went wrong. What was in the output directory then stays.
     pub async fn place_output(&mut self, report: &JobReport, out: &OutDir) -> anyhow::Result<OutputSummary> {
-        let shape =
-            if report.tasks > report.map_tasks { Shape::Reduced } else { Shape::Map(report.map_tasks) };
+        let shape = if report.tasks > report.map_tasks {
+            Shape::Reduced
+        } else {
+            Shape::Map(self.labels(report).await?)
+        };
         let mut placing = Placing::begin(out, &report.name, shape)?;
         let bar = Progress::bytes("fetching", 0);
         let mut next = first_output(report);
@@ -178,6 +184,17 @@ impl Requester {
         }
         bar.finish();
         Ok(())
+    }
+
+    /// What people call the tasks of a job.
+    async fn labels(&mut self, report: &JobReport) -> anyhow::Result<Vec<String>> {
+        let mut labels = Vec::new();
+        let take = |task: TaskReport| {
+            labels.push(one_line(&task.label, MAX_LABEL_CHARS));
+            Ok(())
+        };
+        self.tasks(report, take).await?;
+        if labels.len() as u64 == report.tasks { Ok(labels) } else { Err(off_the_protocol()) }
     }
 
     /// Shows `each` task of a job how it stands, by number.

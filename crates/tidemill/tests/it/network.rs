@@ -106,6 +106,7 @@ fn outputs_of_each_task_and_logs_are_the_same_as_here() {
     let place = &network.place;
     assert_eq!(files["tasks/0/stdout"], echo(&["quick"]));
     assert_eq!(files["tasks/1/stdout"].len(), echo(&["large"]).len() + LARGE_BYTES);
+    assert!(String::from_utf8_lossy(&files["tidemill.json"]).contains("\"tasks/2\": \"what=mumble\""));
     place.run_job(&["--out", "again", "--logs", "logs-here"]).code(0);
     assert_eq!(place.tree("logs"), place.tree("logs-here"));
     assert!(!place.path(".there.work").exists(), "nothing is left behind");

@@ -161,7 +161,7 @@ fn finish(
 fn place(job: &Job, out: &OutDir, finished: &[Finished]) -> anyhow::Result<OutputSummary> {
     let shape = match finished {
         [Finished { node: Node::Reduce { .. }, .. }] => Shape::Reduced,
-        _ => Shape::Map(job.plan.map_count()),
+        _ => Shape::Map((0..job.plan.map_count()).map(|index| job.plan.map_label(index)).collect()),
     };
     let mut placing = Placing::begin(out, job.file.name.as_str(), shape)?;
     for Finished { archive, id, .. } in finished {

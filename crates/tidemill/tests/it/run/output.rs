@@ -2,6 +2,8 @@
 
 use std::{fs, os::unix::fs::MetadataExt, process::Command};
 
+use serde_json::json;
+
 use super::{job, json_of, names, place, slow_job};
 use crate::{
     puppet::echo,
@@ -16,8 +18,29 @@ fn each_task_of_a_job_without_a_reduce_has_a_directory() {
     assert_eq!(tree.keys().collect::<Vec<_>>(), ["tasks/0/stdout", "tasks/1/stdout", "tidemill.json"]);
     assert_eq!(tree["tasks/0/stdout"], echo(&["quick"]));
     assert_eq!(tree["tasks/1/stdout"], echo(&["mumble"]));
-    assert_eq!(json_of(&tree["tidemill.json"])["job"], "puppets");
+    let manifest = json_of(&tree["tidemill.json"]);
+    assert_eq!(manifest["job"], "puppets");
+    assert_eq!(manifest["tasks"], json!({ "tasks/0": "what=quick", "tasks/1": "what=mumble" }));
     assert_eq!(names(&place), ["job.toml", "out", "puppet.wasm"], "nothing is left beside it");
+}
+
+#[test]
+fn files_of_one_name_are_told_apart() {
+    let text = "name = \"cells\"\n[program]\npath = \"puppet.wasm\"\nargs = [\"quick\", \"{input.dir}\"]\n\
+        [tasks]\nfiles = \"*/reads.fq\"\n[resources]\nparallel = 1\n";
+    let place = place(text);
+    for name in ["heart 2/reads.fq", "liver/reads.fq"] {
+        place.write(name, name);
+    }
+    let dry = place.run_job(&["--dry-run"]).code(0).stdout;
+    assert!(dry.contains("first task (heart 2/reads.fq)") && dry.contains("quick heart 2"), "{dry}");
+    place.run_job(&["--out", "out"]).code(0);
+    let tree = place.tree("out");
+    assert_eq!(tree["tasks/1/stdout"], echo(&["quick", "liver"]));
+    let named = json!({ "tasks/0": "heart 2/reads.fq", "tasks/1": "liver/reads.fq" });
+    assert_eq!(json_of(&tree["tidemill.json"])["tasks"], named);
+    place.job(&text.replace("quick", "exit"));
+    place.run_job(&["--out", "out"]).code(1).says(&["heart 2/reads.fq failed"]);
 }
 
 #[test]
@@ -41,6 +64,7 @@ fn the_output_of_a_reduce_is_the_output() {
     let ran = place.run_job(&["--out", "out", "--json"]).code(0);
     let tree = place.tree("out");
     assert_eq!(tree.keys().collect::<Vec<_>>(), ["stdout", "tidemill.json"]);
+    assert_eq!(json_of(&tree["tidemill.json"]).get("tasks"), None);
     assert_eq!(tree["stdout"], echo(&["quick", "2", "0", "2", "true"]));
     // Five tasks, then three, two and one reduce tasks.
     assert_eq!(ran.json()["tasks"], 11);
