@@ -2,6 +2,8 @@
 
 use std::{fmt, ops::Range};
 
+use tidemill_types::{columns, is_steering};
+
 /// The most mistakes that are kept: nobody reads more before correcting some.
 const MAX_MISTAKES: usize = 100;
 
@@ -23,6 +25,7 @@ pub struct Mistake {
     /// What is allowed there; empty where `found` says it all.
     pub allowed: String,
     source: String,
+    /// In columns of a terminal.
     caret: Range<usize>,
 }
 
@@ -185,9 +188,11 @@ impl<'a> Report<'a> {
         let width = self.text[start..end].chars().count().max(1);
 
         let skipped = if column < MAX_SOURCE_CHARS * 3 / 4 { 0 } else { column - MAX_SOURCE_CHARS / 2 };
-        let shown = source.chars().skip(skipped).take(MAX_SOURCE_CHARS).map(printable).collect();
-        let caret_start = column - skipped;
-        let caret_end = (caret_start + width).min(MAX_SOURCE_CHARS.max(caret_start + 1));
+        let shown: String = source.chars().skip(skipped).take(MAX_SOURCE_CHARS).map(printable).collect();
+        // Some characters are as wide as two, and some have no width.
+        let place = |chars: usize| columns(&shown.chars().take(chars).collect::<String>());
+        let caret_start = place(column - skipped);
+        let caret_end = place(column - skipped + width).max(caret_start + 1);
         Mistake {
             line: line + 1,
             column: column + 1,
@@ -223,7 +228,7 @@ pub(crate) fn shortened(text: &str) -> String {
 fn printable(c: char) -> char {
     match c {
         '\t' => ' ',
-        c if c.is_control() => '\u{fffd}',
+        c if is_steering(c) => '\u{fffd}',
         c => c,
     }
 }
@@ -253,6 +258,24 @@ mod tests {
         assert_eq!(
             only("a\u{1b}[31m = 1", 0..2),
             "job.toml:1:1: found\n    a\u{fffd}[31m = 1\n    ^^\n    allowed"
+        );
+        assert_eq!(
+            only("a\u{202e} = 1", 0..4),
+            "job.toml:1:1: found\n    a\u{fffd} = 1\n    ^^\n    allowed"
+        );
+    }
+
+    #[test]
+    fn wide_characters_and_marks_leave_the_caret_under_the_place() {
+        let text = "a = [\"日本語\", \"{indx}\"]";
+        let at = text.find("{indx}").expect("it is there");
+        assert_eq!(
+            only(text, at..at + 6),
+            format!("job.toml:1:14: found\n    {text}\n    {}^^^^^^\n    allowed", " ".repeat(16))
+        );
+        assert_eq!(
+            only("e\u{301} = 🦀", 6..10),
+            "job.toml:1:6: found\n    e\u{301} = 🦀\n        ^^\n    allowed"
         );
     }
 

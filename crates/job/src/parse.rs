@@ -17,7 +17,7 @@ use tidemill_types::{Limits, Millis};
 use toml::de::DeTable;
 
 use crate::{
-    JobFile, JobName, Mistakes,
+    Form, JobFile, JobName, Mistakes,
     bounds::{MAX_DEADLINE, MAX_RETRIES},
     mistake::{Report, quoted},
     template::Scope,
@@ -49,10 +49,10 @@ impl JobFile {
     /// # Errors
     /// All that is wrong with it, in the order of the file.
     pub fn parse(text: &str) -> Result<Self, Mistakes> {
-        let too_long = text.len() > MAX_TEXT_BYTES;
-        let mut report = Report::new(if too_long { "" } else { text });
-        let file = if too_long {
-            report.wrong(0..0, format!("the file has {} bytes", text.len()), "at most 1 MiB is allowed");
+        let unreadable = unreadable(text);
+        let mut report = Report::new(if unreadable.is_some() { "" } else { text });
+        let file = if let Some((found, allowed)) = unreadable {
+            report.wrong(0..0, found, allowed);
             None
         } else {
             let (root, errors) = DeTable::parse_recoverable(text);
@@ -69,6 +69,23 @@ impl JobFile {
             None => Ok(file.expect("a reader that gives nothing reported a mistake")),
         }
     }
+}
+
+/// What keeps a text from being read as TOML at all, and what would be right: said once, in the place of all the
+/// mistakes that it would make.
+fn unreadable(text: &str) -> Option<(String, &'static str)> {
+    if text.len() > MAX_TEXT_BYTES {
+        return Some((format!("the file has {} bytes", text.len()), "at most 1 MiB is allowed"));
+    }
+    // Text of wide characters may well be UTF-8, with a zero byte beside each letter.
+    if let Form::Wide(encoding) = Form::of(text.as_bytes()) {
+        return Some((format!("the file is {encoding} text"), "save it as UTF-8"));
+    }
+    let zeros = text.bytes().filter(|byte| *byte == 0).count();
+    (zeros > 0).then(|| {
+        let bytes = if zeros == 1 { "a zero byte".to_owned() } else { format!("{zeros} zero bytes") };
+        (format!("the file holds {bytes}, so it is not text"), "a job file is UTF-8 text")
+    })
 }
 
 fn job(root: &Section, report: &mut Report) -> Option<JobFile> {

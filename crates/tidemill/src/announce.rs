@@ -1,13 +1,12 @@
 //! What a long-running command tells: lines for people, or one JSON object a line for scripts.
 
-use std::{
-    io::{self, Write},
-    time::Duration,
-};
+use std::io::{self, Write};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::Value;
 use tidemill_types::lines;
+
+use crate::progress::spinner;
 
 /// Where a command's events go: standard output, past a line of progress where there is one.
 pub struct Announcer {
@@ -23,10 +22,7 @@ impl Announcer {
 
     /// With a line of progress on standard error, if that is a terminal and a person reads it.
     pub fn with_progress(json: bool) -> Self {
-        let bar = if json { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
-        let style = ProgressStyle::with_template("{spinner} {msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-        bar.enable_steady_tick(Duration::from_millis(200));
+        let bar = if json { ProgressBar::hidden() } else { spinner() };
         Self { json, bar }
     }
 

@@ -1,10 +1,12 @@
 //! A job file on its way into a command.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    string::FromUtf8Error,
+};
 
-use anyhow::Context;
 use tidemill_exec::check_module;
-use tidemill_job::{JobFile, Plan, expand};
+use tidemill_job::{Form, JobFile, Plan, expand};
 use tidemill_types::ByteSize;
 
 use crate::{
@@ -52,9 +54,7 @@ fn read_file_alone(path: &Path) -> anyhow::Result<(JobFile, PathBuf)> {
         let message = format!("{} is a program, not a job file", path.display());
         return Err(Exit::new(Code::Usage, message).hint("run one program with `tidemill exec`").into());
     }
-    let text = String::from_utf8(bytes)
-        .with_context(|| format!("the job file {} is not UTF-8 text", path.display()))
-        .code(Code::Usage)?;
+    let text = String::from_utf8(bytes).map_err(|error| not_text(path, &error))?;
     let file = JobFile::parse(&text).map_err(|mistakes| {
         let name = path.display().to_string();
         let count = mistakes.iter().count() + mistakes.omitted();
@@ -67,6 +67,16 @@ fn read_file_alone(path: &Path) -> anyhow::Result<(JobFile, PathBuf)> {
     })?;
     let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
     Ok((file, directory.unwrap_or(Path::new(".")).to_owned()))
+}
+
+/// The error of a job file that is not UTF-8: what it is instead, where its bytes tell.
+fn not_text(path: &Path, error: &FromUtf8Error) -> Exit {
+    let (what, hint) = match Form::of(error.as_bytes()) {
+        Form::Wide(encoding) => (format!("{encoding} text"), "save it as UTF-8"),
+        Form::Compressed(compression) => (format!("compressed ({compression})"), "unpack it first"),
+        Form::Plain => (format!("not UTF-8 text: {error}"), "save it as UTF-8"),
+    };
+    Exit::new(Code::Usage, format!("the job file {} is {what}", path.display())).hint(hint)
 }
 
 /// The most memory that one task may take.

@@ -1,6 +1,6 @@
 //! Tables for people: columns under their heads, no wider than a terminal.
 
-use tidemill_types::one_line;
+use tidemill_types::{columns, fitting, one_line};
 
 /// The width that every terminal has.
 const WIDTH: usize = 80;
@@ -25,11 +25,10 @@ impl Table {
 
     /// Prints it, each line behind `indent`.
     pub fn print(&self, indent: &str) {
-        let wide = |cell: &str| cell.chars().count();
         let widths: Vec<usize> = (0..self.heads.len())
             .map(|at| {
-                let cells = self.rows.iter().filter_map(|row| row.get(at)).map(|cell| wide(cell));
-                cells.chain([wide(self.heads[at].trim_end())]).max().unwrap_or(0)
+                let cells = self.rows.iter().filter_map(|row| row.get(at)).map(|cell| columns(cell));
+                cells.chain([columns(self.heads[at].trim_end())]).max().unwrap_or(0)
             })
             .collect();
         let heads: Vec<String> = self.heads.iter().map(|head| head.trim_end().to_owned()).collect();
@@ -44,28 +43,28 @@ impl Table {
         for (at, cell) in cells.iter().enumerate() {
             let gap = if at == 0 { "" } else { "  " };
             let words = self.heads[at].ends_with(' ');
-            let width = widths[at];
+            // Formatting pads by characters, of which some are as wide as two and some have no width.
+            let padding = " ".repeat(widths[at].saturating_sub(columns(cell)));
             match (at == last, words) {
                 (true, true) => {
-                    let left = WIDTH.saturating_sub(line.chars().count() + gap.len()).max(16);
+                    let left = WIDTH.saturating_sub(columns(&line) + gap.len()).max(16);
                     line += gap;
                     line += &shorten(cell, left);
                 }
-                (_, true) => line += &format!("{gap}{:<width$}", cell),
-                (_, false) => line += &format!("{gap}{:>width$}", cell),
+                (_, true) => line += &format!("{gap}{cell}{padding}"),
+                (_, false) => line += &format!("{gap}{padding}{cell}"),
             }
         }
         line.trim_end().to_owned()
     }
 }
 
-/// A text of at most so many characters; one that is cut says so.
+/// A text of at most so many columns; one that is cut says so.
 pub fn shorten(text: &str, most: usize) -> String {
-    if text.chars().count() <= most {
+    if columns(text) <= most {
         return text.to_owned();
     }
-    let kept: String = text.chars().take(most.saturating_sub(1)).collect();
-    format!("{}…", kept.trim_end())
+    format!("{}…", fitting(text, most.saturating_sub(1)).trim_end())
 }
 
 #[cfg(test)]
@@ -81,5 +80,20 @@ mod tests {
         assert!(line.starts_with("  a       12  xxx") && line.ends_with('…'), "{line}");
         assert_eq!(line.chars().count(), WIDTH);
         assert_eq!(shorten("four", 4), "four");
+        assert_eq!(shorten("日本語", 5), "日本…");
+    }
+
+    #[test]
+    fn wide_characters_leave_columns_where_they_are() {
+        let mut table = Table::new(&["name ", "tasks", "state "]);
+        for name in ["plain", "日本語", "🦀 crab", "e\u{301}"] {
+            table.row(vec![name.to_owned(), "1".to_owned(), "idle".to_owned()]);
+        }
+        let widths = [columns("🦀 crab"), 5, 4];
+        for row in &table.rows {
+            let line = table.line("", row, &widths);
+            let (before, _) = line.split_once("idle").expect("the last cell");
+            assert_eq!(columns(before), 7 + 2 + 5 + 2, "{line}");
+        }
     }
 }

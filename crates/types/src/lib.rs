@@ -47,5 +47,5 @@ pub use signing::{
     binding_message, verify_batch, verify_result_side,
 };
 pub use task::{EXEC_VERSION, FloatClass, InputSpec, ProgramKind, Seed, TaskSpec};
-pub use text::{causes, is_steering, lines, one_line};
+pub use text::{causes, columns, fitting, is_steering, lines, one_line};
 pub use units::{ByteSize, Fuel, Millis, UnitError};

@@ -20,6 +20,23 @@ fn briefly(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn what_is_no_text_of_a_job_file_is_one_mistake() {
+    let wide = |unit: &[u8]| {
+        let file = format!("{PROGRAM}[tasks]\nrange = {{ to = 3 }}\n");
+        let place = |c: char| unit.iter().map(move |byte| if *byte == 1 { c } else { '\0' });
+        file.chars().flat_map(place).collect::<String>()
+    };
+    for (unit, encoding) in
+        [(&[1, 0][..], "UTF-16"), (&[0, 1], "UTF-16"), (&[1, 0, 0, 0], "UTF-32"), (&[0, 0, 0, 1], "UTF-32")]
+    {
+        let expected = format!("1:1: the file is {encoding} text; save it as UTF-8");
+        assert_eq!(briefly(&wide(unit)), [expected]);
+    }
+    let expected = "1:1: the file holds a zero byte, so it is not text; a job file is UTF-8 text";
+    assert_eq!(briefly(&format!("{PROGRAM}\0")), [expected]);
+}
+
+#[test]
 fn every_mistake_is_shown_with_its_line() {
     let text = "\
 name = \"Render\"

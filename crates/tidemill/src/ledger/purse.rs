@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::json;
 use tidemill_ledger::{
     Address, Bytes, Chain,
@@ -17,6 +17,7 @@ use crate::{
     exit::{Code, Exit, WithCode},
     home::data_directory,
     interrupt::Signals,
+    progress::spinner,
 };
 
 /// An unlocked account on a ledger that answers. One process of this machine has it at a time, others wait for it.
@@ -258,10 +259,7 @@ struct Waiting {
 
 impl Waiting {
     fn begin(label: &str) -> Self {
-        let bar = ProgressBar::new_spinner();
-        let style = ProgressStyle::with_template("{spinner} {msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-        bar.enable_steady_tick(Duration::from_millis(200));
+        let bar = spinner();
         bar.set_message(label.to_owned());
         Self { bar, label: label.to_owned() }
     }

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::quote::{shown, tide};
 use crate::{
+    progress::spinner,
     requester::{Requester, off_the_protocol},
     table::Table,
 };
@@ -65,9 +66,8 @@ pub async fn settlement(
     escrow: EscrowId,
     quiet: bool,
 ) -> anyhow::Result<PaymentSummary> {
-    let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
+    let bar = if quiet { ProgressBar::hidden() } else { spinner() };
     let mut is_said = quiet || !bar.is_hidden();
-    bar.enable_steady_tick(Duration::from_millis(200));
     bar.set_message("waiting for the settlement");
     let deadline = Instant::now() + PATIENCE;
     loop {

@@ -69,8 +69,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut bench = kernels::Bench::new(chosen)?;
     let bar = indicatif::ProgressBar::new(u64::from(args.turns));
     bar.set_style(
-        indicatif::ProgressStyle::with_template("turn {pos} of {len} [{bar:32}] {elapsed} gone, {eta} left")
-            .unwrap_or_else(|_| indicatif::ProgressStyle::default_bar()),
+        indicatif::ProgressStyle::with_template(
+            "turn {pos} of {len} [{wide_bar}] {elapsed} gone, {eta} left",
+        )
+        .unwrap_or_else(|_| indicatif::ProgressStyle::default_bar()),
     );
     bar.enable_steady_tick(std::time::Duration::from_millis(200));
     let mut turns = Vec::new();

@@ -137,7 +137,7 @@ fn failed(error: DeployError) -> anyhow::Error {
 
 fn steps(count: usize) -> ProgressBar {
     let bar = ProgressBar::new(count as u64);
-    let style = ProgressStyle::with_template("{bar:20} {pos} of {len}  {msg}");
+    let style = ProgressStyle::with_template("{bar:20} {pos} of {len}  {wide_msg}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar
 }

@@ -22,6 +22,25 @@ fn mistakes_are_said_all_at_once_each_with_its_place() {
 }
 
 #[test]
+fn a_job_file_that_is_not_utf_8_says_what_it_is() {
+    let place = place(&job(&["quick"]));
+    let utf16: Vec<u8> = job(&["quick"]).encode_utf16().flat_map(u16::to_le_bytes).collect();
+    place.write("job.toml", &utf16);
+    let ran = place.run_job(&[]).code(2).says(&[
+        "there is 1 mistake",
+        "the file is UTF-16 text",
+        "save it as UTF-8",
+    ]);
+    assert!(!ran.stderr.contains("not TOML"), "{}", ran.stderr);
+    place.write("job.toml", [&[0xff, 0xfe][..], &utf16].concat());
+    place.run_job(&[]).code(2).says(&["job.toml is UTF-16 text", "save it as UTF-8"]);
+    place.write("job.toml", b"\x1f\x8b\x08\x00");
+    place.run_job(&[]).code(2).says(&["job.toml is compressed (gzip)", "unpack it first"]);
+    place.write("job.toml", b"name = \"\xe4\"");
+    place.run_job(&[]).code(2).says(&["job.toml is not UTF-8 text", "index 8"]);
+}
+
+#[test]
 fn policy_is_refused_until_it_is_honoured() {
     let place = place(&(job(&["quick"]) + "[policy]\nregions = [\"eu\"]\n"));
     place.run_job(&[]).code(2).says(&["not supported yet"]);
