@@ -22,7 +22,7 @@ use tidemill_types::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::{Quote, as_of_now, escrows, quote::shown, same_ledger, unix_s};
+use super::{Quote, as_of_now, escrows, same_ledger, unix_s};
 use crate::{
     exit::{Code, Exit, WithCode},
     ledger::{Ledger, Purse, Sent, unreachable},
@@ -305,7 +305,7 @@ impl Payer {
         }
         let call =
             self.escrows.open(self.account.signer(), &draft.terms, draft.salt).await.code(Code::Host)?;
-        let label = format!("lock {} in the escrow {}", shown(budget), draft.escrow.short());
+        let label = format!("lock {budget} in the escrow {}", draft.escrow.short());
         // Without a key: of one name the contract opens one.
         purse.call(&label, self.escrows.address(), call).await
     }

@@ -74,7 +74,7 @@ impl Quote {
             });
             likely = likely.zip(usual).map(|(sum, usual)| sum.saturating_add(usual));
         }
-        let budget = max_price.map_or(most, |max_price| max_price.min(most));
+        let budget = budget(most, max_price);
         if let Some(max_price) = max_price
             && budget < each
         {
@@ -109,7 +109,8 @@ impl Quote {
             None => String::new(),
         };
         let capped = if self.budget < self.most { " (its max_price)" } else { "" };
-        let (most, budget) = (rounded_up(self.most), rounded_up(self.budget));
+        // The budget is said to the last digit, here and where it is locked.
+        let (most, budget) = (rounded_up(self.most), self.budget);
         let paid = match escrow {
             Some(escrow) => format!("up to {budget}{capped} is paid out of the escrow {}", escrow.short()),
             None => format!("{budget}{capped} is locked, what is not used comes back"),
@@ -132,6 +133,12 @@ impl Quote {
         }
         lines
     }
+}
+
+/// What is locked for a job: the most that it may cost, as people read it, so that what they read is what is locked.
+fn budget(most: Amount, max_price: Option<Amount>) -> Amount {
+    let most = rounded_up(most);
+    max_price.map_or(most, |max_price| max_price.min(most))
 }
 
 /// The highest rates that a job pays: those of the dearest provider, unless somebody asks far more than others do. One
@@ -192,7 +199,7 @@ fn work(spec: &JobSpec, stage: Stage) -> Work {
 
 /// What something may cost, as people read it: to the millionth, and never less than it is.
 pub fn rounded_up(amount: Amount) -> Amount {
-    Amount::from_wei(amount.wei().div_ceil(MILLIONTH) * MILLIONTH)
+    Amount::from_wei(amount.wei().div_ceil(MILLIONTH).saturating_mul(MILLIONTH))
 }
 
 /// What there is or was, as people read it: to the millionth or six digits, whichever says more, and never more than it
@@ -226,10 +233,41 @@ mod tests {
         let amount = |wei| Amount::from_wei(wei);
         assert_eq!(rounded_up(amount(1)).to_string(), "0.000001 TIDE");
         assert_eq!(rounded_up(Amount::tide(2)), Amount::tide(2));
+        assert_eq!(rounded_up(amount(u128::MAX)), amount(u128::MAX));
         assert_eq!(shown(amount(93_400_012_267)).to_string(), "0.0000000934 TIDE");
         assert_eq!(shown(Amount::tide(10).saturating_add(amount(1))), Amount::tide(10));
         assert_eq!(shown(amount(7)), amount(7));
         assert_eq!(shown(Amount::ZERO), Amount::ZERO);
         assert_eq!(shown(amount(1_234_567_891_234_567_891)).to_string(), "1.234567 TIDE");
+    }
+
+    #[test]
+    fn what_is_quoted_is_what_is_locked() {
+        let most = Amount::from_wei(12_920_400_000_000_001);
+        let quote = |max_price| Quote {
+            most,
+            likely: None,
+            each: Amount::ZERO,
+            budget: budget(most, max_price),
+            ceiling: RateCard::default(),
+            fee_ppm: 0,
+            protocol_fee_ppm: 0,
+            bond: Amount::ZERO,
+            providers: 1,
+            least_results_each: 1,
+            most_results_each: 1,
+        };
+        let whole = quote(None);
+        assert_eq!(whole.budget.to_string(), "0.012921 TIDE");
+        assert_eq!(shown(whole.budget), whole.budget);
+        assert_eq!(
+            whole.lines(true, None)[0],
+            "quote: 0.012921 TIDE at its limits; 0.012921 TIDE is locked, what is not used comes back"
+        );
+        let capped = quote(Some(Amount::from_wei(12_000_000_400_000_000)));
+        assert_eq!(
+            capped.lines(true, None)[0],
+            "quote: 0.012921 TIDE at its limits; 0.0120000004 TIDE (its max_price) is locked, what is not used comes back"
+        );
     }
 }

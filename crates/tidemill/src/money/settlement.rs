@@ -175,7 +175,7 @@ impl PaymentSummary {
         println!(
             "  {} of {} were earned, {} of it fees{refunded}",
             shown(self.earned_wei),
-            shown(self.deposited_wei),
+            self.deposited_wei,
             shown(self.fees_wei)
         );
         for transaction in &self.transactions {

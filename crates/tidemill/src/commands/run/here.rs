@@ -51,7 +51,7 @@ pub fn run(args: &Args, file: JobFile, plan: Plan, begun: Instant) -> anyhow::Re
             }
         }
     };
-    finish(args.json, &job, &out, &config, end, totals, begun.elapsed())
+    finish(args.json, &job, &out, &config, end, totals, begun)
 }
 
 /// How many tasks run at a time: as asked, as the job allows, and as memory goes.
@@ -101,7 +101,7 @@ fn finish(
     config: &Config,
     end: End,
     totals: Totals,
-    wall: Duration,
+    begun: Instant,
 ) -> anyhow::Result<()> {
     let mut summary = Summary {
         job: job.file.name.to_string(),
@@ -111,7 +111,7 @@ fn finish(
         reused: totals.reused,
         retries: totals.retries,
         parallel: config.slots,
-        wall_s: seconds(wall),
+        wall_s: 0.0,
         busy_s: seconds(totals.busy),
         usage: UsageSummary::from(&totals.usage),
         output: None,
@@ -129,7 +129,8 @@ fn finish(
                 eprintln!("warning: cannot remove {}: {error}", config.work.display());
             }
             if !json {
-                print_done(job, &totals, config.slots, wall, &output);
+                // As a stopwatch would say: with laying out the output and removing what it was made from.
+                print_done(job, &totals, config.slots, begun.elapsed(), &output);
             }
             summary.output = Some(output);
             None
@@ -152,6 +153,7 @@ fn finish(
         }
     };
     if json {
+        summary.wall_s = seconds(begun.elapsed());
         println!("{}", serde_json::to_string_pretty(&summary)?);
     }
     error.map_or(Ok(()), |error| Err(error.into()))
