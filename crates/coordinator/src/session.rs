@@ -1,8 +1,10 @@
 //! Connections from their handshake to their end.
 
+mod admission;
 pub mod answers;
 mod provider;
 mod requester;
+mod seats;
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,13 +14,16 @@ use tidemill_net::{
     frame::{FrameError, FrameWriter},
     opening,
     session::Session,
-    wire::{Answer, Hello, Refusal, Role, SESSION_ALPN, ToProvider},
+    wire::{Answer, Refusal, Role, SESSION_ALPN, ToProvider},
 };
-use tidemill_types::{Address, FloatClass, HARDWARE_CLASSES, NodeId};
+use tidemill_types::NodeId;
 use tokio::sync::Semaphore;
 use tracing::{Instrument, info_span};
 
-pub use self::requester::{reply, submitted_before};
+pub use self::{
+    requester::{reply, submitted_before},
+    seats::Seats,
+};
 use crate::{
     event::{Event, Network, SessionId},
     outbox::{Outgoing, Outgoings, outbox},
@@ -103,49 +108,19 @@ async fn session(shared: &Arc<Shared>, connection: Connection) {
             return;
         }
     };
-    let signer = hello.binding.address;
-    let (admitted, banned) = (admit(shared, &hello), shared.peers.banned(session.peer));
-    // The ledger is not asked for strangers.
-    let operator = match &hello.role {
-        Role::Provider { .. } if admitted.is_ok() && banned.is_none() => operator(shared, signer).await,
-        Role::Provider { .. } | Role::Requester => Ok(signer),
-    };
-    let turned_away = match (admitted, banned) {
-        (Err(reason), _) => {
-            let _ = opening::refuse(&mut session.writer, &reason).await;
-            Some(reason)
+    let id = shared.new_session();
+    let admitted = match admission::admit(shared, &session, &hello, id).await {
+        Ok(admitted) => admitted,
+        Err(turned_away) => {
+            tracing::info!(reason = turned_away.reason(), "a peer was turned away");
+            turned_away.tell(&mut session.writer).await;
+            end(session.writer, &session.connection).await;
+            return;
         }
-        (Ok(()), Some(left)) => {
-            let reason = format!("it broke the protocol; it may come back in {} s", left.as_secs() + 1);
-            let _ = opening::put_off(&mut session.writer, &reason).await;
-            Some(reason)
-        }
-        (Ok(()), None) => match &operator {
-            Ok(_) => None,
-            Err(NoOperator::Unregistered) => {
-                let reason = format!(
-                    "its result key {signer} is bound to no provider's account on the ledger: register first, as with \
-                     `tidemill bond`"
-                );
-                let _ = opening::refuse(&mut session.writer, &reason).await;
-                Some(reason)
-            }
-            Err(NoOperator::Unknown(error)) => {
-                let reason = format!("the coordinator cannot look at the ledger: {error}");
-                let _ = opening::put_off(&mut session.writer, &reason).await;
-                Some(reason)
-            }
-        },
     };
-    if let Some(reason) = turned_away {
-        tracing::info!(reason, "a peer was turned away");
-        end(session.writer, &session.connection).await;
-        return;
-    }
     if opening::welcome(&mut session.writer, version, &shared.welcome).await.is_err() {
         return;
     }
-    let id = shared.new_session();
     let node = session.peer;
     let (outbox, outgoings) = outbox(node);
     shared.outboxes.open(id, outbox.clone());
@@ -153,10 +128,10 @@ async fn session(shared: &Arc<Shared>, connection: Connection) {
     let writer =
         shared.tasks.spawn(write(session.writer, outgoings, session.connection.clone()).in_current_span());
     tracing::debug!(software = %tidemill_types::one_line(&hello.software, 80), "a session begins");
-    let operator = operator.unwrap_or(signer);
+    let (signer, operator) = (hello.binding.address, admitted.operator);
     let read = async {
         match hello.role {
-            Role::Provider { offer, credits, held } => {
+            Role::Provider { offer, credits, held, .. } => {
                 let _connected = shared.teller.as_ref().map(|teller| teller.connected(operator));
                 let network = remote_address(&session.connection).and_then(Network::of);
                 let joined = Event::ProviderJoined {
@@ -183,6 +158,7 @@ async fn session(shared: &Arc<Shared>, connection: Connection) {
     shared.outboxes.close(id);
     drop(outbox);
     shared.peers.left(node);
+    drop(admitted);
     // What has been said is to arrive, unless nobody listens; closing the connection would drop it.
     let patience = if reads { 2 * FAREWELL } else { Duration::ZERO };
     let abort = writer.abort_handle();
@@ -190,52 +166,6 @@ async fn session(shared: &Arc<Shared>, connection: Connection) {
         abort.abort();
     }
     session.connection.close(0u32.into(), b"the session is over");
-}
-
-/// Why it is not known for whom a provider works.
-enum NoOperator {
-    /// Its key belongs to nobody who could be paid.
-    Unregistered,
-    /// The ledger does not say.
-    Unknown(String),
-}
-
-/// The account that a provider with this result key works for: where work is free, the key's own.
-async fn operator(shared: &Shared, signer: Address) -> Result<Address, NoOperator> {
-    let Some(teller) = &shared.teller else { return Ok(signer) };
-    match teller.operator_of(signer).await {
-        Ok(Some(operator)) => Ok(operator),
-        Ok(None) => Err(NoOperator::Unregistered),
-        Err(error) => Err(NoOperator::Unknown(error)),
-    }
-}
-
-/// Whether a dialer may come in; why not otherwise.
-fn admit(shared: &Shared, hello: &Hello) -> Result<(), String> {
-    if !shared.pass.matches(&hello.pass) {
-        return Err("the ticket's pass is not this network's: ask for a new ticket".to_owned());
-    }
-    let Role::Provider { offer, .. } = &hello.role else { return Ok(()) };
-    // Whoever makes up a class of its own would have its results compared by its own machines alone.
-    let class = offer.hardware_class.as_deref();
-    let is_known =
-        class.map_or(!offer.floats.contains(&FloatClass::Native), |class| HARDWARE_CLASSES.contains(&class));
-    if !is_known {
-        return Err(format!(
-            "it offers native floats of the hardware class {:?}, and this network knows {}",
-            tidemill_types::one_line(class.unwrap_or("none"), 40),
-            HARDWARE_CLASSES.join(", ")
-        ));
-    }
-    if offer.exec_version != tidemill_types::EXEC_VERSION {
-        return Err(format!(
-            "it executes tasks by version {} of the rules, this network by version {}: install the same version of \
-             Tidemill",
-            offer.exec_version,
-            tidemill_types::EXEC_VERSION
-        ));
-    }
-    Ok(())
 }
 
 /// Writes what is put into an outbox until there will be no more, or the peer is gone.

@@ -26,6 +26,7 @@ use crate::{
     event::{Event, SessionId},
     inputs::Inputs,
     outbox::Outboxes,
+    session::Seats,
     teller::Teller,
 };
 
@@ -40,6 +41,8 @@ pub struct Shared {
     pub inputs: Inputs,
     pub outboxes: Outboxes,
     pub peers: Peers,
+    /// Which process of each provider is here.
+    pub seats: Seats<Connection>,
     pub events: mpsc::Sender<Event>,
     /// Where work is paid for.
     pub teller: Option<Arc<Teller>>,
@@ -121,6 +124,7 @@ impl Shared {
             inputs: Inputs::default(),
             outboxes: Outboxes::default(),
             peers: Peers::default(),
+            seats: Seats::default(),
             events,
             teller,
             executor,

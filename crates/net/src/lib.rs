@@ -8,6 +8,7 @@ pub mod endpoint;
 pub mod frame;
 pub mod key;
 pub mod opening;
+pub mod probe;
 pub mod session;
 pub mod ticket;
 pub mod wire;

@@ -6,7 +6,7 @@
 //! | opening | bytes | | answer | bytes |
 //! | --- | --- | --- | --- | --- |
 //! | `tidemill` | 8 | | `tidemill` | 8 |
-//! | first version spoken | 4 | | 1: welcome, 2: refused, 3: not now | 1 |
+//! | first version spoken | 4 | | 1: welcome, 2: refused, 3: not now, 4: taken | 1 |
 //! | last version spoken | 4 | | welcome: the version chosen | 4 |
 //! | body, for the session's protocol | rest | | welcome: body; otherwise why, UTF-8 | rest |
 
@@ -34,6 +34,7 @@ const MAGIC: &[u8; 8] = b"tidemill";
 const WELCOME: u8 = 1;
 const REFUSED: u8 = 2;
 const NOT_NOW: u8 = 3;
+const TAKEN: u8 = 4;
 
 /// The first frame of the side that dialed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,6 +63,11 @@ pub enum Answer {
     /// There will be none for now.
     NotNow {
         /// Why, for a person.
+        reason: String,
+    },
+    /// There will be none while another process of the same node has one.
+    Taken {
+        /// Where that one is, for a person.
         reason: String,
     },
 }
@@ -124,6 +130,12 @@ pub enum OpeningError {
         /// In its words, with what could steer a terminal taken out.
         reason: String,
     },
+    /// Another process of this side's node has a session there, and lives.
+    #[error("{reason}")]
+    Taken {
+        /// In its words, with what could steer a terminal taken out.
+        reason: String,
+    },
     /// The stream broke.
     #[error("the connection broke while the session opened")]
     Stream(#[source] FrameError),
@@ -172,6 +184,7 @@ impl Answer {
             }
             Self::Refused { reason } => with_reason(REFUSED, reason),
             Self::NotNow { reason } => with_reason(NOT_NOW, reason),
+            Self::Taken { reason } => with_reason(TAKEN, reason),
         }
     }
 
@@ -188,12 +201,16 @@ impl Answer {
                 let version = take_number(frame, &mut at)?;
                 Ok(Self::Welcome { version, body: frame.slice(at..) })
             }
-            REFUSED | NOT_NOW => {
+            REFUSED | NOT_NOW | TAKEN => {
                 let words = &frame[at..frame.len().min(at + MAX_REASON_BYTES)];
                 let mut reason = String::from_utf8_lossy(words).into_owned();
                 // Mending makes a byte up to three times as long.
                 reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
-                Ok(if kind == REFUSED { Self::Refused { reason } } else { Self::NotNow { reason } })
+                Ok(match kind {
+                    REFUSED => Self::Refused { reason },
+                    NOT_NOW => Self::NotNow { reason },
+                    _ => Self::Taken { reason },
+                })
             }
             unknown => Err(LayoutError::UnknownAnswer(unknown)),
         }
@@ -252,6 +269,9 @@ where
         }
         Answer::NotNow { reason } => {
             Err(OpeningError::NotNow { reason: tidemill_types::one_line(&reason, MAX_REASON_BYTES) })
+        }
+        Answer::Taken { reason } => {
+            Err(OpeningError::Taken { reason: tidemill_types::one_line(&reason, MAX_REASON_BYTES) })
         }
         Answer::Welcome { version, .. } if !(versions.0..=versions.1).contains(&version) => {
             Err(OpeningError::ForcedVersion { chosen: version })
@@ -327,6 +347,17 @@ pub async fn put_off<W: AsyncWrite + Unpin>(
     reason: &str,
 ) -> Result<(), OpeningError> {
     say(writer, &Answer::NotNow { reason: reason.to_owned() }).await
+}
+
+/// Tells the dialer that there will be no session while another process of its node has one.
+///
+/// # Errors
+/// [`OpeningError::Stream`]
+pub async fn refuse_copy<W: AsyncWrite + Unpin>(
+    writer: &mut FrameWriter<W>,
+    reason: &str,
+) -> Result<(), OpeningError> {
+    say(writer, &Answer::Taken { reason: reason.to_owned() }).await
 }
 
 async fn say<W: AsyncWrite + Unpin>(

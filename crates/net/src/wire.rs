@@ -1,4 +1,4 @@
-//! What nodes say to each other in a session: version 4 of the protocol.
+//! What nodes say to each other in a session: version 6 of the protocol.
 //!
 //! The dialer opens one stream. The first frame each way is an [`crate::Opening`] with a [`Hello`] and its answer
 //! with a [`Welcome`], whose form outlives versions; after that frames are postcard messages: [`FromProvider`] and
@@ -68,9 +68,29 @@ pub enum Role {
         credits: u32,
         /// The leases that it holds from an earlier session, results that were not settled among them.
         held: Vec<HeldLease>,
+        /// Which process of its node it is.
+        incarnation: Incarnation,
     },
     /// To have jobs run.
     Requester,
+}
+
+/// Which process of its node a provider is: it tells a provider that comes back from a second one with the same key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Incarnation {
+    /// Drawn at random when the process starts, and kept in its memory alone: the same in all its sessions.
+    pub process: [u8; 16],
+    /// The directory that the process has locked, on a machine since its start. A copy of a directory is another place.
+    pub place: [u8; 16],
+}
+
+impl Incarnation {
+    /// Whether this provider may take over the session of an earlier one without a look at whether that one lives. The
+    /// same process may, and so may one in the same place: it could not have locked the place before the earlier
+    /// process had ended.
+    pub fn succeeds(&self, earlier: &Self) -> bool {
+        self.process == earlier.process || self.place == earlier.place
+    }
 }
 
 /// The answer of a coordinator that takes the dialer in.
@@ -129,7 +149,7 @@ fn at_most(what: &'static str, found: usize, most: usize) -> Result<(), OutOfBou
 impl Bounded for Hello {
     fn check(&self) -> Result<(), OutOfBounds> {
         at_most("the name of the software", self.software.len(), MAX_WORDS_BYTES)?;
-        let Role::Provider { offer, credits, held } = &self.role else { return Ok(()) };
+        let Role::Provider { offer, credits, held, .. } = &self.role else { return Ok(()) };
         check_offer(offer)?;
         at_most("the number of credits", *credits as usize, MAX_CREDITS as usize)?;
         // Leases that wait, run, or have results that are not settled: never more than twice the credits.
@@ -154,4 +174,22 @@ fn check_offer(offer: &Offer) -> Result<(), OutOfBounds> {
     at_most("the number of float classes", offer.floats.len(), 16)?;
     let class = offer.hardware_class.as_ref().map_or(0, String::len);
     at_most("the name of the hardware class", class, MAX_WORDS_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Incarnation;
+
+    #[test]
+    fn a_provider_that_comes_back_succeeds_itself_and_a_copy_does_not() {
+        let first = Incarnation { process: [1; 16], place: [1; 16] };
+        let restarted = Incarnation { process: [2; 16], place: [1; 16] };
+        let moved = Incarnation { process: [1; 16], place: [2; 16] };
+        let copied = Incarnation { process: [2; 16], place: [2; 16] };
+        assert!(first.succeeds(&first), "a lost connection");
+        assert!(restarted.succeeds(&first), "a process that was killed");
+        assert!(moved.succeeds(&first), "a process is itself, whatever it says of its directory");
+        assert!(!copied.succeeds(&first));
+        assert!(!first.succeeds(&copied));
+    }
 }

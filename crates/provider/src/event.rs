@@ -1,6 +1,6 @@
 //! What a provider tells its owner.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use tidemill_ledger::B256;
 use tidemill_net::wire::Unpaid;
@@ -29,6 +29,11 @@ pub enum Event {
     Refused {
         /// Why.
         reason: String,
+    },
+    /// The coordinator has turned away a second process with this provider's key: its directory was copied, most likely.
+    CopyRefused {
+        /// Where that one dialed from, as far as the coordinator knows.
+        from: Option<IpAddr>,
     },
     /// It has no work.
     Idle {
@@ -214,6 +219,11 @@ pub enum Ending {
     /// The coordinator will not have it.
     Refused {
         /// Why.
+        reason: String,
+    },
+    /// Another process with its key lives and has the session: its directory is a copy, or was copied.
+    Copied {
+        /// Where that one is, in the coordinator's words.
         reason: String,
     },
     /// It broke, which is a mistake of this program.

@@ -15,6 +15,7 @@ mod capacity;
 mod config;
 mod event;
 mod idle;
+mod incarnation;
 mod inputs;
 mod machine;
 mod owner;

@@ -17,7 +17,7 @@ use tidemill_net::{
     endpoint::Node,
     frame::FrameError,
     ticket::Ticket,
-    wire::{ReturnReason, TaskResult, ToProvider},
+    wire::{Incarnation, ReturnReason, TaskResult, ToProvider},
 };
 use tidemill_types::{BlobId, LeaseId, Offer, ResultKey};
 use tokio::{
@@ -75,6 +75,7 @@ pub(crate) struct Setting {
     pub(crate) ticket: Ticket,
     pub(crate) offer: Offer,
     pub(crate) credits: u32,
+    pub(crate) incarnation: Incarnation,
     pub(crate) idle_report: Duration,
     pub(crate) pay: Option<Purse>,
 }
@@ -111,6 +112,8 @@ pub(crate) struct Owner {
     no_room: Option<(Instant, String)>,
     /// The credits that the coordinator was told of last.
     told_credits: u32,
+    /// When its owner was told last that a copy was turned away.
+    told_of_copy: Option<Instant>,
     /// Whether the coordinator was listened to in the last wait.
     reads: bool,
     next_sweep: Instant,
@@ -196,6 +199,7 @@ impl Owner {
             draining: false,
             no_room: None,
             told_credits: 0,
+            told_of_copy: None,
             reads: true,
             next_sweep: now + SWEEP,
             done: 0,

@@ -15,6 +15,7 @@ use crate::{
     capacity::{MeasureError, measure},
     config::{ConfigError, ProviderConfig},
     event::{Ending, Event},
+    incarnation::incarnation,
     owner::{Orders, Owner, Purse, Setting},
     pay::{
         self,
@@ -52,6 +53,9 @@ pub enum ProviderError {
     /// The folder for blobs is of no use.
     #[error("cannot open the folder for blobs")]
     Blobs(#[from] BlobError),
+    /// The system has no randomness, by which the process is told from others.
+    #[error("the system has no randomness to give")]
+    Randomness(#[source] io::Error),
     /// What it has earned so far cannot be read.
     #[error("cannot open the journal of payments")]
     Journal(#[from] JournalError),
@@ -111,6 +115,7 @@ impl Provider {
         };
         // Opened first: its lock is the directory's.
         let room = Room::open(&directory.join("blobs"), disk).await?;
+        let incarnation = incarnation(&directory, &node_key).map_err(ProviderError::Randomness)?;
         let pay = match pay {
             Some(pay) => Some(open_purse(pay, rates, directory).await?),
             None => None,
@@ -128,6 +133,7 @@ impl Provider {
             ticket,
             offer: offer.clone(),
             credits,
+            incarnation,
             idle_report,
             pay,
         };

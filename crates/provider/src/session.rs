@@ -6,6 +6,8 @@ use tidemill_net::{
     blobs::BLOBS_ALPN,
     endpoint::{Bind, ConnectError, Connection, Node, NodeOptions, RecvStream, SendStream, finish},
     frame::{FrameError, FrameReader, FrameWriter},
+    opening::OpeningError,
+    probe,
     session::{Session, SessionError},
     ticket::Ticket,
     wire::{FromProvider, Money, Role, ToProvider},
@@ -46,7 +48,8 @@ pub(crate) struct Link {
     pub(crate) since: Instant,
     pub(crate) heard: Instant,
     pub(crate) next_beat: Instant,
-    _serving: AbortOnDropHandle<()>,
+    /// Lending blobs, and answering whether this process lives.
+    _serving: [AbortOnDropHandle<()>; 2],
 }
 
 /// Why there is no session.
@@ -65,6 +68,11 @@ impl LinkError {
             Self::Session(error) => error.may_pass(),
             Self::Blobs(error) => error.may_pass(),
         }
+    }
+
+    /// Whether the coordinator has a session with another process of this node, and that one lives.
+    pub(crate) fn is_copy(&self) -> bool {
+        matches!(self, Self::Session(SessionError::Opening(OpeningError::Taken { .. })))
     }
 
     /// The error and its causes, fit for a terminal.
@@ -101,6 +109,7 @@ pub(crate) async fn dial(
         }
     };
     let serving = tokio::spawn(room.serve(blobs.clone(), peer));
+    let answering = tokio::spawn(probe::answer(connection.clone()));
     let now = Instant::now();
     let beat = welcome.heartbeat.duration().clamp(BEATS.0, BEATS.1);
     Ok(Link {
@@ -116,7 +125,7 @@ pub(crate) async fn dial(
         since: now,
         heard: now,
         next_beat: now + beat,
-        _serving: AbortOnDropHandle::new(serving),
+        _serving: [AbortOnDropHandle::new(serving), AbortOnDropHandle::new(answering)],
     })
 }
 

@@ -1,5 +1,7 @@
 //! Between a coordinator and a provider.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 use tidemill_types::{
     Amount, BlobSource, Claim, EscrowId, JobId, LeaseId, Millis, Offer, Outcome, RateCard, Release,
@@ -57,6 +59,11 @@ pub enum ToProvider {
     Bye {
         /// Why.
         reason: String,
+    },
+    /// A second process with this provider's node key was turned away, since this one lives.
+    CopyRefused {
+        /// Where it dialed from, as far as that is known.
+        from: Option<IpAddr>,
     },
 }
 
@@ -326,7 +333,7 @@ impl Bounded for ToProvider {
             }
             Self::ReleaseWanted(asked) => at_most("the number of releases", asked.len(), MAX_VOUCHERS),
             Self::Bye { reason } => at_most("a reason", reason.len(), 4 * MAX_WORDS_BYTES),
-            Self::Settled { .. } => Ok(()),
+            Self::Settled { .. } | Self::CopyRefused { .. } => Ok(()),
         }
     }
 }

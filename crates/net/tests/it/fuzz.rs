@@ -119,8 +119,9 @@ proptest! {
         let welcome = Answer::Welcome { version: versions.0, body: body.into() };
         prop_assert_eq!(Answer::decode(&welcome.encode().into()), Ok(welcome.clone()));
         let not_now = Answer::NotNow { reason: reason.clone() };
+        let taken = Answer::Taken { reason: reason.clone() };
         let refused = Answer::Refused { reason };
-        for bytes in [opening.encode(), welcome.encode(), refused.encode(), not_now.encode()] {
+        for bytes in [opening.encode(), welcome.encode(), refused.encode(), not_now.encode(), taken.encode()] {
             let mut bytes = bytes;
             mutate(&mut bytes, &mutations);
             let bytes = Bytes::from(bytes);
@@ -130,7 +131,7 @@ proptest! {
                 prop_assert!(taken.versions.0 <= taken.versions.1);
             }
             match Answer::decode(&bytes) {
-                Ok(Answer::Refused { reason } | Answer::NotNow { reason }) => prop_assert!(reason.len() <= MAX_REASON_BYTES),
+                Ok(Answer::Refused { reason } | Answer::NotNow { reason } | Answer::Taken { reason }) => prop_assert!(reason.len() <= MAX_REASON_BYTES),
                 Ok(taken) => prop_assert_eq!(taken.encode(), bytes.to_vec()),
                 Err(_) => {}
             }

@@ -8,6 +8,7 @@ use tidemill_net::{
     },
     frame::{FrameError, FrameReader, FrameWriter},
     opening::{self, LayoutError, OpeningError},
+    probe,
     ticket::{Pass, Ticket},
 };
 use tidemill_types::NodeId;
@@ -220,6 +221,50 @@ async fn a_refusal_reaches_the_dialer_before_the_connection_ends() {
     let ((), refused) = tokio::join!(dialed, dialer);
     let error = refused.expect_err("refused");
     assert_eq!(error.to_string(), "refused: the pass is\u{fffd}[2J not right");
+    pair.close().await;
+}
+
+/// A provider that turns up a second time is told from one that comes back.
+#[tokio::test]
+async fn a_copy_is_refused_by_name_and_does_not_try_again() {
+    let pair = Pair::new(SESSION).await;
+    let dialed = async {
+        let (mut reader, mut writer) = framed(pair.there.accept_bi().await.expect("a stream"));
+        let heard = opening::hear::<_, _, String>(&mut reader, &mut writer, (1, 1), PATIENCE).await;
+        heard.expect("a good dialer");
+        opening::refuse_copy(&mut writer, "copied directory?").await.expect("open");
+        finish(&mut writer.into_inner(), PATIENCE).await;
+    };
+    let dialer = async {
+        let (mut reader, mut writer) = dial(&pair.here).await;
+        opening::open::<_, _, _, String>(&mut reader, &mut writer, (1, 1), &"hello", PATIENCE).await
+    };
+    let ((), refused) = tokio::join!(dialed, dialer);
+    let error = refused.expect_err("refused");
+    assert!(matches!(&error, OpeningError::Taken { reason } if reason == "copied directory?"), "{error:?}");
+    assert!(!error.may_pass());
+    pair.close().await;
+}
+
+/// More often than a connection may have streams, so that none of them may be left over.
+#[tokio::test]
+async fn a_peer_that_lives_says_so_as_often_as_it_is_asked() {
+    let pair = Pair::new(SESSION).await;
+    let answering = tokio::spawn(probe::answer(pair.here.clone()));
+    for _ in 0..200 {
+        assert!(probe::lives(&pair.there, PATIENCE).await);
+    }
+    pair.close().await;
+    answering.await.expect("it ends with the connection");
+}
+
+#[tokio::test]
+async fn a_peer_that_is_gone_or_stands_still_does_not_say_that_it_lives() {
+    let pair = Pair::new(SESSION).await;
+    assert!(!probe::lives(&pair.there, Duration::from_millis(50)).await, "nobody answers");
+    pair.here.close(0u8.into(), b"");
+    pair.there.closed().await;
+    assert!(!probe::lives(&pair.there, PATIENCE).await, "the connection is closed");
     pair.close().await;
 }
 

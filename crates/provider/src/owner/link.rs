@@ -1,6 +1,10 @@
 //! The session: dialing, what is heard, and its loss.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use tidemill_net::{
     frame::FrameError,
@@ -13,6 +17,9 @@ use crate::{
     event::{Ending, Event},
     session::{Link, LinkError, dial, words},
 };
+
+/// A copy that is started over and over is told of once in so long.
+const TELL_OF_COPY: Duration = Duration::from_secs(60);
 
 impl Owner {
     /// Dials in the background.
@@ -28,7 +35,8 @@ impl Owner {
         let held = held.into_iter().map(|(lease, task)| HeldLease { lease, task }).collect();
         let credits = self.credits();
         self.told_credits = credits;
-        let role = Role::Provider { offer: self.setting.offer.clone(), credits, held };
+        let (offer, incarnation) = (self.setting.offer.clone(), self.setting.incarnation);
+        let role = Role::Provider { offer, credits, held, incarnation };
         let (node, ticket, room) =
             (self.setting.node.clone(), self.setting.ticket.clone(), self.room.clone());
         let key = self.setting.key.clone();
@@ -72,8 +80,20 @@ impl Owner {
                 let reason = error.words();
                 tracing::error!(reason, "the coordinator will not have this provider");
                 self.say(Event::Refused { reason: reason.clone() });
-                Some(Ending::Refused { reason })
+                Some(match error.is_copy() {
+                    true => Ending::Copied { reason },
+                    false => Ending::Refused { reason },
+                })
             }
+        }
+    }
+
+    /// The coordinator has turned away a second process with the key of this one.
+    fn copy_refused(&mut self, from: Option<IpAddr>, now: Instant) {
+        if self.told_of_copy.is_none_or(|told| now.duration_since(told) >= TELL_OF_COPY) {
+            self.told_of_copy = Some(now);
+            tracing::warn!(?from, "a second provider with this one's key was turned away: copied directory?");
+            self.say(Event::CopyRefused { from });
         }
     }
 
@@ -145,6 +165,7 @@ impl Owner {
             ToProvider::Decided { decisions, vouchers } => self.decided(&decisions, &vouchers),
             ToProvider::ReleaseWanted(asked) => self.releases_wanted(&asked),
             ToProvider::Heartbeat { idle } => self.idle.told(idle.map(|reason| one_line(&reason, 300))),
+            ToProvider::CopyRefused { from } => self.copy_refused(from, now),
             ToProvider::Bye { reason } => {
                 let reason = one_line(&reason, 300);
                 self.lost(link, format!("the coordinator ended the session: {reason}"));

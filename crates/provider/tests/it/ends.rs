@@ -1,16 +1,16 @@
 //! How a provider ends, and what it says meanwhile.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use tidemill_net::{
-    opening,
+    opening, probe,
     ticket::{Pass, Ticket},
-    wire::{FromProvider, ReturnReason, Role, ToProvider},
+    wire::{FromProvider, Hello, Incarnation, ReturnReason, Role, ToProvider},
 };
 use tidemill_provider::{Ending, Event};
 use tidemill_types::LeaseId;
 
-use crate::support::{Coordinator, SPIN, lease, lend, lend_with};
+use crate::support::{Coordinator, PATIENCE, SPIN, lease, lend, lend_with};
 
 #[tokio::test]
 async fn a_drain_gives_back_what_waits_and_ends_what_runs() {
@@ -83,6 +83,43 @@ async fn a_refusal_is_the_end() {
     let said =
         lender.event(|event| if let Event::Refused { reason } = event { Some(reason) } else { None }).await;
     assert_eq!(said, reason);
+}
+
+/// Two providers on one key: the second is refused, the first is told, and neither takes the other for itself.
+#[tokio::test]
+async fn a_copy_ends_and_the_other_one_is_told() {
+    let coordinator = Coordinator::new().await;
+    let mut first = lend(coordinator.ticket().await, 1).await;
+    let mut joined = coordinator.join().await;
+    let copy = lend(coordinator.ticket().await, 1).await;
+    let (mut session, _, hello) = coordinator.hear().await;
+    assert_eq!(session.peer, joined.session.peer, "one node");
+    assert!(!incarnation(&hello).succeeds(&incarnation(&joined.hello)));
+    assert!(probe::lives(&joined.session.connection, PATIENCE).await);
+    opening::refuse_copy(&mut session.writer, "another process is connected: copied directory?")
+        .await
+        .expect("it listens");
+    let from = Some(IpAddr::from([10, 0, 0, 7]));
+    joined.say(ToProvider::CopyRefused { from }).await;
+    let Ending::Copied { reason } = copy.ending().await else { panic!("it should have been refused") };
+    assert!(reason.contains("copied directory?"), "{reason}");
+    let told = |event: Event| if let Event::CopyRefused { from } = event { Some(from) } else { None };
+    assert_eq!(first.event(told).await, from);
+}
+
+#[tokio::test]
+async fn a_provider_is_the_same_process_in_all_its_sessions() {
+    let coordinator = Coordinator::new().await;
+    let _lender = lend(coordinator.ticket().await, 1).await;
+    let first = coordinator.join().await;
+    first.session.connection.close(0u32.into(), b"a cable was pulled");
+    let second = coordinator.join().await;
+    assert_eq!(incarnation(&second.hello), incarnation(&first.hello));
+}
+
+fn incarnation(hello: &Hello) -> Incarnation {
+    let Role::Provider { incarnation, .. } = &hello.role else { panic!("a provider was expected") };
+    *incarnation
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ use tidemill_types::{
 use tokio::sync::broadcast;
 
 /// Long enough for a loaded machine; nothing waits for it unless something is broken.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Ends at once.
 pub const NOOP: &str = r#"(module (memory (export "memory") 1) (func (export "_start")))"#;

@@ -129,7 +129,8 @@ What it logs to standard error is set by TIDEMILL_LOG (warn, info, tidemill_prov
 
 Exit codes:
   0    ended as asked, with all its work reported
-  2    wrong usage, no such network, or the coordinator does not take this provider in
+  2    wrong usage, no such network, or the coordinator does not take this provider in, as when its directory is a
+       copy of that of a provider that works
   4    this machine could not do its part (disk, memory, port, permissions)
   130  ended at once by a second Ctrl-C; its tasks are given to others";
 
@@ -335,6 +336,7 @@ async fn lend(
             Ok(())
         }
         Ending::Refused { reason } => Err(refused(&reason)),
+        Ending::Copied { reason } => Err(copied(&reason)),
         Ending::Broke => Err(Exit::new(Code::Host, "the provider broke, which is a mistake of this program")
             .hint("please report it, with what TIDEMILL_LOG=debug writes")
             .into()),
@@ -348,6 +350,15 @@ fn refused(reason: &str) -> anyhow::Error {
     )
     .hint("ask whoever runs the coordinator for its ticket of today, and run the same version of tidemill")
     .into()
+}
+
+fn copied(reason: &str) -> anyhow::Error {
+    Exit::new(Code::Usage, one_line(reason, 500))
+        .hint(
+            "end that one, or give this provider a new directory, where it gets a key of its own: `tidemill provide \
+             --directory NEW`",
+        )
+        .into()
 }
 
 fn explain(error: ProviderError) -> anyhow::Error {

@@ -1,6 +1,6 @@
 //! Coordinators and providers: how they start, find each other, and end.
 
-use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt};
+use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, process::Command};
 
 use rustix::process::Signal;
 use tidemill_net::ticket::{Pass, Ticket};
@@ -106,6 +106,30 @@ fn a_directory_is_for_one_process() {
         .tidemill(&["serve", "--free", "--loopback", "--directory", "coordinator"])
         .code(2)
         .says(&["another tidemill process works in", "--directory"]);
+}
+
+/// The two would take turns at one session. Once the first is gone the copy is as good a provider as any.
+#[test]
+fn a_copy_of_a_directory_is_refused_while_the_first_lives() {
+    let place = Place::new();
+    let mut coordinator = Node::serve(&place);
+    let mut first = Node::provide(&place, "one");
+    first.until("joined");
+    let copied = Command::new("cp").arg("-a").args([place.path("one"), place.path("two")]).status();
+    assert!(copied.expect("there is `cp`").success());
+    let mut copy = Node::provide(&place, "two");
+    copy.ends_with(2);
+    let words = copy.stderr();
+    assert!(words.contains("copied directory?") && words.contains("--directory NEW"), "{words}");
+    assert_eq!(first.until("copy_refused")["from"], "127.0.0.1");
+    let log = coordinator.stderr();
+    assert!(log.contains("copied directory?"), "{log}");
+
+    first.kill();
+    let mut again = Node::provide(&place, "one");
+    again.until("joined");
+    again.kill();
+    Node::provide(&place, "two").until("joined");
 }
 
 #[test]

@@ -175,6 +175,7 @@ impl Peer {
             }
             ToProvider::Heartbeat { .. }
             | ToProvider::Bye { .. }
+            | ToProvider::CopyRefused { .. }
             | ToProvider::Decided { .. }
             | ToProvider::ReleaseWanted(_) => {}
         }

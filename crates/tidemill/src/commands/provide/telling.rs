@@ -104,6 +104,16 @@ impl Telling {
             Event::Refused { reason } => {
                 self.announcer.note(&json!({ "event": "refused", "reason": reason }))
             }
+            Event::CopyRefused { from } => {
+                let at = from.map_or_else(String::new, |from| format!(" from {from}"));
+                self.announcer.tell(
+                    &json!({ "event": "copy_refused", "from": from.map(|from| from.to_string()) }),
+                    &format!(
+                        "a second provider with this one's key was turned away{at}: copied directory? each provider \
+                         needs a directory of its own (`--directory`)"
+                    ),
+                );
+            }
             Event::Idle { reason, since } => {
                 self.running = 0;
                 self.waiting = 0;

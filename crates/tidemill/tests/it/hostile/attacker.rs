@@ -8,8 +8,8 @@ use tidemill_net::{
     session::{Session, SessionError},
     ticket::Ticket,
     wire::{
-        FromProvider, Lease, LogBody, MAX_FRAME_BYTES, ResultBatch, Role, SESSION_ALPN, TaskResult,
-        ToProvider,
+        FromProvider, Incarnation, Lease, LogBody, MAX_FRAME_BYTES, ResultBatch, Role, SESSION_ALPN,
+        TaskResult, ToProvider,
     },
 };
 use tidemill_types::{
@@ -69,7 +69,8 @@ impl Attacker {
                 down_bytes_per_s: 1 << 30,
             },
         };
-        let role = Role::Provider { offer, credits: 4, held: Vec::new() };
+        let incarnation = Incarnation { process: [66; 16], place: [66; 16] };
+        let role = Role::Provider { offer, credits: 4, held: Vec::new(), incarnation };
         Session::dial(&self.node, &self.key, &self.ticket, role).await.map(|(session, _)| session)
     }
 

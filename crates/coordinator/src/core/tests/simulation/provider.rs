@@ -218,7 +218,10 @@ impl Provider {
                         self.releases.push(signed);
                     }
                 }
-                ToProvider::Heartbeat { .. } | ToProvider::Bye { .. } | ToProvider::Decided { .. } => {}
+                ToProvider::Heartbeat { .. }
+                | ToProvider::Bye { .. }
+                | ToProvider::CopyRefused { .. }
+                | ToProvider::Decided { .. } => {}
             }
         }
     }
