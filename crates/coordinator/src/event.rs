@@ -4,8 +4,9 @@ use std::{net::IpAddr, sync::Arc};
 
 use tidemill_job::{BlobRef, BoundTask, JobSpec};
 use tidemill_ledger::{EscrowView, settlement::Closing};
-use tidemill_net::wire::{
-    Answer, Decision, Explanation, FromProvider, HeldLease, JobReport, TaskReport, ToProvider,
+use tidemill_net::{
+    addresses::Scope,
+    wire::{Answer, Decision, Explanation, FromProvider, HeldLease, JobReport, TaskReport, ToProvider},
 };
 use tidemill_sched::Micros;
 use tidemill_store::DoneRecord;
@@ -154,20 +155,17 @@ pub enum Network {
 impl Network {
     /// The network of an address; none of one that is not routed on the internet, which says nothing.
     pub fn of(address: IpAddr) -> Option<Self> {
-        match address.to_canonical() {
+        let network = match address.to_canonical() {
             IpAddr::V4(v4) => {
                 let [a, b, c, _] = v4.octets();
-                let is_shared = a == 100 && (64..128).contains(&b);
-                let is_local =
-                    v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_unspecified();
-                (!is_local && !is_shared).then_some(Self::V4([a, b, c]))
+                Self::V4([a, b, c])
             }
             IpAddr::V6(v6) => {
-                let is_local = v6.is_loopback() || v6.is_unicast_link_local() || v6.is_unique_local();
                 let [a, b, c, d, e, f, ..] = v6.octets();
-                (!is_local && !v6.is_unspecified()).then_some(Self::V6([a, b, c, d, e, f]))
+                Self::V6([a, b, c, d, e, f])
             }
-        }
+        };
+        (Scope::of(address) == Scope::Global).then_some(network)
     }
 }
 

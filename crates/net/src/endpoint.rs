@@ -6,18 +6,22 @@ use std::{
 };
 
 use iroh::{
-    Endpoint, EndpointAddr, PublicKey, RelayMode, SecretKey, Signature, TransportAddr, Watcher,
+    Endpoint, EndpointAddr, PublicKey, RelayMode, SecretKey, Signature, TransportAddr,
     endpoint::{
         ConnectError as IrohConnectError, ConnectingError, ConnectionError, PortmapperConfig,
         QuicTransportConfig, VarInt, presets,
     },
 };
 use tidemill_types::NodeId;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
 pub use iroh::endpoint::{Connection, RecvStream, SendStream};
 
-use crate::ticket::{MAX_ADDRESSES, Pass, Ticket, TicketError};
+use crate::{
+    addresses::{Advertised, Choice, choose},
+    interfaces,
+    ticket::{Pass, Ticket, TicketError},
+};
 
 /// How much one stream may have under way: a second of 16 Mbit/s, or 1 Gbit/s over a round trip of 16 ms.
 const STREAM_WINDOW: u32 = 2 << 20;
@@ -261,39 +265,20 @@ impl Node {
         self.endpoint.accept().await.map(Incoming)
     }
 
-    /// Where the node listens, the best address first: at most [`MAX_ADDRESSES`], and at least one. Waits for the
-    /// first for so long; a node on no network at all is at 127.0.0.1.
-    pub async fn addresses(&self, patience: Duration) -> Vec<SocketAddr> {
+    /// Where others reach the node: at the addresses that are advertised, and where it listens. Waits no longer than this
+    /// for the system to say which addresses it has; a node on no network at all is at 127.0.0.1.
+    pub async fn addresses(&self, advertised: &[Advertised], patience: Duration) -> Choice {
         let bound = self.endpoint.bound_sockets();
-        let mut found: Vec<_> =
-            bound.iter().copied().filter(|address| !address.ip().is_unspecified()).collect();
-        if found.is_empty() {
-            found = self.discovered(patience).await;
-            // Programs on this host, and hosts without a network, reach it there.
-            let here = bound.iter().find(|address| address.is_ipv4());
-            found.truncate(MAX_ADDRESSES - 1);
-            found
-                .extend(here.map(|address| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port())));
-        }
-        found
+        let interfaces = match bound.iter().any(|address| address.ip().is_unspecified()) {
+            true => interfaces::read(patience).await,
+            false => Vec::new(),
+        };
+        choose(advertised, &bound, &interfaces)
     }
 
-    async fn discovered(&self, patience: Duration) -> Vec<SocketAddr> {
-        let deadline = Instant::now() + patience;
-        let mut watcher = self.endpoint.watch_addr();
-        let mut current = watcher.get();
-        loop {
-            let mut found: Vec<_> = current.ip_addrs().copied().collect();
-            if !found.is_empty() {
-                found.sort_by_key(|address| (address.ip().is_loopback(), address.is_ipv6(), *address));
-                found.dedup();
-                return found;
-            }
-            match timeout_at(deadline, watcher.updated()).await {
-                Ok(Ok(next)) => current = next,
-                Ok(Err(_)) | Err(_) => return Vec::new(),
-            }
-        }
+    /// The port on which it listens: that of IPv4, if it listens there. None once it is closed.
+    pub fn port(&self) -> Option<u16> {
+        self.endpoint.bound_sockets().iter().min_by_key(|address| address.is_ipv6()).map(SocketAddr::port)
     }
 
     /// A ticket to this node.
@@ -301,7 +286,7 @@ impl Node {
     /// # Errors
     /// [`TicketError::Addresses`] when the node listens nowhere, which is when it is closed.
     pub async fn ticket(&self, pass: Pass, patience: Duration) -> Result<Ticket, TicketError> {
-        Ticket::new(self.id(), self.addresses(patience).await, pass)
+        Ticket::new(self.id(), self.addresses(&[], patience).await.chosen, pass)
     }
 
     /// Where it was asked to listen.

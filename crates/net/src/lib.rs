@@ -2,10 +2,12 @@
 
 #![warn(missing_docs)]
 
+pub mod addresses;
 pub mod blobs;
 pub mod client;
 pub mod endpoint;
 pub mod frame;
+mod interfaces;
 pub mod key;
 pub mod opening;
 pub mod probe;
