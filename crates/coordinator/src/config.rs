@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use tidemill_exec::Executor;
-use tidemill_net::{endpoint::Bind, ticket::Pass};
+use tidemill_net::{addresses::Advertised, endpoint::Bind, ticket::Pass};
 use tidemill_sched::Policy;
 use tidemill_types::{ByteSize, Millis};
 
@@ -21,6 +21,8 @@ pub struct Config {
     pub pass: Pass,
     /// Where it listens.
     pub bind: Bind,
+    /// Where else others reach it, as behind a translation of addresses: these come first in its ticket.
+    pub advertise: Vec<Advertised>,
     /// Room for blobs.
     pub disk: ByteSize,
     /// How it behaves in time.

@@ -3,6 +3,7 @@
 use std::{fs, path::Path, sync::Arc, thread::JoinHandle, time::Duration};
 
 use tidemill_net::{
+    addresses::{Choice, LeftOut},
     blobs::{BLOBS_ALPN, BlobError, BlobOptions, Blobs},
     endpoint::{BindError, Node, NodeOptions},
     session::{SOFTWARE, bind_keys},
@@ -40,7 +41,7 @@ const MOST_EVENTS: usize = 256;
 /// How often the core looks at the clock.
 const TICK: Duration = Duration::from_millis(50);
 
-/// How long a node on several networks may take to find out its first address.
+/// How long the system may take to say which addresses it has.
 const ADDRESSES_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long a peer that sends or takes a blob may keep still.
@@ -53,6 +54,7 @@ const SWEEP_ROWS: usize = 4096;
 pub struct Coordinator {
     shared: Arc<Shared>,
     ticket: Ticket,
+    left_out: Vec<LeftOut>,
     core: JoinHandle<()>,
     committer: JoinHandle<()>,
     failure: watch::Receiver<Option<String>>,
@@ -112,8 +114,19 @@ impl Coordinator {
     /// # Errors
     /// [`StartError`]
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let Config { directory, node_key, result_key, pass, bind, disk, pace, trust, money, executor } =
-            config;
+        let Config {
+            directory,
+            node_key,
+            result_key,
+            pass,
+            bind,
+            advertise,
+            disk,
+            pace,
+            trust,
+            money,
+            executor,
+        } = config;
         make_directory(&directory)?;
         let key = ResultKey::from_bytes(&result_key)?;
         let store = Store::open(&directory.join("state"), Options::default())?;
@@ -152,7 +165,8 @@ impl Coordinator {
             policy: pace.policy.clone(),
             money,
         };
-        let ticket = node.ticket(pass.clone(), ADDRESSES_PATIENCE).await?;
+        let Choice { chosen, left_out } = node.addresses(&advertise, ADDRESSES_PATIENCE).await;
+        let ticket = Ticket::new(node.id(), chosen, pass.clone())?;
         let (events, core_events) = mpsc::channel(EVENT_QUEUE);
         let stop = CancellationToken::new();
         let shared = Shared::new(node, pass, welcome, pace, store, blobs, events, teller, executor, stop);
@@ -192,12 +206,22 @@ impl Coordinator {
         let with = shared.clone();
         shared.tasks.spawn(async move { sweep(&with).await });
         let stop = shared.stop.clone().drop_guard();
-        Ok(Self { shared, ticket, core, committer, failure, _stop: stop })
+        Ok(Self { shared, ticket, left_out, core, committer, failure, _stop: stop })
     }
 
     /// What others join with.
     pub fn ticket(&self) -> &Ticket {
         &self.ticket
+    }
+
+    /// Where it listens as well, and what is not in its ticket.
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
+    }
+
+    /// The UDP port on which it listens.
+    pub fn port(&self) -> Option<u16> {
+        self.shared.node.port()
     }
 
     /// Its node.

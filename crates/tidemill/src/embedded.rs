@@ -33,7 +33,7 @@ use crate::{
     exit::{Code, WithCode},
     hosting,
     ledger::{Ledger, Purse},
-    listen::Listen,
+    listen::Reach,
     money::PayArgs,
     network,
     node_state::StateDirectory,
@@ -142,9 +142,9 @@ impl Embedded {
             (Some(purse), Some(place)) => Some(place.coordinator(purse).await?),
             _ => None,
         };
-        let listen = Listen::loopback();
+        let reach = Reach::loopback();
         let trust = Trust { everybody: !strangers, ..Trust::default() };
-        let coordinator = hosting::start(&state, &key, &listen, None, Pace::default(), trust, money).await?;
+        let coordinator = hosting::start(&state, &key, &reach, None, Pace::default(), trust, money).await?;
         let ticket = coordinator.ticket().clone();
         // In a file and not among the arguments, which all users of this machine can read.
         let ticket_file = state.path().join("ticket");

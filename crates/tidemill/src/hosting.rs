@@ -13,7 +13,7 @@ use crate::{
     exit::{Code, Exit, WithCode},
     home::worker_pool,
     interrupt::Signals,
-    listen::Listen,
+    listen::Reach,
     node_state::StateDirectory,
 };
 
@@ -28,7 +28,7 @@ const PART_OF_DISK: u64 = 2;
 pub async fn start(
     state: &StateDirectory,
     result_key: &ResultKey,
-    listen: &Listen,
+    reach: &Reach,
     disk: Option<ByteSize>,
     pace: Pace,
     trust: Trust,
@@ -41,7 +41,8 @@ pub async fn start(
         node_key: state.node_key()?,
         result_key: result_key.to_bytes(),
         pass: state.pass()?,
-        bind: listen.choose(state.port())?,
+        bind: reach.listen(state.port())?,
+        advertise: reach.advertised().to_vec(),
         disk,
         pace,
         trust,
@@ -53,7 +54,9 @@ pub async fn start(
         Err(StartError::Bind(error @ BindError::Listen { .. })) => return Err(cannot_listen(error)),
         Err(error) => return Err(error).code(Code::Host),
     };
-    state.keep_port(coordinator.ticket());
+    if let Some(port) = coordinator.port() {
+        state.keep_port(port);
+    }
     Ok(coordinator)
 }
 

@@ -14,10 +14,7 @@ use std::{
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
-use tidemill_net::{
-    key::KeyKind,
-    ticket::{Pass, Ticket},
-};
+use tidemill_net::{key::KeyKind, ticket::Pass};
 use tidemill_provider::disk_free;
 use tidemill_types::{ByteSize, Capacity, ResultKey};
 
@@ -142,14 +139,10 @@ impl StateDirectory {
         read_text(&self.path.join("port")).ok()?.trim().parse().ok().filter(|port| *port != 0)
     }
 
-    /// Keeps the port that a ticket leads to.
-    pub fn keep_port(&self, ticket: &Ticket) {
-        let addresses = ticket.addresses();
-        let Some(address) = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first()) else {
-            return;
-        };
-        if self.port() != Some(address.port()) {
-            self.keep("port", format!("{}\n", address.port()).as_bytes());
+    /// Keeps the port that the node listens on, to which its ticket leads.
+    pub fn keep_port(&self, port: u16) {
+        if self.port() != Some(port) {
+            self.keep("port", format!("{port}\n").as_bytes());
         }
     }
 

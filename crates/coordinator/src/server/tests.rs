@@ -15,6 +15,7 @@ fn config(directory: &Path) -> Config {
         result_key: [2; 32],
         pass: Pass::from_bytes([3; 16]),
         bind: Bind::Loopback { port: 0 },
+        advertise: Vec::new(),
         disk: ByteSize::mib(64),
         pace: Pace::default(),
         trust: Trust::default(),

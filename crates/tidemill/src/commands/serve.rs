@@ -7,10 +7,13 @@ use std::{
 };
 
 use anyhow::Context;
-use serde_json::json;
+use serde_json::{Value, json};
 use tidemill_coordinator::{Coordinator, MoneyConfig, Pace, Trust};
 use tidemill_ledger::evm;
-use tidemill_net::ticket::Ticket;
+use tidemill_net::{
+    addresses::{LeftOut, Why},
+    ticket::{MAX_ADDRESSES, Ticket},
+};
 use tidemill_types::{Address, ByteSize, Coin, Millis, ResultKey};
 use tidemill_verify::SlashOdds;
 
@@ -22,7 +25,7 @@ use crate::{
     hosting::{self, Words},
     interrupt::Signals,
     ledger::{Ledger, unreachable},
-    listen::Listen,
+    listen::Reach,
     logging,
     money::{self, PayArgs},
     network,
@@ -42,7 +45,7 @@ use crate::{
 #[command(after_help = HELP)]
 pub struct Args {
     #[command(flatten)]
-    listen: Listen,
+    reach: Reach,
     /// Room for the inputs and outputs of jobs [default: half of what is free]
     #[arg(long, value_name = "SIZE")]
     disk: Option<ByteSize>,
@@ -119,6 +122,7 @@ const HELP: &str = "Examples:
   tidemill serve --account ann --fee 5           ann signs vouchers, and keeps 5 % of payments
   tidemill serve --loopback --port 4433          for this machine alone
   tidemill serve --bind 192.168.1.7 --disk 200GiB
+  tidemill serve --port 4433 --advertise 203.0.113.7    behind a NAT that passes UDP port 4433 on to this machine
 
 What it logs to standard error is set by TIDEMILL_LOG (warn, info, tidemill_coordinator=debug, ...).
 
@@ -180,6 +184,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Some(directory) => directory.clone(),
         None => data_directory().code(Code::Host)?.join("coordinator"),
     };
+    args.reach.check()?;
     let state = StateDirectory::claim(&directory)?;
     let identity = identity()?;
     runtime::block_on(async {
@@ -201,7 +206,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             None => None,
         };
         let coordinator =
-            hosting::start(&state, &identity.result, &args.listen, args.disk, pace, args.trust(), money)
+            hosting::start(&state, &identity.result, &args.reach, args.disk, pace, args.trust(), money)
                 .await?;
         let file = args.ticket_file.as_deref().map(|path| TicketFile::write(path, coordinator.ticket()));
         let announcer = Announcer::new(args.json);
@@ -233,6 +238,7 @@ fn tell_listening(
         "event": "listening",
         "node": coordinator.node().to_string(),
         "addresses": addresses,
+        "left_out": coordinator.left_out().iter().map(left_out).collect::<Vec<_>>(),
         "ticket": ticket.to_string(),
         "directory": state.path(),
         "free": account.is_none(),
@@ -265,15 +271,41 @@ fn tell_listening(
     };
     let join = file.map_or_else(|| ticket.to_string(), |file| file.path().display().to_string());
     let text = format!(
-        "coordinator {} listens at {}\nits state is in {}\n\nticket (whoever has it can join):\n{ticket}\n\n\
+        "coordinator {} is reached at {}\n{}its state is in {}\n\nticket (whoever has it can join):\n{ticket}\n\n\
          lend a machine:  tidemill provide --join {join}\n\
          run a job:       tidemill run JOB.TOML --join {join}\n\n\
          {pays}\n{checks}\n\nCtrl-C ends it",
         coordinator.node().short(),
         addresses.join(", "),
+        crowded_out(coordinator.left_out()),
         state.path().display(),
     );
     announcer.tell(&event, &text);
+}
+
+/// An address that is not in the ticket, for scripts.
+fn left_out(left_out: &LeftOut) -> Value {
+    let why = match left_out.why {
+        Why::NoRoom => "no_room",
+        Why::Loopback => "loopback",
+        Why::LinkLocal => "link_local",
+    };
+    json!({ "address": left_out.address.to_string(), "why": why })
+}
+
+/// A line about the addresses that others might dial and the ticket has no room for. Nobody else could dial the others
+/// that are left out.
+fn crowded_out(left_out: &[LeftOut]) -> String {
+    let crowded = left_out.iter().filter(|one| one.why == Why::NoRoom).map(|one| one.address.to_string());
+    let crowded: Vec<String> = crowded.collect();
+    match crowded.len() {
+        0 => String::new(),
+        _ => format!(
+            "not in the ticket, which holds {MAX_ADDRESSES} addresses: {}\n(`--advertise ADDR` puts one of them first, \
+             `--bind ADDR` leaves out all others)\n",
+            crowded.join(", ")
+        ),
+    }
 }
 
 /// A ticket in a file, for as long as others can join with it.

@@ -1,8 +1,9 @@
 //! Coordinators and providers: how they start, find each other, and end.
 
-use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, process::Command};
+use std::{collections::BTreeSet, fs, net::SocketAddr, os::unix::fs::PermissionsExt, process::Command};
 
 use rustix::process::Signal;
+use serde_json::Value;
 use tidemill_net::ticket::{Pass, Ticket};
 
 use crate::{
@@ -142,6 +143,39 @@ fn a_port_is_named_once_and_must_be_free() {
     let taken = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("an address").port().to_string();
     serve(&["--loopback", "--port", &port]).code(4).says(&["cannot listen", "hint: ", "--port 0"]);
+}
+
+#[test]
+fn what_is_advertised_comes_first_in_the_ticket() {
+    let place = Place::new();
+    let advertised = ["--advertise", "203.0.113.7:40000", "--advertise", "[2001:db8::7]"];
+    let serve = ["serve", "--free", "--loopback", "--directory", "coordinator"];
+    let serve = [&serve[..], &advertised[..]].concat();
+    let mut coordinator = Node::start(&place, &serve);
+    let first = coordinator.until("listening");
+    let addresses: Vec<SocketAddr> =
+        first["addresses"].as_array().expect("a list").iter().map(address).collect();
+    let [natted, bare, own] = addresses[..] else { panic!("{first}") };
+    assert_eq!(natted.to_string(), "203.0.113.7:40000");
+    assert_eq!(bare.to_string(), format!("[2001:db8::7]:{}", own.port()));
+    assert!(own.ip().is_loopback(), "{first}");
+    let ticket: Ticket = first["ticket"].as_str().expect("a text").parse().expect("a ticket");
+    assert_eq!(ticket.addresses(), addresses);
+    assert_eq!(first["left_out"], Value::Array(Vec::new()));
+    coordinator.terminate();
+    coordinator.ends_with(0);
+    // The port that is kept is the one that is listened on.
+    let mut again = Node::start(&place, &serve);
+    assert_eq!(again.until("listening")["ticket"], first["ticket"]);
+
+    let wrong =
+        |address: &str| place.tidemill(&["serve", "--free", "--directory", "other", "--advertise", address]);
+    wrong("host.example").code(2).says(&["addresses and no names"]);
+    wrong("0.0.0.0").code(2).says(&["stands for all addresses"]);
+}
+
+fn address(text: &Value) -> SocketAddr {
+    text.as_str().expect("a text").parse().expect("an address")
 }
 
 #[test]
