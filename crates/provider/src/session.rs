@@ -101,6 +101,8 @@ pub(crate) async fn dial(
 ) -> Result<Link, LinkError> {
     let (session, welcome) = Session::dial(node, key, ticket, role).await?;
     let Session { connection, peer, reader, writer } = session;
+    // From the first moment on, or a copy that dials meanwhile would take this process for dead.
+    let answering = AbortOnDropHandle::new(tokio::spawn(probe::answer(connection.clone())));
     let blobs = match node.connect(ticket, BLOBS_ALPN).await {
         Ok(blobs) => blobs,
         Err(error) => {
@@ -109,7 +111,6 @@ pub(crate) async fn dial(
         }
     };
     let serving = tokio::spawn(room.serve(blobs.clone(), peer));
-    let answering = tokio::spawn(probe::answer(connection.clone()));
     let now = Instant::now();
     let beat = welcome.heartbeat.duration().clamp(BEATS.0, BEATS.1);
     Ok(Link {
@@ -125,7 +126,7 @@ pub(crate) async fn dial(
         since: now,
         heard: now,
         next_beat: now + beat,
-        _serving: [AbortOnDropHandle::new(serving), AbortOnDropHandle::new(answering)],
+        _serving: [AbortOnDropHandle::new(serving), answering],
     })
 }
 
