@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct NodeId(pub [u8; 32]);
 
 /// An account of a ledger, and so the name of a secp256k1 key: the last 20 bytes of the keccak hash of its
-/// public key. Prints as `0x` and 40 hexadecimal digits.
+/// public key. Prints as `0x` and 40 hexadecimal digits, whose capital letters are a checksum (EIP-55).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Address(pub [u8; 20]);
 
@@ -111,8 +111,7 @@ impl fmt::Display for JobId {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("0x")?;
-        write_hex(f, &self.0)
+        f.write_str(&alloy_primitives::Address::from(self.0).to_checksum(None))
     }
 }
 
@@ -185,8 +184,7 @@ impl FromStr for Address {
         let address = Self(read_hex(digits, "an address")?);
         let is_mixed = |is_it: fn(&char) -> bool| digits.chars().any(|digit| is_it(&digit));
         if is_mixed(char::is_ascii_lowercase) && is_mixed(char::is_ascii_uppercase) {
-            let expected = alloy_primitives::Address::from(address.0).to_checksum(None);
-            if expected.strip_prefix("0x") != Some(digits) {
+            if address.to_string().strip_prefix("0x") != Some(digits) {
                 return Err(NameError::Checksum { found: text.to_owned() });
             }
         }
@@ -204,9 +202,16 @@ mod tests {
         assert_eq!(node.to_string().parse(), Ok(node));
         let job = JobId([7; 16]);
         assert_eq!(job.to_string().to_uppercase().parse(), Ok(JobId([7; 16])));
-        let address = Address([0x0f; 20]);
-        assert_eq!(address.to_string(), "0x0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f");
-        assert_eq!(address.to_string().parse(), Ok(address));
+        // What EIP-55 gives as examples, and what other wallets show.
+        for text in [
+            "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",
+            "0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf",
+            "0x0000000000000000000000000000000000000001",
+        ] {
+            let address: Address = text.to_lowercase().parse().expect("an address");
+            assert_eq!(address.to_string(), text);
+            assert_eq!(format!("{address:?}"), format!("Address({text})"));
+        }
         assert_eq!(TaskId { job, task: TaskNumber(12) }.to_string(), format!("{job}/12"));
     }
 

@@ -1,8 +1,8 @@
 //! What must be true of a job, whoever made it. Everything else in this crate relies on it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
-use tidemill_types::{Address, Assurance, BlobRef, Comparison, GuestPath, MAX_PROGRAM_BYTES};
+use tidemill_types::{Assurance, BlobRef, Comparison, GuestPath, MAX_PROGRAM_BYTES};
 
 use super::{Draft, JobSpec, JobSpecError, StageProgram, Terms, blobs, list_bytes};
 use crate::{
@@ -79,9 +79,7 @@ fn terms(terms: &Terms) -> Result<(), JobSpecError> {
         bound("the bytes of the program that compares", program.len, 0, MAX_PROGRAM_BYTES)?;
     }
     bound("the operators that are trusted", terms.trusted.len() as u64, 0, MAX_TRUSTED as u64)?;
-    // As text they sort as they do themselves.
-    let trusted: Vec<_> = terms.trusted.iter().map(Address::to_string).collect();
-    sorted("operators that are trusted", trusted.iter().map(String::as_str))
+    sorted("operators that are trusted", terms.trusted.iter())
 }
 
 fn stage_program(stage: Stage, program: &StageProgram) -> Result<(), JobSpecError> {
@@ -234,9 +232,12 @@ fn lengths(blobs: &[BlobRef]) -> Result<(), JobSpecError> {
     }
 }
 
-fn sorted<'a>(what: &'static str, names: impl Iterator<Item = &'a str> + Clone) -> Result<(), JobSpecError> {
+fn sorted<T: PartialOrd + fmt::Display>(
+    what: &'static str,
+    names: impl Iterator<Item = T> + Clone,
+) -> Result<(), JobSpecError> {
     match names.clone().zip(names.skip(1)).find(|(a, b)| a >= b) {
-        Some((_, name)) => Err(JobSpecError::Order { what, name: shortened(name) }),
+        Some((_, name)) => Err(JobSpecError::Order { what, name: shortened(&name.to_string()) }),
         None => Ok(()),
     }
 }

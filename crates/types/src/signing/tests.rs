@@ -96,7 +96,7 @@ fn hex(bytes: &[u8]) -> String {
 #[test]
 fn the_example_of_the_standard_is_signed_as_there() {
     let cow = ResultKey::from_bytes(&keccak256("cow").0).expect("it is a key");
-    assert_eq!(cow.address().to_string(), "0xcd2a3d9f938e13cd947ec05abc7fe734df8dd826");
+    assert_eq!(cow.address().to_string(), "0xCD2a3d9F938E13CD947Ec05AbC7FE734Df8DD826");
     let digest = "be609aee343fb3c4b28e1df9e632fca64fcfaede20f02e86244efddf30957bd2";
     let digest: NodeId = digest.parse().expect("it has 64 digits");
     let signature = cow.sign(&digest.0);
@@ -161,7 +161,7 @@ fn what_is_no_key_is_refused() {
 
 #[test]
 fn a_key_does_not_print_its_secret() {
-    assert_eq!(format!("{:?}", key(1)), "ResultKey(secret of 0x7e5f4552091a69125d5dfcb7b8c2659029395bdf)");
+    assert_eq!(format!("{:?}", key(1)), "ResultKey(secret of 0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf)");
 }
 
 #[test]

@@ -54,7 +54,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let shown: Vec<&EscrowView> = views.iter().filter(|view| args.all || !view.closed).collect();
     if args.json {
         let list: Vec<_> = shown.iter().map(|view| summary(view)).collect();
-        println!("{:#}", json!({ "account": account, "escrows": list }));
+        println!("{:#}", json!({ "account": account.to_string(), "escrows": list }));
         return Ok(());
     }
     if shown.is_empty() {

@@ -38,7 +38,11 @@ struct Balance {
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let whose: Vec<(String, Address)> = match &args.account {
-        Some(account) => vec![(account.clone(), address_of(account)?)],
+        Some(account) => {
+            let address = address_of(account)?;
+            let is_address = account.starts_with("0x");
+            vec![(if is_address { address.to_string() } else { account.clone() }, address)]
+        }
         None => accounts()?
             .into_iter()
             .filter_map(|entry| Some((entry.name.to_string(), entry.address?)))
