@@ -14,6 +14,7 @@ mod reports;
 mod reputation;
 mod results;
 mod stakes;
+mod unjudged;
 mod verdicts;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -24,11 +25,11 @@ use tidemill_types::{Address, Amount, Chain, JobId, LeaseId, Millis, NodeId, Off
 use tidemill_verify::Model;
 
 pub use self::money::{Funding, MoneyConfig, Settled};
-use self::{jobs::Job, money::Money, reputation::Reputations, stakes::Stakes};
+use self::{jobs::Job, money::Money, reputation::Reputations, stakes::Stakes, unjudged::UnjudgedWork};
 pub(crate) use self::{
     money::escrow_report,
     reports::{Summary, attempt, phase},
-    verdicts::{Fate, fate},
+    verdicts::{Fate, fate, standing},
 };
 pub use self::{recovery::Resuming, stakes::SeenStakes, verdicts::Trust};
 use crate::event::{Effect, Event, Network, Now, SessionId};
@@ -142,6 +143,8 @@ struct Provider {
     /// Batches that are not settled, by their sequence numbers.
     unsettled: BTreeMap<u64, results::Unsettled>,
     accepted: u64,
+    /// Its results of jobs that ended before there was a verdict.
+    unjudged: u64,
     lost_attempts: u64,
     /// Attempts lost since the last one that was accepted.
     strikes: u32,
@@ -167,6 +170,7 @@ impl Provider {
             reconciled: BTreeSet::new(),
             unsettled: BTreeMap::new(),
             accepted: 0,
+            unjudged: 0,
             lost_attempts: 0,
             strikes: 0,
             paused_until: None,
@@ -181,6 +185,8 @@ struct Tally {
     tasks: u64,
     busy_us: u64,
     fuel: u64,
+    /// Its results that had no verdict when the job ended.
+    unjudged: UnjudgedWork,
     lost_attempts: u64,
     /// Results that agreed with the accepted one of somebody else.
     checks: u64,

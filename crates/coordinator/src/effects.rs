@@ -83,8 +83,9 @@ impl Effects {
             Effect::ExplainedFromStore(caller, job, task, explanation) => {
                 self.answer(caller, move |shared| answers::explained(shared, job, task, explanation))
             }
-            Effect::JobsFromStore(caller, running) => {
-                self.answer(caller, move |shared| answers::jobs(shared, caller, running))
+            Effect::JobsFromStore { caller, limit, all, running } => {
+                let owner = (!all).then_some(caller.node);
+                self.answer(caller, move |shared| answers::jobs(shared, owner, limit, running))
             }
             Effect::TasksFromStore(caller, job, open) => {
                 self.answer(caller, move |shared| answers::tasks(shared, job, open))

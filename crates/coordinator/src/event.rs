@@ -38,6 +38,15 @@ pub struct Caller {
     pub node: NodeId,
     /// The call's number there.
     pub call: u64,
+    /// Whether it has shown the coordinator's own result key, and so is of the home that runs it.
+    pub is_operator: bool,
+}
+
+impl Caller {
+    /// Whether it may look at a job of this requester's.
+    pub fn may_see(&self, owner: NodeId) -> bool {
+        self.is_operator || owner == self.node
+    }
 }
 
 /// What the core is told.
@@ -213,8 +222,13 @@ pub enum Question {
     Job(JobId),
     /// To be told whenever that changes.
     Watch(JobId),
-    /// How all running jobs of the caller stand.
-    Jobs,
+    /// How jobs stand.
+    Jobs {
+        /// At most so many.
+        limit: u32,
+        /// Those of all requesters, and not the caller's alone.
+        all: bool,
+    },
     /// To end a job.
     Cancel(JobId),
     /// To remove a job of the caller's own that has ended.
@@ -269,8 +283,17 @@ pub enum Effect {
     },
     /// Answer with this explanation of a job or one of its tasks, and what the store knows of that one's results.
     ExplainedFromStore(Caller, JobId, Option<TaskNumber>, Explanation),
-    /// Answer with the caller's jobs: these, which run, and those that the store knows to have ended.
-    JobsFromStore(Caller, Vec<JobReport>),
+    /// Answer with jobs: these, which run, and those that the store knows to have ended.
+    JobsFromStore {
+        /// Who asks.
+        caller: Caller,
+        /// At most so many.
+        limit: u32,
+        /// Those of all requesters, and not the caller's alone.
+        all: bool,
+        /// How those stand that run.
+        running: Vec<JobReport>,
+    },
     /// Answer with a job's tasks: these, but for what the store knows of them.
     TasksFromStore(Caller, JobId, Vec<TaskReport>),
     /// Tell a watcher how its job stands; nothing is lost when the next report overtakes this one.

@@ -147,7 +147,10 @@ async fn session(shared: &Arc<Shared>, connection: Connection) {
                 shared.tell(joined).await;
                 provider::read(shared, id, node, session.reader).await;
             }
-            Role::Requester => requester::read(shared, id, node, session.reader).await,
+            Role::Requester => {
+                let is_operator = signer == shared.welcome.binding.address;
+                requester::read(shared, id, (node, is_operator), session.reader).await;
+            }
         }
     };
     let reads = tokio::select! {

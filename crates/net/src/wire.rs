@@ -22,7 +22,7 @@ pub use self::{
     },
     reliability::{
         MAX_RECORDS, MAX_RESULTS_OF_TASK, RecordReport, Reliability, ReputationReport, ResultReport,
-        StakeReport,
+        StakeReport, Standing, Unjudged,
     },
     requester::{
         Answer, Attempt, Call, Contribution, Explanation, JobPay, JobPhase, JobReport, MAX_CALLS_IN_FLIGHT,

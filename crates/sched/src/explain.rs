@@ -26,6 +26,8 @@ pub struct Candidate {
 /// Whether a provider may have a task, and at what cost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
+    /// It has an attempt of the task.
+    Holds,
     /// It cannot.
     Filtered(Unfit),
     /// It could, but not now; the cost is what it is predicted to be.
@@ -57,8 +59,8 @@ pub enum IdleReason {
 }
 
 impl Scheduler {
-    /// What of each provider speaks for or against a task of a class: by cost, then those that cannot have
-    /// it. `task` names one that may be a single; otherwise any ready task of the class is meant. Empty when
+    /// What of each provider speaks for or against a task of a class: those that have it, then by cost, then those that
+    /// cannot have it. `task` names one that may be a single; otherwise any ready task of the class is meant. Empty when
     /// there is no such class.
     pub fn explain(&self, class: ClassId, task: Option<TaskNumber>, now: Micros) -> Vec<Candidate> {
         let Some((job, state)) =
@@ -67,26 +69,32 @@ impl Scheduler {
             return Vec::new();
         };
         let single = task.and_then(|task| job.singles.get(&task));
-        let leased = task.is_some_and(|task| job.leases_of(task).next().is_some());
+        let leases = task.into_iter().flat_map(|task| job.leases_of(task));
+        let holders: Vec<NodeId> =
+            leases.filter_map(|lease| self.leases.get(&lease)).map(|lease| lease.node).collect();
+        // While an attempt runs nobody else gets the task, unless more results of it are wanted.
+        let is_open = holders.is_empty() || single.is_some_and(|single| single.beside);
         let seats = self.seats(now);
         let providers = self.providers.iter().filter(|(_, provider)| provider.offer.is_some());
         let mut candidates: Vec<Candidate> = providers
             .map(|(node, provider)| {
-                let verdict = if leased
-                    && let Verdict::Open(cost) =
-                        self.verdict(job, state, single, &seats, (node, provider), now)
-                {
-                    Verdict::Waiting(Waiting::Leased, cost)
-                } else {
-                    self.verdict(job, state, single, &seats, (node, provider), now)
+                if holders.contains(node) {
+                    return Candidate { node: *node, verdict: Verdict::Holds };
+                }
+                let verdict = match self.verdict(job, state, single, &seats, (node, provider), now) {
+                    Verdict::Open(cost) | Verdict::Waiting(_, cost) if !is_open => {
+                        Verdict::Waiting(Waiting::Leased, cost)
+                    }
+                    verdict => verdict,
                 };
                 Candidate { node: *node, verdict }
             })
             .collect();
         candidates.sort_by_key(|candidate| match candidate.verdict {
-            Verdict::Open(cost) => (0, cost.total, candidate.node),
-            Verdict::Waiting(_, cost) => (1, cost.total, candidate.node),
-            Verdict::Filtered(_) => (2, Micros(0), candidate.node),
+            Verdict::Holds => (0, Micros(0), candidate.node),
+            Verdict::Open(cost) => (1, cost.total, candidate.node),
+            Verdict::Waiting(_, cost) => (2, cost.total, candidate.node),
+            Verdict::Filtered(_) => (3, Micros(0), candidate.node),
         });
         candidates
     }
@@ -119,6 +127,8 @@ impl Scheduler {
                         Verdict::Filtered(unfit) => IdleReason::Unfit(unfit),
                         Verdict::Waiting(waiting, _) => IdleReason::Waiting(waiting),
                         Verdict::Open(_) => return IdleReason::Soon,
+                        // It has no lease.
+                        Verdict::Holds => continue,
                     };
                     if reason.closeness() > closest.closeness() {
                         closest = reason;
@@ -207,6 +217,7 @@ impl fmt::Display for Candidate {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Holds => f.write_str("has the task"),
             Self::Filtered(unfit) => unfit.fmt(f),
             Self::Waiting(waiting, cost) => write!(f, "{waiting}; {cost}"),
             Self::Open(cost) => cost.fmt(f),

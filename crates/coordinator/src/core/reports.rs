@@ -8,9 +8,11 @@ use tidemill_net::wire::{
     NetworkTerms, ProviderReport, RecordReport, Refusal, Reliability, Reply, ReputationReport, StageTerms,
     TaskPhase, TaskReport,
 };
-use tidemill_sched::ClassId;
+use tidemill_sched::{Candidate, ClassId, Verdict};
 use tidemill_store::{Change, JobEnd, ReputationKey};
-use tidemill_types::{Address, Assurance, BlobId, JobId, Millis, Needs, RateCard, Stage, TaskNumber, Usage};
+use tidemill_types::{
+    Address, Assurance, BlobId, JobId, Millis, Needs, NodeId, RateCard, Stage, TaskNumber, Usage,
+};
 use tidemill_verify::{Record, odds_of_agreement};
 
 use super::{
@@ -44,10 +46,13 @@ impl Core {
                 None => self.effect(Effect::EscrowFromStore(caller, escrow)),
             },
             Question::CloseEscrow(escrow) => self.close_escrow(caller, escrow, now),
-            Question::Jobs => {
-                let mine = self.jobs.iter().filter(|(_, job)| job.owner == caller.node);
-                let reports = mine.map(|(id, job)| self.job_report(*id, job, now)).collect();
-                self.effect(Effect::JobsFromStore(caller, reports));
+            Question::Jobs { all: true, .. } if !caller.is_operator => {
+                self.reply(caller, Err(Refusal::NotOperator));
+            }
+            Question::Jobs { limit, all } => {
+                let shown = self.jobs.iter().filter(|(_, job)| all || job.owner == caller.node);
+                let running = shown.map(|(id, job)| self.job_report(*id, job, now)).collect();
+                self.effect(Effect::JobsFromStore { caller, limit, all, running });
             }
             Question::Remove(id) => {
                 if self.jobs.contains_key(&id) {
@@ -67,13 +72,13 @@ impl Core {
             | Question::Tasks { job: id, .. }
             | Question::Explain { job: id, .. } => match self.jobs.get(&id) {
                 None => self.effect(Effect::FromStore(caller, question)),
-                Some(job) if job.owner != caller.node => self.reply(caller, Err(Refusal::NoSuchJob)),
+                Some(job) if !caller.may_see(job.owner) => self.reply(caller, Err(Refusal::NoSuchJob)),
                 Some(_) => self.ask_about(caller, id, question, now),
             },
         }
     }
 
-    /// A question about a running job of the caller's own.
+    /// A question about a running job that the caller may look at.
     fn ask_about(&mut self, caller: Caller, id: JobId, question: Question, now: Now) {
         let job = &self.jobs[&id];
         match question {
@@ -107,7 +112,7 @@ impl Core {
                 None => self.reply(caller, Err(Refusal::NoSuchTask)),
             },
             Question::Job(_)
-            | Question::Jobs
+            | Question::Jobs { .. }
             | Question::Cancel(_)
             | Question::Remove(_)
             | Question::Terms(_)
@@ -134,8 +139,27 @@ impl Core {
             None if job.frontier.is_map_done() => Stage::Reduce,
             None => Stage::Map,
         };
-        let candidates = self.sched.explain(ClassId { job: id, stage }, task, now.mono);
-        let providers = candidates.iter().map(|candidate| (candidate.node, candidate.to_string())).collect();
+        let is_done = task.is_some_and(|task| job.frontier.is_node_done(job.node(task)));
+        // What is done is nobody's to have.
+        let candidates = match is_done {
+            true => Vec::new(),
+            false => self.sched.explain(ClassId { job: id, stage }, task, now.mono),
+        };
+        let open = task.and_then(|task| job.open.get(&task));
+        let opinions = open.map(|open| open.opinions.as_slice()).unwrap_or_default();
+        let said: BTreeSet<Address> = opinions.iter().map(|given| given.result.operator).collect();
+        let of_candidate = |candidate: &Candidate| {
+            let operator = self.providers.get(&candidate.node).map(|provider| provider.operator);
+            let has_said = operator.is_some_and(|operator| said.contains(&operator));
+            let words = match has_said && candidate.verdict != Verdict::Holds {
+                true => {
+                    format!("node {}: its operator has given a result of the task", candidate.node.short())
+                }
+                false => candidate.to_string(),
+            };
+            (candidate.node, words)
+        };
+        let providers = candidates.iter().map(of_candidate).collect();
         let summary = match task {
             None => {
                 let (done, total) = (job.frontier.done_count(), job.frontier.total());
@@ -146,20 +170,29 @@ impl Core {
             }
             Some(task) => {
                 let label = job.label(task);
-                let open = job.open.get(&task);
+                let results = match opinions.len() {
+                    1 => "1 result".to_owned(),
+                    count => format!("{count} results"),
+                };
                 let failures = open.map_or(0, |open| open.failures.len());
                 let state = match open {
-                    _ if job.frontier.is_node_done(job.node(task)) => "it is done".to_owned(),
+                    _ if is_done => "it is done".to_owned(),
                     Some(open) if !open.leases.is_empty() => {
                         let nodes: Vec<_> = open
                             .leases
                             .iter()
                             .filter_map(|lease| Some(self.leases.get(lease)?.node.short()))
                             .collect();
-                        format!("provider {} has it", nodes.join(" and provider "))
+                        let has = format!("provider {} has it", nodes.join(" and provider "));
+                        if opinions.is_empty() {
+                            has
+                        } else {
+                            format!("{has}, beside {results} without a verdict")
+                        }
                     }
-                    Some(open) if open.waiting.is_some() && !open.opinions.is_empty() => {
-                        "it waits for somebody else's result".to_owned()
+                    Some(open) if open.comparing.is_some() => format!("its {results} are being compared"),
+                    Some(open) if !open.opinions.is_empty() => {
+                        format!("it has {results} and no verdict: it waits for another operator's")
                     }
                     Some(open) if open.waiting.is_some() => "it waits for a provider".to_owned(),
                     Some(_) => "its inputs are being put together".to_owned(),
@@ -181,6 +214,7 @@ impl Core {
         let stuck = (leased == 0 && !job.frontier.is_done()).then(|| self.why_stuck(id, job, now)).flatten();
         JobReport {
             job: id,
+            requester: job.owner,
             name: job.spec.name().to_string(),
             phase: JobPhase::Running,
             submitted_ms: job.submitted_ms,
@@ -277,26 +311,26 @@ impl Core {
 
     /// Who did what, the most first.
     pub(super) fn contributions(&self, job: &Job) -> Vec<Contribution> {
-        let mut list: Vec<Contribution> = job
-            .tallies
-            .iter()
-            .map(|(node, tally)| Contribution {
-                node: *node,
-                name: self
-                    .providers
-                    .get(node)
-                    .map(|provider| provider.offer.name.clone())
-                    .unwrap_or_default(),
+        let unjudged = job.unjudged();
+        let nodes: BTreeSet<NodeId> = job.tallies.keys().chain(unjudged.keys()).copied().collect();
+        let contribution = |node: NodeId| {
+            let tally = job.tallies.get(&node).copied().unwrap_or_default();
+            let provider = self.providers.get(&node);
+            Contribution {
+                node,
+                name: provider.map(|provider| provider.offer.name.clone()).unwrap_or_default(),
                 tasks: tally.tasks,
                 busy: Millis(tally.busy_us / 1000),
                 fuel: tally.fuel,
+                unjudged: unjudged.get(&node).copied().unwrap_or_default().told(),
                 lost_attempts: tally.lost_attempts,
                 checks: tally.checks,
                 contradicted: tally.contradicted,
                 earned: tally.earned,
-            })
-            .collect();
-        list.sort_by(|a, b| b.tasks.cmp(&a.tasks).then(a.node.cmp(&b.node)));
+            }
+        };
+        let mut list: Vec<Contribution> = nodes.into_iter().map(contribution).collect();
+        list.sort_by_key(|one| std::cmp::Reverse((one.tasks, one.unjudged.results)));
         list
     }
 
@@ -359,6 +393,7 @@ impl Core {
     }
 
     fn provider_reports(&self, now: Now) -> Vec<ProviderReport> {
+        let unjudged = self.results_unjudged();
         let report = |(node, provider): (&_, &super::Provider)| ProviderReport {
             node: *node,
             operator: provider.operator,
@@ -366,6 +401,7 @@ impl Core {
             connected: provider.session.is_some(),
             leased: provider.leases.len() as u64,
             accepted: provider.accepted,
+            unjudged: unjudged.get(node).copied().unwrap_or_default(),
             lost_attempts: provider.lost_attempts,
             observed_fuel_per_s: self.sched.observed_rate(*node).unwrap_or(0),
             idle: (provider.session.is_some() && provider.leases.is_empty())

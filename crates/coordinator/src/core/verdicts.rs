@@ -9,6 +9,7 @@ mod deciding;
 mod doubts;
 mod fate;
 mod known;
+mod standing;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -23,6 +24,7 @@ use tidemill_verify::{Assurance, Course, Evidence, Next, Opinion, Verdict, Witne
 pub(super) use self::asking::course;
 pub(crate) use self::fate::{Fate, fate};
 pub(super) use self::known::{Candidate, Known};
+pub(crate) use self::standing::standing;
 use self::{deciding::Accepted, fate::likeliest};
 use super::{
     Core, Held,
@@ -559,6 +561,7 @@ impl Core {
             let answer = |given: &Given| given.answer.unwrap_or(given.result.output);
             let believed = likeliest(opinions.iter().map(answer));
             for given in &opinions {
+                self.leave_unjudged(id, given);
                 let is_believed = believed.contains(&answer(given));
                 self.pay(task, given, if is_believed { Ok(()) } else { Err(Unpaid::Undecided) });
             }

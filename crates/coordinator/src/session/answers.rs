@@ -3,13 +3,13 @@
 use tidemill_job::{BlobRef, JobSpec};
 use tidemill_net::wire::{
     Contribution, Decision, Explanation, HeldLease, JobPhase, JobReport, MAX_PAGE, MAX_RESULTS_OF_TASK,
-    OutputPiece, Refusal, Reply, ResultReport, TaskPhase, TaskReport, Unpaid,
+    OutputPiece, Refusal, Reply, ResultReport, Standing, TaskPhase, TaskReport, Unpaid,
 };
 use tidemill_store::{DoneRecord, JobEnd, JobRecord, OpinionRecord, ResultRecord, StoreError};
 use tidemill_types::{BlobId, EscrowId, JobId, LeaseId, NodeId, TaskId, TaskNumber, Weight};
 
 use crate::{
-    core::{Fate, Summary, attempt, escrow_report, fate, phase},
+    core::{Fate, Summary, attempt, escrow_report, fate, phase, standing},
     event::{Caller, Question},
     shared::Shared,
 };
@@ -56,15 +56,15 @@ pub fn submitted_before(
 pub fn answer(shared: &Shared, caller: Caller, question: Question) -> Answered {
     match question {
         Question::Job(job) | Question::Cancel(job) => {
-            let record = owned(shared, caller, job)?;
+            let record = seen(shared, caller, job)?;
             ended_report(shared, &record).map(Reply::Job)
         }
         Question::Watch(job) => {
-            let record = owned(shared, caller, job)?;
+            let record = seen(shared, caller, job)?;
             ended_report(shared, &record).map(Reply::Ended)
         }
         Question::Tasks { job, from, limit } => {
-            let record = owned(shared, caller, job)?;
+            let record = seen(shared, caller, job)?;
             let spec = spec(shared, job)?;
             let waiting =
                 (from.0..record.task_count).take(limit as usize).map(TaskNumber).map(|task| TaskReport {
@@ -76,22 +76,33 @@ pub fn answer(shared: &Shared, caller: Caller, question: Question) -> Answered {
             tasks(shared, job, waiting.collect())
         }
         Question::Explain { job, task } => {
-            let record = owned(shared, caller, job)?;
+            let record = seen(shared, caller, job)?;
             let report = ended_report(shared, &record)?;
             let summary = match task {
                 None => format!("{} of {} tasks are done; the job has ended", report.done, report.tasks),
                 Some(task) if task.0 >= record.task_count => return Err(Refusal::NoSuchTask),
-                Some(task) => match shared.store.task(TaskId { job, task }).map_err(|error| busy(&error))? {
-                    Some(DoneRecord { result, .. }) => {
-                        format!("provider {} did it in {} ms", result.provider.short(), result.wall_us / 1000)
-                    }
-                    None => "it was not done before the job ended".to_owned(),
-                },
+                Some(task) => {
+                    let id = TaskId { job, task };
+                    let done = shared.store.task(id).map_err(|error| busy(&error))?;
+                    let opinions = shared.store.opinions(id).map_err(|error| busy(&error))?;
+                    let state = match done {
+                        Some(DoneRecord { result, .. }) => {
+                            format!(
+                                "provider {} did it in {} ms",
+                                result.provider.short(),
+                                result.wall_us / 1000
+                            )
+                        }
+                        None if opinions.is_empty() => "it was not done before the job ended".to_owned(),
+                        None => "its results had no verdict when the job ended".to_owned(),
+                    };
+                    format!("{}: {state}", label(&spec(shared, job)?, task))
+                }
             };
             let explanation = Explanation { summary, ..Explanation::default() };
             explained(shared, job, task, explanation)
         }
-        Question::Jobs
+        Question::Jobs { .. }
         | Question::Remove(_)
         | Question::Providers
         | Question::Reputation(_)
@@ -131,10 +142,22 @@ pub fn explained(
             explanation.results.push(report(result, result.output, verdict.error_ppb, false));
         }
         explanation.verdict = Some(*verdict);
+    } else {
+        explanation.standing = standing_of(shared, id, &opinions)?;
     }
     explanation.results.sort_by_key(|result| result.at_ms);
     explanation.results.truncate(MAX_RESULTS_OF_TASK);
     Ok(Reply::Explained(explanation))
+}
+
+/// What the results of a task come to that is not done; nothing without results.
+fn standing_of(shared: &Shared, id: TaskId, opinions: &[OpinionRecord]) -> Result<Option<Standing>, Refusal> {
+    if opinions.is_empty() {
+        return Ok(None);
+    }
+    let attempts = shared.store.attempts(id).map_err(|error| busy(&error))?;
+    let fails = attempts.iter().any(|attempt| attempt.failure.weight() == Weight::Evidence);
+    Ok(standing(&spec(shared, id.job)?, id.task, opinions, fails))
 }
 
 /// An escrow of the caller's that is closed, or that never was.
@@ -188,10 +211,10 @@ pub fn reconcile(
     stale.iter().filter_map(|held| decide(held).transpose()).collect()
 }
 
-/// All jobs of a caller: those that run, and those that have ended, the newest first.
-pub fn jobs(shared: &Shared, caller: Caller, running: Vec<JobReport>) -> Answered {
-    let limit = MAX_PAGE as usize;
-    let records = shared.store.jobs(Some(caller.node), limit).map_err(|error| busy(&error))?;
+/// Jobs, the newest first: these, which run, and those that have ended, of one owner or of all.
+pub fn jobs(shared: &Shared, owner: Option<NodeId>, limit: u32, running: Vec<JobReport>) -> Answered {
+    let limit = limit.min(MAX_PAGE) as usize;
+    let records = shared.store.jobs(owner, limit).map_err(|error| busy(&error))?;
     let mut reports = running;
     for record in records.iter().filter(|record| record.ended.is_some()) {
         reports.push(ended_report(shared, record)?);
@@ -251,7 +274,7 @@ pub fn outputs(shared: &Shared, caller: Caller, job: JobId, from: TaskNumber, li
 
 /// What a task wrote to standard error.
 pub fn log(shared: &Shared, caller: Caller, job: JobId, task: TaskNumber) -> Answered {
-    let record = owned(shared, caller, job)?;
+    let record = seen(shared, caller, job)?;
     if task.0 >= record.task_count {
         return Err(Refusal::NoSuchTask);
     }
@@ -274,12 +297,19 @@ pub fn owned(shared: &Shared, caller: Caller, job: JobId) -> Result<JobRecord, R
     record.filter(|record| record.owner == caller.node).ok_or(Refusal::NoSuchJob)
 }
 
+/// The job's record, if the caller may look at it.
+fn seen(shared: &Shared, caller: Caller, job: JobId) -> Result<JobRecord, Refusal> {
+    let record = shared.store.job(job).map_err(|error| busy(&error))?;
+    record.filter(|record| caller.may_see(record.owner)).ok_or(Refusal::NoSuchJob)
+}
+
 /// A job that has ended, as far as the store knows it.
 pub fn ended_report(shared: &Shared, record: &JobRecord) -> Result<JobReport, Refusal> {
     let spec = spec(shared, record.job)?;
     let summary = record.ended.as_ref().and_then(|ended| Summary::decode(&ended.summary)).unwrap_or_default();
     Ok(JobReport {
         job: record.job,
+        requester: record.owner,
         name: record.name.clone(),
         phase: record
             .ended

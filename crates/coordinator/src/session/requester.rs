@@ -22,11 +22,11 @@ use crate::{
 };
 
 /// Reads calls until the session ends. As many are worked on at a time as a requester may have in flight; the
-/// next one is read when there is room.
+/// next one is read when there is room. `is_operator`: whether the requester is of the home that runs the coordinator.
 pub async fn read(
     shared: &Arc<Shared>,
     session: SessionId,
-    node: NodeId,
+    (node, is_operator): (NodeId, bool),
     mut reader: FrameReader<RecvStream>,
 ) {
     let room = Arc::new(Semaphore::new(MAX_CALLS_IN_FLIGHT));
@@ -49,7 +49,7 @@ pub async fn read(
             return;
         }
         let Ok(place) = room.clone().acquire_owned().await else { return };
-        let caller = Caller { session, node, call: call.id };
+        let caller = Caller { session, node, call: call.id, is_operator };
         match call.request {
             Request::Submit { job, spec, follow, pay } => {
                 let submission = Submission { caller, job, follow, pay };
@@ -275,7 +275,7 @@ async fn ask(shared: &Arc<Shared>, caller: Caller, request: Request, place: Owne
             Ok(_) => Question::Remove(job),
             Err(refusal) => return reply(shared, caller, Err(refusal)),
         },
-        Request::Jobs { .. } => Question::Jobs,
+        Request::Jobs { limit, all } => Question::Jobs { limit, all },
         Request::Providers => Question::Providers,
         Request::Reputation { operator } => Question::Reputation(operator),
         Request::Terms { stages } => Question::Terms(stages),

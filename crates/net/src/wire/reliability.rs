@@ -1,7 +1,9 @@
 //! What requesters are told about results: how they came to be relied on, and what is known of who gave them.
 
+use std::iter::Sum;
+
 use serde::{Deserialize, Serialize};
-use tidemill_types::{Address, Amount, BlobId, Comparison, NodeId, ProgramKind, Reliance};
+use tidemill_types::{Address, Amount, BlobId, Comparison, Millis, NodeId, ProgramKind, Reliance};
 
 use super::{MAX_WORDS_BYTES, OutOfBounds, at_most};
 
@@ -34,11 +36,44 @@ pub struct Reliability {
     pub undecided: u64,
 }
 
+impl Sum for Unjudged {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            results: sum.results.saturating_add(one.results),
+            busy: Millis(sum.busy.0.saturating_add(one.busy.0)),
+            fuel: sum.fuel.saturating_add(one.fuel),
+        })
+    }
+}
+
 impl Reliability {
     /// Results for each of so many tasks that are done; none before one is.
     pub fn redundancy(&self, done: u64) -> Option<f64> {
         (done > 0).then(|| self.results as f64 / done as f64)
     }
+}
+
+/// Results that have no verdict: they wait for one, or their job ended first.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Unjudged {
+    /// How many.
+    pub results: u64,
+    /// How long they ran together, as far as that is not counted with accepted results already.
+    pub busy: Millis,
+    /// Their fuel, as far as that is not counted already.
+    pub fuel: u64,
+}
+
+/// What the results of a task come to that has no verdict.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Standing {
+    /// Its results.
+    pub results: u32,
+    /// How many operators gave the answer that most of them gave.
+    pub agreeing: u32,
+    /// The odds that the likeliest answer is wrong, in billionths; none where results are counted and not weighed, or where
+    /// the program also failed.
+    pub error_ppb: Option<u32>,
 }
 
 /// What is known of an operator's results.

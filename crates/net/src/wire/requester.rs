@@ -8,7 +8,7 @@ use tidemill_types::{
 
 use super::{
     Bounded, EscrowReport, JobCost, MAX_FRAME_BYTES, MAX_RESULTS_OF_TASK, Money, OutOfBounds, Reliability,
-    ReputationReport, ResultReport, at_most,
+    ReputationReport, ResultReport, Standing, Unjudged, at_most,
 };
 
 /// The most calls that one requester may have waiting for an answer.
@@ -26,7 +26,8 @@ pub struct Call {
     pub request: Request,
 }
 
-/// What a requester may ask for. Jobs are its own alone.
+/// What a requester may ask for. Jobs are its own alone; the coordinator's operator, who has the result key of its home, may
+/// look at all.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum Request {
@@ -61,6 +62,8 @@ pub enum Request {
     Jobs {
         /// At most so many.
         limit: u32,
+        /// Those of all requesters, which the coordinator's operator alone is told of.
+        all: bool,
     },
     /// How a job stands. Answered by [`Reply::Job`].
     Job {
@@ -293,6 +296,9 @@ pub enum Refusal {
     /// The coordinator knows no such escrow of this node's.
     #[error("the coordinator knows no such escrow of yours")]
     NoSuchEscrow,
+    /// It is for the coordinator's operator alone.
+    #[error("only the home that runs the coordinator may see the jobs of all requesters")]
+    NotOperator,
 }
 
 /// How far a job is.
@@ -335,6 +341,8 @@ pub enum JobPhase {
 pub struct JobReport {
     /// Its id.
     pub job: JobId,
+    /// The node that submitted it.
+    pub requester: NodeId,
     /// Its name.
     pub name: String,
     /// How far it is.
@@ -378,6 +386,8 @@ pub struct Contribution {
     pub busy: Millis,
     /// Their fuel.
     pub fuel: u64,
+    /// Its results that have no verdict.
+    pub unjudged: Unjudged,
     /// Attempts that came to nothing.
     pub lost_attempts: u64,
     /// Results of it that agreed with the accepted one of somebody else.
@@ -458,6 +468,8 @@ pub struct Explanation {
     pub results: Vec<ResultReport>,
     /// Of one task that is done, why its result was accepted.
     pub verdict: Option<Acceptance>,
+    /// Of one task that has results and no verdict, what they come to.
+    pub standing: Option<Standing>,
 }
 
 /// A provider as the network sees it.
@@ -473,8 +485,10 @@ pub struct ProviderReport {
     pub connected: bool,
     /// Leases that it holds.
     pub leased: u64,
-    /// Tasks of it that were accepted since the coordinator began.
+    /// Results of it that were found right since the coordinator began.
     pub accepted: u64,
+    /// Results of it that have no verdict: they wait for one, or their jobs ended first since the coordinator began.
+    pub unjudged: u64,
     /// Attempts of it that came to nothing since then.
     pub lost_attempts: u64,
     /// Fuel a second of one of its slots, as observed; 0 before its first task.
@@ -497,6 +511,13 @@ impl JobPhase {
     }
 }
 
+impl JobReport {
+    /// The results that have no verdict.
+    pub fn unjudged(&self) -> Unjudged {
+        self.contributions.iter().map(|contribution| contribution.unjudged).sum()
+    }
+}
+
 /// A job has two stages.
 const MAX_STAGES: usize = 2;
 
@@ -516,7 +537,7 @@ impl Bounded for Call {
             Request::Submit { spec: SpecBody::Inline(bytes), .. } => {
                 at_most("a job in a call", bytes.len(), MAX_INLINE_SPEC_BYTES)
             }
-            Request::Jobs { limit } | Request::Tasks { limit, .. } | Request::Outputs { limit, .. } => {
+            Request::Jobs { limit, .. } | Request::Tasks { limit, .. } | Request::Outputs { limit, .. } => {
                 at_most("the number of entries asked for", *limit as usize, MAX_PAGE as usize)
             }
             Request::Terms { stages } => at_most("the number of stages", stages.len(), MAX_STAGES),

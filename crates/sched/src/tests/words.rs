@@ -29,6 +29,28 @@ fn every_provider_is_explained_the_best_first() {
 }
 
 #[test]
+fn a_task_that_somebody_has_waits_for_nobody_else_unless_more_results_are_wanted() {
+    let mut bench = Bench::new();
+    bench.known_job(1, job(), 10, ms(1_200));
+    bench.join(1, offer(1), 9);
+    bench.join(2, offer(1), 9);
+    bench.lease(task(1, 7), 1);
+    bench.lease(task(1, 8), 2);
+    let words = |bench: &Bench| {
+        let candidates = bench.scheduler.explain(map(1), Some(TaskNumber(7)), bench.now);
+        let of = |number| candidates.iter().find(|candidate| candidate.node == node(number));
+        [of(1), of(2)].map(|candidate| candidate.map(|of| of.verdict.to_string()).unwrap_or_default())
+    };
+    let [holder, other] = words(&bench);
+    assert_eq!(holder, "has the task");
+    assert!(other.starts_with("an attempt of the task runs already"), "{other}");
+    bench.scheduler.add_single(Single { beside: true, ..single(task(1, 7)) });
+    let [holder, other] = words(&bench);
+    assert_eq!(holder, "has the task");
+    assert!(other.starts_with("1 slot busy, too long to queue"), "{other}");
+}
+
+#[test]
 fn an_idle_provider_is_told_why() {
     let mut bench = Bench::new();
     let reason = |bench: &Bench| bench.scheduler.idle_reason(node(1), bench.now).to_string();

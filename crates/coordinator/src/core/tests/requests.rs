@@ -19,7 +19,7 @@ fn replies(effects: &[Effect]) -> Vec<&Result<Reply, Refusal>> {
 }
 
 fn ask_as(world: &mut World, node: NodeId, question: Question) {
-    let caller = Caller { session: SessionId(9), node, call: 1 };
+    let caller = Caller { session: SessionId(9), node, call: 1, is_operator: false };
     world.tell(Event::Ask { caller, question });
 }
 
@@ -107,6 +107,29 @@ fn a_running_job_and_the_job_of_another_cannot_be_removed() {
     world.ask(Question::Cancel(job_id(1)));
     ask_as(&mut world, stranger, Question::Remove(job_id(1)));
     assert_eq!(replies(&world.settle()).last(), Some(&hidden));
+}
+
+#[test]
+fn the_operator_of_the_coordinator_alone_looks_at_the_jobs_of_all() {
+    let mut world = World::new();
+    world.submit(job_id(1), &map_job(3));
+    let all = || Question::Jobs { limit: 10, all: true };
+    let somebody = NodeId([55; 32]);
+    ask_as(&mut world, somebody, all());
+    let operator = Caller { session: SessionId(9), node: somebody, call: 1, is_operator: true };
+    for question in [all(), Question::Job(job_id(1)), Question::Cancel(job_id(1))] {
+        world.tell(Event::Ask { caller: operator, question });
+    }
+    let effects = world.settle();
+    let [_, refused, seen, cancelled] = replies(&effects)[..] else { panic!("{:?}", replies(&effects)) };
+    assert_eq!(refused, &Err(Refusal::NotOperator));
+    assert!(matches!(seen, Ok(Reply::Job(report)) if report.requester == REQUESTER), "{seen:?}");
+    assert_eq!(cancelled, &Err(Refusal::NoSuchJob), "to look at a job is not to own it");
+    let listed = effects.iter().find_map(|effect| match effect {
+        Effect::JobsFromStore { all: true, running, .. } => Some(running),
+        _ => None,
+    });
+    assert_eq!(listed.expect("they are listed")[0].requester, REQUESTER);
 }
 
 #[test]

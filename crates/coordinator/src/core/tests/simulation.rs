@@ -382,7 +382,7 @@ impl Simulation {
             let question = match self.rng.below(6) {
                 0 => Question::Job(job),
                 1 => Question::Watch(job),
-                2 => Question::Jobs,
+                2 => Question::Jobs { limit: 100, all: false },
                 3 => Question::Tasks { job, from: tidemill_types::TaskNumber(0), limit: 10 },
                 4 => Question::Explain { job, task: Some(tidemill_types::TaskNumber(0)) },
                 _ => Question::Providers,
@@ -510,7 +510,7 @@ impl Simulation {
             | Effect::Reply(..)
             | Effect::Progress(..)
             | Effect::FromStore(..)
-            | Effect::JobsFromStore(..)
+            | Effect::JobsFromStore { .. }
             | Effect::ExplainedFromStore(..)
             | Effect::TasksFromStore(..)
             | Effect::SubmittedBefore { .. }

@@ -3,6 +3,7 @@
 mod comparing;
 mod known;
 mod stakes;
+mod unjudged;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -111,7 +111,7 @@ pub fn map_job(tasks: u64) -> Arc<JobSpec> {
 
 /// What the requester sends with its calls.
 pub fn caller(call: u64) -> Caller {
-    Caller { session: SessionId(0), node: REQUESTER, call }
+    Caller { session: SessionId(0), node: REQUESTER, call, is_operator: false }
 }
 
 pub fn job_id(number: u8) -> JobId {

@@ -3,7 +3,7 @@
 //! A result counts as the first that it is the same as, or as itself. Reading outputs and running programs is for the
 //! shell, one result of a task at a time, in the order in which they came; until then nothing is decided.
 
-use tidemill_job::BlobRef;
+use tidemill_job::{BlobRef, JobSpec};
 use tidemill_store::Change;
 use tidemill_types::{BlobId, Comparison, FloatClass, LeaseId, TaskId, TaskNumber};
 
@@ -19,10 +19,15 @@ use crate::{
 impl Job {
     /// Whether results of a task can be compared within a class of hardware alone.
     pub(super) fn compares_by_class(&self, task: TaskNumber) -> bool {
-        let needs = self.spec.needs(self.node(task).stage());
-        let is_exact = *self.spec.comparison() == Comparison::Exact;
-        is_exact && needs.is_some_and(|needs| needs.floats == FloatClass::Native)
+        compares_by_class(&self.spec, task)
     }
+}
+
+/// Whether results of a job's task can be compared within a class of hardware alone.
+pub(super) fn compares_by_class(spec: &JobSpec, task: TaskNumber) -> bool {
+    let needs = spec.node(task).and_then(|node| spec.needs(node.stage()));
+    let is_exact = *spec.comparison() == Comparison::Exact;
+    is_exact && needs.is_some_and(|needs| needs.floats == FloatClass::Native)
 }
 
 impl Open {
