@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use tidemill_exec::Executor;
 use tidemill_net::{addresses::Advertised, endpoint::Bind, ticket::Pass};
 use tidemill_sched::Policy;
-use tidemill_types::{ByteSize, Millis};
+use tidemill_types::{Address, ByteSize, Millis};
 
 use crate::{core::Trust, teller::MoneyConfig};
 
@@ -17,6 +17,8 @@ pub struct Config {
     pub node_key: [u8; 32],
     /// The secret of its result key.
     pub result_key: [u8; 32],
+    /// Whoever shows the result key of this address may look at the jobs of all requesters.
+    pub operator: Address,
     /// What its tickets admit with.
     pub pass: Pass,
     /// Where it listens.

@@ -38,7 +38,7 @@ pub struct Caller {
     pub node: NodeId,
     /// The call's number there.
     pub call: u64,
-    /// Whether it has shown the coordinator's own result key, and so is of the home that runs it.
+    /// Whether it has shown the result key of the coordinator's operator.
     pub is_operator: bool,
 }
 

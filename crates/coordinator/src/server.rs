@@ -118,6 +118,7 @@ impl Coordinator {
             directory,
             node_key,
             result_key,
+            operator,
             pass,
             bind,
             advertise,
@@ -169,7 +170,8 @@ impl Coordinator {
         let ticket = Ticket::new(node.id(), chosen, pass.clone())?;
         let (events, core_events) = mpsc::channel(EVENT_QUEUE);
         let stop = CancellationToken::new();
-        let shared = Shared::new(node, pass, welcome, pace, store, blobs, events, teller, executor, stop);
+        let shared =
+            Shared::new(node, operator, pass, welcome, pace, store, blobs, events, teller, executor, stop);
 
         let mut clock = Clock::new();
         let core = recovery::recover(&shared, core_config, clock.now()).await?;

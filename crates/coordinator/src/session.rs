@@ -148,7 +148,7 @@ async fn session(shared: &Arc<Shared>, connection: Connection) {
                 provider::read(shared, id, node, session.reader).await;
             }
             Role::Requester => {
-                let is_operator = signer == shared.welcome.binding.address;
+                let is_operator = signer == shared.operator;
                 requester::read(shared, id, (node, is_operator), session.reader).await;
             }
         }

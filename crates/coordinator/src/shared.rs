@@ -17,7 +17,7 @@ use tidemill_net::{
     wire::Welcome,
 };
 use tidemill_store::Store;
-use tidemill_types::NodeId;
+use tidemill_types::{Address, NodeId};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -33,6 +33,8 @@ use crate::{
 /// One for each coordinator.
 pub struct Shared {
     pub node: Node,
+    /// The address of the result key by which its operator is known.
+    pub operator: Address,
     pub pass: Pass,
     pub welcome: Welcome,
     pub pace: Pace,
@@ -104,6 +106,7 @@ impl Shared {
     #[expect(clippy::too_many_arguments, reason = "one for each part")]
     pub fn new(
         node: Node,
+        operator: Address,
         pass: Pass,
         welcome: Welcome,
         pace: Pace,
@@ -116,6 +119,7 @@ impl Shared {
     ) -> Arc<Self> {
         Arc::new(Self {
             node,
+            operator,
             pass,
             welcome,
             pace,

@@ -1,7 +1,5 @@
 //! A command that is one question to a network.
 
-use tidemill_types::TaskNumber;
-
 use crate::{
     follow::unless_stopped,
     interrupt::Signals,
@@ -27,16 +25,5 @@ pub fn ask<T>(
             answer
         };
         unless_stopped(&mut Signals::listen()?, asking).await
-    })
-}
-
-/// The number of a task, also as it stands in an output's paths: `12`, `tasks/12`.
-///
-/// # Errors
-/// In words, where it is neither.
-pub fn task_number(text: &str) -> Result<TaskNumber, String> {
-    let number = text.strip_prefix("tasks/").unwrap_or(text).trim_end_matches('/');
-    number.parse().map(TaskNumber).map_err(|_| {
-        "expected the number of a task, like 12, as `tidemill status JOB --tasks` lists them".to_owned()
     })
 }

@@ -147,7 +147,7 @@ impl Embedded {
         let coordinator = hosting::start(&state, &key, &reach, None, Pace::default(), trust, money).await?;
         let ticket = coordinator.ticket().clone();
         // In a file and not among the arguments, which all users of this machine can read.
-        let ticket_file = state.path().join("ticket");
+        let ticket_file = state.path().join(network::TICKET);
         network::write(&ticket_file, &ticket)
             .with_context(|| format!("cannot write {}", ticket_file.display()))
             .code(Code::Host)?;

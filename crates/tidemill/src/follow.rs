@@ -187,6 +187,10 @@ fn gone(error: &anyhow::Error, job: JobId) -> anyhow::Error {
 
 fn show(report: &JobReport, bar: &Progress, stuck: &mut Stuck) {
     let mut words = format!("{} running", report.leased);
+    let waiting = report.unjudged().results;
+    if waiting > 0 {
+        words += &format!(", {waiting} without a verdict");
+    }
     if report.usage.read.0 > 0 {
         words += &format!(", {} read", report.usage.read);
     }

@@ -1,4 +1,5 @@
-//! Which network a command is for: `--join`, else `TIDEMILL_JOIN`, else what `tidemill join` wrote down.
+//! Which network a command is for: `--join`, else `TIDEMILL_JOIN`, else what `tidemill join` wrote down, else the one whose
+//! coordinator runs in this home.
 
 use std::{
     fs, io,
@@ -15,6 +16,7 @@ use crate::{
     commands::read_file,
     exit::{Code, Exit, WithCode},
     home::data_directory,
+    node_state,
 };
 
 /// The environment variable that names a network where `--join` does not.
@@ -23,7 +25,8 @@ pub const VARIABLE: &str = "TIDEMILL_JOIN";
 /// The option `--join` of every command that is for a network.
 #[derive(clap::Args)]
 pub struct Join {
-    /// The network: a ticket, or a file that holds one [default: $TIDEMILL_JOIN, else that of `tidemill join`]
+    /// The network: a ticket, or a file that holds one [default: $TIDEMILL_JOIN, else that of `tidemill join`; of most
+    /// commands else the one whose coordinator runs in this home]
     #[arg(long, value_name = "TICKET")]
     pub join: Option<String>,
 }
@@ -31,7 +34,13 @@ pub struct Join {
 /// The longest file that is read as a ticket; tickets are shorter than a page.
 const MAX_TICKET_FILE_BYTES: u64 = 4 << 10;
 
-/// The ticket of the network that a command is for. `None`: no network is configured.
+/// Where the coordinators of a home keep their state, below its directory: that of `tidemill serve`, and of `tidemill up`.
+const COORDINATORS: [&str; 2] = ["coordinator", "up/coordinator"];
+
+/// The file in which a coordinator keeps its ticket while others can join.
+pub const TICKET: &str = "ticket";
+
+/// The ticket of the network that a command is given or that is configured. `None`: there is none such.
 ///
 /// # Errors
 /// With [`Code::Usage`] when what is there is no ticket.
@@ -50,14 +59,38 @@ pub fn ticket(option: Option<&str>) -> anyhow::Result<Option<Ticket>> {
     if file.exists() { read(&file).map(Some) } else { Ok(None) }
 }
 
+/// The same, or else the network whose coordinator runs in this home.
+///
+/// # Errors
+/// With [`Code::Usage`] when what is there is no ticket.
+pub fn known(option: Option<&str>) -> anyhow::Result<Option<Ticket>> {
+    match ticket(option)? {
+        Some(ticket) => Ok(Some(ticket)),
+        None => served(&data_directory().code(Code::Host)?),
+    }
+}
+
+/// The ticket of a coordinator that runs in a home.
+fn served(home: &Path) -> anyhow::Result<Option<Ticket>> {
+    // One that was killed leaves its ticket behind.
+    let runs = |directory: &PathBuf| directory.join(TICKET).is_file() && node_state::is_claimed(directory);
+    match COORDINATORS.iter().map(|name| home.join(name)).find(runs) {
+        Some(directory) => read(&directory.join(TICKET)).map(Some),
+        None => Ok(None),
+    }
+}
+
 /// The ticket of the network that a command is for, which cannot do without one.
 ///
 /// # Errors
 /// With [`Code::Usage`] when there is none.
 pub fn required(option: Option<&str>) -> anyhow::Result<Ticket> {
-    ticket(option)?.ok_or_else(|| {
+    known(option)?.ok_or_else(|| {
         Exit::new(Code::Usage, "no network is given or configured")
-            .hint("give its ticket with `--join`, or once and for all with `tidemill join TICKET`; `tidemill up` starts a network on this machine")
+            .hint(
+                "give its ticket with `--join`, or once and for all with `tidemill join TICKET`; in the home of a coordinator \
+                 that runs (`tidemill serve` or `up`) it is found by itself",
+            )
             .into()
     })
 }
@@ -128,4 +161,30 @@ fn wrong(error: TicketError, from: &str) -> anyhow::Error {
         TicketError::Damaged | TicketError::Addresses(_) => "copy the whole ticket once more, it is one word",
     };
     Exit::new(Code::Usage, format!("{from}: {error}")).hint(hint).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemill_net::ticket::Pass;
+    use tidemill_types::NodeId;
+
+    use super::*;
+    use crate::node_state::StateDirectory;
+
+    #[test]
+    fn the_coordinator_of_a_home_is_found_while_it_runs() {
+        let home = tempfile::tempdir().expect("a directory");
+        let found =
+            || served(home.path()).expect("what is there is a ticket").map(|ticket| ticket.to_string());
+        assert_eq!(found(), None);
+        let state = StateDirectory::claim(&home.path().join("up/coordinator")).expect("a new directory");
+        assert_eq!(found(), None, "nobody can join yet");
+        let address = "127.0.0.1:4433".parse().expect("an address");
+        let ticket =
+            Ticket::new(NodeId([7; 32]), vec![address], Pass::from_bytes([1; 16])).expect("a ticket");
+        write(&state.path().join(TICKET), &ticket).expect("a file");
+        assert_eq!(found(), Some(ticket.to_string()));
+        drop(state);
+        assert_eq!(found(), None, "it has ended without a farewell");
+    }
 }

@@ -13,6 +13,10 @@ use std::{
 };
 
 use anyhow::Context;
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
 use serde::{Deserialize, Serialize};
 use tidemill_net::{key::KeyKind, ticket::Pass};
 use tidemill_provider::disk_free;
@@ -44,6 +48,12 @@ struct Measured {
 /// another is found out.
 const MEASURED_LASTS_S: u64 = 24 * 60 * 60;
 
+/// The file that whoever works in a directory has locked.
+const LOCK: &str = "lock";
+
+/// Longer than a look at the lock takes.
+const A_LOOK: Duration = Duration::from_millis(20);
+
 /// No file that is read here is longer.
 const MAX_FILE_BYTES: u64 = 4 << 10;
 
@@ -57,12 +67,18 @@ impl StateDirectory {
         private_directory(&path)
             .with_context(|| format!("cannot make the directory {}", path.display()))
             .code(Code::Host)?;
-        let file = path.join("lock");
+        let file = path.join(LOCK);
         let context = || format!("cannot lock {}", file.display());
         let lock = File::create(&file).with_context(context).code(Code::Host)?;
-        match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        let mut locked = flock(&lock, FlockOperation::NonBlockingLockExclusive);
+        if locked == Err(Errno::WOULDBLOCK) {
+            // Who only looks whether it is claimed has the lock for a moment.
+            std::thread::sleep(A_LOOK);
+            locked = flock(&lock, FlockOperation::NonBlockingLockExclusive);
+        }
+        match locked {
             Ok(()) => Ok(Self { path, _lock: lock }),
-            Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(Errno::WOULDBLOCK) => {
                 let message = format!("another tidemill process works in {}", path.display());
                 Err(Exit::new(Code::Usage, message)
                     .hint("end that one, or give this one another `--directory`")
@@ -185,6 +201,12 @@ impl StateDirectory {
     }
 }
 
+/// Whether another process works in a directory.
+pub fn is_claimed(directory: &Path) -> bool {
+    let lock = File::open(directory.join(LOCK));
+    lock.is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK))
+}
+
 /// The result key of a directory, which is made when it is missing.
 ///
 /// # Errors
@@ -236,8 +258,10 @@ mod tests {
         let path = place.path().join("coordinator");
         let state = StateDirectory::claim(&path).expect("a new directory");
         assert!(StateDirectory::claim(&path).is_err(), "it is claimed");
+        assert!(is_claimed(&path));
         let (pass, key) = (state.pass().expect("a pass"), state.node_key().expect("a key"));
         drop(state);
+        assert!(!is_claimed(&path));
         let state = StateDirectory::claim(&path).expect("it is free again");
         assert!(state.pass().expect("a pass") == pass);
         assert_eq!(state.node_key().expect("a key"), key);

@@ -4,6 +4,7 @@ mod outputs;
 mod sealing;
 mod store;
 mod submission;
+mod task;
 
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ pub use self::{
     outputs::phase_word,
     sealing::Sealed,
     submission::{Standing, Submission, draw},
+    task::TaskName,
 };
 use crate::{
     exit::{Code, Exit, WithCode, causes},
@@ -90,10 +92,15 @@ impl Requester {
     /// # Errors
     /// With a code for what the coordinator said, or that it is gone.
     pub async fn call(&mut self, request: Request) -> anyhow::Result<Reply> {
+        self.answer(request).await?.map_err(|refusal| refused(&refusal))
+    }
+
+    /// The same, where the coordinator may say no.
+    async fn answer(&mut self, request: Request) -> anyhow::Result<Result<Reply, Refusal>> {
         loop {
             match self.client.call(request.clone()).await {
-                Ok(reply) => return Ok(reply),
-                Err(CallError::Refused(refusal)) => return Err(refused(&refusal)),
+                Ok(reply) => return Ok(Ok(reply)),
+                Err(CallError::Refused(refusal)) => return Ok(Err(refusal)),
                 Err(CallError::Lost) => self.reconnect(PATIENCE).await?,
             }
         }
@@ -144,18 +151,37 @@ impl Requester {
         }
     }
 
-    /// All jobs that this home submitted, the newest first.
+    /// The jobs that this home submitted, the newest first.
     ///
     /// # Errors
     /// As [`Self::call`].
     pub async fn jobs(&mut self) -> anyhow::Result<Vec<JobReport>> {
-        match self.call(Request::Jobs { limit: MAX_PAGE }).await? {
-            Reply::Jobs(reports) => Ok(reports),
-            _ => Err(off_the_protocol()),
+        self.listed(false).await?.map_err(|refusal| refused(&refusal))
+    }
+
+    /// The jobs of all requesters, the newest first: for the home that runs the coordinator.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn all_jobs(&mut self) -> anyhow::Result<Vec<JobReport>> {
+        self.listed(true).await?.map_err(|refusal| refused(&refusal))
+    }
+
+    /// Jobs, the newest first, as many as one answer holds.
+    async fn listed(&mut self, all: bool) -> anyhow::Result<Result<Vec<JobReport>, Refusal>> {
+        let mut limit = MAX_PAGE;
+        loop {
+            match self.answer(Request::Jobs { limit, all }).await? {
+                Ok(Reply::Jobs(reports)) => return Ok(Ok(reports)),
+                Ok(_) => return Err(off_the_protocol()),
+                Err(Refusal::TooLong { .. }) if limit > 1 => limit /= 2,
+                Err(refusal) => return Ok(Err(refusal)),
+            }
         }
     }
 
-    /// The job that a person means: by its id, the beginning of its id, or its name.
+    /// The job that a person means: by its id, the beginning of its id, or its name. Where this home submitted none such and
+    /// runs the coordinator, that of another requester.
     ///
     /// # Errors
     /// With [`Code::Usage`] when it could be none or several.
@@ -163,12 +189,17 @@ impl Requester {
         if let Ok(job) = text.to_ascii_lowercase().parse::<JobId>() {
             return self.job(job).await;
         }
-        let jobs = self.jobs().await?;
         let prefix = text.to_ascii_lowercase();
-        let means = |report: &&JobReport| {
+        let means = |report: &JobReport| {
             report.name == text || (!prefix.is_empty() && report.job.to_string().starts_with(&prefix))
         };
-        let mut found: Vec<_> = jobs.iter().filter(means).cloned().collect();
+        let mut found = self.jobs().await?;
+        found.retain(means);
+        if found.is_empty() {
+            // To anybody else the coordinator does not tell of them.
+            found = self.listed(true).await?.unwrap_or_default();
+            found.retain(means);
+        }
         match found.len() {
             1 => Ok(found.remove(0)),
             0 => Err(Exit::new(Code::Usage, format!("there is no job {text:?}"))
@@ -263,6 +294,8 @@ pub fn refused(refusal: &Refusal) -> anyhow::Error {
         Refusal::NoSuchEscrow => Exit::new(Code::Usage, message).hint(
             "`tidemill escrow list` lists your escrows; each is known to the coordinator that it is for",
         ),
+        Refusal::NotOperator => Exit::new(Code::Usage, message)
+            .hint("`tidemill status` without `--all` lists the jobs that you submitted from here"),
         Refusal::Busy { .. } => Exit::new(Code::Host, message)
             .hint("try again later; `tidemill remove JOB` makes room where disk is short"),
     };

@@ -1,5 +1,7 @@
 //! What a run came to, for people and for scripts.
 
+mod reliability;
+
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -7,10 +9,13 @@ use std::{
 };
 
 use serde::Serialize;
-use tidemill_types::{Comparison, Failure, Reliance, Usage, Weight, one_line};
+use tidemill_net::wire::{Contribution, JobPhase, JobReport};
+use tidemill_types::{Failure, Usage, Weight, one_line};
 
-use tidemill_net::wire::{Contribution, JobPhase, JobReport, Reliability};
-
+pub use self::reliability::{
+    AskedSummary, ReliabilitySummary, UnjudgedSummary, compared_in_words, odds_in_words, reliability_in_words,
+    unjudged_in_words,
+};
 use crate::{
     exit::{Code, Exit},
     outdir::OutFile,
@@ -131,120 +136,6 @@ pub struct NetworkSummary {
     pub providers: Vec<ContributionSummary>,
 }
 
-/// How a job's results came to be relied on, under plain names.
-#[derive(Clone, Debug, Serialize)]
-pub struct ReliabilitySummary {
-    asked: AskedSummary,
-    /// When outputs count as the same, where that is not when their bytes are equal.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    compared: Option<String>,
-    results: u64,
-    known: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    redundancy: Option<f64>,
-    trusted: u64,
-    unchecked: u64,
-    agreed: u64,
-    unverified: u64,
-    undecided: u64,
-}
-
-/// What was asked for, as a job file says it.
-#[derive(Clone, Copy, Debug, Serialize)]
-#[serde(untagged)]
-pub enum AskedSummary {
-    Assured { assurance: u32 },
-    Replicated { replicate: u32, quorum: u32 },
-    Word { assurance: &'static str },
-}
-
-impl From<Reliance> for AskedSummary {
-    fn from(reliance: Reliance) -> Self {
-        match reliance {
-            Reliance::Assured(assurance) => Self::Assured { assurance: assurance.results() },
-            Reliance::Replicated { quorum, most } => Self::Replicated { replicate: most, quorum },
-            Reliance::Trusted => Self::Word { assurance: "trusted" },
-            Reliance::Unverified => Self::Word { assurance: "none" },
-        }
-    }
-}
-
-impl From<&JobReport> for ReliabilitySummary {
-    fn from(report: &JobReport) -> Self {
-        let Reliability {
-            asked,
-            compared,
-            results,
-            known,
-            trusted,
-            unchecked,
-            agreed,
-            unverified,
-            undecided,
-        } = report.reliability;
-        let redundancy = report.reliability.redundancy(report.done);
-        let redundancy = redundancy.map(|redundancy| (redundancy * 1000.0).round() / 1000.0);
-        Self {
-            asked: asked.into(),
-            compared: compared_in_words(&compared),
-            results,
-            known,
-            redundancy,
-            trusted,
-            unchecked,
-            agreed,
-            unverified,
-            undecided,
-        }
-    }
-}
-
-/// When outputs count as the same, where that is not when their bytes are equal.
-pub fn compared_in_words(compared: &Comparison) -> Option<String> {
-    (*compared != Comparison::Exact).then(|| compared.to_string())
-}
-
-/// The same in a line, for people; nothing before a result is there.
-pub fn reliability_in_words(report: &JobReport) -> Option<String> {
-    let Reliability { asked, compared, results, known, trusted, unchecked, agreed, unverified, undecided } =
-        report.reliability;
-    if results == 0 {
-        return None;
-    }
-    let each = match report.reliability.redundancy(report.done) {
-        Some(redundancy) => format!(", {redundancy:.2} each"),
-        None => String::new(),
-    };
-    let grounds = [
-        (trusted, "by trusted machines"),
-        (agreed, "by agreement"),
-        (unchecked, "unchecked, of credible providers"),
-        (unverified, "not verified"),
-        (undecided, "undecided"),
-    ];
-    let grounds = grounds.iter().filter(|(tasks, _)| *tasks > 0);
-    let words: Vec<String> = grounds.map(|(tasks, how)| format!("{tasks} {how}")).collect();
-    let tried = match known {
-        0 => String::new(),
-        known => format!("; {known} of the results of tasks whose answer was known"),
-    };
-    let compared = match compared_in_words(&compared) {
-        Some(how) => format!("; the same {how}"),
-        None => String::new(),
-    };
-    Some(format!(
-        "{} for {}{each} (asked for: {asked}{compared}): {}",
-        plural(results, "result"),
-        plural(report.done, "task"),
-        words.join(", ") + &tried
-    ))
-}
-
-/// Odds, as people read them.
-pub fn odds_in_words(odds: f64) -> String {
-    if odds <= 0.0 { "none".to_owned() } else { format!("1 in {:.0}", 1.0 / odds) }
-}
-
 /// A network under plain names.
 #[derive(Clone, Debug, Serialize)]
 pub struct NetworkName {
@@ -262,6 +153,8 @@ pub struct ContributionSummary {
     tasks: u64,
     busy_s: f64,
     fuel: u64,
+    /// Results that have no verdict.
+    unjudged: UnjudgedSummary,
     lost_attempts: u64,
     checks: u64,
     contradicted: u64,
@@ -275,6 +168,7 @@ impl From<&Contribution> for ContributionSummary {
             tasks: contribution.tasks,
             busy_s: seconds(contribution.busy.duration()),
             fuel: contribution.fuel,
+            unjudged: contribution.unjudged.into(),
             lost_attempts: contribution.lost_attempts,
             checks: contribution.checks,
             contradicted: contribution.contradicted,
@@ -287,6 +181,7 @@ impl From<&Contribution> for ContributionSummary {
 pub struct JobSummary {
     job_id: String,
     job: String,
+    requester: String,
     phase: &'static str,
     submitted_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -297,6 +192,8 @@ pub struct JobSummary {
     running: u64,
     lost_attempts: u64,
     usage: UsageSummary,
+    /// What came beside these and has no verdict.
+    unjudged: UnjudgedSummary,
     providers: Vec<ContributionSummary>,
     reliability: ReliabilitySummary,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -327,6 +224,7 @@ impl From<&JobReport> for JobSummary {
         Self {
             job_id: report.job.to_string(),
             job: report.name.clone(),
+            requester: report.requester.to_string(),
             phase: phase_word(&report.phase),
             submitted_ms: report.submitted_ms,
             ended_ms: report.ended_ms,
@@ -336,6 +234,7 @@ impl From<&JobReport> for JobSummary {
             running: report.leased,
             lost_attempts: report.lost_attempts,
             usage: UsageSummary::from(&report.usage),
+            unjudged: report.unjudged().into(),
             providers: report.contributions.iter().map(ContributionSummary::from).collect(),
             reliability: ReliabilitySummary::from(report),
             stuck: report.stuck.clone(),
@@ -371,7 +270,10 @@ const MORE_VOICES: &str = "more operators help (`--providers N` where the networ
 /// The error of a command that needs a job to be done, when it is not.
 pub fn not_done(report: &JobReport) -> Option<Exit> {
     let name = one_line(&report.name, 64);
-    let done = format!("{} of {} tasks were done", report.done, report.tasks);
+    let mut done = format!("{} of {} tasks were done", report.done, report.tasks);
+    if let Some(unjudged) = unjudged_in_words(report).filter(|_| report.phase.is_ended()) {
+        done += &format!("; {unjudged}");
+    }
     match &report.phase {
         JobPhase::Done => None,
         JobPhase::Running => Some(

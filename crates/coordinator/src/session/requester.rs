@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Reads calls until the session ends. As many are worked on at a time as a requester may have in flight; the
-/// next one is read when there is room. `is_operator`: whether the requester is of the home that runs the coordinator.
+/// next one is read when there is room. `is_operator`: whether the requester is the coordinator's operator.
 pub async fn read(
     shared: &Arc<Shared>,
     session: SessionId,

@@ -1,27 +1,28 @@
 //! `tidemill explain`: why tasks are where they are.
 
-use tidemill_net::wire::{Explanation, Reply, Request, ResultReport};
-use tidemill_types::{Acceptance, Basis, TaskNumber, lines, one_line};
+use tidemill_net::wire::{Explanation, Reply, Request, ResultReport, Standing};
+use tidemill_types::{Acceptance, Basis, Reliance, lines, one_line};
 
 use crate::{
-    asking::{ask, task_number},
+    asking::ask,
     exit,
     network::Join,
-    requester::off_the_protocol,
+    requester::{TaskName, off_the_protocol},
     summary::{ReliabilitySummary, compared_in_words, odds_in_words, plural, reliability_in_words},
 };
 
 /// Say why a job's tasks, or one of them, are where they are: what speaks for and against each provider, and for one task
-/// the results that it has, the verdict and its odds.
+/// the results that it has, and the verdict or what they come to without one, with the odds.
 #[derive(clap::Args)]
 #[command(after_help = after_help())]
 pub struct Args {
     /// The job: its id, the beginning of its id, or its name
     #[arg(value_name = "JOB")]
     job: String,
-    /// The task's number, as in `tidemill status JOB --tasks` and in the paths of an output: 12, or tasks/12
-    #[arg(value_name = "TASK", value_parser = task_number)]
-    task: Option<TaskNumber>,
+    /// The task: its number, or its name, as in `tidemill status JOB --tasks`; a number also as in the paths of an output:
+    /// 12, or tasks/12
+    #[arg(value_name = "TASK")]
+    task: Option<TaskName>,
     #[command(flatten)]
     join: Join,
     /// Print one JSON object instead of text
@@ -30,19 +31,26 @@ pub struct Args {
 }
 
 fn after_help() -> String {
-    format!("Examples:\n  tidemill explain render\n  tidemill explain render 12\n\n{}", exit::HELP)
+    format!(
+        "Examples:\n  tidemill explain render\n  tidemill explain render 12\n  tidemill explain render reduce\n\n{}",
+        exit::HELP
+    )
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let (report, explanation) = ask(&args.join, async |requester| {
+    let (report, task, explanation) = ask(&args.join, async |requester| {
         let report = requester.find(&args.job).await?;
-        match requester.call(Request::Explain { job: report.job, task: args.task }).await? {
-            Reply::Explained(explanation) => Ok((report, explanation)),
+        let task = match &args.task {
+            Some(task) => Some(requester.find_task(&report, task).await?),
+            None => None,
+        };
+        match requester.call(Request::Explain { job: report.job, task }).await? {
+            Reply::Explained(explanation) => Ok((report, task, explanation)),
             _ => Err(off_the_protocol()),
         }
     })?;
-    let Explanation { summary, providers, results, verdict } = explanation;
+    let Explanation { summary, providers, results, verdict, standing } = explanation;
     if args.json {
         let providers: Vec<_> = providers
             .iter()
@@ -50,22 +58,23 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             .collect();
         let text = serde_json::json!({
             "job_id": report.job.to_string(),
-            "task": args.task.map(|task| task.0),
+            "task": task.map(|task| task.0),
             "summary": summary,
             "providers": providers,
             "results": results.iter().map(result_json).collect::<Vec<_>>(),
             "verdict": verdict.as_ref().map(verdict_json),
+            "standing": standing.as_ref().map(standing_json),
             "reliability": ReliabilitySummary::from(&report),
         });
         println!("{text:#}");
         return Ok(());
     }
     println!("{}: {}", one_line(&report.name, 64), lines(&summary));
-    if args.task.is_none()
+    if task.is_none()
         && let Some(words) = reliability_in_words(&report)
     {
         println!("  {words}");
-    } else if let (Some(_), Some(how)) = (args.task, compared_in_words(&report.reliability.compared)) {
+    } else if let (Some(_), Some(how)) = (task, compared_in_words(&report.reliability.compared)) {
         println!("  outputs count as the same {how}");
     }
     for (node, why) in &providers {
@@ -96,6 +105,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(verdict) = &verdict {
         println!("  {}", verdict_in_words(verdict));
     }
+    if let Some(standing) = &standing {
+        println!("  {}", standing_in_words(standing, report.reliability.asked));
+    }
     Ok(())
 }
 
@@ -118,6 +130,21 @@ fn verdict_in_words(verdict: &Acceptance) -> String {
     }
 }
 
+/// What results without a verdict come to.
+fn standing_in_words(standing: &Standing, asked: Reliance) -> String {
+    let Standing { results, agreeing, error_ppb } = *standing;
+    let said = match (results, agreeing) {
+        (1, _) => "it has 1 result".to_owned(),
+        (results, 1) => format!("its {results} results all differ"),
+        (results, agreeing) => format!("{agreeing} of its {results} results agree"),
+    };
+    let odds = match error_ppb {
+        Some(ppb) => format!("; the likeliest answer is wrong with odds {}", odds_in_words(odds(ppb))),
+        None => String::new(),
+    };
+    format!("no verdict: {said}{odds} (asked for: {asked})")
+}
+
 fn result_json(result: &ResultReport) -> serde_json::Value {
     serde_json::json!({
         "node": result.node.to_string(),
@@ -130,6 +157,14 @@ fn result_json(result: &ResultReport) -> serde_json::Value {
     })
 }
 
+fn standing_json(standing: &Standing) -> serde_json::Value {
+    serde_json::json!({
+        "results": standing.results,
+        "agreeing": standing.agreeing,
+        "error_odds": standing.error_ppb.map(odds),
+    })
+}
+
 fn verdict_json(verdict: &Acceptance) -> serde_json::Value {
     serde_json::json!({
         "basis": verdict.basis,
@@ -137,4 +172,24 @@ fn verdict_json(verdict: &Acceptance) -> serde_json::Value {
         "agreeing": verdict.agreeing,
         "error_odds": verdict.error_ppb.map(odds),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_without_a_verdict_are_told_with_their_odds() {
+        let asked = Reliance::Replicated { quorum: 2, most: 3 };
+        let words = |results, agreeing, error_ppb| {
+            standing_in_words(&Standing { results, agreeing, error_ppb }, asked)
+        };
+        let one = words(1, 1, Some(25_000_000));
+        assert!(
+            one.starts_with("no verdict: it has 1 result; the likeliest answer is wrong with odds 1 in 40"),
+            "{one}"
+        );
+        assert!(words(2, 1, None).starts_with("no verdict: its 2 results all differ (asked for: "));
+        assert!(words(3, 2, None).starts_with("no verdict: 2 of its 3 results agree (asked for: "));
+    }
 }

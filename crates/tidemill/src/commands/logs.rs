@@ -2,12 +2,11 @@
 
 use std::io::Write;
 
-use tidemill_types::TaskNumber;
-
 use crate::{
-    asking::{ask, task_number},
+    asking::ask,
     exit::{self, Code, WithCode},
     network::Join,
+    requester::TaskName,
 };
 
 /// Print what a task wrote to standard error.
@@ -19,9 +18,9 @@ pub struct Args {
     /// The job: its id, the beginning of its id, or its name
     #[arg(value_name = "JOB")]
     job: String,
-    /// The task's number, as in `tidemill status JOB --tasks`
-    #[arg(value_name = "TASK", value_parser = task_number)]
-    task: TaskNumber,
+    /// The task: its number, or its name, as in `tidemill status JOB --tasks`
+    #[arg(value_name = "TASK")]
+    task: TaskName,
     #[command(flatten)]
     join: Join,
     /// Print one JSON object, with the log as text
@@ -30,20 +29,21 @@ pub struct Args {
 }
 
 fn after_help() -> String {
-    format!("Example:\n  tidemill logs render 12\n\n{}", exit::HELP)
+    format!("Examples:\n  tidemill logs render 12\n  tidemill logs render reduce\n\n{}", exit::HELP)
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let (report, (bytes, omitted)) = ask(&args.join, async |requester| {
+    let (report, task, (bytes, omitted)) = ask(&args.join, async |requester| {
         let report = requester.find(&args.job).await?;
-        let log = requester.log(report.job, args.task).await?;
-        Ok((report, log))
+        let task = requester.find_task(&report, &args.task).await?;
+        let log = requester.log(report.job, task).await?;
+        Ok((report, task, log))
     })?;
     if args.json {
         let text = serde_json::json!({
             "job_id": report.job.to_string(),
-            "task": args.task.0,
+            "task": task.0,
             "log": String::from_utf8_lossy(&bytes),
             "omitted_bytes": omitted,
         });

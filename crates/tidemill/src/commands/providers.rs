@@ -5,6 +5,7 @@ use tidemill_types::{Fuel, one_line};
 
 use crate::{
     asking::ask,
+    contributions::UNJUDGED,
     exit,
     network::Join,
     table::{Table, shorten},
@@ -36,8 +37,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn print(providers: &[ProviderReport]) {
-    let mut table =
-        Table::new(&["provider ", "name ", "cpus", "memory", "has", "done", "lost", "fuel/s", "state "]);
+    let is_any_unjudged = providers.iter().any(|provider| provider.unjudged > 0);
+    let mut heads = vec!["provider ", "name ", "cpus", "memory", "has", "done"];
+    heads.extend(is_any_unjudged.then_some(UNJUDGED));
+    heads.extend(["lost", "fuel/s", "state "]);
+    let mut table = Table::new(&heads);
     for provider in providers {
         let offer = &provider.offer;
         let state = match (provider.connected, &provider.idle) {
@@ -49,17 +53,17 @@ fn print(providers: &[ProviderReport]) {
             0 => offer.capacity.single_fuel_per_s,
             observed => observed,
         };
-        table.row(vec![
+        let mut cells = vec![
             provider.node.short(),
             shorten(&offer.name, 16),
             offer.slots.to_string(),
             offer.memory.to_string(),
             provider.leased.to_string(),
             provider.accepted.to_string(),
-            provider.lost_attempts.to_string(),
-            Fuel(rate).to_string(),
-            state,
-        ]);
+        ];
+        cells.extend(is_any_unjudged.then(|| provider.unjudged.to_string()));
+        cells.extend([provider.lost_attempts.to_string(), Fuel(rate).to_string(), state]);
+        table.row(cells);
     }
     table.print("");
     for provider in providers.iter().filter(|provider| provider.connected) {
@@ -86,6 +90,7 @@ fn json(provider: &ProviderReport) -> serde_json::Value {
         "observed_fuel_per_s": provider.observed_fuel_per_s,
         "leased": provider.leased,
         "accepted": provider.accepted,
+        "unjudged": provider.unjudged,
         "lost_attempts": provider.lost_attempts,
         "idle": provider.idle,
     })

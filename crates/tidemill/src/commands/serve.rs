@@ -209,9 +209,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             hosting::start(&state, &identity.result, &args.reach, args.disk, pace, args.trust(), money)
                 .await?;
         let file = args.ticket_file.as_deref().map(|path| TicketFile::write(path, coordinator.ticket()));
+        let own = TicketFile::write(&state.path().join(network::TICKET), coordinator.ticket());
         let announcer = Announcer::new(args.json);
-        match file.transpose() {
-            Ok(file) => {
+        // The one in its own directory is for the commands of this home.
+        match file.transpose().and_then(|file| Ok((file, own?))) {
+            Ok((file, _own)) => {
                 tell_listening(&announcer, &state, &coordinator, file.as_ref(), account, &args.trust());
                 let words = Words { what: "coordinator", again: "start it again on the same directory" };
                 hosting::stay(coordinator, &mut signals, &announcer, &words).await

@@ -3,20 +3,23 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tidemill_net::wire::{JobPhase, JobReport, TaskPhase, TaskReport};
-use tidemill_types::{Usage, one_line};
+use tidemill_types::{NodeId, Usage, one_line};
 
 use crate::{
-    contributions, exit,
+    contributions::{self, UNJUDGED},
+    exit,
     follow::{OnInterrupt, follow, unless_stopped},
     interrupt::Signals,
     network::{self, Join},
     requester::{Requester, phase_word as task_word},
     runtime,
-    summary::{JobSummary, UsageSummary, not_done, phase_word, plural, reliability_in_words},
+    summary::{
+        JobSummary, UsageSummary, not_done, phase_word, plural, reliability_in_words, unjudged_in_words,
+    },
     table::{Table, shorten},
 };
 
-/// Show how the jobs stand that you submitted from here, or one of them.
+/// Show how the jobs stand that you submitted from here, or one of them; as the operator of a coordinator, those of all.
 #[derive(clap::Args)]
 #[command(after_help = after_help())]
 pub struct Args {
@@ -25,6 +28,9 @@ pub struct Args {
     job: Option<String>,
     #[command(flatten)]
     join: Join,
+    /// The jobs of all requesters: for the home that runs the coordinator
+    #[arg(long, conflicts_with = "job")]
+    all: bool,
     /// Follow the job to its end with a progress bar; Ctrl-C leaves it running
     #[arg(long, requires = "job")]
     watch: bool,
@@ -39,7 +45,8 @@ pub struct Args {
 fn after_help() -> String {
     format!(
         "Examples:
-  tidemill status                  all jobs, the newest first
+  tidemill status                  your jobs, the newest first
+  tidemill status --all            those of everybody, where you run the coordinator
   tidemill status render --watch   until it has ended
   tidemill status 3f2a --tasks     who does which task
 
@@ -64,8 +71,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 
 async fn show(args: &Args, requester: &mut Requester, signals: &mut Signals) -> anyhow::Result<()> {
     let Some(job) = &args.job else {
-        let jobs = unless_stopped(signals, requester.jobs()).await?;
-        return print_jobs(&jobs, args.json);
+        let jobs = match args.all {
+            true => unless_stopped(signals, requester.all_jobs()).await?,
+            false => unless_stopped(signals, requester.jobs()).await?,
+        };
+        return print_jobs(&jobs, args.all, args.json);
     };
     let mut report = unless_stopped(signals, requester.find(job)).await?;
     if args.watch && !report.phase.is_ended() {
@@ -82,39 +92,58 @@ async fn show(args: &Args, requester: &mut Requester, signals: &mut Signals) -> 
         });
         unless_stopped(signals, listing).await?;
     }
-    print_job(&report, args.tasks.then_some(tasks.as_slice()), args.json)?;
+    print_job(&report, requester.node(), args.tasks.then_some(tasks.as_slice()), args.json)?;
     match not_done(&report).filter(|_| args.watch && report.phase.is_ended()) {
         Some(exit) => Err(exit.into()),
         None => Ok(()),
     }
 }
 
-fn print_jobs(jobs: &[JobReport], json: bool) -> anyhow::Result<()> {
+/// `all`: whether they are of several requesters.
+fn print_jobs(jobs: &[JobReport], all: bool, json: bool) -> anyhow::Result<()> {
     if json {
         let jobs: Vec<_> = jobs.iter().map(JobSummary::from).collect();
         println!("{}", serde_json::to_string_pretty(&jobs)?);
         return Ok(());
     }
     if jobs.is_empty() {
-        println!("no jobs were submitted from here; `tidemill submit JOB.TOML` submits one");
+        println!(
+            "{}",
+            match all {
+                true => "the coordinator has no jobs",
+                false => "no jobs were submitted from here; `tidemill submit JOB.TOML` submits one",
+            }
+        );
         return Ok(());
     }
-    let mut table = Table::new(&["job ", "name ", "state ", "tasks", "lost", "submitted "]);
+    let is_any_unjudged = jobs.iter().any(|report| report.unjudged().results > 0);
+    let mut heads = vec!["job "];
+    heads.extend(all.then_some("requester "));
+    heads.extend(["name ", "state ", "tasks"]);
+    heads.extend(is_any_unjudged.then_some(UNJUDGED));
+    heads.extend(["lost", "submitted "]);
+    let mut table = Table::new(&heads);
     for report in jobs {
-        table.row(vec![
-            report.job.short(),
-            shorten(&report.name, 24),
-            phase_word(&report.phase).to_owned(),
-            format!("{}/{}", report.done, report.tasks),
-            report.lost_attempts.to_string(),
-            ago(report.submitted_ms),
-        ]);
+        let mut cells = vec![report.job.short()];
+        cells.extend(all.then(|| report.requester.short()));
+        cells.push(shorten(&report.name, 24));
+        cells.push(phase_word(&report.phase).to_owned());
+        cells.push(format!("{}/{}", report.done, report.tasks));
+        cells.extend(is_any_unjudged.then(|| report.unjudged().results.to_string()));
+        cells.extend([report.lost_attempts.to_string(), ago(report.submitted_ms)]);
+        table.row(cells);
     }
     table.print("");
     Ok(())
 }
 
-fn print_job(report: &JobReport, tasks: Option<&[TaskReport]>, json: bool) -> anyhow::Result<()> {
+/// `requester`: who asks.
+fn print_job(
+    report: &JobReport,
+    requester: NodeId,
+    tasks: Option<&[TaskReport]>,
+    json: bool,
+) -> anyhow::Result<()> {
     if json {
         let mut value = serde_json::to_value(JobSummary::from(report))?;
         if let Some(tasks) = tasks {
@@ -130,9 +159,15 @@ fn print_job(report: &JobReport, tasks: Option<&[TaskReport]>, json: bool) -> an
     };
     println!("{name}: {state}");
     println!("  job {}, submitted {}", report.job, ago(report.submitted_ms));
+    if requester != report.requester {
+        println!("  of the requester {}", report.requester);
+    }
     println!("  {} of {} done, {} running", report.done, plural(report.tasks, "task"), report.leased);
     let Usage { fuel, read, memory, .. } = &report.usage;
     println!("  used {fuel} fuel; read {read}; at most {memory} of memory a task");
+    if let Some(words) = unjudged_in_words(report) {
+        println!("  {words}");
+    }
     if report.lost_attempts > 0 {
         println!("  {} came to nothing", plural(report.lost_attempts, "attempt"));
     }

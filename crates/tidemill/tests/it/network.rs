@@ -10,7 +10,7 @@ use crate::{
     examples::example,
     node::Node,
     puppet::{COMPLAINT, LARGE_BYTES, echo},
-    support::{Place, Ran},
+    support::{Place, Ran, wait_for},
 };
 
 /// A coordinator and two providers, and the place that they are in.
@@ -149,7 +149,12 @@ fn a_job_that_is_submitted_can_be_asked_for_and_fetched() {
     let log = network.tidemill(&["logs", "alone", "1"]).code(0);
     assert_eq!(log.stdout, format!("{COMPLAINT}\n"));
     network.tidemill(&["logs", "alone", "7"]).code(2).says(&["no such task", "--tasks"]);
-    network.tidemill(&["explain", "alone", "0"]).code(0);
+    for name in ["what=mumble", "tasks/1"] {
+        assert_eq!(network.tidemill(&["logs", "alone", name]).code(0).stdout, log.stdout, "{name}");
+    }
+    network.tidemill(&["logs", "alone", "reduce"]).code(2).says(&["no task \"reduce\"", "--tasks"]);
+    let explained = network.tidemill(&["explain", "alone", "what=quick", "--json"]).code(0).json();
+    assert_eq!((&explained["task"], &explained["providers"]), (&0.into(), &Value::Array(Vec::new())));
     network.tidemill(&["fetch", "alone", "--out", "fetched"]).code(0);
     network.place.run_job(&["--out", "here"]).code(0);
     assert_eq!(network.place.tree("fetched"), network.place.tree("here"));
@@ -167,6 +172,17 @@ fn a_job_that_runs_can_be_cancelled_but_not_removed() {
     network.tidemill(&["fetch", &id]).code(2).says(&["has not ended", "--wait"]);
     let explained = network.tidemill(&["explain", &id, "--json"]).code(0).json();
     assert_eq!(explained["providers"].as_array().unwrap().len(), 2, "{explained}");
+    let held = wait_for("a provider that has the task", || {
+        let explained = network.tidemill(&["explain", &id, "0", "--json"]).code(0).json();
+        let why: Vec<String> = explained["providers"]
+            .as_array()?
+            .iter()
+            .filter_map(|one| one["why"].as_str().map(str::to_owned))
+            .collect();
+        why.iter().any(|why| why.ends_with("has the task")).then_some(why)
+    });
+    let others = held.iter().filter(|why| why.contains("an attempt of the task runs already")).count();
+    assert_eq!((held.len(), others), (2, 1), "{held:?}");
     network.tidemill(&["cancel", &id]).code(0);
     network.tidemill(&["fetch", &id, "--wait"]).code(1).says(&["was cancelled"]);
 }
@@ -280,5 +296,36 @@ fn wrong_tickets_and_wrong_ids_are_said_to_be_wrong() {
         place.tidemill(&both).code(2).says(&[flag, "`--join` names another"]);
     }
     place.tidemill(&["join", "--forget"]).code(0);
+    place.tidemill(&["status"]).code(2).says(&["no network"]);
+}
+
+#[test]
+fn the_home_of_a_coordinator_finds_it_and_sees_the_jobs_of_all() {
+    let place = Place::at_home("home");
+    let serve = ["serve", "--free", "--loopback", "--ticket-file", "ticket"];
+    let mut coordinator = Node::start(&place, &serve);
+    coordinator.until("listening");
+    place.tidemill(&["status"]).code(0).prints(&["no jobs were submitted from here"]);
+
+    let other = Place::at_home("home");
+    other.job(&job("of-another", &["quick"]));
+    let ticket = place.path("ticket").display().to_string();
+    let id = other.tidemill(&["submit", "job.toml", "--join", &ticket]).code(0).stdout.trim().to_owned();
+    place.tidemill(&["status"]).code(0).prints(&["no jobs were submitted from here"]);
+    let list = place.tidemill(&["status", "--all", "--json"]).code(0).stdout;
+    let list: Value = serde_json::from_str(&list).expect("JSON");
+    let requester = list[0]["requester"].as_str().expect("a node");
+    assert_eq!((list[0]["job_id"].as_str(), list[0]["phase"].as_str()), (Some(&*id), Some("running")));
+    place.tidemill(&["status", "--all"]).code(0).prints(&["requester", &requester[..8], "0/1"]);
+    for name in [&id[..8], "of-another", id.as_str()] {
+        place.tidemill(&["status", name]).code(0).prints(&["of the requester", requester]);
+    }
+    place.tidemill(&["explain", &id, "0"]).code(0);
+    place.tidemill(&["cancel", &id]).code(2).says(&["no such job"]);
+
+    let all = ["status", "--all", "--join", &ticket];
+    other.tidemill(&all).code(2).says(&["only the home that runs the coordinator"]);
+    coordinator.terminate();
+    coordinator.ends_with(0);
     place.tidemill(&["status"]).code(2).says(&["no network"]);
 }

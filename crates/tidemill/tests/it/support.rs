@@ -282,6 +282,15 @@ impl Ran {
         self
     }
 
+    /// Requires that standard output has all these words.
+    #[track_caller]
+    pub fn prints(self, words: &[&str]) -> Self {
+        for words in words {
+            assert!(self.stdout.contains(words), "{words:?} is missing in\n{}", self.stdout);
+        }
+        self
+    }
+
     /// The one JSON object that standard output must be.
     #[track_caller]
     pub fn json(&self) -> Value {

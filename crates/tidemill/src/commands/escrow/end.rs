@@ -38,7 +38,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let ticket = match args.on_ledger {
         true => None,
-        false => network::ticket(args.join.join.as_deref())?,
+        false => network::known(args.join.join.as_deref())?,
     };
     runtime::block_on(async {
         if let Some(ticket) = ticket {
