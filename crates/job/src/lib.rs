@@ -27,7 +27,7 @@ pub use file::{
 };
 pub use frontier::Frontier;
 pub use mistake::{Mistake, Mistakes};
-pub use plan::{ExpandError, Plan, ReducePlan, UnpackError, expand};
+pub use plan::{ExpandError, ExpandErrors, Plan, ReducePlan, UnpackError, expand};
 pub use spec::{BoundTask, JobSpec, JobSpecError, PartBlob, PartFile, SealError, seal};
 pub use split::{ByteRange, Compression, Form, Pieces, SplitBy, SplitError, SplitRules, WideText, split};
 pub use tasks::{PartOutput, PlannedTask, ReduceTaskError};

@@ -15,7 +15,7 @@ use std::{
 use tempfile::TempPath;
 use tidemill_types::{ByteSize, Content, Limits, Segment};
 
-pub use expand::{ExpandError, expand};
+pub use expand::{ExpandError, ExpandErrors, expand};
 pub use unpack::UnpackError;
 
 use crate::{

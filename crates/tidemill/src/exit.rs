@@ -29,7 +29,13 @@ impl Code {
     pub fn of(failure: &Failure) -> Self {
         match failure {
             _ if failure.is_of_the_host() => Self::Host,
-            Failure::Input { .. } => Self::Usage,
+            // What a look at the program's file shows is wrong with what was given, and not how the program fared.
+            Failure::Input { .. }
+            | Failure::NotWasm { .. }
+            | Failure::InvalidModule { .. }
+            | Failure::ImportNotOffered { .. }
+            | Failure::NotCommand { .. }
+            | Failure::ModuleTooLarge { .. } => Self::Usage,
             Failure::Cancelled => Self::Interrupted,
             _ => Self::Failed,
         }
@@ -40,7 +46,7 @@ impl Code {
 pub const HELP: &str = "Exit codes:
   0    done
   1    the program or the job failed, or it is not certain which results are right
-  2    wrong usage, or a mistake in the job file or its inputs
+  2    wrong usage, or a mistake in the job file, its programs or its inputs
   3    the deadline passed
   4    this machine or the network could not do its part (disk, memory, a coordinator that is gone)
   130  stopped by Ctrl-C";

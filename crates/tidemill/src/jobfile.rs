@@ -23,26 +23,37 @@ const MAX_JOB_FILE_BYTES: u64 = 16 << 20;
 /// With [`Code::Usage`], all mistakes at once.
 pub fn read(path: &Path) -> anyhow::Result<(JobFile, Plan)> {
     let (file, directory) = read_file_alone(path)?;
-    let plan = expand(&file, &directory).code(Code::Usage)?;
+    let plan = expand(&file, &directory).map_err(|errors| {
+        let message = match errors.count() {
+            1 => errors.to_string(),
+            count => format!("there are {count} mistakes in what the job file names\n\n{errors}"),
+        };
+        Exit::new(Code::Usage, message)
+    })?;
     Ok((file, plan))
 }
 
 /// Looks at the programs of a job from outside, before anybody is given them: what is no program is told of at once.
 ///
 /// # Errors
-/// With the code of the failure that every attempt would end with, or [`Code::Usage`] when one cannot be read.
+/// With [`Code::Usage`], all that are none at once, or when one cannot be read.
 pub fn check_programs(plan: &Plan) -> anyhow::Result<()> {
     let reduce = plan.reduce().map(|reduce| reduce.program());
     let mut programs: Vec<&Path> =
         [Some(plan.map_program()), reduce, plan.comparer()].into_iter().flatten().collect();
+    programs.sort();
     programs.dedup();
+    let (mut words, mut hint) = (Vec::new(), None);
     for path in programs {
         if let Err(failure) = check_module(&read_program(path)?.bytes) {
-            let message = format!("{}: {failure}", path.display());
-            return Err(Exit::new(Code::of(&failure), message).hint(failure.hint()).into());
+            words.push(format!("{}: {failure}", path.display()));
+            hint = hint.or(Some(failure.hint()));
         }
     }
-    Ok(())
+    match hint {
+        Some(hint) => Err(Exit::new(Code::Usage, words.join("\n")).hint(hint).into()),
+        None => Ok(()),
+    }
 }
 
 /// Reads and checks a job file. Gives the directory that its paths are relative to.

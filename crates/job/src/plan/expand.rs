@@ -1,134 +1,29 @@
 //! From a job file to a plan: all that the file system has to say.
 
+mod error;
+
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map},
     fs::{self, File},
-    io,
     path::{Component, Path, PathBuf},
 };
 
-use tidemill_types::{Content, GuestPath, PathError};
+use tidemill_types::{Content, GuestPath};
 
+pub use self::error::{ExpandError, ExpandErrors};
 use super::{
     HostPieces, Plan, ProgramFile, ReducePlan,
     matching::{self, MatchError},
-    unpack::{self, UnpackError, Unpacked},
+    unpack::{self, Unpacked},
 };
 use crate::{
     CompareBy, JobFile, MAX_FAN_IN, MAX_TASKS, Program, Reduce, ReduceTree, SharedInput, SplitError,
-    SplitTasks, Tasks, split,
+    SplitRules, SplitTasks, Tasks, split,
     tasks::{
         Command, MapTasks, ReduceTasks,
         source::{CutFile, InputFile, Source, part_name},
     },
 };
-
-/// Why a job file that is right in itself cannot be run here.
-#[derive(Debug, thiserror::Error)]
-pub enum ExpandError {
-    /// The directory of the job file cannot be found.
-    #[error("the directory {} cannot be found", dir.display())]
-    Directory {
-        /// The directory.
-        dir: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// A file that the job names is not there or cannot be read.
-    #[error("`{key}`: {} cannot be read", path.display())]
-    Unreadable {
-        /// The key of the job file.
-        key: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// What the job names is a directory or something stranger.
-    #[error("`{key}`: {} is not a file", path.display())]
-    NotFile {
-        /// The key of the job file.
-        key: &'static str,
-        /// What is no file.
-        path: PathBuf,
-    },
-    /// A pattern matches no file.
-    #[error("`{key}`: no file matches {pattern:?} in {}", dir.display())]
-    NoMatch {
-        /// The key of the job file.
-        key: &'static str,
-        /// The pattern.
-        pattern: String,
-        /// The directory of the job file.
-        dir: PathBuf,
-    },
-    /// A path is not UTF-8 text, which patterns and a task's paths are.
-    #[error("`{key}`: the path {} is not UTF-8; rename it", path.display())]
-    NotText {
-        /// The key of the job file.
-        key: &'static str,
-        /// The path.
-        path: PathBuf,
-    },
-    /// A file's name is not one that a task can see.
-    #[error("`{key}`: a task cannot see {} under its name; rename it", path.display())]
-    Name {
-        /// The key of the job file.
-        key: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with the name.
-        #[source]
-        source: PathError,
-    },
-    /// A task's own input and one that all tasks share have the same path.
-    #[error("`{key}`: a task sees {} as `/in/{guest}`, where [inputs] puts something else", path.display())]
-    Clash {
-        /// The key of the job file.
-        key: &'static str,
-        /// The task's own input.
-        path: PathBuf,
-        /// The path that both have.
-        guest: GuestPath,
-    },
-    /// A file cannot be cut.
-    #[error("`tasks.split`: {} cannot be cut", path.display())]
-    Split {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: SplitError,
-    },
-    /// A compressed file cannot be unpacked.
-    #[error("`tasks.split`: {} cannot be unpacked", path.display())]
-    Unpack {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: UnpackError,
-    },
-    /// There is nothing in the files to cut.
-    #[error("`tasks.split.input`: the files are empty, so there is no task")]
-    NothingToSplit,
-    /// There would be more tasks than allowed.
-    #[error("`{key}` gives more than {MAX_TASKS} tasks")]
-    TooManyTasks {
-        /// The key of the job file.
-        key: &'static str,
-    },
-    /// One reduce task would take more parts than allowed.
-    #[error(
-        "one reduce task would take {parts} parts, and {MAX_FAN_IN} is the most; set `fan_in` in [reduce]"
-    )]
-    TooManyParts {
-        /// The number of map tasks.
-        parts: u64,
-    },
-}
 
 const FILES: &str = "tasks.files";
 const SPLIT: &str = "tasks.split.input";
@@ -137,36 +32,221 @@ const SPLIT: &str = "tasks.split.input";
 /// the plan's paths are absolute.
 ///
 /// # Errors
-/// [`ExpandError`] names the key and the file that keep the job from running.
-pub fn expand(file: &JobFile, dir: &Path) -> Result<Plan, ExpandError> {
+/// [`ExpandErrors`] names the keys and the files that keep the job from running: all files that are not what they should
+/// be, or else the first that cannot be cut.
+pub fn expand(file: &JobFile, dir: &Path) -> Result<Plan, ExpandErrors> {
     let dir =
         std::path::absolute(dir).map_err(|source| ExpandError::Directory { dir: dir.to_owned(), source })?;
-    let (program, command) = command(&file.program, &file.inputs, &dir, ["program.path", "inputs"])?;
-    let source = match &file.tasks {
-        Tasks::One => Source::One,
-        Tasks::Range(range) => Source::Range(*range),
-        Tasks::Matrix(matrix) => Source::Matrix(matrix.clone()),
-        Tasks::Files(patterns) => Source::Files(input_files(patterns, &dir, &file.inputs)?),
-        Tasks::Split(split) => Source::Pieces(cut_files(split, &dir, &file.inputs)?),
-    };
-    let reduce = file.reduce.as_ref().map(|reduce| reduce_plan(reduce, source.count(), &dir)).transpose()?;
+    let mut found = Found { dir: &dir, errors: ExpandErrors::default(), told: BTreeSet::new() };
+    let map = found.command(&file.program, &file.inputs, ["program.path", "inputs"]);
+    let source = found.source(file);
+    let reduce = file
+        .reduce
+        .as_ref()
+        .and_then(|reduce| found.command(&reduce.program, &reduce.inputs, ["reduce.path", "reduce.inputs"]));
     let comparer = match &file.compare {
-        CompareBy::Program(path) => {
-            let path = dir.join(path);
-            Some(ProgramFile { len: file_len("policy.compare.program", &path)?, path })
-        }
+        CompareBy::Program(path) => found.program("policy.compare.program", path),
         CompareBy::Exact | CompareBy::Numbers(_) => None,
+    };
+    let (Some((program, command)), Some(source), 0) = (map, source, found.errors.count()) else {
+        return Err(found.errors);
+    };
+    let source = match source {
+        Sought::Ready(source) => source,
+        // It takes its time, so all else must be right.
+        Sought::ToCut(files, rules) => Source::Pieces(cut(files, rules)?),
+    };
+    let reduce = match (&file.reduce, reduce) {
+        (Some(reduce), Some(command)) => Some(reduce_plan(reduce, command, source.count())?),
+        _ => None,
     };
     Ok(Plan { program, map: MapTasks { command, source }, reduce, comparer })
 }
 
-fn reduce_plan(reduce: &Reduce, parts: u64, dir: &Path) -> Result<ReducePlan, ExpandError> {
+/// What there is one task for each of, as far as a look at the files tells.
+enum Sought<'a> {
+    Ready(Source<Content, HostPieces>),
+    /// These files are to be cut.
+    ToCut(Vec<Uncut>, &'a SplitRules),
+}
+
+/// A file that is to be cut.
+struct Uncut {
+    /// Where it is, seen from the job file.
+    seen: GuestPath,
+    /// Where a task finds its piece.
+    part: GuestPath,
+    path: PathBuf,
+}
+
+/// A search for all that a job file names: what is not as it should be is noted, and the search goes on.
+struct Found<'a> {
+    dir: &'a Path,
+    errors: ExpandErrors,
+    /// The files that were noted: one that is named twice is wrong once.
+    told: BTreeSet<PathBuf>,
+}
+
+impl Found<'_> {
+    /// A program with its name and arguments. Nothing where something of it is missing, as of all that follows.
+    fn command(
+        &mut self,
+        program: &Program,
+        shared: &[SharedInput],
+        [program_key, inputs_key]: [&'static str; 2],
+    ) -> Option<(ProgramFile, Command<Content>)> {
+        let file = self.program(program_key, &program.path);
+        let mut inputs = Vec::with_capacity(shared.len());
+        for input in shared {
+            let path = self.dir.join(&input.file);
+            let len = self.len(inputs_key, &path);
+            inputs.extend(len.map(|len| (input.path.clone(), Content::file(path, len))));
+        }
+        let Program { arg0, args, env, .. } = program.clone();
+        let is_whole = inputs.len() == shared.len();
+        is_whole.then_some((file?, Command { arg0, args, env, inputs }))
+    }
+
+    fn program(&mut self, key: &'static str, path: &Path) -> Option<ProgramFile> {
+        let path = self.dir.join(path);
+        let len = self.len(key, &path)?;
+        Some(ProgramFile { len, path })
+    }
+
+    fn source<'f>(&mut self, file: &'f JobFile) -> Option<Sought<'f>> {
+        let source = match &file.tasks {
+            Tasks::One => Source::One,
+            Tasks::Range(range) => Source::Range(*range),
+            Tasks::Matrix(matrix) => Source::Matrix(matrix.clone()),
+            Tasks::Files(patterns) => Source::Files(self.input_files(patterns, &file.inputs)?),
+            Tasks::Split(split) => return self.uncut(split, &file.inputs),
+        };
+        Some(Sought::Ready(source))
+    }
+
+    fn input_files(
+        &mut self,
+        patterns: &[String],
+        shared: &[SharedInput],
+    ) -> Option<Vec<InputFile<Content>>> {
+        let taken = top_names(shared);
+        let paths = self.matches(FILES, patterns)?;
+        let mut files = Vec::with_capacity(paths.len());
+        let count = paths.len();
+        for path in paths {
+            let Some(name) = self.name(FILES, &path) else { continue };
+            if taken.contains(name.as_str()) {
+                self.errors.push(ExpandError::Clash { key: FILES, path, guest: name });
+                continue;
+            }
+            let seen = seen_from(self.dir, &path, name);
+            let len = self.len(FILES, &path);
+            files.extend(len.map(|len| InputFile { path: seen, content: Content::file(path, len) }));
+        }
+        (files.len() == count).then_some(files)
+    }
+
+    fn uncut<'f>(&mut self, split: &'f SplitTasks, shared: &[SharedInput]) -> Option<Sought<'f>> {
+        let taken = top_names(shared);
+        let paths = self.matches(SPLIT, &split.input)?;
+        let mut files = Vec::with_capacity(paths.len());
+        let count = paths.len();
+        for path in paths {
+            let Some(name) = self.name(SPLIT, &path) else { continue };
+            let seen = seen_from(self.dir, &path, name);
+            let part = part_name(&seen);
+            if taken.contains(part.as_str()) {
+                self.errors.push(ExpandError::Clash { key: SPLIT, path, guest: part });
+                continue;
+            }
+            let len = self.len(SPLIT, &path);
+            files.extend(len.map(|_| Uncut { seen, part, path }));
+        }
+        (files.len() == count).then_some(Sought::ToCut(files, &split.rules))
+    }
+
+    /// The files that match any of the patterns, each once by whatever links it is found, sorted.
+    fn matches(&mut self, key: &'static str, patterns: &[String]) -> Option<Vec<PathBuf>> {
+        let dir = self.dir;
+        let mut all = BTreeSet::new();
+        let mut is_whole = true;
+        for pattern in patterns {
+            let path = dir.join(pattern);
+            // A file may have a name like a pattern, and then the pattern is the file's path.
+            if !matching::is_pattern(pattern) || path.is_file() {
+                all.insert(path);
+                continue;
+            }
+            let error = match matching::files(pattern, dir, MAX_TASKS) {
+                Ok(found) if found.is_empty() => {
+                    ExpandError::NoMatch { key, pattern: pattern.to_owned(), dir: dir.to_owned() }
+                }
+                Ok(found) => {
+                    all.extend(found);
+                    if all.len() as u64 <= MAX_TASKS {
+                        continue;
+                    }
+                    ExpandError::TooManyTasks { key }
+                }
+                Err(MatchError::Unreadable { path, source }) => ExpandError::Unreadable { key, path, source },
+                Err(MatchError::NotText(path)) => ExpandError::NotText { key, path },
+                Err(MatchError::TooMany) => ExpandError::TooManyTasks { key },
+            };
+            let is_too_many = matches!(error, ExpandError::TooManyTasks { .. });
+            self.errors.push(error);
+            if is_too_many {
+                return None;
+            }
+            is_whole = false;
+        }
+        // Files that are named by their paths are looked at all the same.
+        if !is_whole {
+            for path in all {
+                self.len(key, &path);
+            }
+            return None;
+        }
+        Some(each_once(all))
+    }
+
+    fn name(&mut self, key: &'static str, path: &Path) -> Option<GuestPath> {
+        let Some(name) = path.file_name().unwrap_or_default().to_str() else {
+            self.errors.push(ExpandError::NotText { key, path: path.to_owned() });
+            return None;
+        };
+        match GuestPath::new(name) {
+            Ok(name) => Some(name),
+            Err(source) => {
+                self.errors.push(ExpandError::Name { key, path: path.to_owned(), source });
+                None
+            }
+        }
+    }
+
+    /// The length of a file.
+    fn len(&mut self, key: &'static str, path: &Path) -> Option<u64> {
+        let error = match fs::metadata(path) {
+            Ok(metadata) if metadata.is_file() => return Some(metadata.len()),
+            Ok(_) => ExpandError::NotFile { key, path: path.to_owned() },
+            Err(source) => ExpandError::Unreadable { key, path: path.to_owned(), source },
+        };
+        if self.told.insert(path.to_owned()) {
+            self.errors.push(error);
+        }
+        None
+    }
+}
+
+fn reduce_plan(
+    reduce: &Reduce,
+    (program, command): (ProgramFile, Command<Content>),
+    parts: u64,
+) -> Result<ReducePlan, ExpandError> {
     let fan_in = match reduce.fan_in {
         Some(fan_in) => u64::from(fan_in),
         None if parts > u64::from(MAX_FAN_IN) => return Err(ExpandError::TooManyParts { parts }),
         None => parts,
     };
-    let (program, command) = command(&reduce.program, &reduce.inputs, dir, ["reduce.path", "reduce.inputs"])?;
     Ok(ReducePlan {
         program,
         tasks: ReduceTasks { command, tree: ReduceTree::new(parts, fan_in) },
@@ -175,56 +255,11 @@ fn reduce_plan(reduce: &Reduce, parts: u64, dir: &Path) -> Result<ReducePlan, Ex
     })
 }
 
-fn command(
-    program: &Program,
-    shared: &[SharedInput],
-    dir: &Path,
-    [program_key, inputs_key]: [&'static str; 2],
-) -> Result<(ProgramFile, Command<Content>), ExpandError> {
-    let path = dir.join(&program.path);
-    let file = ProgramFile { len: file_len(program_key, &path)?, path };
-    let input = |input: &SharedInput| {
-        let path = dir.join(&input.file);
-        let len = file_len(inputs_key, &path)?;
-        Ok((input.path.clone(), Content::file(path, len)))
-    };
-    let inputs = shared.iter().map(input).collect::<Result<_, ExpandError>>()?;
-    let Program { arg0, args, env, .. } = program.clone();
-    Ok((file, Command { arg0, args, env, inputs }))
-}
-
-fn input_files(
-    patterns: &[String],
-    dir: &Path,
-    shared: &[SharedInput],
-) -> Result<Vec<InputFile<Content>>, ExpandError> {
-    let taken = top_names(shared);
-    let file = |path: PathBuf| {
-        let name = name_of(FILES, &path)?;
-        if taken.contains(name.as_str()) {
-            return Err(ExpandError::Clash { key: FILES, path, guest: name });
-        }
-        let len = file_len(FILES, &path)?;
-        Ok(InputFile { path: seen_from(dir, &path, name), content: Content::file(path, len) })
-    };
-    matches(FILES, patterns, dir)?.into_iter().map(file).collect()
-}
-
-fn cut_files(
-    split: &SplitTasks,
-    dir: &Path,
-    shared: &[SharedInput],
-) -> Result<Vec<CutFile<HostPieces>>, ExpandError> {
-    let taken = top_names(shared);
+/// Cuts files, one after another.
+fn cut(uncut: Vec<Uncut>, rules: &SplitRules) -> Result<Vec<CutFile<HostPieces>>, ExpandError> {
     let mut files: Vec<CutFile<HostPieces>> = Vec::new();
     let mut first = 0;
-    for path in matches(SPLIT, &split.input, dir)? {
-        let seen = seen_from(dir, &path, name_of(SPLIT, &path)?);
-        let part = part_name(&seen);
-        if taken.contains(part.as_str()) {
-            return Err(ExpandError::Clash { key: SPLIT, path, guest: part });
-        }
-        file_len(SPLIT, &path)?;
+    for Uncut { seen, part, path } in uncut {
         let mut input = match File::open(&path) {
             Ok(input) => input,
             Err(source) => return Err(ExpandError::Unreadable { key: SPLIT, path, source }),
@@ -235,7 +270,7 @@ fn cut_files(
             Ok(Some(Unpacked { file, path })) => (input, unpacked) = (file, Some(path)),
             Err(source) => return Err(ExpandError::Unpack { path, source }),
         }
-        let pieces = match split::split(input, &split.rules, MAX_TASKS - first) {
+        let pieces = match split::split(input, rules, MAX_TASKS - first) {
             Ok(pieces) => pieces,
             Err(SplitError::TooManyPieces { .. }) => {
                 return Err(ExpandError::TooManyTasks { key: "tasks.split" });
@@ -257,32 +292,6 @@ fn cut_files(
     if files.is_empty() { Err(ExpandError::NothingToSplit) } else { Ok(files) }
 }
 
-/// The files that match any of the patterns, each once by whatever links it is found, sorted.
-fn matches(key: &'static str, patterns: &[String], dir: &Path) -> Result<Vec<PathBuf>, ExpandError> {
-    let mut all = BTreeSet::new();
-    for pattern in patterns {
-        let path = dir.join(pattern);
-        // A file may have a name like a pattern, and then the pattern is the file's path.
-        if !matching::is_pattern(pattern) || path.is_file() {
-            all.insert(path);
-            continue;
-        }
-        let found = matching::files(pattern, dir, MAX_TASKS).map_err(|error| match error {
-            MatchError::Unreadable { path, source } => ExpandError::Unreadable { key, path, source },
-            MatchError::NotText(path) => ExpandError::NotText { key, path },
-            MatchError::TooMany => ExpandError::TooManyTasks { key },
-        })?;
-        if found.is_empty() {
-            return Err(no_match(key, pattern, dir));
-        }
-        all.extend(found);
-        if all.len() as u64 > MAX_TASKS {
-            return Err(ExpandError::TooManyTasks { key });
-        }
-    }
-    Ok(each_once(all))
-}
-
 /// Leaves out what another path leads to as well: of all paths of a file, its own stays, or else the first.
 fn each_once(paths: BTreeSet<PathBuf>) -> Vec<PathBuf> {
     // Where a path cannot be followed, opening it will say why.
@@ -300,18 +309,6 @@ fn each_once(paths: BTreeSet<PathBuf>) -> Vec<PathBuf> {
     let mut paths: Vec<_> = files.into_values().collect();
     paths.sort_unstable();
     paths
-}
-
-fn no_match(key: &'static str, pattern: &str, dir: &Path) -> ExpandError {
-    ExpandError::NoMatch { key, pattern: pattern.to_owned(), dir: dir.to_owned() }
-}
-
-fn file_len(key: &'static str, path: &Path) -> Result<u64, ExpandError> {
-    match fs::metadata(path) {
-        Ok(metadata) if metadata.is_file() => Ok(metadata.len()),
-        Ok(_) => Err(ExpandError::NotFile { key, path: path.to_owned() }),
-        Err(source) => Err(ExpandError::Unreadable { key, path: path.to_owned(), source }),
-    }
 }
 
 /// The names directly below `/in` that the shared inputs take.
@@ -337,11 +334,4 @@ fn seen_from(dir: &Path, path: &Path, name: GuestPath) -> GuestPath {
     }
     seen.push(name.as_str().to_owned());
     GuestPath::new(seen.join("/")).unwrap_or(name)
-}
-
-fn name_of(key: &'static str, path: &Path) -> Result<GuestPath, ExpandError> {
-    let Some(name) = path.file_name().unwrap_or_default().to_str() else {
-        return Err(ExpandError::NotText { key, path: path.to_owned() });
-    };
-    GuestPath::new(name).map_err(|source| ExpandError::Name { key, path: path.to_owned(), source })
 }

@@ -1,7 +1,6 @@
 //! Job files over real directories.
 
 use std::{
-    error::Error,
     fs,
     io::Write as _,
     os::unix::{ffi::OsStrExt as _, fs::symlink},
@@ -9,7 +8,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tidemill_job::{ExpandError, JobFile, PartOutput, Plan, PlannedTask, ReduceTaskError, expand};
+use tidemill_job::{ExpandErrors, JobFile, PartOutput, Plan, PlannedTask, ReduceTaskError, expand};
 use tidemill_types::{Content, GuestPath, Segment};
 
 /// A directory with a program and these files.
@@ -23,7 +22,7 @@ fn directory(files: &[(&str, &str)]) -> TempDir {
     dir
 }
 
-fn try_plan(dir: &TempDir, more: &str) -> Result<Plan, ExpandError> {
+fn try_plan(dir: &TempDir, more: &str) -> Result<Plan, ExpandErrors> {
     let text = format!("name = \"a\"\n[program]\npath = \"a.wasm\"\n{more}");
     let file = JobFile::parse(&text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     expand(&file, dir.path())
@@ -33,16 +32,10 @@ fn plan(dir: &TempDir, more: &str) -> Plan {
     try_plan(dir, more).expect("the job can be expanded")
 }
 
-/// The error with its causes, without the directory's own path.
+/// The errors with their causes, without the directory's own path.
 fn error(dir: &TempDir, more: &str) -> String {
-    let error = try_plan(dir, more).expect_err("the job cannot be expanded");
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text += &format!(": {next}");
-        cause = next.source();
-    }
-    text.replace(dir.path().to_str().expect("temporary paths are text"), "DIR")
+    let errors = try_plan(dir, more).expect_err("the job cannot be expanded");
+    errors.to_string().replace(dir.path().to_str().expect("temporary paths are text"), "DIR")
 }
 
 fn tasks(plan: &Plan) -> Vec<PlannedTask> {
@@ -406,6 +399,49 @@ fn what_is_not_there_is_named() {
     }
     fs::remove_file(dir.path().join("a.wasm")).expect("the program can be removed");
     assert_eq!(error(&dir, ""), format!("`program.path`: DIR/a.wasm cannot be read: {missing}"));
+}
+
+#[test]
+fn all_that_is_not_there_is_named_at_once() {
+    let dir = directory(&[("here", "1")]);
+    fs::remove_file(dir.path().join("a.wasm")).expect("the program can be removed");
+    let missing = "cannot be read: No such file or directory (os error 2)";
+    let more = "[inputs]\na = \"one\"\nb = \"two\"\nc = \"here\"\n\
+        [tasks]\nfiles = [\"x.fa\", \"*.fq\", \"y.fa\"]\n\
+        [reduce]\ninputs = { a = \"three\" }\n[policy]\ncompare = { program = \"c.wasm\" }";
+    let errors = error(&dir, more);
+    let lines: Vec<&str> = errors.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            format!("`program.path`: DIR/a.wasm {missing}"),
+            format!("`inputs`: DIR/one {missing}"),
+            format!("`inputs`: DIR/two {missing}"),
+            "`tasks.files`: no file matches \"*.fq\" in DIR".to_owned(),
+            format!("`tasks.files`: DIR/x.fa {missing}"),
+            format!("`tasks.files`: DIR/y.fa {missing}"),
+            // The program of the reduce is the same, and wrong once.
+            format!("`reduce.inputs`: DIR/three {missing}"),
+            format!("`policy.compare.program`: DIR/c.wasm {missing}"),
+        ]
+    );
+    assert_eq!(try_plan(&dir, more).expect_err("the same").count(), 8);
+
+    // What is to be cut is looked at too, and not cut in vain.
+    let split = "[inputs]\na = \"one\"\n[tasks]\nsplit = { input = [\"here\", \"z.fa\"], by = \"fasta\", size = \"1 B\" }";
+    let errors = error(&dir, split);
+    assert_eq!(errors.lines().count(), 3, "{errors}");
+    assert!(errors.ends_with(&format!("`tasks.split.input`: DIR/z.fa {missing}")), "{errors}");
+}
+
+#[test]
+fn what_is_wrong_is_told_of_a_hundred_files() {
+    let dir = directory(&[]);
+    let files: Vec<_> = (0..130).map(|number| format!("\"{number}.fa\"")).collect();
+    let more = format!("[tasks]\nfiles = [{}]", files.join(", "));
+    let errors = try_plan(&dir, &more).expect_err("no file is there");
+    assert_eq!((errors.count(), errors.to_string().lines().count()), (130, 101));
+    assert!(errors.to_string().ends_with("\nand 30 more"));
 }
 
 #[test]

@@ -233,7 +233,7 @@ fn json_has_the_failure() {
 fn json_has_the_failure_of_a_program_that_cannot_run() {
     let place = place();
     place.write("puppet.wasm", "hello");
-    let json = exec(&place, &["--json", "--", "quick"]).code(1).json();
+    let json = exec(&place, &["--json", "--", "quick"]).code(2).json();
     assert_eq!(json["outcome"], "failed");
     assert!(json["failure"]["message"].as_str().unwrap().contains("not a WebAssembly file"), "{json}");
 }
@@ -257,7 +257,7 @@ fn what_is_no_program_is_refused_with_words() {
         ),
     ] {
         place.write(name, bytes);
-        place.tidemill(&["exec", name]).code(1).says(&[words, "hint: "]);
+        place.tidemill(&["exec", name]).code(2).says(&[words, "hint: "]);
     }
     place.tidemill(&["exec", "missing.wasm"]).code(2).says(&["missing.wasm"]);
 }

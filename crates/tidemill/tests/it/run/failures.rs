@@ -33,7 +33,26 @@ fn a_task_that_fails_ends_those_beside_it() {
 fn what_is_no_program_fails_before_the_first_task() {
     let place = place(&job(&["quick"]));
     place.write("puppet.wasm", "#!/bin/sh");
-    place.run_job(&[]).code(1).says(&["puppet.wasm", "it is a script", "hint: "]);
+    place.run_job(&[]).code(2).says(&["puppet.wasm", "it is a script", "hint: "]);
+}
+
+#[test]
+fn all_programs_that_are_none_and_all_files_that_are_missing_are_told_of_at_once() {
+    let place =
+        place(&(job(&["quick"]) + "[reduce]\npath = \"merge.wasm\"\n[inputs]\na = \"one\"\nb = \"two\"\n"));
+    place.run_job(&[]).code(2).says(&[
+        "there are 3 mistakes",
+        "merge.wasm cannot be read",
+        "/one cannot",
+        "/two cannot",
+    ]);
+    for name in ["one", "two", "merge.wasm", "puppet.wasm"] {
+        place.write(name, "#!/bin/sh");
+    }
+    for run in [&["--here", "--dry-run"][..], &["--free"]] {
+        let ran = place.tidemill(&[&["run", "job.toml"], run].concat());
+        ran.code(2).says(&["puppet.wasm: the program is", "merge.wasm: the program is", "hint: "]);
+    }
 }
 
 #[test]

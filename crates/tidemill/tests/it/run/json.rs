@@ -71,7 +71,7 @@ fn a_failed_job_says_why() {
 fn a_program_that_cannot_run_fails_the_job() {
     let place = place(&job(&["quick"]));
     place.write("puppet.wasm", "hello");
-    let value = place.run_job(&["--json"]).code(1).json();
+    let value = place.run_job(&["--json"]).code(2).json();
     has_what_is_always_there(&value);
     assert_eq!(value["outcome"], "failed");
     assert!(value["failure"]["message"].as_str().unwrap().contains("not a WebAssembly file"), "{value}");
