@@ -4,6 +4,7 @@ mod earners;
 mod payer;
 mod quote;
 mod settlement;
+mod spent;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,6 +16,7 @@ pub use self::{
     payer::{Payer, forget_escrow},
     quote::{Quote, shown, tide},
     settlement::{PaymentSummary, settlement},
+    spent::{PaidJob, jobs_by_escrow, note_job},
 };
 use crate::{
     exit::{Code, Exit, WithCode},

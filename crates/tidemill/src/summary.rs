@@ -182,6 +182,9 @@ pub struct JobSummary {
     job_id: String,
     job: String,
     requester: String,
+    /// The escrow that pays for it; in a network that is free, none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    escrow: Option<String>,
     phase: &'static str,
     submitted_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -225,6 +228,7 @@ impl From<&JobReport> for JobSummary {
             job_id: report.job.to_string(),
             job: report.name.clone(),
             requester: report.requester.to_string(),
+            escrow: report.cost.map(|cost| cost.escrow.to_string()),
             phase: phase_word(&report.phase),
             submitted_ms: report.submitted_ms,
             ended_ms: report.ended_ms,

@@ -9,7 +9,7 @@ use std::{
 use serde_json::json;
 use tidemill_net::wire::Unpaid;
 use tidemill_provider::pay::{EscrowHistory, History, JobHistory};
-use tidemill_types::{Address, Amount, EscrowId, JobId};
+use tidemill_types::{Address, Amount, EscrowId, JobId, one_line};
 
 use crate::{
     embedded::PLACES,
@@ -19,7 +19,7 @@ use crate::{
     table::Table,
 };
 
-/// Show what the providers of this home have earned, by job, with the reason for every result that was not paid.
+/// Show what the providers of this home have earned, by job and escrow, with the reason for every result that was not paid.
 ///
 /// It reads what providers have written down, and asks nobody. `tidemill wallet balance` shows what is on the ledger,
 /// `tidemill withdraw` pays it out, `tidemill collect` cashes vouchers of coordinators that are gone.
@@ -124,20 +124,8 @@ fn account(escrow: &EscrowHistory) -> Option<Address> {
 
 fn print(directory: &Path, history: &History) {
     println!("{}", directory.display());
-    let mut jobs: BTreeMap<JobId, JobHistory> = BTreeMap::new();
-    for (job, of_escrow) in history.escrows.values().flat_map(|escrow| &escrow.jobs) {
-        let sum = jobs.entry(*job).or_default();
-        sum.paid.results += of_escrow.paid.results;
-        sum.paid.amount = sum.paid.amount.saturating_add(of_escrow.paid.amount);
-        sum.short = sum.short.saturating_add(of_escrow.short);
-        for (reason, tally) in &of_escrow.unpaid {
-            let unpaid = sum.unpaid.entry(*reason).or_default();
-            unpaid.results += tally.results;
-            unpaid.amount = unpaid.amount.saturating_add(tally.amount);
-        }
-    }
-    let mut table = Table::new(&["job ", "paid", "earned", "unpaid", "why not "]);
-    for (job, of_job) in &jobs {
+    let mut table = Table::new(&["job ", "escrow ", "paid", "earned", "unpaid", "why not "]);
+    for (job, escrow, of_job) in rows(history) {
         let unpaid: u64 = of_job.unpaid.values().map(|tally| tally.results).sum();
         let reasons: Vec<String> = of_job
             .unpaid
@@ -146,6 +134,7 @@ fn print(directory: &Path, history: &History) {
             .collect();
         table.row(vec![
             job.short(),
+            escrow.short(),
             of_job.paid.results.to_string(),
             tide(of_job.paid.amount),
             unpaid.to_string(),
@@ -154,12 +143,32 @@ fn print(directory: &Path, history: &History) {
     }
     table.print("  ");
     for (id, escrow) in &history.escrows {
-        println!("  escrow {}: {}", id.short(), standing(escrow));
+        println!("  escrow {}{}: {}", id.short(), for_jobs(escrow), standing(escrow));
     }
     // A provider of a network that `run` or `up` brings along; others have the key of this home's node.
     let key = directory.join(RESULT_KEY);
     if key.is_file() {
         println!("  its key, for `tidemill wallet import NAME --key-file`: {}", key.display());
+    }
+}
+
+/// A row for each job and each escrow that pays for it, by job.
+fn rows(history: &History) -> Vec<(JobId, EscrowId, &JobHistory)> {
+    let mut rows = Vec::new();
+    for (id, escrow) in &history.escrows {
+        rows.extend(escrow.jobs.iter().map(|(job, of_job)| (*job, *id, of_job)));
+    }
+    rows.sort_by_key(|(job, escrow, _)| (*job, *escrow));
+    rows
+}
+
+/// Which jobs an escrow pays for, behind its name.
+fn for_jobs(escrow: &EscrowHistory) -> String {
+    let jobs: Vec<_> = escrow.jobs.keys().map(JobId::short).collect();
+    match jobs.as_slice() {
+        [] => String::new(),
+        [job] => format!(" for the job {job}"),
+        jobs => one_line(&format!(" for the jobs {}", jobs.join(", ")), 400),
     }
 }
 
@@ -199,6 +208,7 @@ fn provider_json(directory: &Path, history: &History) -> serde_json::Value {
                         .collect();
                     json!({
                         "job": job.to_string(),
+                        "escrow": id.to_string(),
                         "paid_results": of_job.paid.results,
                         "paid_wei": of_job.paid.amount,
                         "short_wei": of_job.short,

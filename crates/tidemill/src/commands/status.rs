@@ -10,6 +10,7 @@ use crate::{
     exit,
     follow::{OnInterrupt, follow, unless_stopped},
     interrupt::Signals,
+    money::shown,
     network::{self, Join},
     requester::{Requester, phase_word as task_word},
     runtime,
@@ -167,6 +168,9 @@ fn print_job(
     println!("  used {fuel} fuel; read {read}; at most {memory} of memory a task");
     if let Some(words) = unjudged_in_words(report) {
         println!("  {words}");
+    }
+    if let Some(cost) = &report.cost {
+        println!("  paid out of the escrow {}: {} earned so far", cost.escrow.short(), shown(cost.earned));
     }
     if report.lost_attempts > 0 {
         println!("  {} came to nothing", plural(report.lost_attempts, "attempt"));

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::{PATIENCE, PAUSES, Requester, Sealed, off_the_protocol, refused};
 use crate::{
     exit::{Code, WithCode, code_of},
+    money::{PaidJob, note_job},
     progress::Progress,
 };
 
@@ -153,7 +154,11 @@ impl Requester {
         let submission = Request::Submit { job, spec, follow: false, pay };
         let submitted = self.submit_with(&submission, &bar).await;
         bar.finish();
-        submitted
+        submitted?;
+        if let Some(pay) = pay {
+            note_job(pay.escrow, &PaidJob { id: job, name: sealed.spec.name().clone() });
+        }
+        Ok(())
     }
 
     async fn submit_with(&mut self, submission: &Request, bar: &Progress) -> anyhow::Result<()> {

@@ -278,6 +278,22 @@ fn the_key_of_a_node_becomes_an_account_that_can_withdraw() {
     let key = format!("{directory}/result.key");
     let told = place.tidemill(&["earnings"]).code(0).stdout;
     assert!(told.contains(&key), "{told}");
+    // Escrows, jobs and rows name each other.
+    let of_provider = &earnings["providers"][0]["escrows"][0];
+    let of_account = &escrows(&place, &["--all"])[0];
+    assert_eq!(of_provider["escrow"], of_account["escrow"]);
+    assert_eq!(
+        (&of_account["jobs"][0]["job"], &of_account["jobs"][0]["name"]),
+        (&of_provider["jobs"][0]["job"], &"paid".into())
+    );
+    let [escrow, job] =
+        [&of_account["escrow"], &of_account["jobs"][0]["job"]].map(|id| id.as_str().expect("an id"));
+    let (escrow, job) = (&escrow[..10], &job[..8]);
+    assert!(told.contains(&format!("{job}  {escrow}")), "{told}");
+    assert!(told.contains(&format!("escrow {escrow} for the job {job}: earned")), "{told}");
+    let list = place.tidemill(&["escrow", "list", "--all", "--account", "treasury"]).code(0).stdout;
+    assert!(list.contains(&format!("{escrow}  {job}  closed")), "{list}");
+    assert!(list.contains(&format!("pays for the job {job} (paid)")), "{list}");
     place.write("password", "of a test");
     json(&place, &["wallet", "import", "node", "--key-file", &key, "--password-file", "password"]);
     let earned = wei(&balance(&place, "node")["earned_wei"]);

@@ -2,17 +2,18 @@
 
 use serde_json::json;
 use tidemill_ledger::{EscrowView, escrow::Phase, ours};
-use tidemill_types::Amount;
+use tidemill_types::{Amount, one_line};
 
 use crate::{
     exit::{self, Code, WithCode},
     ledger::{AccountArgs, LedgerArgs, address_of, when},
-    money::{as_of_now, escrows, tide},
+    money::{PaidJob, as_of_now, escrows, jobs_by_escrow, tide},
     runtime,
     table::Table,
 };
 
-/// List the escrows that an account opened, the newest first, as the ledger shows them.
+/// List the escrows that an account opened, the newest first, as the ledger shows them, with the jobs of this home that
+/// they pay for.
 #[derive(clap::Args)]
 #[command(after_help = exit::HELP)]
 pub struct Args {
@@ -52,8 +53,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         anyhow::Ok(views)
     })?;
     let shown: Vec<&EscrowView> = views.iter().filter(|view| args.all || !view.closed).collect();
+    let jobs = jobs_by_escrow().code(Code::Host)?;
+    let jobs_of = |view: &EscrowView| jobs.get(&view.id).map(Vec::as_slice).unwrap_or_default();
     if args.json {
-        let list: Vec<_> = shown.iter().map(|view| summary(view)).collect();
+        let list: Vec<_> = shown.iter().map(|view| summary(view, jobs_of(view))).collect();
         println!("{:#}", json!({ "account": account.to_string(), "escrows": list }));
         return Ok(());
     }
@@ -64,7 +67,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         println!("{name} has no escrow that is open{more}");
         return Ok(());
     }
-    let mut table = Table::new(&["state ", "locked", "paid", "left", "until "]);
+    let mut table = Table::new(&["escrow ", "job ", "state ", "locked", "paid", "left", "until "]);
     for view in &shown {
         let until = match view.phase() {
             Phase::Open => format!("ends in {}", when(view.ends_s, view.now_s)),
@@ -72,7 +75,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             Phase::Refundable => "`tidemill escrow refund` gets the rest".to_owned(),
             Phase::Closed => String::new(),
         };
+        let job = match jobs_of(view) {
+            [] => String::new(),
+            [job] => job.id.short(),
+            several => format!("{} jobs", several.len()),
+        };
         table.row(vec![
+            view.id.short(),
+            job,
             phase_word(view.phase()).to_owned(),
             tide(view.deposited),
             tide(view.paid),
@@ -83,8 +93,21 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     table.print("");
     for view in shown {
         println!("{}  for the coordinator {}", view.id, view.coordinator);
+        if let Some(words) = jobs_in_words(jobs_of(view)) {
+            println!("  {words}");
+        }
     }
     Ok(())
+}
+
+/// The jobs that an escrow pays for; nothing where this home knows none.
+fn jobs_in_words(jobs: &[PaidJob]) -> Option<String> {
+    let names: Vec<_> = jobs.iter().map(|job| format!("{} ({})", job.id.short(), job.name)).collect();
+    match names.as_slice() {
+        [] => None,
+        [name] => Some(format!("pays for the job {name}")),
+        names => Some(one_line(&format!("pays for the jobs {}", names.join(", ")), 2_000)),
+    }
 }
 
 fn left(view: &EscrowView) -> Amount {
@@ -94,7 +117,7 @@ fn left(view: &EscrowView) -> Amount {
     }
 }
 
-fn summary(view: &EscrowView) -> serde_json::Value {
+fn summary(view: &EscrowView, jobs: &[PaidJob]) -> serde_json::Value {
     json!({
         "escrow": view.id.to_string(),
         "state": phase_word(view.phase()),
@@ -104,5 +127,27 @@ fn summary(view: &EscrowView) -> serde_json::Value {
         "left_wei": left(view),
         "ends_s": view.ends_s,
         "collect_until_s": view.collect_until_s,
+        "jobs": jobs.iter().map(PaidJob::json).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemill_job::JobName;
+    use tidemill_types::JobId;
+
+    use super::*;
+
+    #[test]
+    fn the_jobs_of_an_escrow_are_named_as_elsewhere() {
+        let job = |number: u8, name: &str| PaidJob {
+            id: JobId([number; 16]),
+            name: JobName::new(name).expect("a name"),
+        };
+        assert_eq!(jobs_in_words(&[]), None);
+        let one = jobs_in_words(&[job(1, "render")]);
+        assert_eq!(one.as_deref(), Some("pays for the job 01010101 (render)"));
+        let two = jobs_in_words(&[job(1, "render"), job(2, "kmer")]);
+        assert_eq!(two.as_deref(), Some("pays for the jobs 01010101 (render), 02020202 (kmer)"));
+    }
 }
