@@ -13,8 +13,8 @@ use tidemill_net::wire::{Contribution, JobPhase, JobReport};
 use tidemill_types::{Failure, Usage, Weight, one_line};
 
 pub use self::reliability::{
-    AskedSummary, ReliabilitySummary, UnjudgedSummary, compared_in_words, odds_in_words, reliability_in_words,
-    unjudged_in_words,
+    AskedSummary, ReliabilitySummary, UnjudgedSummary, compared_in_words, odds_in_words,
+    reliability_in_words, unjudged_in_words,
 };
 use crate::{
     exit::{Code, Exit},
