@@ -67,7 +67,7 @@ pub struct LeftOut {
 pub enum Why {
     /// The ticket is full.
     NoRoom,
-    /// It reaches this host alone, and there are others.
+    /// It reaches this host alone.
     Loopback,
     /// Another machine would have to know by which of its interfaces to dial it.
     LinkLocal,
@@ -139,7 +139,7 @@ impl Candidate<'_> {
 }
 
 /// Chooses the addresses of a ticket: those that are advertised, then those of the sockets that are `bound`. A socket on
-/// all addresses has those of all interfaces of its family; 127.0.0.1 or `::1` stands for them where there are none.
+/// all addresses has those of all interfaces of its family, and 127.0.0.1 or `::1` after them where there is room.
 pub fn choose(advertised: &[Advertised], bound: &[SocketAddr], interfaces: &[Interface]) -> Choice {
     let mut choice = Choice::default();
     for Advertised { ip, port } in advertised {
@@ -161,7 +161,8 @@ pub fn choose(advertised: &[Advertised], bound: &[SocketAddr], interfaces: &[Int
     candidates.sort_by_key(Candidate::rank);
     choice.chosen.extend(candidates.iter().map(|candidate| candidate.address));
     choice.left_out.extend(rest.iter().map(|one| LeftOut { address: one.address, why: Why::NoRoom }));
-    if choice.chosen.is_empty()
+    // A provider on this host is dialed so, whatever becomes of the host's networks.
+    if choice.chosen.len() < MAX_ADDRESSES
         && let Some(socket) = everywhere.iter().min_by_key(|address| address.is_ipv6())
     {
         let loopback = match socket.is_ipv4() {

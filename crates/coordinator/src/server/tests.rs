@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use tidemill_net::{endpoint::Bind, ticket::Pass};
-use tidemill_types::ByteSize;
+use tidemill_types::{Address, ByteSize};
 
 use super::Coordinator;
 use crate::{Config, Pace, Trust};
@@ -13,6 +13,7 @@ fn config(directory: &Path) -> Config {
         directory: directory.to_owned(),
         node_key: [1; 32],
         result_key: [2; 32],
+        operator: Address([4; 20]),
         pass: Pass::from_bytes([3; 16]),
         bind: Bind::Loopback { port: 0 },
         advertise: Vec::new(),

@@ -7,7 +7,7 @@ use tidemill_net::{
     frame::FrameWriter,
     opening, probe,
     session::Session,
-    wire::{Hello, Incarnation, Role, ToProvider},
+    wire::{Hello, Role, ToProvider},
 };
 use tidemill_types::{Address, FloatClass, HARDWARE_CLASSES, NodeId};
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tidemill_devnet::{Ledger, Mining, Options, ServeOptions, dev_addresses};
 
 use crate::code;
-use crate::node::{Node, Tx, quantity, transfer};
+use crate::node::{Node, quantity, transfer};
 use crate::websocket::Client;
 
 /// The same ledger, taken up again.

@@ -57,10 +57,11 @@ fn far_addresses_come_first_and_bridges_of_this_host_last() {
         "[fd00::5]:4434",
         "169.254.7.7:4433",
         "172.17.0.1:4433",
+        "127.0.0.1:4433",
     ];
     assert_eq!(choice.chosen, all(&expected));
     assert_eq!(left_out(&choice, Why::LinkLocal), all(&["[fe80::5]:4434"]));
-    assert_eq!(left_out(&choice, Why::Loopback), all(&["127.0.0.1:4433", "[::1]:4434"]));
+    assert_eq!(left_out(&choice, Why::Loopback), all(&["[::1]:4434"]));
     assert!(left_out(&choice, Why::NoRoom).is_empty(), "{choice:?}");
 }
 
@@ -90,7 +91,7 @@ fn what_is_advertised_comes_first_and_has_the_port_that_is_listened_on() {
     ];
     let interfaces = [interface("eth0", &["192.168.1.5", "192.168.1.6"])];
     let choice = choose(&advertised, &all(&[EVERYWHERE]), &interfaces);
-    let expected = ["198.51.100.7:40000", "[2001:db8::7]:4433", "192.168.1.5:4433", "192.168.1.6:4433"];
+    let expected = ["198.51.100.7:40000", "[2001:db8::7]:4433", "192.168.1.5:4433", "192.168.1.6:4433", "127.0.0.1:4433"];
     assert_eq!(choice.chosen, all(&expected));
     assert!(choice.left_out.is_empty(), "{choice:?}");
 
@@ -106,7 +107,7 @@ fn what_is_advertised_comes_first_and_has_the_port_that_is_listened_on() {
 }
 
 #[test]
-fn loopback_is_for_hosts_without_a_network() {
+fn loopback_is_for_this_host() {
     let choice = choose(&[], &all(&[EVERYWHERE]), &[loopback()]);
     assert_eq!((choice.chosen, choice.left_out), (all(&["127.0.0.1:4433"]), Vec::new()));
     let choice = choose(&[], &all(&["[::]:4433"]), &[]);

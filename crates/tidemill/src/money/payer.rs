@@ -22,7 +22,7 @@ use tidemill_types::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::{Quote, as_of_now, escrows, same_ledger, unix_s};
+use super::{Quote, as_of_now, escrows, same_ledger, shown, unix_s};
 use crate::{
     exit::{Code, Exit, WithCode},
     ledger::{Ledger, Purse, Sent, unreachable},
@@ -294,10 +294,9 @@ impl Payer {
         let has = self.free().await?;
         if has < budget {
             let message = format!(
-                "the account {} has {}, and {} are to be locked",
+                "the account {} has {}, and {budget} are to be locked",
                 self.account.address(),
-                shown(has),
-                shown(budget)
+                shown(has)
             );
             return Err(Exit::new(Code::Failed, message)
                 .hint("set `max_price` under [policy], lower [limits] to what tasks need, or send the account TIDE")
