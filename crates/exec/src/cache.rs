@@ -13,6 +13,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use tidemill_scratch::Scratch;
 use tidemill_types::BlobId;
 
 const MAC_BYTES: usize = 32;
@@ -92,7 +93,8 @@ impl CodeCache {
     pub(crate) fn put(&self, code: &BlobId, bytes: &[u8]) -> Result<(), CacheError> {
         let path = self.path(code);
         let write = || -> io::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
+            let scratch = Scratch::within(&self.directory)?;
+            let mut file = tempfile::NamedTempFile::new_in(scratch.path())?;
             io::Write::write_all(&mut file, self.mac(code, bytes).as_bytes())?;
             io::Write::write_all(&mut file, bytes)?;
             file.persist(&path)?;
@@ -167,7 +169,8 @@ fn read_or_make_key(path: &Path) -> io::Result<Vec<u8>> {
     getrandom::fill(&mut key).map_err(io::Error::other)?;
     let directory = path.parent().unwrap_or(Path::new("."));
     // Temporary files are made for their owner alone, mode 0600.
-    let mut fresh = tempfile::NamedTempFile::new_in(directory)?;
+    let scratch = Scratch::within(directory)?;
+    let mut fresh = tempfile::NamedTempFile::new_in(scratch.path())?;
     io::Write::write_all(&mut fresh, &key)?;
     fresh.as_file().sync_all()?;
     match fresh.persist_noclobber(path) {

@@ -12,11 +12,11 @@ use std::{
     sync::Arc,
 };
 
-use tempfile::TempPath;
 use tidemill_types::{ByteSize, Content, Limits, Segment};
 
 pub use expand::{ExpandError, ExpandErrors, expand};
 pub use unpack::UnpackError;
+use unpack::UnpackedFile;
 
 use crate::{
     ByteRange, Frontier, PartOutput, Pieces, PlannedTask, ReduceTaskError, ReduceTree,
@@ -58,7 +58,7 @@ pub(crate) struct HostPieces {
     pub(crate) path: PathBuf,
     pub(crate) pieces: Pieces,
     /// Where the file was compressed: what it was unpacked to, which is removed with the last plan that needs it.
-    pub(crate) _unpacked: Option<Arc<TempPath>>,
+    pub(crate) _unpacked: Option<Arc<UnpackedFile>>,
 }
 
 impl Cuts<Content> for HostPieces {

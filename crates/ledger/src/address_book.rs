@@ -8,6 +8,7 @@ use std::{
 
 use alloy::primitives::{Address, B256, keccak256};
 use serde::{Deserialize, Serialize};
+use tidemill_scratch::Scratch;
 
 use crate::chain::{Chain, ChainError};
 
@@ -104,16 +105,13 @@ impl AddressBook {
     pub fn save(&self, path: &Path) -> io::Result<()> {
         let directory =
             path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut draft = path.as_os_str().to_owned();
-        draft.push(format!(".{}.part", std::process::id()));
-        let write = || {
-            let mut file = std::fs::File::create(&draft)?;
-            file.write_all(self.to_text().as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&draft, path)?;
-            std::fs::File::open(directory)?.sync_all()
-        };
-        write().inspect_err(|_| drop(std::fs::remove_file(&draft)))
+        let scratch = Scratch::within(directory)?;
+        let draft = scratch.path().join("draft");
+        let mut file = std::fs::File::create(&draft)?;
+        file.write_all(self.to_text().as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&draft, path)?;
+        std::fs::File::open(directory)?.sync_all()
     }
 
     /// Where a contract is.

@@ -2,18 +2,21 @@
 //!
 //! Files are laid beside it and take its name when all are there and on disk. A directory that Tidemill
 //! did not make is never replaced: ours hold the file [`MANIFEST`]. While a command has claimed a
-//! directory, no other can: its lock is a file beside it, which goes with the claim.
+//! directory, no other can: its lock is a file beside it, which goes with the claim. What a command that was killed
+//! left is swept by the next one that claims a directory beside it.
 //!
 //! Some directories cannot be replaced, or should not be: a mount point (a volume of a container), one whose parent
 //! nothing can be made in, and the current one, which a shell would lose. There, all that is otherwise beside the
 //! directory is within it, and the new output's files take the places of the old one's. A crash meanwhile leaves a
 //! mark, [`PARTIAL`], by which the next claim knows the directory as ours.
 
+mod lock;
+
 use std::{
     ffi::OsStr,
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -91,7 +94,10 @@ impl OutDir {
             false => parent.join(format!(".{name}.{what}")),
         };
         let lock = beside("lock");
-        let locked = lock_file(&lock, &path)?;
+        let locked = lock::lock_file(&lock, &path)?;
+        if !stays {
+            lock::sweep(parent);
+        }
         let claimed = Self {
             stays,
             fresh: beside("new"),
@@ -304,37 +310,6 @@ impl Drop for OutDir {
     }
 }
 
-/// Opens and locks a file. Whoever had the lock before may have removed the file since it was opened here,
-/// and then the lock is worth nothing: so its place is looked at once more.
-fn lock_file(lock: &Path, out: &Path) -> anyhow::Result<File> {
-    let context = || format!("cannot lock {}", lock.display());
-    loop {
-        // Not through a link, and without waiting at a pipe.
-        let file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .custom_flags((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits().cast_signed())
-            .open(lock)
-            .with_context(context)
-            .code(Code::Host)?;
-        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let message = format!("another run is using {}", out.display());
-                return Err(Exit::new(Code::Usage, message)
-                    .hint("wait for it, or give this run another `--out`")
-                    .into());
-            }
-            Err(error) => return Err(error).with_context(context).code(Code::Host),
-        }
-        let here = file.metadata().with_context(context).code(Code::Host)?.ino();
-        if fs::metadata(lock).is_ok_and(|there| there.ino() == here) {
-            return Ok(file);
-        }
-    }
-}
-
 /// Whether a directory may be replaced: it is not there, empty, or an earlier output.
 fn check_ours(path: &Path) -> anyhow::Result<()> {
     match fs::read_dir(path) {
@@ -389,9 +364,9 @@ fn holds_current(path: &Path) -> bool {
     current.ok().zip(path.ok()).is_some_and(|(current, path)| current.starts_with(path))
 }
 
-/// Whether files can be made in a directory.
+/// Whether files can be made in a directory: one without a name, which nothing can leave behind.
 fn takes_files(directory: &Path) -> bool {
-    tempfile::Builder::new().prefix(WITHIN).tempfile_in(directory).is_ok()
+    tempfile::tempfile_in(directory).is_ok()
 }
 
 /// Whether a directory has our mark: a manifest that names an output.

@@ -12,16 +12,24 @@ struct Rule {
 
 const TYPES: &str = "tidemill-types";
 
-/// What stands on the shared words alone. `sched` and `verify` are pure, `job` reads and splits job files,
-/// `exec` runs programs; none needs another, so none may use another.
-const FIRST: &[&str] = &[TYPES];
+/// Temporary directories, for whoever makes files.
+const SCRATCH: &str = "tidemill-scratch";
+
+/// What stands on the shared words alone and is pure: `sched` and `verify`.
+const PURE: &[&str] = &[TYPES];
+
+/// What makes files as well: `job` reads and splits job files, `exec` runs programs. None of the first row needs
+/// another, so none may use another.
+const FIRST: &[&str] = &[TYPES, SCRATCH];
 
 /// What stands on the first row.
-const SECOND: &[&str] = &[TYPES, "tidemill-sched", "tidemill-verify", "tidemill-job", "tidemill-exec"];
+const SECOND: &[&str] =
+    &[TYPES, SCRATCH, "tidemill-sched", "tidemill-verify", "tidemill-job", "tidemill-exec"];
 
 /// What puts the parts together.
 const THIRD: &[&str] = &[
     TYPES,
+    SCRATCH,
     "tidemill-sched",
     "tidemill-verify",
     "tidemill-job",
@@ -45,8 +53,9 @@ const EXAMPLES: &str = "example-";
 const RULES: &[Rule] = &[
     Rule { package: UNIFIER, may_use: &[] },
     Rule { package: TYPES, may_use: &[] },
-    Rule { package: "tidemill-sched", may_use: FIRST },
-    Rule { package: "tidemill-verify", may_use: FIRST },
+    Rule { package: SCRATCH, may_use: &[] },
+    Rule { package: "tidemill-sched", may_use: PURE },
+    Rule { package: "tidemill-verify", may_use: PURE },
     Rule { package: "tidemill-job", may_use: FIRST },
     Rule { package: "tidemill-exec", may_use: FIRST },
     Rule { package: "tidemill-gpu", may_use: SECOND },
@@ -121,6 +130,7 @@ mod tests {
     fn downwards_is_allowed() {
         for (package, on) in [
             ("tidemill-exec", "tidemill-types"),
+            ("tidemill-exec", "tidemill-scratch"),
             ("tidemill-store", "tidemill-job"),
             ("tidemill-coordinator", "tidemill-sched"),
             ("tidemill", "tidemill-coordinator"),
@@ -139,6 +149,7 @@ mod tests {
         for (package, on) in [
             ("tidemill-types", "tidemill-exec"),
             ("tidemill-sched", "tidemill-exec"),
+            ("tidemill-sched", "tidemill-scratch"),
             ("tidemill-job", "tidemill-exec"),
             ("tidemill-net", "tidemill-store"),
             ("tidemill-provider", "tidemill-coordinator"),

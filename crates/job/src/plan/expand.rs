@@ -258,6 +258,7 @@ fn reduce_plan(
 /// Cuts files, one after another.
 fn cut(uncut: Vec<Uncut>, rules: &SplitRules) -> Result<Vec<CutFile<HostPieces>>, ExpandError> {
     let mut files: Vec<CutFile<HostPieces>> = Vec::new();
+    let mut room = None;
     let mut first = 0;
     for Uncut { seen, part, path } in uncut {
         let mut input = match File::open(&path) {
@@ -265,9 +266,9 @@ fn cut(uncut: Vec<Uncut>, rules: &SplitRules) -> Result<Vec<CutFile<HostPieces>>
             Err(source) => return Err(ExpandError::Unreadable { key: SPLIT, path, source }),
         };
         let mut unpacked = None;
-        match unpack::unpacked(&mut input) {
+        match unpack::unpacked(&mut input, &mut room) {
             Ok(None) => {}
-            Ok(Some(Unpacked { file, path })) => (input, unpacked) = (file, Some(path)),
+            Ok(Some(Unpacked { file, place })) => (input, unpacked) = (file, Some(place)),
             Err(source) => return Err(ExpandError::Unpack { path, source }),
         }
         let pieces = match split::split(input, rules, MAX_TASKS - first) {
@@ -279,7 +280,7 @@ fn cut(uncut: Vec<Uncut>, rules: &SplitRules) -> Result<Vec<CutFile<HostPieces>>
         };
         let count = pieces.len() as u64;
         if count > 0 {
-            let path = unpacked.as_ref().map_or(path, |unpacked| unpacked.to_path_buf());
+            let path = unpacked.as_ref().map_or(path, |unpacked| unpacked.path().to_owned());
             files.push(CutFile {
                 path: seen,
                 part,

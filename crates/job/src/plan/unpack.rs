@@ -4,6 +4,7 @@
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
+    path::Path,
     sync::Arc,
 };
 
@@ -13,6 +14,7 @@ use ruzstd::decoding::{
     errors::{FrameDecoderError, ReadFrameHeaderError},
 };
 use tempfile::TempPath;
+use tidemill_scratch::Scratch;
 use tidemill_types::ByteSize;
 
 use crate::{Compression, Form};
@@ -60,11 +62,29 @@ pub(super) struct Unpacked {
     /// What it holds.
     pub(super) file: File,
     /// Where that is, until the last copy of this is dropped.
-    pub(super) path: Arc<TempPath>,
+    pub(super) place: Arc<UnpackedFile>,
 }
 
-/// Unpacks a file that is compressed with gzip or zstd, by its content; nothing where it is not.
-pub(super) fn unpacked(file: &mut File) -> Result<Option<Unpacked>, UnpackError> {
+/// The file that a compressed one was unpacked to. Dropped, it is gone.
+#[derive(Debug)]
+pub(crate) struct UnpackedFile {
+    path: TempPath,
+    _room: Arc<Scratch>,
+}
+
+impl UnpackedFile {
+    /// Its path, which is absolute.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Unpacks a file that is compressed with gzip or zstd, by its content; nothing where it is not. `room` is where to, for
+/// all files of a plan, and is made for the first.
+pub(super) fn unpacked(
+    file: &mut File,
+    room: &mut Option<Arc<Scratch>>,
+) -> Result<Option<Unpacked>, UnpackError> {
     let compressed = file.seek(SeekFrom::End(0)).map_err(UnpackError::Read)?;
     file.rewind().map_err(UnpackError::Read)?;
     let mut input = BufReader::with_capacity(CHUNK_BYTES, file);
@@ -72,10 +92,11 @@ pub(super) fn unpacked(file: &mut File) -> Result<Option<Unpacked>, UnpackError>
         Form::Compressed(compression @ (Compression::Gzip | Compression::Zstd)) => compression,
         _ => return Ok(None),
     };
-    let mut place = tempfile::Builder::new();
-    // The process is named, so that what a killed one leaves can be told from what is needed.
-    let prefix = format!("tidemill-{}-", std::process::id());
-    let place = place.prefix(&prefix).suffix(".unpacked").tempfile().map_err(UnpackError::Write)?;
+    let room = match room {
+        Some(room) => room.clone(),
+        None => room.insert(Arc::new(Scratch::temporary().map_err(UnpackError::Write)?)).clone(),
+    };
+    let place = tempfile::NamedTempFile::new_in(room.path()).map_err(UnpackError::Write)?;
     let most = compressed.saturating_mul(MAX_RATIO).saturating_add(FREE_BYTES);
     let mut output = Output { file: place.as_file(), compression, len: 0, most };
     match compression {
@@ -83,7 +104,7 @@ pub(super) fn unpacked(file: &mut File) -> Result<Option<Unpacked>, UnpackError>
         _ => frames(input, &mut output)?,
     }
     let (file, path) = place.into_parts();
-    Ok(Some(Unpacked { file, path: Arc::new(path) }))
+    Ok(Some(Unpacked { file, place: Arc::new(UnpackedFile { path, _room: room }) }))
 }
 
 /// Where what is unpacked goes.
@@ -165,8 +186,8 @@ mod tests {
     }
 
     fn unpack(bytes: &[u8]) -> Result<Option<String>, UnpackError> {
-        let unpacked = unpacked(&mut file(bytes))?;
-        Ok(unpacked.map(|unpacked| std::fs::read_to_string(&*unpacked.path).expect("text")))
+        let unpacked = unpacked(&mut file(bytes), &mut None)?;
+        Ok(unpacked.map(|unpacked| std::fs::read_to_string(unpacked.place.path()).expect("text")))
     }
 
     fn gzip(text: &str) -> Vec<u8> {
@@ -213,11 +234,20 @@ mod tests {
 
     #[test]
     fn what_was_unpacked_goes_with_its_last_user() {
-        let unpacked = unpacked(&mut file(&gzip("a"))).expect("it is whole").expect("it is compressed");
-        let (path, copy) = (unpacked.path.to_path_buf(), unpacked.path.clone());
-        drop(unpacked);
+        let mut room = None;
+        let mut unpack = |text: &str| {
+            let unpacked = unpacked(&mut file(&gzip(text)), &mut room).expect("it is whole");
+            unpacked.expect("it is compressed").place
+        };
+        let (first, second) = (unpack("a"), unpack("b"));
+        let directory = room.take().expect("it was made").path().to_owned();
+        let (path, copy) = (first.path().to_owned(), first.clone());
+        assert!(path.starts_with(&directory) && second.path().starts_with(&directory));
+        drop(first);
         assert!(path.exists());
         drop(copy);
-        assert!(!path.exists());
+        assert!(!path.exists() && second.path().exists());
+        drop(second);
+        assert!(!directory.exists(), "the directory goes with the last file in it");
     }
 }

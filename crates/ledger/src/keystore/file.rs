@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use data_encoding::HEXLOWER;
+use tidemill_scratch::Scratch;
 
 /// The longest file that can be an account; what is longer is not read to its end.
 const MAX_BYTES: u64 = 64 << 10;
@@ -41,15 +41,12 @@ pub(super) fn mode(path: &Path) -> io::Result<u32> {
 /// Makes the file whole or not at all; one that is there stays and is an error.
 pub(super) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut suffix = [0; 8];
-    getrandom::fill(&mut suffix)?;
-    let draft = directory.join(format!(".draft-{}", HEXLOWER.encode(&suffix)));
+    // The draft goes whether or not the file is made, also if this process is killed.
+    let scratch = Scratch::within(directory)?;
+    let draft = scratch.path().join("draft");
+    write(&draft, bytes)?;
     // A link, unlike a renaming, fails where the name is taken.
-    let made = write(&draft, bytes).and_then(|()| fs::hard_link(&draft, path));
-    // The draft goes whether or not the file was made; an error of that is of less interest.
-    let removed = fs::remove_file(&draft);
-    made?;
-    removed?;
+    fs::hard_link(&draft, path)?;
     File::open(directory)?.sync_all()
 }
 

@@ -11,6 +11,7 @@ use std::{
 use anyhow::Context;
 use serde::Serialize;
 use tidemill_exec::{Cancel, Executor, Output, OutputBody, Prepared, Report, Task};
+use tidemill_scratch::Scratch;
 use tidemill_types::{
     ByteSize, Content, EXEC_VERSION, Failure, FloatClass, Fuel, GuestPath, InputSpec, Limits, Millis,
     Outcome, TaskSpec, Usage, lines,
@@ -133,7 +134,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     let stem = args.program.file_stem().unwrap_or_default();
     let out = OutDir::claim(&args.out.clone().unwrap_or_else(|| Path::new("out").join(stem)))?;
-    let spool = tempfile::tempdir().context("cannot make a temporary directory").code(Code::Host)?;
+    let spool = Scratch::temporary().context("cannot make a temporary directory").code(Code::Host)?;
     let task = Task { spec: Arc::new(spec), program, contents };
     let pool = worker_pool(1, spool.path()).code(Code::Host)?;
     check_floats(&pool, args.floats)?;

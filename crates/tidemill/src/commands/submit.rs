@@ -4,6 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use tidemill_job::JobFile;
 use tidemill_net::wire::JobPay;
+use tidemill_scratch::Scratch;
 use tidemill_types::EscrowId;
 
 use crate::{
@@ -84,7 +85,7 @@ async fn pay(
         return Ok(Some(payer.spend(node, escrow, &money, &quote, file.max_price).await?));
     }
     // Nothing goes on with a submission that was killed: its escrow comes back at its deadline.
-    let work = tempfile::tempdir().code(Code::Host)?;
+    let work = Scratch::temporary().code(Code::Host)?;
     let spec = (sealed.hash, file.deadline);
     let opened = payer.open(node, &quote, &money, spec, work.path()).await?;
     if let Some(sent) = opened.sent.filter(|_| !args.json) {

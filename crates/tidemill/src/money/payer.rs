@@ -16,6 +16,7 @@ use tidemill_ledger::{
     staking::Staking,
 };
 use tidemill_net::wire::{JobPay, Money, NetworkTerms, Reply, Request};
+use tidemill_scratch::Scratch;
 use tidemill_types::{
     Amount, BlobId, EscrowId, EscrowTerms, Mandate, Millis, Needs, NodeId, RateCard, ResultKey, Signable,
     Stage,
@@ -385,7 +386,8 @@ impl Draft {
     }
 
     fn write(&self, work: &Path) -> anyhow::Result<()> {
-        let mut draft = tempfile::NamedTempFile::new_in(work)?;
+        let scratch = Scratch::within(work)?;
+        let mut draft = tempfile::NamedTempFile::new_in(scratch.path())?;
         draft.write_all(&serde_json::to_vec_pretty(self)?)?;
         draft.as_file().sync_all()?;
         draft.persist(work.join(FILE))?;

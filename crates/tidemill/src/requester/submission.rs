@@ -8,6 +8,7 @@ use tidemill_net::{
     client::CallError,
     wire::{JobPay, JobPhase, Refusal, Reply, Request, SpecBody},
 };
+use tidemill_scratch::Scratch;
 use tidemill_types::{BlobId, JobId};
 use tokio::time::{Instant, sleep};
 
@@ -49,7 +50,8 @@ impl Submission {
     }
 
     fn write(&self, work: &Path) -> anyhow::Result<()> {
-        let mut draft = tempfile::NamedTempFile::new_in(work)?;
+        let scratch = Scratch::within(work)?;
+        let mut draft = tempfile::NamedTempFile::new_in(scratch.path())?;
         draft.write_all(&serde_json::to_vec_pretty(self)?)?;
         draft.as_file().sync_all()?;
         draft.persist(work.join(FILE))?;

@@ -1,6 +1,6 @@
 //! `tidemill exec`: one task, its inputs, its limits and what it says.
 
-use std::time::Instant;
+use std::{fs, process::Stdio, time::Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     heavy::heavy,
     puppet::{COMPLAINT, LARGE_BYTES, echo},
-    support::{Place, Ran, SOON},
+    support::{Place, Ran, SOON, wait_for},
 };
 
 fn place() -> Place {
@@ -299,4 +299,31 @@ fn a_file_named_like_the_manifest_is_not_lost_in_silence() {
     let refused = exec(&place, &["--", "save", "out/tidemill.json"]).code(1);
     refused.says(&["a file named tidemill.json", "hint: "]);
     assert!(!place.path("out").exists());
+}
+
+#[test]
+fn what_a_killed_command_left_the_next_one_sweeps() {
+    let place = place();
+    let temporary = place.path("temporary");
+    fs::create_dir(&temporary).unwrap();
+    let left = || fs::read_dir(&temporary).unwrap().count();
+    let start = |out: &str, what: &str| {
+        let mut command = place.command(&["exec", "puppet.wasm", "--out", out, "--", what]);
+        command.env("TMPDIR", &temporary).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().expect("the binary starts")
+    };
+    let mut lives = start("lives", "endless");
+    wait_for("a directory of its own", || (left() == 1).then_some(()));
+    let mut killed = start("killed", "endless");
+    wait_for("a directory of its own", || (left() == 2).then_some(()));
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert!(left() == 2 && place.path(".killed.lock").exists());
+    assert!(start("out", "quick").wait().unwrap().success());
+    // What the killed one left is gone, and what the other one uses is not.
+    assert!(left() == 1 && place.path(".lives.lock").exists());
+    assert!(!place.path(".killed.lock").exists() && !place.path(".killed.new").exists());
+    assert_eq!(stdout(&place), echo(&["quick"]));
+    lives.kill().unwrap();
+    lives.wait().unwrap();
 }

@@ -19,6 +19,7 @@ use tidemill_net::{
     ticket::Ticket,
     wire::{JobPay, JobPhase, Reply, Request, SpecBody},
 };
+use tidemill_scratch::Scratch;
 use tidemill_types::{
     Amount, BlobRef, Coin, Content, EscrowId, EscrowTerms, JobId, Mandate, NodeId, RateCard, ResultKey,
     Segment, Signable,
@@ -112,7 +113,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             directory.as_path()
         }
         None => {
-            temporary = tempfile::tempdir().context("cannot make a temporary directory")?;
+            temporary = Scratch::temporary().context("cannot make a temporary directory")?;
             temporary.path()
         }
     };

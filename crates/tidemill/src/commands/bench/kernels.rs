@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Instant};
 
 use anyhow::Context;
 use tidemill_exec::{Backend, Cancel, Executor, Layout, Program, Task, WasmExecutor};
+use tidemill_scratch::Scratch;
 use tidemill_types::{BlobId, Content, FloatClass, Fuel, GuestPath, InputSpec, Limits, Outcome, TaskSpec};
 
 /// A way to run a kernel.
@@ -100,7 +101,7 @@ pub struct Bench {
     kernels: Vec<(Kernel, Program)>,
     plain: WasmExecutor,
     sandbox: WasmExecutor,
-    root: tempfile::TempDir,
+    root: Scratch,
 }
 
 impl Bench {
@@ -114,7 +115,7 @@ impl Bench {
                 .collect(),
             plain: WasmExecutor::new(Backend::Plain, Layout::Task),
             sandbox: WasmExecutor::new(Backend::Sandbox, Layout::Task),
-            root: tempfile::tempdir().context("cannot make a temporary directory")?,
+            root: Scratch::temporary().context("cannot make a temporary directory")?,
         };
         for directory in ["in", "out", "tmp"] {
             fs::create_dir(bench.root.path().join(directory))?;

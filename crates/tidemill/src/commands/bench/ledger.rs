@@ -6,6 +6,7 @@ mod node;
 use std::{path::PathBuf, time::Duration};
 
 use serde_json::json;
+use tidemill_scratch::Scratch;
 
 use self::{
     load::Load,
@@ -93,7 +94,7 @@ async fn measure(node: Node, load: &Load) -> anyhow::Result<f64> {
 
 /// Makes a ledger of so many blocks with a transfer each, and times its start on them to the first answer.
 async fn restart(blocks: u32) -> anyhow::Result<Duration> {
-    let directory = tempfile::tempdir().code(Code::Host)?;
+    let directory = Scratch::temporary().code(Code::Host)?;
     let node = Node::own(Some(directory.path())).await?;
     let made = Load::sign(blocks).code(Code::Host)?.one_by_one(node.url()).await;
     // Killed, not stopped: an orderly end writes a snapshot.

@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Instant};
 use anyhow::Context;
 use serde::Serialize;
 use tidemill_exec::{Backend, Cancel, Executor, Layout, Program, Task, WasmExecutor};
+use tidemill_scratch::Scratch;
 use tidemill_types::{FloatClass, Limits, Outcome, TaskSpec};
 
 use super::percentile;
@@ -29,7 +30,7 @@ pub fn in_process(count: u32) -> anyhow::Result<Latency> {
 
 /// Runs in a worker process.
 pub fn through_worker(count: u32) -> anyhow::Result<Latency> {
-    let spool = tempfile::tempdir().context("cannot make a temporary directory")?;
+    let spool = Scratch::temporary().context("cannot make a temporary directory")?;
     measure(&worker_pool(1, spool.path())?, count)
 }
 

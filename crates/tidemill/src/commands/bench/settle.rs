@@ -12,6 +12,7 @@ use tidemill_ledger::{
     sender::Sender,
     settlement::{Closing, Conditions, Payee, plan},
 };
+use tidemill_scratch::Scratch;
 use tidemill_types::{
     Amount, Billable, ByteSize, Coin, EscrowId, EscrowTerms, Fuel, RateCard, Release, ResultKey, Signable,
     Signed, Voucher,
@@ -69,7 +70,7 @@ const PLAIN_TRANSFER: f64 = 56_185.0;
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let directory = tempfile::tempdir().context("cannot make a temporary directory").code(Code::Host)?;
+    let directory = Scratch::temporary().context("cannot make a temporary directory").code(Code::Host)?;
     let results = block_on(measure(args, directory.path()))?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&results)?);

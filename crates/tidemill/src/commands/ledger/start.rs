@@ -8,6 +8,7 @@ use std::{
 
 use serde_json::json;
 use tidemill_devnet::{HostName, Ledger, Mining, Origin, ServeError, ServeOptions, Server};
+use tidemill_scratch::Scratch;
 use tidemill_types::Millis;
 use tokio::sync::watch;
 
@@ -113,7 +114,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         return Err(own::cannot_listen(&ServeError::DevNotLoopback(args.listen)));
     }
     let throw_away =
-        (args.dev && args.directory.is_none()).then(tempfile::tempdir).transpose().code(Code::Host)?;
+        (args.dev && args.directory.is_none()).then(Scratch::temporary).transpose().code(Code::Host)?;
     let directory = match (&args.directory, &throw_away) {
         (Some(directory), _) => directory.clone(),
         (None, Some(throw_away)) => throw_away.path().to_owned(),
