@@ -103,10 +103,9 @@ impl<C: Clone, P: Cuts<C>> Source<C, P> {
     pub(crate) fn longest(&self) -> impl Fn(Placeholder) -> u64 + use<C, P> {
         /// The digits of a 64-bit number with its sign.
         const NUMBER: u64 = 20;
-        let longest = |texts: &mut dyn Iterator<Item = &str>| texts.map(str::len).max().unwrap_or(0) as u64;
-        let name = longest(&mut self.paths().map(GuestPath::name));
-        let directory = longest(&mut self.paths().map(directory_of));
-        let input = "/in/".len() as u64 + longest(&mut self.input_names());
+        let name = longest_of(self.paths().map(GuestPath::name));
+        let directory = longest_of(self.paths().map(directory_of));
+        let input = "/in/".len() as u64 + longest_of(self.input_names());
         let parameters: Vec<u64> = match self {
             Self::Matrix(matrix) => {
                 let longest = |values: &[String]| values.iter().map(String::len).max().unwrap_or(0) as u64;
@@ -193,6 +192,10 @@ impl<C: Clone, P: Cuts<C>> Item<'_, C, P> {
         let (start, end) = (&label[..LABEL_START_CHARS], MAX_LABEL_CHARS - LABEL_START_CHARS);
         start.iter().chain(&['…']).chain(&label[label.len() - end..]).collect()
     }
+}
+
+fn longest_of<'a>(texts: impl Iterator<Item = &'a str>) -> u64 {
+    texts.map(str::len).max().unwrap_or(0) as u64
 }
 
 fn of_file<'a>(placeholder: Placeholder, input: &str, path: &'a GuestPath) -> Cow<'a, str> {
