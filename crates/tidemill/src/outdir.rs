@@ -160,7 +160,7 @@ impl OutDir {
         if work == self.work || !work.is_dir() {
             return false;
         }
-        let Ok(locked) = lock_file(lock, work) else { return false };
+        let Ok(locked) = lock::lock_file(lock, work) else { return false };
         self.adopted = Some((lock.to_owned(), locked));
         self.work = work.to_owned();
         true

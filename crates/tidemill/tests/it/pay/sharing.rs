@@ -64,7 +64,7 @@ fn a_ledger_that_is_killed_under_a_run_is_started_again() {
 #[test]
 fn a_job_that_did_not_come_to_its_place_is_not_paid_again_elsewhere() {
     let place = Place::at_home("home");
-    place.job(&slow("slow", 40));
+    place.job(&slow("slow", 16));
     let mut run = start_run(&place, "job.toml", "one");
     run.until("a job is submitted", || place.path(".one.work/job.json").exists().then_some(()));
     run.until("an escrow is open", || (escrows(&place, &[]).len() == 1).then_some(()));

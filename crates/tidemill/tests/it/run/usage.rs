@@ -128,10 +128,10 @@ fn a_dry_run_says_what_a_network_would_be_asked_for() {
     assert!(here.stdout.contains("not checked"), "{}", here.stdout);
     place.write("puppet.wasm", "#!/bin/sh");
     for args in [&["run", "job.toml", "--dry-run"][..], &["run", "job.toml", "--here", "--dry-run"]] {
-        place.tidemill(args).code(1).says(&["puppet.wasm", "it is a script", "hint: "]);
+        place.tidemill(args).code(2).says(&["puppet.wasm", "it is a script", "hint: "]);
     }
     // Before a network is made, or any money is locked.
-    place.tidemill(&["run", "job.toml"]).code(1).says(&["it is a script"]);
+    place.tidemill(&["run", "job.toml"]).code(2).says(&["it is a script"]);
     assert_eq!(names(&place), ["job.toml", "puppet.wasm"]);
 }
 
