@@ -34,8 +34,10 @@ pub async fn recover(shared: &Arc<Shared>, config: CoreConfig, now: Now) -> Resu
         }
     }
     for blob in shared.inputs.all() {
-        if shared.blobs.has(blob).is_some() {
-            shared.blobs.pin(&effects::input_pin(blob)?, blob).await?;
+        let pin = effects::input_pin(blob)?;
+        // Each pin waits for the disk, and most are there.
+        if shared.blobs.has(blob).is_some() && shared.blobs.pinned(&pin).is_empty() {
+            shared.blobs.pin(&pin, blob).await?;
         }
     }
     Ok(core)

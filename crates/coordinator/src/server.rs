@@ -4,7 +4,7 @@ use std::{fs, path::Path, sync::Arc, thread::JoinHandle, time::Duration};
 
 use tidemill_net::{
     addresses::{Choice, LeftOut},
-    blobs::{BLOBS_ALPN, BlobError, BlobOptions, Blobs},
+    blobs::{BLOBS_ALPN, BlobError, BlobOptions, Blobs, Keeps},
     endpoint::{BindError, Node, NodeOptions},
     session::{SOFTWARE, bind_keys},
     ticket::{Ticket, TicketError},
@@ -131,8 +131,11 @@ impl Coordinator {
         make_directory(&directory)?;
         let key = ResultKey::from_bytes(&result_key)?;
         let store = Store::open(&directory.join("state"), Options::default())?;
-        let blobs =
-            Blobs::open(&directory.join("blobs"), BlobOptions { budget: disk.0, stall: STALL }).await?;
+        let blobs = Blobs::open(
+            &directory.join("blobs"),
+            BlobOptions { keeps: Keeps::Durable, budget: disk.0, stall: STALL },
+        )
+        .await?;
         let options = NodeOptions {
             bind,
             protocols: vec![SESSION_ALPN.to_vec(), BLOBS_ALPN.to_vec()],

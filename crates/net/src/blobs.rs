@@ -53,9 +53,21 @@ pub const BLOBS_ALPN: &[u8] = b"tidemill/blobs/1";
 
 pub use tidemill_types::BlobRef;
 
+/// What of a folder of blobs outlives a crash.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Keeps {
+    /// All that an operation returned from, pins too.
+    Durable,
+    /// What the disk happens to have: the folder can be filled again from elsewhere, so nothing waits for the disk.
+    /// Pins end with the process. Blobs that are found when the folder is opened are hashed before their first use.
+    Cache,
+}
+
 /// How a folder of blobs is kept.
 #[derive(Clone, Debug)]
 pub struct BlobOptions {
+    /// What outlives a crash.
+    pub keeps: Keeps,
     /// The most bytes that the folder may hold, hash trees and broken fetches included. Blobs that stay in files of
     /// their owner count with their trees alone.
     pub budget: u64,
@@ -72,7 +84,8 @@ struct Inner {
     folder: Folder,
     options: BlobOptions,
     index: Mutex<Index>,
-    pin_files: PinFiles,
+    /// None in a cache, whose pins end with the process.
+    pin_files: Option<PinFiles>,
     /// One fetch of a blob at a time.
     fetching: Mutex<HashMap<BlobId, Weak<tokio::sync::Mutex<()>>>>,
 }
@@ -85,10 +98,13 @@ impl Blobs {
     pub async fn open(folder: &Path, options: BlobOptions) -> Result<Self, BlobError> {
         let root = folder.to_owned();
         blocking(move || {
-            let folder = Folder::open(&root)?;
+            let folder = Folder::open(&root, options.keeps)?;
             let mut index = Index::new(options.budget);
             folder.scan(&mut index)?;
-            let pin_files = PinFiles::open(&root.join("pins"), &mut index)?;
+            let pin_files = match options.keeps {
+                Keeps::Durable => Some(PinFiles::open(&root.join("pins"), &mut index)?),
+                Keeps::Cache => None,
+            };
             let (index, fetching) = (Mutex::new(index), Mutex::default());
             Ok(Self(Arc::new(Inner { folder, options, index, pin_files, fetching })))
         })
@@ -101,8 +117,12 @@ impl Blobs {
     }
 
     /// The file that is exactly this blob, when it is here whole. It stays for as long as the blob is pinned. A blob
-    /// in a file of its owner that was changed since is no longer here.
+    /// in a file of its owner that was changed since is no longer here, nor is one that a cache found damaged. The
+    /// first use of a blob that a cache was opened with reads all of it: it blocks.
     pub fn path(&self, id: BlobId) -> Option<PathBuf> {
+        if !self.0.settle_doubt(id) {
+            return None;
+        }
         let mut index = self.0.index();
         let entry = index.touch(id)?;
         let stale = match &entry.place {
@@ -135,14 +155,16 @@ impl Blobs {
         if len > max {
             return Err(BlobError::TooLong { id, len, max });
         }
-        let path = self.path(id).ok_or(BlobError::NotHere(id))?;
+        let blobs = self.clone();
         blocking(move || {
+            let path = blobs.path(id).ok_or(BlobError::NotHere(id))?;
             std::fs::read(&path).map_err(|source| BlobError::disk("read a blob at", &path, source))
         })
         .await
     }
 
-    /// Keeps a blob that is here from being evicted, until the pin is taken off. The pin outlives the process.
+    /// Keeps a blob that is here from being evicted, until the pin is taken off. In a durable
+    /// folder the pin outlives the process.
     ///
     /// # Errors
     /// [`BlobError::NotHere`], [`BlobError::Disk`]
@@ -152,7 +174,7 @@ impl Blobs {
             if !inner.index().pin(&pin, id) {
                 return Err(BlobError::NotHere(id));
             }
-            inner.pin_files.add(&pin, id)
+            inner.note_pin(&pin, id)
         })
         .await
     }
@@ -165,7 +187,9 @@ impl Blobs {
     pub async fn unpin(&self, pin: &Pin) -> Result<(), BlobError> {
         let (inner, pin) = (self.0.clone(), pin.clone());
         blocking(move || {
-            inner.pin_files.remove(&pin)?;
+            if let Some(files) = &inner.pin_files {
+                files.remove(&pin)?;
+            }
             inner.index().unpin(&pin);
             Ok(())
         })
@@ -192,6 +216,48 @@ impl Inner {
     fn index(&self) -> MutexGuard<'_, Index> {
         // No change of the index panics half done.
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a pin of the index outlive the process, where the folder is durable.
+    fn note_pin(&self, pin: &Pin, id: BlobId) -> Result<(), BlobError> {
+        self.pin_files.as_ref().map_or(Ok(()), |files| files.add(pin, id))
+    }
+
+    /// Looks at the bytes of a blob that was found when the cache was opened and not used since. One that is wrong
+    /// goes. Says whether the blob is here.
+    fn settle_doubt(&self, id: BlobId) -> bool {
+        let (len, data) = {
+            let index = self.index();
+            let Some(entry) = index.get(id) else { return false };
+            if !entry.doubtful {
+                return true;
+            }
+            let data = match &entry.place {
+                Place::Owned => self.folder.data(id),
+                Place::Linked { path, .. } => path.clone(),
+            };
+            (entry.len, data)
+        };
+        let right = disk::is_right(id, len, &data, &self.folder.tree(id));
+        let mut index = self.index();
+        // Whoever else looked at it in the meantime found the same.
+        if !index.get(id).is_some_and(|entry| entry.doubtful) {
+            return index.get(id).is_some();
+        }
+        match right {
+            Ok(true) => {
+                index.trust(id);
+                true
+            }
+            wrong => {
+                let error =
+                    wrong.err().map_or_else(|| "its bytes are others".to_owned(), |error| error.to_string());
+                tracing::warn!(blob = %id, path = %data.display(), error, "a blob of the cache is damaged, and dropped");
+                index.forget(id);
+                self.folder.remove_blob(id);
+                false
+            }
+        }
     }
 
     /// Sets room aside, for which blobs without a pin make way.

@@ -13,7 +13,7 @@ use std::{
 use tidemill_exec::OutputBody;
 use tidemill_job::BlobRef;
 use tidemill_net::{
-    blobs::{self, BlobError, BlobOptions, Blobs, FetchError, FileMode, Pin},
+    blobs::{self, BlobError, BlobOptions, Blobs, FetchError, FileMode, Keeps, Pin},
     endpoint::Connection,
 };
 use tidemill_types::{BlobId, ByteSize, LeaseId, NodeId};
@@ -52,15 +52,14 @@ pub(crate) struct Fetched {
 }
 
 impl Room {
-    /// Opens the folder. Nothing in it is needed yet: whatever an earlier life held was lost with its leases.
+    /// Opens the folder. Nothing in it is needed yet: whatever an earlier life held was lost with its leases. So it is
+    /// a cache, whose pins ended with that life.
     ///
     /// # Errors
     /// [`BlobError`]
     pub(crate) async fn open(folder: &Path, budget: ByteSize) -> Result<Self, BlobError> {
-        let blobs = Blobs::open(folder, BlobOptions { budget: budget.0, stall: STALL }).await?;
-        for pin in blobs.pins() {
-            blobs.unpin(&pin).await?;
-        }
+        let options = BlobOptions { keeps: Keeps::Cache, budget: budget.0, stall: STALL };
+        let blobs = Blobs::open(folder, options).await?;
         Ok(Self { blobs, outputs: Arc::default(), inputs: Arc::default() })
     }
 

@@ -9,13 +9,17 @@ use std::{
     time::SystemTime,
 };
 
-use bao_tree::BaoTree;
+use bao_tree::{
+    BaoTree, ChunkRanges,
+    io::{outboard::PreOrderOutboard, sync::valid_ranges},
+};
 use data_encoding::HEXLOWER;
 use iroh_blobs::store::IROH_BLOCK_SIZE;
 use serde::{Deserialize, Serialize};
 use tidemill_types::BlobId;
 
 use super::{
+    Keeps,
     error::BlobError,
     index::{Index, Place, Victim},
 };
@@ -30,6 +34,42 @@ pub(super) fn tree_of(len: u64) -> BaoTree {
 /// What a blob of this length takes on disk, with its tree.
 pub(super) fn bytes_on_disk(len: u64) -> u64 {
     len + tree_of(len).outboard_size()
+}
+
+/// Waits until the bytes of a file are on disk.
+pub(super) fn sync_data(file: &File) -> io::Result<()> {
+    file.sync_data()
+}
+
+/// Waits until a file is on disk.
+pub(super) fn sync_all(file: &File) -> io::Result<()> {
+    file.sync_all()
+}
+
+/// Waits until it is on disk which files a directory has.
+pub(super) fn sync_dir(directory: &Path) -> io::Result<()> {
+    sync_all(&File::open(directory)?)
+}
+
+/// Whether a file holds the bytes of a blob, and another one its hash tree. It reads all of both.
+pub(super) fn is_right(id: BlobId, len: u64, data: &Path, tree_path: &Path) -> io::Result<bool> {
+    let data = File::open(data)?;
+    if data.metadata()?.len() != len {
+        return Ok(false);
+    }
+    let (tree, root) = (tree_of(len), blake3::Hash::from_bytes(*id.as_bytes()));
+    if tree.outboard_size() == 0 {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(&data)?;
+        return Ok(hasher.finalize() == root);
+    }
+    let hashes = PreOrderOutboard { root, tree, data: File::open(tree_path)? };
+    let mut right = 0;
+    for valid in valid_ranges(hashes, &data, &ChunkRanges::all()) {
+        let valid = valid?;
+        right += valid.end.to_bytes().min(len) - valid.start.to_bytes();
+    }
+    Ok(right == len)
 }
 
 /// By what a file is known to be unchanged: its length and when it was last written to.
@@ -67,6 +107,7 @@ struct Link {
 #[derive(Debug)]
 pub(super) struct Folder {
     root: PathBuf,
+    keeps: Keeps,
     /// Holds the lock on the folder.
     lock: File,
 }
@@ -80,7 +121,7 @@ impl Drop for Folder {
 }
 
 impl Folder {
-    pub fn open(root: &Path) -> Result<Self, BlobError> {
+    pub fn open(root: &Path, keeps: Keeps) -> Result<Self, BlobError> {
         for part in ["data", "links", "partial", "drafts"] {
             let part = root.join(part);
             fs::create_dir_all(&part).map_err(|source| BlobError::disk("make", &part, source))?;
@@ -89,9 +130,17 @@ impl Folder {
         let error = |source| BlobError::disk("lock", &path, source);
         let lock = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(error)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { root: root.to_owned(), lock }),
+            Ok(()) => Ok(Self { root: root.to_owned(), keeps, lock }),
             Err(fs::TryLockError::WouldBlock) => Err(BlobError::Locked(root.to_owned())),
             Err(fs::TryLockError::Error(source)) => Err(error(source)),
+        }
+    }
+
+    /// Waits until the bytes of a file are on disk, where the folder keeps what it has.
+    pub fn sync_file(&self, file: &File) -> io::Result<()> {
+        match self.keeps {
+            Keeps::Durable => sync_data(file),
+            Keeps::Cache => Ok(()),
         }
     }
 
@@ -165,7 +214,7 @@ impl Folder {
         let bytes =
             postcard::to_stdvec(&Link { path, stamp }).map_err(|error_| error(io::Error::other(error_)))?;
         fs::write(&draft, bytes)
-            .and_then(|()| File::open(&draft)?.sync_all())
+            .and_then(|()| self.sync_file(&File::open(&draft)?))
             .and_then(|()| fs::rename(&draft, &target))
             .map_err(|source| {
                 remove(&draft);
@@ -181,12 +230,13 @@ impl Folder {
 
     /// Makes durable which files there are, links too if one was made.
     pub fn sync(&self, linked: bool) -> Result<(), BlobError> {
+        if self.keeps == Keeps::Cache {
+            return Ok(());
+        }
         let parts: &[_] = if linked { &["data", "links"] } else { &["data"] };
         for part in parts {
             let part = self.root.join(part);
-            File::open(&part)
-                .and_then(|part| part.sync_all())
-                .map_err(|source| BlobError::disk("sync", &part, source))?;
+            sync_dir(&part).map_err(|source| BlobError::disk("sync", &part, source))?;
         }
         Ok(())
     }
@@ -206,6 +256,9 @@ impl Folder {
             };
             if index.get(id).is_none() {
                 index.insert(id, len, bytes, place);
+                if self.keeps == Keeps::Cache {
+                    index.doubt(id);
+                }
             }
         }
         for item in self.list("data")? {

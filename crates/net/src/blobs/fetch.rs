@@ -44,8 +44,8 @@ use crate::endpoint::Connection;
 const PIECES_AHEAD: usize = 64;
 
 impl Blobs {
-    /// Fetches a blob over a connection of [`super::BLOBS_ALPN`], whoever dialed it. On return it is pinned, and all
-    /// of it is durable. `progress` is told how many of its bytes are here. A blob that is here already costs
+    /// Fetches a blob over a connection of [`super::BLOBS_ALPN`], whoever dialed it. On return it is pinned, and as
+    /// durable as the folder. `progress` is told how many of its bytes are here. A blob that is here already costs
     /// nothing, and of two fetches of one blob the second waits for the first.
     ///
     /// Whoever has more fetches under way at once than the other side serves should expect
@@ -277,7 +277,7 @@ impl Writer {
     /// All of the blob is written.
     fn finish(mut self) -> Result<(), BlobError> {
         for (file, path) in [(&self.data, &self.data_path), (&self.hashes.data, &self.tree_path)] {
-            if let Err(source) = file.sync_all() {
+            if let Err(source) = self.inner.folder.sync_file(file) {
                 // What a failed sync has left on disk is anybody's guess.
                 self.discard = true;
                 return Err(BlobError::disk("sync", path, source));

@@ -13,7 +13,7 @@ use tidemill_types::{BlobId, Content, Segment};
 
 use super::{
     BlobError, BlobRef, Blobs, Inner, Pin, Reservation, blocking,
-    disk::{self, Stamp, bytes_on_disk, tree_of},
+    disk::{self, Folder, Stamp, bytes_on_disk, tree_of},
     index::Place,
 };
 
@@ -27,7 +27,7 @@ pub enum FileMode {
 }
 
 impl Blobs {
-    /// Makes a blob of these bytes. On return it is pinned, and all of it is durable.
+    /// Makes a blob of these bytes. On return it is pinned, and as durable as the folder.
     ///
     /// # Errors
     /// [`BlobError::OverBudget`], [`BlobError::Disk`]
@@ -43,7 +43,7 @@ impl Blobs {
         .await
     }
 
-    /// Makes a blob of a file. On return it is pinned, and all of it is durable.
+    /// Makes a blob of a file. On return it is pinned, and as durable as the folder.
     ///
     /// # Errors
     /// [`BlobError`]; the file's are [`BlobError::Source`], [`BlobError::NotAFile`] and [`BlobError::Changed`].
@@ -65,7 +65,7 @@ impl Blobs {
         .await
     }
 
-    /// Makes a blob of content: segments one after another. On return it is pinned, and all of it is durable.
+    /// Makes a blob of content: segments one after another. On return it is pinned, and as durable as the folder.
     ///
     /// # Errors
     /// [`BlobError`]; the files' are [`BlobError::Source`] and [`BlobError::Changed`].
@@ -84,15 +84,16 @@ impl Blobs {
 }
 
 impl Inner {
-    /// Pins the blob durably if it is here.
+    /// Pins the blob if it is here, as durably as the folder is.
     pub(super) fn pin_present(&self, pin: &Pin, id: BlobId) -> Result<bool, BlobError> {
-        let present = {
+        let pinned = {
             let mut index = self.index();
             index.touch(id);
             index.pin(pin, id)
         };
+        let present = pinned && self.settle_doubt(id);
         if present {
-            self.pin_files.add(pin, id)?;
+            self.note_pin(pin, id)?;
         }
         Ok(present)
     }
@@ -129,7 +130,7 @@ impl Inner {
             index.pin(pin, id);
         }
         self.folder.sync(linked)?;
-        self.pin_files.add(pin, id)
+        self.note_pin(pin, id)
     }
 }
 
@@ -171,14 +172,14 @@ fn copy_in(
     let draft = Draft::new(inner)?;
     let data = make(&draft.data)?;
     let mut tee = Tee { source, copy: &data, read_failed: false };
-    let hashed = hash(&mut tee, len, &draft.tree);
+    let hashed = hash(&mut tee, len, &inner.folder, &draft.tree);
     let blob = match hashed {
         Ok(id) => BlobRef { id, len },
         Err(Failure::Reading(source)) if tee.read_failed => return Err(source_error(name, source)),
         Err(Failure::Reading(source)) => return Err(BlobError::disk("write", &draft.data, source)),
         Err(Failure::Tree(error)) => return Err(error),
     };
-    data.sync_all().map_err(|source| BlobError::disk("sync", &draft.data, source))?;
+    inner.folder.sync_file(&data).map_err(|source| BlobError::disk("sync", &draft.data, source))?;
     inner.take_in(blob, &draft, None, pin, &mut room)?;
     Ok(blob)
 }
@@ -196,7 +197,7 @@ fn link_in(
     let path = path.canonicalize().map_err(read_error)?;
     let mut room = inner.reserve(tree_of(len).outboard_size())?;
     let draft = Draft::new(inner)?;
-    let id = hash(file, len, &draft.tree).map_err(|failure| match failure {
+    let id = hash(file, len, &inner.folder, &draft.tree).map_err(|failure| match failure {
         Failure::Reading(source) => source_error(&path, source),
         Failure::Tree(error) => error,
     })?;
@@ -217,7 +218,7 @@ enum Failure {
 
 /// The name of the next `len` bytes, and their hash tree, synced, in a file of this name if they are many enough to
 /// have one.
-fn hash(source: impl Read, len: u64, tree_path: &Path) -> Result<BlobId, Failure> {
+fn hash(source: impl Read, len: u64, folder: &Folder, tree_path: &Path) -> Result<BlobId, Failure> {
     let tree = tree_of(len);
     // Told apart from a failure to read by asking the tree's file, which is the only other one.
     let file = if tree.outboard_size() > 0 { Some(make(tree_path).map_err(Failure::Tree)?) } else { None };
@@ -238,7 +239,7 @@ fn hash(source: impl Read, len: u64, tree_path: &Path) -> Result<BlobId, Failure
             let hash = made.map_err(Failure::Reading)?;
             let mut file = file;
             file.write_all(&nodes)
-                .and_then(|()| file.sync_all())
+                .and_then(|()| folder.sync_file(file))
                 .map_err(|source| Failure::Tree(BlobError::disk("write", tree_path, source)))?;
             hash
         }

@@ -32,6 +32,8 @@ pub(super) struct Entry {
     used_at: u64,
     marked: Instant,
     pins: u32,
+    /// Whether it may not be what its name says: a cache that was opened knows only that a file has the right length.
+    pub doubtful: bool,
 }
 
 impl Entry {
@@ -85,6 +87,8 @@ pub(super) struct Index {
     blobs: HashMap<BlobId, Entry>,
     partials: HashMap<BlobId, Partial>,
     pins: HashMap<Pin, HashSet<BlobId>>,
+    /// How many pins hold each blob, whether it is here or not.
+    held: HashMap<BlobId, u32>,
 }
 
 impl Index {
@@ -97,6 +101,7 @@ impl Index {
             blobs: HashMap::new(),
             partials: HashMap::new(),
             pins: HashMap::new(),
+            held: HashMap::new(),
         }
     }
 
@@ -120,12 +125,25 @@ impl Index {
     /// Takes in a whole blob that was not here.
     pub fn insert(&mut self, id: BlobId, len: u64, bytes: u64, place: Place) {
         let used_at = self.tick();
-        let pins = self.pins.values().filter(|held| held.contains(&id)).count();
-        let pins = u32::try_from(pins).unwrap_or(u32::MAX);
-        let entry = Entry { len, place, bytes, used_at, marked: Instant::now(), pins };
+        let pins = self.held.get(&id).copied().unwrap_or(0);
+        let entry = Entry { len, place, bytes, used_at, marked: Instant::now(), pins, doubtful: false };
         debug_assert!(!self.blobs.contains_key(&id), "a blob is taken in once");
         self.blobs.insert(id, entry);
         self.used += bytes;
+    }
+
+    /// Notes that a blob was found, and that nobody has looked at its bytes.
+    pub fn doubt(&mut self, id: BlobId) {
+        if let Some(entry) = self.blobs.get_mut(&id) {
+            entry.doubtful = true;
+        }
+    }
+
+    /// Notes that a blob is what its name says.
+    pub fn trust(&mut self, id: BlobId) {
+        if let Some(entry) = self.blobs.get_mut(&id) {
+            entry.doubtful = false;
+        }
     }
 
     pub fn forget(&mut self, id: BlobId) {
@@ -193,6 +211,7 @@ impl Index {
         let Some(entry) = self.blobs.get_mut(&id) else { return false };
         if self.pins.entry(pin.clone()).or_default().insert(id) {
             entry.pins += 1;
+            *self.held.entry(id).or_default() += 1;
         }
         true
     }
@@ -207,6 +226,12 @@ impl Index {
 
     pub fn unpin(&mut self, pin: &Pin) {
         for id in self.pins.remove(pin).into_iter().flatten() {
+            if let Some(held) = self.held.get_mut(&id) {
+                *held -= 1;
+                if *held == 0 {
+                    self.held.remove(&id);
+                }
+            }
             if let Some(entry) = self.blobs.get_mut(&id) {
                 entry.pins -= 1;
             }

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    fs::{File, OpenOptions},
+    fs::OpenOptions,
     io::{self, Write},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
@@ -10,7 +10,7 @@ use std::{
 
 use tidemill_types::{BlobId, is_steering};
 
-use super::{error::BlobError, index::Index};
+use super::{disk, error::BlobError, index::Index};
 
 /// The longest name of a pin, in bytes.
 pub const MAX_PIN_BYTES: usize = 200;
@@ -106,13 +106,13 @@ impl PinFiles {
         let before = file.metadata()?.len();
         let mut bytes = if before == 0 { pin.first_line().into_bytes() } else { Vec::new() };
         bytes.extend_from_slice(id.as_bytes());
-        let written = file.write_all(&bytes).and_then(|()| file.sync_data());
+        let written = file.write_all(&bytes).and_then(|()| disk::sync_data(&file));
         if written.is_err() {
             // A part of a hash would put all later ones out of step. The pin in memory stands; this one error says
             // that it may not outlive the process.
             let _ = file.set_len(before);
         } else if before == 0 {
-            File::open(&self.folder)?.sync_all()?;
+            disk::sync_dir(&self.folder)?;
         }
         written
     }

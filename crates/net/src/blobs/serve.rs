@@ -50,9 +50,12 @@ impl Blobs {
     /// The request's answer, if there is one: a blob is either here, whole and as it was, or not here.
     async fn encoder(&self, id: BlobId, ranges: ChunkRanges) -> Option<Encoder> {
         let len = self.has(id)?;
-        let data = self.path(id)?;
-        let tree = self.0.folder.tree(id);
-        match blocking(move || Encoder::open(&data, &tree, len, ranges)).await {
+        let blobs = self.clone();
+        let opened = blocking(move || {
+            let Some(data) = blobs.path(id) else { return Ok(None) };
+            Encoder::open(&data, &blobs.0.folder.tree(id), len, ranges)
+        });
+        match opened.await {
             Ok(encoder) => encoder,
             Err(error) => {
                 tracing::warn!(blob = %id, %error, "cannot read a blob that is here");

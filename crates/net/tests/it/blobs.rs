@@ -5,7 +5,7 @@ use std::fs;
 use tidemill_net::blobs::{BlobError, BlobRef, Blobs, FileMode, Pin};
 use tidemill_types::{BlobId, Content, Segment};
 
-use crate::support::{bytes, folder, open, pin};
+use crate::support::{bytes, folder, open, open_cache, options, pin};
 
 const KIB: usize = 1 << 10;
 const AMPLE: u64 = 1 << 30;
@@ -127,14 +127,7 @@ async fn blobs_and_pins_outlive_the_process_and_leftovers_do_not() {
     let root = tempfile::tempdir().expect("a folder");
     let (held, loose) = {
         let blobs = open(root.path(), AMPLE).await;
-        assert!(matches!(
-            Blobs::open(
-                root.path(),
-                tidemill_net::blobs::BlobOptions { budget: 1, stall: crate::support::PATIENCE }
-            )
-            .await,
-            Err(BlobError::Locked(_))
-        ));
+        assert!(matches!(Blobs::open(root.path(), options(1)).await, Err(BlobError::Locked(_))));
         let held = import(&blobs, 100_000, 1, &pin("job/1")).await;
         let loose = import(&blobs, 20_000, 2, &pin("job/2")).await;
         blobs.unpin(&pin("job/2")).await.expect("a disk");
@@ -189,4 +182,41 @@ async fn only_what_is_here_can_be_pinned_and_names_are_plain() {
     blobs.unpin(&pin("b")).await.expect("a disk");
     blobs.unpin(&pin("never")).await.expect("nothing to do");
     assert_eq!(blobs.usage().pinned, 0);
+}
+
+#[tokio::test]
+async fn a_cache_is_found_again_without_pins_and_drops_what_is_damaged() {
+    const LARGE: usize = 3 << 20;
+    let root = tempfile::tempdir().expect("a folder");
+    let (right, wrong, wrong_tree) = {
+        let blobs = open_cache(root.path(), AMPLE).await;
+        let mut made = Vec::new();
+        for seed in 1..4 {
+            made.push(import(&blobs, LARGE, seed, &pin("job/1")).await);
+        }
+        assert_eq!(blobs.pins(), [pin("job/1")]);
+        (made[0], made[1], made[2])
+    };
+    // As after a power cut: the right length, and other bytes.
+    let data = |blob: BlobRef| root.path().join("data").join(blob.id.to_string());
+    let flip = |path: &std::path::Path| {
+        let mut bytes = fs::read(path).expect("a file");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(path, bytes).expect("written");
+    };
+    flip(&data(wrong));
+    flip(&data(wrong_tree).with_extension("tree"));
+
+    let blobs = open_cache(root.path(), AMPLE).await;
+    assert_eq!((blobs.pins(), blobs.usage().pinned), (Vec::new(), 0));
+    assert_eq!(blobs.usage().blobs, 3, "nobody has looked at their bytes");
+    assert_eq!(blobs.read(right.id, AMPLE).await.expect("as it was"), bytes(LARGE, 1));
+    for damaged in [wrong, wrong_tree] {
+        blobs.read(damaged.id, AMPLE).await.expect_err("damaged");
+        assert_eq!(blobs.has(damaged.id), None);
+        assert!(!data(damaged).exists());
+    }
+    assert_eq!(import(&blobs, LARGE, 2, &pin("job/2")).await, wrong, "and it can be had again");
+    assert_eq!(blobs.read(wrong.id, AMPLE).await.expect("here"), bytes(LARGE, 2));
 }

@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use tempfile::TempDir;
 use tidemill_net::{
-    blobs::{BLOBS_ALPN, BlobOptions, Blobs, Pin},
+    blobs::{BLOBS_ALPN, BlobOptions, Blobs, Keeps, Pin},
     endpoint::{Bind, Connection, Node, NodeOptions},
     ticket::{Pass, Ticket},
 };
@@ -53,8 +53,16 @@ pub fn pin(name: &str) -> Pin {
     Pin::new(name).expect("a plain name")
 }
 
+pub fn options(budget: u64) -> BlobOptions {
+    BlobOptions { keeps: Keeps::Durable, budget, stall: PATIENCE }
+}
+
 pub async fn open(folder: &Path, budget: u64) -> Blobs {
-    let options = BlobOptions { budget, stall: PATIENCE };
+    Blobs::open(folder, options(budget)).await.expect("a folder of our own")
+}
+
+pub async fn open_cache(folder: &Path, budget: u64) -> Blobs {
+    let options = BlobOptions { keeps: Keeps::Cache, ..options(budget) };
     Blobs::open(folder, options).await.expect("a folder of our own")
 }
 

@@ -15,7 +15,7 @@ use tidemill_net::{
 use tidemill_types::BlobId;
 use tokio::{sync::oneshot, task::JoinHandle};
 
-use crate::support::{PATIENCE, Pair, bytes, folder, open, pin};
+use crate::support::{PATIENCE, Pair, bytes, folder, open, options, pin};
 
 const AMPLE: u64 = 1 << 30;
 
@@ -214,7 +214,7 @@ async fn a_fetch_that_is_dropped_keeps_what_arrived_and_frees_its_room() {
 async fn a_side_that_keeps_still_is_given_up() {
     let pair = Pair::new(BLOBS_ALPN).await;
     let root = tempfile::tempdir().expect("a folder");
-    let options = BlobOptions { budget: AMPLE, stall: Duration::from_millis(50) };
+    let options = BlobOptions { stall: Duration::from_millis(50), ..options(AMPLE) };
     let ours = Blobs::open(root.path(), options).await.expect("a folder");
     // Nobody serves at the other end.
     let blob = BlobRef { id: BlobId::of(&bytes(10, 1)), len: 10 };

@@ -9,7 +9,7 @@ use tidemill_exec::{
 };
 use tidemill_job::{BlobRef, BlobSource};
 use tidemill_net::{
-    blobs::{self, BLOBS_ALPN, BlobOptions, Blobs, Pin},
+    blobs::{self, BLOBS_ALPN, BlobOptions, Blobs, Keeps, Pin},
     endpoint::{Bind, Connection, Node, NodeOptions},
     opening,
     session::{Session, bind_keys},
@@ -150,7 +150,7 @@ impl Coordinator {
 }
 
 async fn open(folder: &Path) -> Blobs {
-    let options = BlobOptions { budget: 64 << 20, stall: PATIENCE };
+    let options = BlobOptions { keeps: Keeps::Cache, budget: 64 << 20, stall: PATIENCE };
     Blobs::open(folder, options).await.expect("a folder of our own")
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use tidemill_net::blobs::{BlobOptions, Blobs, Pin};
+use tidemill_net::blobs::{BlobOptions, Blobs, Keeps, Pin};
 use tidemill_scratch::Scratch;
 
 use crate::{
@@ -35,8 +35,9 @@ impl OwnBlobs {
             anyhow::Ok(Scratch::within(&parent)?)
         };
         let folder = make().context("cannot make a folder for blobs").code(Code::Host)?;
-        // What is here is needed as long as the process lives: nothing may be evicted, so there is no budget.
-        let options = BlobOptions { budget: u64::MAX, stall: STALL };
+        // What is here is needed as long as the process lives: nothing may be evicted, so there is no budget. Nor is
+        // it needed for any longer, so nothing waits for the disk.
+        let options = BlobOptions { keeps: Keeps::Cache, budget: u64::MAX, stall: STALL };
         let blobs = Blobs::open(&folder.path().join("blobs"), options).await.code(Code::Host)?;
         Ok(Self { blobs, pin: Pin::new("requester").code(Code::Host)?, _folder: folder })
     }

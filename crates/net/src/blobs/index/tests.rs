@@ -73,9 +73,14 @@ fn sanity_check(index: &Index, reserved: &[u64]) {
     let partials: u64 = index.partials.values().map(|partial| partial.bytes).sum();
     assert_eq!(index.used, blobs + partials);
     assert_eq!(index.reserved, reserved.iter().sum::<u64>());
+    let holding = |id| index.pins.values().filter(|held| held.contains(id)).count();
     for (id, entry) in &index.blobs {
-        assert_eq!(entry.pins as usize, index.pins.values().filter(|held| held.contains(id)).count());
+        assert_eq!(entry.pins as usize, holding(id));
     }
+    for (id, held) in &index.held {
+        assert_eq!(*held as usize, holding(id), "a blob that went and comes again is held as before");
+    }
+    assert_eq!(index.held.len(), index.pins.values().flatten().collect::<HashSet<_>>().len());
 }
 
 proptest! {

@@ -13,7 +13,7 @@ use serde::Serialize;
 use tidemill_job::{JobFile, JobSpec, expand, seal};
 use tidemill_ledger::{evm, ours};
 use tidemill_net::{
-    blobs::{BLOBS_ALPN, BlobOptions, Blobs, FileMode, Pin},
+    blobs::{BLOBS_ALPN, BlobOptions, Blobs, FileMode, Keeps, Pin},
     client::{Client, Replies},
     endpoint::{Bind, Node, NodeOptions},
     ticket::Ticket,
@@ -377,7 +377,7 @@ impl Requester {
         let options = NodeOptions { bind: Bind::Loopback { port: 0 }, ..NodeOptions::default() };
         let node = Node::bind(&secrets[0], options).await?;
         let client = Client::connect(&node, &ResultKey::from_bytes(&secrets[1])?, ticket).await?;
-        let options = BlobOptions { budget: u64::MAX, stall: PATIENCE };
+        let options = BlobOptions { keeps: Keeps::Cache, budget: u64::MAX, stall: PATIENCE };
         let blobs = Blobs::open(&directory.join("requester"), options).await?;
         let connection = node.connect(ticket, BLOBS_ALPN).await?;
         let with = blobs.clone();
