@@ -195,7 +195,7 @@ impl Effects {
                 let node = node.ok_or_else(|| FetchProblem::Provider("its session is over".to_owned()))?;
                 let pin = output_pin(job).map_err(|error| FetchProblem::Here(causes(&error)))?;
                 loop {
-                    match timeout(patience, shared.borrow(node, output, &pin)).await {
+                    match timeout(patience, shared.borrow(node, output, &pin, |_| {})).await {
                         Ok(Ok(())) => break,
                         // The provider keeps it, and someone may make room.
                         Ok(Err(Unavailable::Here(error))) if may_find_room(&error) => {

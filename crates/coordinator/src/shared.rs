@@ -144,14 +144,21 @@ impl Shared {
         SessionId(self.next_session.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Has a blob of a node here, and pinned: from whichever process of the node has it.
+    /// Has a blob of a node here, and pinned: from whichever process of the node has it. `progress` is told how many
+    /// of its bytes are here.
     ///
     /// # Errors
     /// [`Unavailable`]
-    pub async fn borrow(&self, node: NodeId, blob: BlobRef, pin: &Pin) -> Result<(), Unavailable> {
+    pub async fn borrow(
+        &self,
+        node: NodeId,
+        blob: BlobRef,
+        pin: &Pin,
+        mut progress: impl FnMut(u64) + Send,
+    ) -> Result<(), Unavailable> {
         let mut problem = Unavailable::NotLent;
         for connection in self.peers.blobs_of(node).await {
-            match self.blobs.fetch(&connection, blob, pin, |_| {}).await {
+            match self.blobs.fetch(&connection, blob, pin, &mut progress).await {
                 Ok(()) => return Ok(()),
                 Err(FetchError::Blob(error)) => return Err(Unavailable::Here(error)),
                 Err(error) => problem = Unavailable::Peer(error),

@@ -1,6 +1,12 @@
 //! What a requester asks, until its session ends.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use tidemill_job::{BlobRef, JobSpec};
 use tidemill_net::{
@@ -10,7 +16,10 @@ use tidemill_net::{
     wire::{Answer, Bounded, Call, JobPay, MAX_CALLS_IN_FLIGHT, Refusal, Reply, Request, SpecBody},
 };
 use tidemill_types::{ByteSize, Comparison, JobId, NodeId, causes};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+};
 
 use super::answers;
 use crate::{
@@ -20,6 +29,13 @@ use crate::{
     outbox::Outgoing,
     shared::{Shared, Unavailable},
 };
+
+/// Blobs of a job that are fetched at once: as many as a requester gives away at once. More would wait at its side, and
+/// be taken for a side that keeps still.
+const FETCHES_AT_ONCE: usize = 16;
+
+/// How often a requester is told what has arrived.
+const TELL_EVERY: Duration = Duration::from_millis(100);
 
 /// Reads calls until the session ends. As many are worked on at a time as a requester may have in flight; the
 /// next one is read when there is room. `is_operator`: whether the requester is the coordinator's operator.
@@ -188,7 +204,7 @@ async fn fetch_job(
             }
             // Only until it has been read: it is no input of the job.
             let pin = Pin::new(format!("job.{job}.{}", caller.session.0)).map_err(busy)?;
-            let read = match shared.borrow(caller.node, blob, &pin).await {
+            let read = match shared.borrow(caller.node, blob, &pin, |_| {}).await {
                 Ok(()) => shared.blobs.read(blob.id, JobSpec::MAX_BYTES as u64).await.map_err(busy),
                 Err(error) => Err(unavailable(error)),
             };
@@ -217,15 +233,33 @@ async fn fetch_blobs(
     job: JobId,
     blobs: &[BlobRef],
 ) -> Result<(), Refusal> {
-    let total: u64 = blobs.iter().fold(0, |sum, blob| sum.saturating_add(blob.len));
-    let mut done: u64 = 0;
+    let arriving = Arc::new(Arriving::new(shared.clone(), caller, blobs));
+    let mut missing = Vec::new();
     for blob in blobs {
-        if !shared.inputs.has(blob.id) {
-            reply(shared, caller, Ok(Reply::Fetching { done: ByteSize(done), total: ByteSize(total) }));
-            fetch(shared, caller, *blob).await?;
+        if shared.inputs.has(blob.id) {
+            arriving.add(blob.len);
+        } else {
+            missing.push(*blob);
         }
-        done = done.saturating_add(blob.len);
     }
+    if !missing.is_empty() {
+        arriving.tell();
+    }
+    let (mut fetches, mut result) = (JoinSet::new(), Ok(()));
+    let mut missing = missing.into_iter();
+    loop {
+        // Of a job that is refused nothing more is asked for. What is on its way comes to its end, so that the pins
+        // of all of it are there to be taken off.
+        while fetches.len() < FETCHES_AT_ONCE && result.is_ok() {
+            let Some(blob) = missing.next() else { break };
+            let arriving = arriving.clone();
+            fetches.spawn(async move { fetch(&arriving, blob).await });
+        }
+        let Some(fetched) = fetches.join_next().await else { break };
+        let fetched = fetched.unwrap_or_else(|error| Err(Refusal::Busy { reason: error.to_string() }));
+        result = result.and(fetched);
+    }
+    result?;
     // While the last of them came, a job that shared the first ones may have ended.
     let _pinning = shared.inputs.pinning().await;
     for blob in blobs {
@@ -243,19 +277,61 @@ fn busy(error: BlobError) -> Refusal {
     Refusal::Busy { reason: error.to_string() }
 }
 
+/// What has arrived of a job's blobs, which its requester is told.
+struct Arriving {
+    shared: Arc<Shared>,
+    caller: Caller,
+    done: AtomicU64,
+    total: u64,
+    told: Mutex<Instant>,
+}
+
+impl Arriving {
+    fn new(shared: Arc<Shared>, caller: Caller, blobs: &[BlobRef]) -> Self {
+        let total = blobs.iter().fold(0u64, |sum, blob| sum.saturating_add(blob.len));
+        Self { shared, caller, done: AtomicU64::new(0), total, told: Mutex::new(Instant::now()) }
+    }
+
+    /// So many bytes more are here.
+    fn add(&self, bytes: u64) {
+        self.done.fetch_add(bytes, Ordering::Relaxed);
+        // Whoever has it tells of these too, or of what comes next.
+        if let Ok(mut told) = self.told.try_lock()
+            && told.elapsed() >= TELL_EVERY
+        {
+            *told = Instant::now();
+            self.tell();
+        }
+    }
+
+    fn tell(&self) {
+        let done = ByteSize(self.done.load(Ordering::Relaxed).min(self.total));
+        reply(&self.shared, self.caller, Ok(Reply::Fetching { done, total: ByteSize(self.total) }));
+    }
+}
+
 /// Has a blob here and pinned.
-async fn fetch(shared: &Arc<Shared>, caller: Caller, blob: BlobRef) -> Result<(), Refusal> {
+async fn fetch(arriving: &Arriving, blob: BlobRef) -> Result<(), Refusal> {
+    let (shared, caller) = (&arriving.shared, arriving.caller);
     Failpoint::BeforePin.pass();
     let pin = crate::effects::input_pin(blob.id).map_err(busy)?;
     match shared.blobs.has(blob.id) {
-        Some(len) if len == blob.len => return shared.blobs.pin(&pin, blob.id).await.map_err(busy),
+        Some(len) if len == blob.len => {
+            arriving.add(len);
+            return shared.blobs.pin(&pin, blob.id).await.map_err(busy);
+        }
         Some(len) => {
             let reason = format!("blob {} has {} and not {}", blob.id, ByteSize(len), ByteSize(blob.len));
             return Err(Refusal::BadJob { reason });
         }
         None => {}
     }
-    shared.borrow(caller.node, blob, &pin).await.map_err(unavailable)
+    let mut before = 0;
+    let advance = |here: u64| {
+        arriving.add(here.saturating_sub(before));
+        before = before.max(here);
+    };
+    shared.borrow(caller.node, blob, &pin, advance).await.map_err(unavailable)
 }
 
 fn unavailable(error: Unavailable) -> Refusal {
