@@ -1,14 +1,12 @@
 //! Making reduce tasks: their parts are outputs of finished tasks, which are in the store or are blobs.
 
-use std::{
-    fs::File,
-    io::Read,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{io::Read, path::Path, sync::Arc};
 
 use tidemill_job::{BlobRef, BoundTask, JobSpec, PartBlob, PartFile};
-use tidemill_net::wire::MAX_LEASE_INLINE_BYTES;
+use tidemill_net::{
+    blobs::{BlobError, Lent, LentReader},
+    wire::MAX_LEASE_INLINE_BYTES,
+};
 use tidemill_store::{DoneRecord, Store};
 use tidemill_types::{Archive, BlobId, Content, GuestPath, Segment, TaskId};
 
@@ -17,7 +15,7 @@ use crate::event::Assembled;
 /// Where an output's archive is on this host.
 pub(crate) enum Body {
     Inline(Vec<u8>),
-    File(PathBuf),
+    File(Lent),
 }
 
 /// One part with its archive.
@@ -62,7 +60,7 @@ pub enum AssembleError {
     Task(#[from] tidemill_job::ReduceTaskError),
 }
 
-/// Makes a reduce task. `path` says where the file of a blob is. Reads whole outputs: it blocks.
+/// Makes a reduce task. `lend` says where a blob is. Reads whole outputs: it blocks.
 ///
 /// # Errors
 /// [`AssembleError`]
@@ -70,7 +68,7 @@ pub fn make(
     store: &Store,
     spec: &Arc<JobSpec>,
     task: TaskId,
-    path: impl Fn(BlobId) -> Option<PathBuf>,
+    lend: impl Fn(BlobId) -> Result<Lent, BlobError>,
 ) -> Result<Made, AssembleError> {
     let node = spec.node(task.task).ok_or(AssembleError::Missing(task.task.0))?;
     let tree = spec.tree().ok_or(AssembleError::Missing(task.task.0))?;
@@ -85,7 +83,10 @@ pub fn make(
         let archive = BlobRef { id: record.result.output, len: record.result.output_len.0 };
         let body = match store.output(id).map_err(|error| read(error.into()))? {
             Some(bytes) => Body::Inline(bytes),
-            None => Body::File(path(archive.id).ok_or(AssembleError::Missing(number.0))?),
+            None => Body::File(lend(archive.id).map_err(|error| match error {
+                BlobError::NotHere(_) => AssembleError::Missing(number.0),
+                error => read(error.into()),
+            })?),
         };
         let files = files(&body, archive.len).map_err(read)?;
         parts.push(Part { archive, body, files });
@@ -125,7 +126,8 @@ pub fn with_pack(packed: Packed, pack: BlobRef) -> Result<Assembled, AssembleErr
             }
             part.archive = pack;
             offset += len;
-            part.body = Body::File(PathBuf::new());
+            // It is not read again.
+            part.body = Body::File(Lent::file(Path::new(""), pack.len));
         }
     }
     ready(&spec, task, &parts)
@@ -177,15 +179,15 @@ pub(crate) fn files(
             };
             archive.files().map(|(entry, start)| file((&entry.path, start, entry.len))).collect()
         }
-        Body::File(path) => {
-            let (mut file, archive) = open_archive(path, len)?;
+        Body::File(lent) => {
+            let (mut file, archive) = open_archive(lent, len)?;
             let mut files = Vec::new();
             for (entry, offset) in archive.files() {
                 let mut hasher = blake3::Hasher::new();
                 // The archive's files stand one after another, from where its index ends.
                 let read = std::io::copy(&mut (&mut file).take(entry.len), &mut hasher)?;
                 if read != entry.len {
-                    return Err(format!("{} ends early", path.display()).into());
+                    return Err(format!("{} ends early", lent.path().display()).into());
                 }
                 let id = BlobId::from_hash(hasher.finalize());
                 files.push(PartFile {
@@ -204,10 +206,10 @@ pub(crate) fn files(
 /// # Errors
 /// When it cannot be read, or is no archive.
 pub fn open_archive(
-    path: &Path,
+    lent: &Lent,
     len: u64,
-) -> Result<(File, Archive), Box<dyn std::error::Error + Send + Sync>> {
-    let mut file = File::open(path)?;
+) -> Result<(LentReader, Archive), Box<dyn std::error::Error + Send + Sync>> {
+    let mut file = lent.open()?;
     let archive = Archive::read_index(&mut file, len)?;
     Ok((file, archive))
 }

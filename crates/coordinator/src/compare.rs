@@ -2,14 +2,13 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
     io::{BufRead, BufReader, Cursor, Read, Seek, SeekFrom},
-    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use tidemill_exec::{Cancel, Executor, Program, Task};
 use tidemill_job::{BlobRef, JobSpec};
+use tidemill_net::blobs::{BlobError, Lent, LentReader};
 use tidemill_store::Store;
 use tidemill_types::{
     Archive, BlobId, ByteSize, Comparison, Content, Failure, FloatClass, Fuel, GuestPath, InputSpec, JobId,
@@ -89,8 +88,8 @@ pub struct Places<'a> {
     pub store: &'a Store,
     /// Runs the program that compares, if there is one.
     pub executor: Option<&'a dyn Executor>,
-    /// Where the file of a blob is.
-    pub path: &'a dyn Fn(BlobId) -> Option<PathBuf>,
+    /// Says where a blob is.
+    pub lend: &'a dyn Fn(BlobId) -> Result<Lent, BlobError>,
 }
 
 /// An output of a task that is compared with others.
@@ -119,8 +118,8 @@ impl Comparing {
             Comparison::Program(program) => {
                 let executor = places.executor.ok_or(CompareError::NoExecutor)?;
                 let (one, two) = (self.open(self.output, places)?, self.open(other, places)?);
-                let file = (places.path)(program.id).ok_or(CompareError::Missing(program.id))?;
-                let bytes = std::fs::read(file).map_err(|error| CompareError::Read(error.into()))?;
+                let lent = (places.lend)(program.id).map_err(unavailable)?;
+                let bytes = lent.read().map_err(|error| CompareError::Read(error.into()))?;
                 let program = Program { id: program.id, kind: ProgramKind::Wasm, bytes: bytes.into() };
                 says_same(executor, program, &one, &two)
             }
@@ -130,8 +129,18 @@ impl Comparing {
     fn open(&self, blob: BlobRef, places: &Places) -> Result<Whole, CompareError> {
         let kept = places.store.kept_output(self.task, blob.id);
         let kept = kept.map_err(|error| CompareError::Read(error.into()))?;
-        let body = kept.map(Body::Inline).or_else(|| (places.path)(blob.id).map(Body::File));
-        Ok((body.ok_or(CompareError::Missing(blob.id))?, blob.len))
+        let body = match kept {
+            Some(bytes) => Body::Inline(bytes),
+            None => Body::File((places.lend)(blob.id).map_err(unavailable)?),
+        };
+        Ok((body, blob.len))
+    }
+}
+
+fn unavailable(error: BlobError) -> CompareError {
+    match error {
+        BlobError::NotHere(id) => CompareError::Missing(id),
+        error => CompareError::Read(error.into()),
     }
 }
 
@@ -173,10 +182,10 @@ fn opened((body, len): &Whole) -> Result<Vec<OneFile>, Problem> {
             };
             archive.files().map(|(entry, start)| file((&entry.path, start, entry.len))).collect()
         }
-        Body::File(path) => {
-            let (_, archive) = open_archive(path, *len)?;
+        Body::File(lent) => {
+            let (_, archive) = open_archive(lent, *len)?;
             let open = |(name, start, len): (&GuestPath, u64, u64)| -> Result<OneFile, Problem> {
-                Ok((name.clone(), len, Box::new(Later { path: path.clone(), start, len, file: None })))
+                Ok((name.clone(), len, Box::new(Later { lent: lent.clone(), start, len, file: None })))
             };
             archive.files().map(|(entry, start)| open((&entry.path, start, entry.len))).collect()
         }
@@ -192,16 +201,16 @@ fn part(bytes: &[u8], start: u64, len: u64) -> Result<Vec<u8>, Problem> {
 
 /// A part of a file that is opened when it is read: an output may have more files than a process may have open.
 struct Later {
-    path: PathBuf,
+    lent: Lent,
     start: u64,
     len: u64,
-    file: Option<std::io::Take<File>>,
+    file: Option<std::io::Take<LentReader>>,
 }
 
 impl Read for Later {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         if self.file.is_none() {
-            let mut file = File::open(&self.path)?;
+            let mut file = self.lent.open()?;
             file.seek(SeekFrom::Start(self.start))?;
             self.file = Some(file.take(self.len));
         }
@@ -376,7 +385,7 @@ fn inputs(directory: &str, (body, len): &Whole) -> Result<Option<Inputs>, Proble
         let BlobRef { id: content, len } = file.content;
         let segment = match body {
             Body::Inline(bytes) => Segment::Bytes(part(bytes, file.offset, len)?),
-            Body::File(path) => Segment::File { path: path.clone(), offset: file.offset, len },
+            Body::File(lent) => lent.range(file.offset, len),
         };
         Ok(Some((InputSpec { path, content, len }, Content { segments: vec![segment] })))
     };

@@ -207,10 +207,10 @@ impl Effects {
                     }
                 }
                 Failpoint::AfterFetch.pass();
-                let path = shared.blobs.path(output.id);
-                let path = path.ok_or_else(|| FetchProblem::Here("the output is gone again".to_owned()))?;
+                let lent = shared.blobs.lend(output.id).await;
+                let lent = lent.map_err(|error| FetchProblem::Here(causes(&error)))?;
                 let opened = tokio::task::spawn_blocking(move || {
-                    assemble::open_archive(&path, output.len).map(|_| ()).map_err(|error| error.to_string())
+                    assemble::open_archive(&lent, output.len).map(|_| ()).map_err(|error| error.to_string())
                 });
                 opened
                     .await
@@ -263,9 +263,9 @@ impl Effects {
                     }
                     let (by, comparing) = (shared.clone(), comparing.clone());
                     let compared = tokio::task::spawn_blocking(move || {
-                        let path = |blob| by.blobs.path(blob);
+                        let lend = |blob| by.blobs.blocking_lend(blob);
                         let places =
-                            Places { store: &by.store, executor: by.executor.as_deref(), path: &path };
+                            Places { store: &by.store, executor: by.executor.as_deref(), lend: &lend };
                         comparing.is_same(other, &places)
                     });
                     let error = match compared.await {
@@ -308,7 +308,7 @@ impl Effects {
             let Ok(_place) = room.acquire().await else { return };
             let with = shared.clone();
             let made = tokio::task::spawn_blocking(move || {
-                assemble::make(&with.store, &spec, task, |blob| with.blobs.path(blob))
+                assemble::make(&with.store, &spec, task, |blob| with.blobs.blocking_lend(blob))
             });
             let result = async {
                 match made.await.map_err(|error| error.to_string())?.map_err(|error| causes(&error))? {

@@ -1,8 +1,10 @@
 //! Blobs: bytes under the name of their hash, kept in a folder, and passed between nodes.
 //!
-//! A blob that is whole is a plain file, so that tasks read it by offset. The files are the index: what a folder
-//! holds is found out when it is opened, and there is no database that could disagree with it. A blob appears under
-//! its name only once its bytes are on disk, so a crash leaves whole blobs and what [`Blobs::open`] sweeps away.
+//! A blob that is whole lies in one piece in a plain file, so that tasks read it by offset. A large one has a file to
+//! itself. Those of up to 1 MiB share segments, which are only appended to, so that many of them wait for the disk
+//! together. The files are the index: what a folder holds is found out when it is opened, and there is no database that
+//! could disagree with it. A blob is here only once its bytes are on disk, so a crash leaves whole blobs and what
+//! [`Blobs::open`] sweeps away.
 //!
 //! The wire format, the hash tree and the verified streams are those of iroh-blobs and bao-tree; the folder is our
 //! own, because the store of iroh-blobs 0.104 neither deletes on request, nor syncs the data of imports, nor goes on
@@ -10,10 +12,10 @@
 //!
 //! ```text
 //! lock               held by the one process that has the folder open
-//! data/HASH          a whole blob            data/HASH.tree      its hash tree, when it is over 16 KiB
+//! segments/NUMBER    small blobs, and what pins hold
+//! data/HASH          a large blob            data/HASH.tree      its hash tree
 //! links/HASH         where a blob is that stays in a file of its owner
 //! partial/HASH-LEN   a fetch that was broken off, and its .tree
-//! pins/HASH          what one pin holds
 //! drafts/            imports under way
 //! ```
 
@@ -23,12 +25,16 @@ mod error;
 mod fetch;
 mod import;
 mod index;
+mod lent;
+mod log;
 mod pins;
+mod segments;
 mod serve;
+mod writer;
 
 use std::{
     collections::HashMap,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -38,13 +44,15 @@ use tokio::task::spawn_blocking;
 
 use self::{
     disk::Folder,
-    index::{Index, Place},
-    pins::PinFiles,
+    index::{Index, Room},
+    segments::Segments,
+    writer::{Change, Writer},
 };
 pub use self::{
     error::{BlobError, FetchError, OverBudget},
     import::FileMode,
     index::Usage,
+    lent::{Lent, LentReader},
     pins::{MAX_PIN_BYTES, Pin},
 };
 
@@ -69,11 +77,15 @@ pub struct BlobOptions {
     /// What outlives a crash.
     pub keeps: Keeps,
     /// The most bytes that the folder may hold, hash trees and broken fetches included. Blobs that stay in files of
-    /// their owner count with their trees alone.
+    /// their owner count with their trees alone. Records of pins, some hundred bytes each, count and may exceed it, and
+    /// so may what is pinned in one segment, a sixteenth of the budget, while that is copied on.
     pub budget: u64,
     /// How long the other side of a transfer may keep still.
     pub stall: Duration,
 }
+
+/// Segments that are cleaned for the sake of one blob.
+const MOST_CLEANINGS: usize = 64;
 
 /// A folder of blobs. Clones are the same folder.
 #[derive(Clone, Debug)]
@@ -81,11 +93,11 @@ pub struct Blobs(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    /// First, so that it ends before the folder's lock goes.
+    writer: Writer,
     folder: Folder,
     options: BlobOptions,
-    index: Mutex<Index>,
-    /// None in a cache, whose pins end with the process.
-    pin_files: Option<PinFiles>,
+    index: Arc<Mutex<Index>>,
     /// One fetch of a blob at a time.
     fetching: Mutex<HashMap<BlobId, Weak<tokio::sync::Mutex<()>>>>,
 }
@@ -101,12 +113,11 @@ impl Blobs {
             let folder = Folder::open(&root, options.keeps)?;
             let mut index = Index::new(options.budget);
             folder.scan(&mut index)?;
-            let pin_files = match options.keeps {
-                Keeps::Durable => Some(PinFiles::open(&root.join("pins"), &mut index)?),
-                Keeps::Cache => None,
-            };
-            let (index, fetching) = (Mutex::new(index), Mutex::default());
-            Ok(Self(Arc::new(Inner { folder, options, index, pin_files, fetching })))
+            let segments = Segments::new(folder.segments(), options.keeps, options.budget);
+            let (next, active) = segments.open(&mut index)?;
+            let index = Arc::new(Mutex::new(index));
+            let writer = Writer::start(segments, &root, index.clone(), next, active)?;
+            Ok(Self(Arc::new(Inner { writer, folder, options, index, fetching: Mutex::default() })))
         })
         .await
     }
@@ -116,53 +127,6 @@ impl Blobs {
         self.0.index().get(id).map(|entry| entry.len)
     }
 
-    /// The file that is exactly this blob, when it is here whole. It stays for as long as the blob is pinned. A blob
-    /// in a file of its owner that was changed since is no longer here, nor is one that a cache found damaged. The
-    /// first use of a blob that a cache was opened with reads all of it: it blocks.
-    pub fn path(&self, id: BlobId) -> Option<PathBuf> {
-        if !self.0.settle_doubt(id) {
-            return None;
-        }
-        let mut index = self.0.index();
-        let entry = index.touch(id)?;
-        let stale = match &entry.place {
-            Place::Owned => {
-                let path = self.0.folder.data(id);
-                if entry.wants_mark() {
-                    disk::mark_used(&path);
-                }
-                return Some(path);
-            }
-            Place::Linked { path, stamp } => {
-                if disk::Stamp::of_path(path).ok().as_ref() == Some(stamp) {
-                    return Some(path.clone());
-                }
-                path.clone()
-            }
-        };
-        tracing::warn!(blob = %id, path = %stale.display(), "a file that held a blob was changed or removed");
-        index.forget(id);
-        self.0.folder.remove_blob(id);
-        None
-    }
-
-    /// The bytes of a blob that is at most so long.
-    ///
-    /// # Errors
-    /// [`BlobError::NotHere`], [`BlobError::TooLong`], [`BlobError::Disk`]
-    pub async fn read(&self, id: BlobId, max: u64) -> Result<Vec<u8>, BlobError> {
-        let len = self.has(id).ok_or(BlobError::NotHere(id))?;
-        if len > max {
-            return Err(BlobError::TooLong { id, len, max });
-        }
-        let blobs = self.clone();
-        blocking(move || {
-            let path = blobs.path(id).ok_or(BlobError::NotHere(id))?;
-            std::fs::read(&path).map_err(|source| BlobError::disk("read a blob at", &path, source))
-        })
-        .await
-    }
-
     /// Keeps a blob that is here from being evicted, until the pin is taken off. In a durable
     /// folder the pin outlives the process.
     ///
@@ -170,13 +134,7 @@ impl Blobs {
     /// [`BlobError::NotHere`], [`BlobError::Disk`]
     pub async fn pin(&self, pin: &Pin, id: BlobId) -> Result<(), BlobError> {
         let (inner, pin) = (self.0.clone(), pin.clone());
-        blocking(move || {
-            if !inner.index().pin(&pin, id) {
-                return Err(BlobError::NotHere(id));
-            }
-            inner.note_pin(&pin, id)
-        })
-        .await
+        blocking(move || if inner.pin(&pin, id)? { Ok(()) } else { Err(BlobError::NotHere(id)) }).await
     }
 
     /// Takes a pin off all that it holds. Blobs without a pin go when their room is needed, the one first that was
@@ -186,14 +144,7 @@ impl Blobs {
     /// [`BlobError::Disk`]
     pub async fn unpin(&self, pin: &Pin) -> Result<(), BlobError> {
         let (inner, pin) = (self.0.clone(), pin.clone());
-        blocking(move || {
-            if let Some(files) = &inner.pin_files {
-                files.remove(&pin)?;
-            }
-            inner.index().unpin(&pin);
-            Ok(())
-        })
-        .await
+        blocking(move || inner.unpin(&pin)).await
     }
 
     /// All pins, those of earlier processes too.
@@ -214,60 +165,55 @@ impl Blobs {
 
 impl Inner {
     fn index(&self) -> MutexGuard<'_, Index> {
-        // No change of the index panics half done.
-        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.index)
     }
 
-    /// Makes a pin of the index outlive the process, where the folder is durable.
-    fn note_pin(&self, pin: &Pin, id: BlobId) -> Result<(), BlobError> {
-        self.pin_files.as_ref().map_or(Ok(()), |files| files.add(pin, id))
+    /// Pins a blob if it is here, as durably as the folder is. Says whether it is.
+    fn pin(&self, pin: &Pin, id: BlobId) -> Result<bool, BlobError> {
+        // At once, so that it is not evicted while its record is written; and again, by the writer, in its turn.
+        let is_here = self.index().pin(pin, id);
+        match self.options.keeps {
+            Keeps::Durable if is_here => self.writer.ask(Change::Pin { pin: pin.clone(), id }).wait(),
+            Keeps::Durable | Keeps::Cache => Ok(is_here),
+        }
     }
 
-    /// Looks at the bytes of a blob that was found when the cache was opened and not used since. One that is wrong
-    /// goes. Says whether the blob is here.
-    fn settle_doubt(&self, id: BlobId) -> bool {
-        let (len, data) = {
-            let index = self.index();
-            let Some(entry) = index.get(id) else { return false };
-            if !entry.doubtful {
-                return true;
+    fn unpin(&self, pin: &Pin) -> Result<(), BlobError> {
+        match self.options.keeps {
+            Keeps::Durable => self.writer.ask(Change::Unpin { pin: pin.clone() }).wait().map(|_| ()),
+            Keeps::Cache => {
+                self.index().unpin(pin);
+                Ok(())
             }
-            let data = match &entry.place {
-                Place::Owned => self.folder.data(id),
-                Place::Linked { path, .. } => path.clone(),
+        }
+    }
+
+    /// Sets room aside, for which blobs without a pin make way. It may block.
+    fn reserve(&self, bytes: u64) -> Result<Reservation, BlobError> {
+        // What copies of pins take is not known before. Ever more of them must not keep it here.
+        let mut cleanings = 0;
+        loop {
+            let segment = {
+                let mut index = self.index();
+                match index.reserve(bytes)? {
+                    Room::Here(victims) => {
+                        // Removed under the lock: nobody may begin to use a blob that is about to go.
+                        for victim in victims {
+                            self.folder.remove_victim(victim);
+                        }
+                        return Ok(Reservation { index: self.index.clone(), bytes });
+                    }
+                    Room::After(segment) => segment,
+                }
             };
-            (entry.len, data)
-        };
-        let right = disk::is_right(id, len, &data, &self.folder.tree(id));
-        let mut index = self.index();
-        // Whoever else looked at it in the meantime found the same.
-        if !index.get(id).is_some_and(|entry| entry.doubtful) {
-            return index.get(id).is_some();
-        }
-        match right {
-            Ok(true) => {
-                index.trust(id);
-                true
-            }
-            wrong => {
-                let error =
-                    wrong.err().map_or_else(|| "its bytes are others".to_owned(), |error| error.to_string());
-                tracing::warn!(blob = %id, path = %data.display(), error, "a blob of the cache is damaged, and dropped");
-                index.forget(id);
-                self.folder.remove_blob(id);
-                false
+            tracing::debug!(segment, "making room");
+            self.writer.clean(segment)?;
+            cleanings += 1;
+            if cleanings > MOST_CLEANINGS {
+                let Usage { budget, used, reserved, .. } = self.index().usage();
+                return Err(OverBudget { need: bytes, budget, held: used + reserved }.into());
             }
         }
-    }
-
-    /// Sets room aside, for which blobs without a pin make way.
-    fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Reservation, OverBudget> {
-        let mut index = self.index();
-        // Removed under the lock: nobody may begin to use a blob that is about to go.
-        for victim in index.reserve(bytes)? {
-            self.folder.remove_victim(victim);
-        }
-        Ok(Reservation { inner: self.clone(), bytes })
     }
 
     fn fetch_lock(&self, id: BlobId) -> Arc<tokio::sync::Mutex<()>> {
@@ -285,7 +231,7 @@ impl Inner {
 /// Room set aside in the budget. Given back when dropped.
 #[derive(Debug)]
 struct Reservation {
-    inner: Arc<Inner>,
+    index: Arc<Mutex<Index>>,
     bytes: u64,
 }
 
@@ -300,9 +246,14 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         // One that was settled is dropped where the index is still locked.
         if self.bytes > 0 {
-            self.inner.index().release(self.bytes);
+            lock(&self.index).release(self.bytes);
         }
     }
+}
+
+fn lock(index: &Mutex<Index>) -> MutexGuard<'_, Index> {
+    // No change of the index panics half done.
+    index.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs what waits for the disk where it holds nobody up.

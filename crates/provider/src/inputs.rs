@@ -3,16 +3,14 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    fs::File,
     io::{self, Read, Seek, SeekFrom},
-    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tidemill_exec::{Program, Task};
 use tidemill_job::{BlobRef, BlobSource};
-use tidemill_net::wire::Source;
-use tidemill_types::{BlobId, Content, ProgramKind, Segment};
+use tidemill_net::{blobs::Lent, wire::Source};
+use tidemill_types::{BlobId, Content, ProgramKind};
 
 use crate::attempt::{Attempt, is_whole};
 
@@ -39,7 +37,7 @@ pub(crate) enum InputError {
 }
 
 /// Where the blobs are that an attempt needs.
-pub(crate) type Paths = Vec<(BlobId, Arc<Path>)>;
+pub(crate) type Places = Vec<(BlobId, Lent)>;
 
 /// What is remembered of programs and ranges. Shared by the threads that run tasks.
 #[derive(Debug)]
@@ -62,14 +60,14 @@ impl Inputs {
     ///
     /// # Errors
     /// [`InputError`]
-    pub(crate) fn task(&self, attempt: &Attempt, paths: &Paths) -> Result<Task, InputError> {
-        let program = self.program(attempt.program, attempt.spec.kind, paths)?;
+    pub(crate) fn task(&self, attempt: &Attempt, places: &Places) -> Result<Task, InputError> {
+        let program = self.program(attempt.program, attempt.spec.kind, places)?;
         let inputs = attempt.spec.inputs.iter().zip(&attempt.sources);
         let contents = inputs
             .map(|(input, source)| {
                 let (found, content) = match source {
                     Source::Inline(bytes) => (BlobId::of(bytes), Content::bytes(bytes.clone())),
-                    Source::Blob(source) => self.range(source, input.len, paths)?,
+                    Source::Blob(source) => self.range(source, input.len, places)?,
                 };
                 if found == input.content {
                     Ok(content)
@@ -81,7 +79,7 @@ impl Inputs {
         Ok(Task { spec: attempt.spec.clone(), program, contents })
     }
 
-    fn program(&self, blob: BlobRef, kind: ProgramKind, paths: &Paths) -> Result<Program, InputError> {
+    fn program(&self, blob: BlobRef, kind: ProgramKind, places: &Places) -> Result<Program, InputError> {
         // Held while it is loaded, so that many threads load it once.
         let mut programs = lock(&self.programs);
         if let Some(program) = programs.get(&blob.id) {
@@ -90,8 +88,8 @@ impl Inputs {
         let bytes: Arc<[u8]> = if blob.len == 0 {
             Arc::default()
         } else {
-            let path = path_of(blob.id, paths)?;
-            std::fs::read(path).map_err(|source| InputError::Read { id: blob.id, source })?.into()
+            let lent = place_of(blob.id, places)?;
+            lent.read().map_err(|source| InputError::Read { id: blob.id, source })?.into()
         };
         // It was verified when it was fetched; this is dear once and cheap against running another program.
         if BlobId::of(&bytes) != blob.id {
@@ -103,14 +101,13 @@ impl Inputs {
     }
 
     /// The hash of a range of a blob, and where it is.
-    fn range(&self, source: &BlobSource, len: u64, paths: &Paths) -> Result<(BlobId, Content), InputError> {
+    fn range(&self, source: &BlobSource, len: u64, places: &Places) -> Result<(BlobId, Content), InputError> {
         let BlobSource { blob, offset } = *source;
         if len == 0 {
             return Ok((BlobId::of(b""), Content::default()));
         }
-        let path = path_of(blob.id, paths)?;
-        let segment = Segment::File { path: path.to_path_buf(), offset, len };
-        let content = Content { segments: vec![segment] };
+        let lent = place_of(blob.id, places)?;
+        let content = Content { segments: vec![lent.range(offset, len)] };
         if is_whole(source, len) {
             return Ok((blob.id, content));
         }
@@ -118,7 +115,7 @@ impl Inputs {
         let found = match known {
             Some(found) => found,
             None => {
-                let found = hash_range(blob.id, path, offset, len)?;
+                let found = hash_range(blob.id, lent, offset, len)?;
                 lock(&self.ranges).put((blob.id, offset, len), found, 1);
                 found
             }
@@ -127,14 +124,14 @@ impl Inputs {
     }
 }
 
-fn path_of(id: BlobId, paths: &Paths) -> Result<&Path, InputError> {
-    let found = paths.iter().find(|(blob, _)| *blob == id);
-    found.map(|(_, path)| &**path).ok_or(InputError::Gone(id))
+fn place_of(id: BlobId, places: &Places) -> Result<&Lent, InputError> {
+    let found = places.iter().find(|(blob, _)| *blob == id);
+    found.map(|(_, lent)| lent).ok_or(InputError::Gone(id))
 }
 
-fn hash_range(id: BlobId, path: &Path, offset: u64, len: u64) -> Result<BlobId, InputError> {
+fn hash_range(id: BlobId, lent: &Lent, offset: u64, len: u64) -> Result<BlobId, InputError> {
     let error = |source| InputError::Read { id, source };
-    let mut file = File::open(path).map_err(error)?;
+    let mut file = lent.open().map_err(error)?;
     file.seek(SeekFrom::Start(offset)).map_err(error)?;
     let mut hasher = blake3::Hasher::new();
     let mut piece = vec![0; PIECE_BYTES.min(usize::try_from(len).unwrap_or(PIECE_BYTES))];
@@ -204,6 +201,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use tidemill_types::Segment;
+
     use super::*;
     use crate::attempt::tests::{lease, range};
 
@@ -212,12 +213,12 @@ mod tests {
     }
 
     /// Files that hold these blobs.
-    fn kept(folder: &Path, blobs: &[&[u8]]) -> Paths {
+    fn kept(folder: &Path, blobs: &[&[u8]]) -> Places {
         let keep = |bytes: &&[u8]| {
             let id = BlobId::of(bytes);
             let path = folder.join(id.to_string());
             std::fs::write(&path, bytes).expect("the folder can be written to");
-            (id, path.into())
+            (id, Lent::file(&path, bytes.len() as u64))
         };
         blobs.iter().map(keep).collect()
     }
@@ -225,7 +226,7 @@ mod tests {
     #[test]
     fn a_task_is_given_what_its_specification_says() {
         let folder = tempfile::tempdir().expect("a folder");
-        let paths = kept(folder.path(), &[b"program", b"all of it", b"a part of it"]);
+        let places = kept(folder.path(), &[b"program", b"all of it", b"a part of it"]);
         let attempt = attempt(&[
             (b"here", Source::Inline(b"here".to_vec())),
             (b"all of it", range(b"all of it", 0)),
@@ -233,7 +234,7 @@ mod tests {
             (b"", range(b"a part of it", 3)),
         ]);
         let inputs = Inputs::default();
-        let task = inputs.task(&attempt, &paths).expect("all is as it should be");
+        let task = inputs.task(&attempt, &places).expect("all is as it should be");
         assert_eq!(&*task.program.bytes, b"program");
         assert_eq!(task.contents[0], Content::bytes(*b"here"));
         assert!(matches!(&task.contents[2].segments[..], [Segment::File { offset: 2, len: 4, .. }]));
@@ -243,16 +244,16 @@ mod tests {
         std::fs::remove_file(folder.path().join(BlobId::of(b"program").to_string())).expect("it is there");
         std::fs::write(folder.path().join(BlobId::of(b"a part of it").to_string()), b"")
             .expect("it is there");
-        inputs.task(&attempt, &paths).expect("it is remembered");
+        inputs.task(&attempt, &places).expect("it is remembered");
     }
 
     #[test]
     fn a_lie_about_an_input_is_found() {
         let folder = tempfile::tempdir().expect("a folder");
-        let paths = kept(folder.path(), &[b"program", b"a part of it"]);
+        let places = kept(folder.path(), &[b"program", b"a part of it"]);
         let inputs = Inputs::default();
         for lie in [Source::Inline(b"trap".to_vec()), range(b"a part of it", 3)] {
-            let error = inputs.task(&attempt(&[(b"part", lie)]), &paths).expect_err("it is a lie");
+            let error = inputs.task(&attempt(&[(b"part", lie)]), &places).expect_err("it is a lie");
             assert!(matches!(error, InputError::Lie { .. }), "{error}");
         }
     }
@@ -260,16 +261,16 @@ mod tests {
     #[test]
     fn a_blob_that_was_changed_or_went_is_found() {
         let folder = tempfile::tempdir().expect("a folder");
-        let paths = kept(folder.path(), &[b"program", b"a part of it"]);
+        let places = kept(folder.path(), &[b"program", b"a part of it"]);
         let part: &[(&[u8], Source)] = &[(b"part", range(b"a part of it", 2))];
         assert!(matches!(
-            Inputs::default().task(&attempt(part), &paths[..1].to_vec()),
+            Inputs::default().task(&attempt(part), &places[..1].to_vec()),
             Err(InputError::Gone(_))
         ));
-        std::fs::write(&*paths[1].1, b"a p").expect("it is there");
-        assert!(matches!(Inputs::default().task(&attempt(part), &paths), Err(InputError::Changed(_))));
-        std::fs::write(&*paths[0].1, b"changed").expect("it is there");
-        assert!(matches!(Inputs::default().task(&attempt(&[]), &paths), Err(InputError::Changed(_))));
+        std::fs::write(places[1].1.path(), b"a p").expect("it is there");
+        assert!(matches!(Inputs::default().task(&attempt(part), &places), Err(InputError::Changed(_))));
+        std::fs::write(places[0].1.path(), b"changed").expect("it is there");
+        assert!(matches!(Inputs::default().task(&attempt(&[]), &places), Err(InputError::Changed(_))));
     }
 
     #[test]

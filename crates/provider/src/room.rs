@@ -13,7 +13,7 @@ use std::{
 use tidemill_exec::OutputBody;
 use tidemill_job::BlobRef;
 use tidemill_net::{
-    blobs::{self, BlobError, BlobOptions, Blobs, FetchError, FileMode, Keeps, Pin},
+    blobs::{self, BlobError, BlobOptions, Blobs, FetchError, FileMode, Keeps, Lent, Pin},
     endpoint::Connection,
 };
 use tidemill_types::{BlobId, ByteSize, LeaseId, NodeId};
@@ -46,7 +46,7 @@ struct Inputs {
 /// A blob that has arrived.
 #[derive(Debug)]
 pub(crate) struct Fetched {
-    pub(crate) path: Arc<Path>,
+    pub(crate) lent: Lent,
     /// How long that took, unless it was here already.
     pub(crate) took: Option<Duration>,
 }
@@ -74,8 +74,8 @@ impl Room {
         let pin = self.inputs.pin(blob.id);
         self.blobs.fetch(connection, wanted, &pin, |_| {}).await?;
         self.inputs.pins().insert(blob.id, pin);
-        let path = self.blobs.path(blob.id).ok_or(BlobError::NotHere(blob.id))?;
-        Ok(Fetched { path: path.into(), took: (!was_here).then(|| begun.elapsed()) })
+        let lent = self.blobs.lend(blob.id).await?;
+        Ok(Fetched { lent, took: (!was_here).then(|| begun.elapsed()) })
     }
 
     /// Lets inputs go when their room is needed, from the moment that what is returned has been awaited.

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     attempt::Attempt,
-    inputs::{InputError, Inputs, Paths},
+    inputs::{InputError, Inputs, Places},
 };
 
 /// Who leases and who runs: the same in all terms of a session.
@@ -33,7 +33,7 @@ pub(crate) struct Parties {
 #[derive(Debug)]
 pub(crate) struct Start {
     pub(crate) attempt: Arc<Attempt>,
-    pub(crate) paths: Paths,
+    pub(crate) places: Places,
 }
 
 /// What became of one.
@@ -153,10 +153,10 @@ struct Runner {
 
 impl Runner {
     fn run(self) {
-        while let Some(Start { attempt, paths }) = self.shared.next() {
+        while let Some(Start { attempt, places }) = self.shared.next() {
             let lease = attempt.id;
             let result =
-                catch_unwind(AssertUnwindSafe(|| self.attempt(&attempt, &paths))).unwrap_or_else(|_| {
+                catch_unwind(AssertUnwindSafe(|| self.attempt(&attempt, &places))).unwrap_or_else(|_| {
                     tracing::error!(%lease, "running a task panicked");
                     let reason = "running the task panicked".to_owned();
                     self.result(&attempt, Report::not_run(Failure::Host { reason }))
@@ -168,11 +168,11 @@ impl Runner {
         }
     }
 
-    fn attempt(&self, attempt: &Attempt, paths: &Paths) -> Ran {
+    fn attempt(&self, attempt: &Attempt, places: &Places) -> Ran {
         if attempt.cancel.is_cancelled() {
             return Ran::Cancelled;
         }
-        match self.inputs.task(attempt, paths) {
+        match self.inputs.task(attempt, places) {
             Ok(task) => self.result(attempt, self.executor.run(&task, &attempt.cancel)),
             Err(error) => Ran::NoInputs(error),
         }

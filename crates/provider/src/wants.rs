@@ -2,12 +2,11 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    path::Path,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tidemill_job::BlobRef;
+use tidemill_net::blobs::Lent;
 use tidemill_types::{BlobId, LeaseId};
 
 /// The blobs of all leases: each is fetched once, a few at a time, in the order in which they were first needed.
@@ -34,7 +33,7 @@ enum State {
     /// It is not here; these leases wait for it.
     Missing { fetching: bool, waiting: Vec<LeaseId> },
     /// It is here and pinned.
-    Here(Arc<Path>),
+    Here(Lent),
 }
 
 /// A lease names a blob with another length than an earlier lease did: one of them lies.
@@ -93,13 +92,13 @@ impl Wants {
     }
 
     /// A blob is here. Gives the leases that waited for it.
-    pub(crate) fn arrived(&mut self, id: BlobId, path: Arc<Path>, now: Instant) -> Vec<LeaseId> {
+    pub(crate) fn arrived(&mut self, id: BlobId, lent: Lent, now: Instant) -> Vec<LeaseId> {
         self.fetching -= 1;
         let Some(wanted) = self.blobs.get_mut(&id) else { return Vec::new() };
         if wanted.users == 0 {
             wanted.unused = Some(now);
         }
-        match std::mem::replace(&mut wanted.state, State::Here(path)) {
+        match std::mem::replace(&mut wanted.state, State::Here(lent)) {
             State::Missing { waiting, .. } => waiting,
             State::Here(_) => Vec::new(),
         }
@@ -155,9 +154,9 @@ impl Wants {
     }
 
     /// Where a blob is that is here.
-    pub(crate) fn path(&self, id: BlobId) -> Option<&Arc<Path>> {
+    pub(crate) fn lent(&self, id: BlobId) -> Option<&Lent> {
         match &self.blobs.get(&id)?.state {
-            State::Here(path) => Some(path),
+            State::Here(lent) => Some(lent),
             State::Missing { .. } => None,
         }
     }

@@ -22,6 +22,7 @@ use std::{
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
+use tidemill_net::blobs::Lent;
 use tidemill_types::{Archive, BlobId};
 
 use crate::exit::{Code, Exit, WithCode};
@@ -184,6 +185,21 @@ impl OutDir {
     pub fn unpack(&self, archive: &Path, prefix: &str) -> anyhow::Result<Vec<OutFile>> {
         let (file, index) = open_archive(archive).code(Code::Host)?;
         self.lay_out(file, &index, prefix)
+    }
+
+    /// Lays out the files of an archive that is a blob.
+    ///
+    /// # Errors
+    /// As [`Self::unpack`].
+    pub fn unpack_blob(&self, archive: &Lent, prefix: &str) -> anyhow::Result<Vec<OutFile>> {
+        let open = || {
+            let mut reader = archive.open()?;
+            let index = Archive::read_index(&mut reader, archive.len())?;
+            io::Result::Ok((reader, index))
+        };
+        let context = || format!("cannot read the archive in {}", archive.path().display());
+        let (reader, index) = open().with_context(context).code(Code::Host)?;
+        self.lay_out(reader, &index, prefix)
     }
 
     /// Lays out the files of an archive that is held in memory.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use tidemill_net::blobs::Lent;
 use tidemill_types::{BlobId, EXEC_VERSION};
 
 use crate::{
@@ -42,6 +43,8 @@ pub struct Placing<'a> {
 pub enum Piece<'a> {
     /// An archive in a file.
     File(&'a std::path::Path),
+    /// An archive that is a blob.
+    Blob(&'a Lent),
     /// An archive in memory.
     Bytes(&'a [u8]),
 }
@@ -76,6 +79,7 @@ impl<'a> Placing<'a> {
         };
         let files = match piece {
             Piece::File(archive) => self.out.unpack(archive, &prefix)?,
+            Piece::Blob(archive) => self.out.unpack_blob(archive, &prefix)?,
             Piece::Bytes(archive) => self.out.unpack_bytes(archive, &prefix)?,
         };
         self.files.extend(files);

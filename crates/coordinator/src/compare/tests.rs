@@ -30,10 +30,11 @@ fn same(tolerance: &Tolerance, one: &[(&str, &[u8])], two: &[(&str, &[u8])]) -> 
     let path = directory.path().join("two");
     std::fs::write(&path, &two).expect("a file can be written");
     let len = two.len() as u64;
+    let lent = Lent::file(&path, len);
     let one = (Body::Inline(one.clone()), one.len() as u64);
     let in_memory = same_files(tolerance, &one, &(Body::Inline(two), len)).expect("they can be read");
-    let as_file = same_files(tolerance, &one, &(Body::File(path.clone()), len)).expect("they can be read");
-    let turned = same_files(tolerance, &(Body::File(path), len), &one).expect("they can be read");
+    let as_file = same_files(tolerance, &one, &(Body::File(lent.clone()), len)).expect("they can be read");
+    let turned = same_files(tolerance, &(Body::File(lent), len), &one).expect("they can be read");
     assert_eq!((in_memory, as_file), (turned, turned));
     in_memory
 }
@@ -148,7 +149,7 @@ fn a_program_says_what_is_the_same() {
     let path = directory.path().join("two");
     std::fs::write(&path, &two).expect("a file can be written");
     let one = (Body::Inline(one.clone()), one.len() as u64);
-    let two = (Body::File(path), two.len() as u64);
+    let two = (Body::File(Lent::file(&path, two.len() as u64)), two.len() as u64);
     let ask = |outcome| {
         let says = Says(outcome);
         let bytes = b"program"[..].into();

@@ -41,7 +41,7 @@ pub(super) fn sync_data(file: &File) -> io::Result<()> {
     file.sync_data()
 }
 
-/// Waits until a file is on disk.
+/// Waits until a file, or which files a directory has, is on disk.
 pub(super) fn sync_all(file: &File) -> io::Result<()> {
     file.sync_all()
 }
@@ -122,7 +122,7 @@ impl Drop for Folder {
 
 impl Folder {
     pub fn open(root: &Path, keeps: Keeps) -> Result<Self, BlobError> {
-        for part in ["data", "links", "partial", "drafts"] {
+        for part in ["data", "links", "partial", "drafts", "segments"] {
             let part = root.join(part);
             fs::create_dir_all(&part).map_err(|source| BlobError::disk("make", &part, source))?;
         }
@@ -150,6 +150,10 @@ impl Folder {
 
     pub fn tree(&self, id: BlobId) -> PathBuf {
         self.root.join("data").join(format!("{id}{TREE_SUFFIX}"))
+    }
+
+    pub fn segments(&self) -> PathBuf {
+        self.root.join("segments")
     }
 
     fn link(&self, id: BlobId) -> PathBuf {
@@ -251,7 +255,7 @@ impl Folder {
         found.sort_unstable_by_key(|(used, ..)| *used);
         for (_, id, len, place) in found {
             let bytes = match place {
-                Place::Owned => bytes_on_disk(len),
+                Place::Owned | Place::Packed(_) => bytes_on_disk(len),
                 Place::Linked { .. } => tree_of(len).outboard_size(),
             };
             if index.get(id).is_none() {

@@ -5,8 +5,9 @@ use std::{fs::File, io, path::Path};
 use bao_tree::{
     BaoTree, ChunkRanges,
     io::{
+        outboard::PreOrderOutboard,
         round_up_to_chunks_groups,
-        sync::{ReadAt, truncate_ranges},
+        sync::{ReadAt, outboard, truncate_ranges},
     },
     iter::{BaoChunk, ResponseIter},
 };
@@ -29,17 +30,39 @@ const PAIR_BYTES: usize = 64;
 pub(super) struct Encoder {
     tree: BaoTree,
     pieces: ResponseIter,
-    data: File,
-    hashes: Option<File>,
+    source: Source,
     begun: bool,
+}
+
+/// A blob's bytes, and its hash tree if it has one.
+#[derive(Debug)]
+enum Source {
+    Files { data: File, hashes: Option<File> },
+    Memory { data: Vec<u8>, hashes: Vec<u8> },
+}
+
+impl Source {
+    fn read_data(&self, offset: u64, to: &mut [u8]) -> io::Result<()> {
+        match self {
+            Self::Files { data, .. } => data.read_exact_at(offset, to),
+            Self::Memory { data, .. } => data.read_exact_at(offset, to),
+        }
+    }
+
+    fn read_hashes(&self, offset: u64, to: &mut [u8]) -> io::Result<()> {
+        match self {
+            Self::Files { hashes: Some(hashes), .. } => hashes.read_exact_at(offset, to),
+            Self::Files { hashes: None, .. } => Err(io::ErrorKind::NotFound.into()),
+            Self::Memory { hashes, .. } => hashes.read_exact_at(offset, to),
+        }
+    }
 }
 
 impl Encoder {
     /// Opens a blob of this length. `None` when the request is none that nodes make: only whole groups of chunks are
     /// sent, since the tree has no hashes below them.
     pub fn open(data: &Path, hashes: &Path, len: u64, ranges: ChunkRanges) -> io::Result<Option<Self>> {
-        let whole = round_up_to_chunks_groups(ranges.clone(), IROH_BLOCK_SIZE);
-        if ranges.boundaries().len() > MAX_PIECES || whole != ranges {
+        if !is_for_groups(&ranges) {
             return Ok(None);
         }
         let tree = tree_of(len);
@@ -51,10 +74,28 @@ impl Encoder {
             ));
         }
         let hashes = if tree.outboard_size() > 0 { Some(File::open(hashes)?) } else { None };
-        let boundaries = truncate_ranges(&ranges, len).boundaries().iter().copied().collect();
+        Ok(Some(Self::new(tree, ranges, Source::Files { data, hashes })))
+    }
+
+    /// Takes a blob that is in memory, whose tree is made now.
+    pub fn over(data: Vec<u8>, ranges: ChunkRanges) -> io::Result<Option<Self>> {
+        if !is_for_groups(&ranges) {
+            return Ok(None);
+        }
+        let tree = tree_of(data.len() as u64);
+        let mut hashes = vec![0; usize::try_from(tree.outboard_size()).map_err(io::Error::other)?];
+        if !hashes.is_empty() {
+            let root = blake3::Hash::from_bytes([0; 32]);
+            outboard(&data[..], tree, PreOrderOutboard { root, tree, data: &mut hashes[..] })?;
+        }
+        Ok(Some(Self::new(tree, ranges, Source::Memory { data, hashes })))
+    }
+
+    fn new(tree: BaoTree, ranges: ChunkRanges, source: Source) -> Self {
+        let boundaries = truncate_ranges(&ranges, tree.size()).boundaries().iter().copied().collect();
         let ranges = ChunkRanges::new(boundaries).expect("what is left of sorted boundaries is sorted");
         let pieces = ResponseIter::new(tree, ranges);
-        Ok(Some(Self { tree, pieces, data, hashes, begun: false }))
+        Self { tree, pieces, source, begun: false }
     }
 
     /// The next bytes; none at the end.
@@ -69,17 +110,22 @@ impl Encoder {
             match self.pieces.next() {
                 None => break,
                 Some(BaoChunk::Parent { node, .. }) => {
-                    let place = self.tree.pre_order_offset(node).zip(self.hashes.as_ref());
-                    let (pair, hashes) = place.ok_or(io::ErrorKind::NotFound)?;
+                    let pair = self.tree.pre_order_offset(node).ok_or(io::ErrorKind::NotFound)?;
                     batch.resize(start + PAIR_BYTES, 0);
-                    hashes.read_exact_at(pair * PAIR_BYTES as u64, &mut batch[start..])?;
+                    self.source.read_hashes(pair * PAIR_BYTES as u64, &mut batch[start..])?;
                 }
                 Some(BaoChunk::Leaf { start_chunk, size, .. }) => {
                     batch.resize(start + size, 0);
-                    self.data.read_exact_at(start_chunk.to_bytes(), &mut batch[start..])?;
+                    self.source.read_data(start_chunk.to_bytes(), &mut batch[start..])?;
                 }
             }
         }
         Ok(batch)
     }
+}
+
+/// Whether a request is one that nodes make.
+fn is_for_groups(ranges: &ChunkRanges) -> bool {
+    let whole = round_up_to_chunks_groups(ranges.clone(), IROH_BLOCK_SIZE);
+    ranges.boundaries().len() <= MAX_PIECES && whole == *ranges
 }

@@ -56,6 +56,14 @@ pub enum BlobError {
     /// The blob is not here.
     #[error("blob {0} is not here")]
     NotHere(BlobId),
+    /// The bytes that were kept of the blob are others now. It is not here any more.
+    #[error("blob {id} is damaged in {path}, and has to be had again")]
+    Damaged {
+        /// The blob.
+        id: BlobId,
+        /// Where it was.
+        path: PathBuf,
+    },
     /// The blob is longer than its reader allows.
     #[error("blob {id} has {len} bytes; at most {max} are allowed")]
     TooLong {

@@ -37,6 +37,8 @@ use super::{
     disk::{self, allocated, bytes_on_disk, tree_of},
     error::is_disk_full,
     import::Draft,
+    log::record_bytes,
+    segments::MOST_PACKED_BYTES,
 };
 use crate::endpoint::Connection;
 
@@ -82,6 +84,9 @@ impl Blobs {
                 source: "the empty blob has another name".into(),
             });
         }
+        if blob.len <= MOST_PACKED_BYTES {
+            return self.fetch_small(connection, blob, pin, progress).await;
+        }
         let (inner, pin) = (inner.clone(), pin.clone());
         let (writer, missing) = blocking(move || Writer::open(inner, blob, pin, turn)).await?;
         let mut here = writer.here;
@@ -95,7 +100,9 @@ impl Blobs {
             here += bytes;
             progress(here);
         };
-        let received = receive(connection, blob, missing, &pieces, self.0.options.stall, advance).await;
+        let (stall, mut arriving) = (self.0.options.stall, Arriving::Writer(pieces.clone()));
+        let received = receive(connection, blob, missing, &mut arriving, stall, advance).await;
+        drop(arriving);
         if received.is_ok() {
             let _ = pieces.send(Piece::End).await;
         }
@@ -104,6 +111,59 @@ impl Blobs {
             // What the disk says comes first: a receiver whose writer ended only knows that it did.
             Ok(written) => Ok(written.map_err(FetchError::from).and(received)?),
             Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    /// Fetches a blob that goes into a segment. It is kept in memory until it is whole; one that is broken off begins
+    /// anew.
+    async fn fetch_small(
+        &self,
+        connection: &Connection,
+        blob: BlobRef,
+        pin: &Pin,
+        mut progress: impl FnMut(u64) + Send,
+    ) -> Result<(), FetchError> {
+        let (inner, room_bytes) = (self.0.clone(), record_bytes(blob.len, Some(pin)));
+        let room = blocking(move || inner.reserve(room_bytes)).await?;
+        progress(0);
+        let mut arriving = Arriving::Memory(Vec::new());
+        let missing = whole(tree_of(blob.len));
+        if !missing.is_empty() {
+            let mut here = 0;
+            let advance = |bytes| {
+                here += bytes;
+                progress(here);
+            };
+            receive(connection, blob, missing, &mut arriving, self.0.options.stall, advance).await?;
+        }
+        let bytes = match arriving {
+            Arriving::Memory(bytes) if bytes.len() as u64 == blob.len => bytes,
+            _ => return Err(broken(blob.id, "it ended early")),
+        };
+        let (inner, pin) = (self.0.clone(), pin.clone());
+        Ok(blocking(move || inner.pack(blob, bytes.into(), &pin, room)).await?)
+    }
+}
+
+/// Where what arrives goes, once it was verified.
+enum Arriving {
+    Writer(mpsc::Sender<Piece>),
+    /// For what is small, and asked for as a whole.
+    Memory(Vec<u8>),
+}
+
+impl Arriving {
+    /// Says whether more is wanted.
+    async fn put(&mut self, item: BaoContentItem) -> bool {
+        match self {
+            Self::Writer(pieces) => pieces.send(Piece::Item(item)).await.is_ok(),
+            Self::Memory(bytes) => {
+                if let BaoContentItem::Leaf(leaf) = item {
+                    // Asked for as a whole, they come in their order.
+                    bytes.extend_from_slice(&leaf.data);
+                }
+                true
+            }
         }
     }
 }
@@ -118,7 +178,7 @@ async fn receive(
     connection: &Connection,
     blob: BlobRef,
     missing: ChunkRanges,
-    pieces: &mpsc::Sender<Piece>,
+    arriving: &mut Arriving,
     stall: Duration,
     mut advance: impl FnMut(u64),
 ) -> Result<(), FetchError> {
@@ -150,7 +210,7 @@ async fn receive(
                 if let BaoContentItem::Leaf(leaf) = &item {
                     advance(leaf.data.len() as u64);
                 }
-                if pieces.send(Piece::Item(item)).await.is_err() {
+                if !arriving.put(item).await {
                     // The writer's error is the one that counts.
                     return Ok(());
                 }

@@ -15,6 +15,9 @@ use super::{
     BlobError, BlobRef, Blobs, Inner, Pin, Reservation, blocking,
     disk::{self, Folder, Stamp, bytes_on_disk, tree_of},
     index::Place,
+    log::record_bytes,
+    segments::MOST_PACKED_BYTES,
+    writer::Change,
 };
 
 /// What becomes of a file whose content becomes a blob.
@@ -34,6 +37,9 @@ impl Blobs {
     pub async fn import_bytes(&self, bytes: impl Into<Bytes>, pin: &Pin) -> Result<BlobRef, BlobError> {
         let (inner, pin, bytes) = (self.0.clone(), pin.clone(), bytes.into());
         blocking(move || {
+            if bytes.len() as u64 <= MOST_PACKED_BYTES {
+                return inner.pack_in(bytes, &pin);
+            }
             let blob = BlobRef { id: BlobId::of(&bytes), len: bytes.len() as u64 };
             if inner.pin_present(&pin, blob.id)? {
                 return Ok(blob);
@@ -81,21 +87,65 @@ impl Blobs {
         })
         .await
     }
+
+    /// Makes blobs of these bytes, each with its pin, which wait for the disk together. On return they are pinned, and
+    /// as durable as the folder. For threads that may wait for the disk.
+    ///
+    /// # Errors
+    /// [`BlobError::TooLong`] for more than 1 MiB, [`BlobError::OverBudget`], [`BlobError::Disk`]. Some of them may be
+    /// here all the same.
+    pub fn append_all(&self, all: impl IntoIterator<Item = (Bytes, Pin)>) -> Result<Vec<BlobRef>, BlobError> {
+        let inner = &self.0;
+        let (mut blobs, mut asked) = (Vec::new(), Vec::new());
+        for (bytes, pin) in all {
+            let blob = BlobRef { id: BlobId::of(&bytes), len: bytes.len() as u64 };
+            if blob.len > MOST_PACKED_BYTES {
+                return Err(BlobError::TooLong { id: blob.id, len: blob.len, max: MOST_PACKED_BYTES });
+            }
+            let room = inner.reserve(record_bytes(blob.len, Some(&pin)))?;
+            asked.push(inner.writer.ask(Change::Blob { blob, bytes, pin, room }));
+            blobs.push(blob);
+        }
+        for asked in asked {
+            asked.wait()?;
+        }
+        Ok(blobs)
+    }
 }
 
 impl Inner {
-    /// Pins the blob if it is here, as durably as the folder is.
+    /// Pins the blob if it is here and right, as durably as the folder is.
     pub(super) fn pin_present(&self, pin: &Pin, id: BlobId) -> Result<bool, BlobError> {
-        let pinned = {
-            let mut index = self.index();
-            index.touch(id);
-            index.pin(pin, id)
-        };
-        let present = pinned && self.settle_doubt(id);
-        if present {
-            self.note_pin(pin, id)?;
+        if !self.index().pin(pin, id) {
+            return Ok(false);
         }
-        Ok(present)
+        match self.lend(id) {
+            Ok(_) => self.pin(pin, id),
+            Err(BlobError::NotHere(_) | BlobError::Damaged { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes in a blob that goes into a segment, with its pin, and waits until it is as durable as the folder. `room`
+    /// is [`record_bytes`].
+    pub(super) fn pack(
+        &self,
+        blob: BlobRef,
+        bytes: Bytes,
+        pin: &Pin,
+        room: Reservation,
+    ) -> Result<(), BlobError> {
+        self.writer.ask(Change::Blob { blob, bytes, pin: pin.clone(), room }).wait().map(|_| ())
+    }
+
+    /// Makes a blob of bytes that fit into a segment, unless it is here.
+    fn pack_in(&self, bytes: Bytes, pin: &Pin) -> Result<BlobRef, BlobError> {
+        let blob = BlobRef { id: BlobId::of(&bytes), len: bytes.len() as u64 };
+        if !self.pin_present(pin, blob.id)? {
+            let room = self.reserve(record_bytes(blob.len, Some(pin)))?;
+            self.pack(blob, bytes, pin, room)?;
+        }
+        Ok(blob)
     }
 
     /// Takes in a blob whose files are whole and synced, pinned and durable.
@@ -130,7 +180,7 @@ impl Inner {
             index.pin(pin, id);
         }
         self.folder.sync(linked)?;
-        self.note_pin(pin, id)
+        self.pin(pin, id).map(|_| ())
     }
 }
 
@@ -168,6 +218,14 @@ fn copy_in(
     name: &Path,
     pin: &Pin,
 ) -> Result<BlobRef, BlobError> {
+    if len <= MOST_PACKED_BYTES {
+        let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
+        source.take(len).read_to_end(&mut bytes).map_err(|source| source_error(name, source))?;
+        if (bytes.len() as u64) < len {
+            return Err(BlobError::Changed(name.to_owned()));
+        }
+        return inner.pack_in(bytes.into(), pin);
+    }
     let mut room = inner.reserve(bytes_on_disk(len))?;
     let draft = Draft::new(inner)?;
     let data = make(&draft.data)?;

@@ -2,32 +2,45 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, HashSet},
+    collections::{BTreeMap, BinaryHeap, HashMap, HashSet},
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tidemill_types::BlobId;
 
-use super::{disk::Stamp, error::OverBudget, pins::Pin};
+use super::{disk::Stamp, error::OverBudget, log::HEAD_BYTES, pins::Pin, segments::SegmentFile};
 
 /// How often a blob's last use is noted on disk, so that the order survives a restart more or less.
 const MARK_EVERY: Duration = Duration::from_secs(60);
 
+/// A segment of which less than one part in so many may go is cleaned last: the rest has to be copied.
+const WORTH_CLEANING: u64 = 4;
+
 /// Where the bytes of a whole blob are.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Place {
-    /// In the folder.
+    /// In a file of the folder.
     Owned,
+    /// In a segment, among others.
+    Packed(Packed),
     /// In a file of its owner, as it was then.
     Linked { path: PathBuf, stamp: Stamp },
+}
+
+/// Where in which segment a blob begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Packed {
+    pub segment: u64,
+    pub offset: u64,
 }
 
 #[derive(Debug)]
 pub(super) struct Entry {
     pub len: u64,
     pub place: Place,
-    /// What it takes of the budget.
+    /// What it takes on disk. What is packed takes that of its segment, which counts as a whole.
     bytes: u64,
     used_at: u64,
     marked: Instant,
@@ -37,6 +50,21 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// What it takes of the budget by itself.
+    fn counted(&self) -> u64 {
+        match self.place {
+            Place::Packed(_) => 0,
+            Place::Owned | Place::Linked { .. } => self.bytes,
+        }
+    }
+
+    fn segment(&self) -> Option<u64> {
+        match self.place {
+            Place::Packed(Packed { segment, .. }) => Some(segment),
+            Place::Owned | Place::Linked { .. } => None,
+        }
+    }
+
     /// Whether its last use is to be noted on disk now.
     pub fn wants_mark(&mut self) -> bool {
         let due = self.marked.elapsed() >= MARK_EVERY;
@@ -47,11 +75,35 @@ impl Entry {
     }
 }
 
-/// What makes way.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What makes way at once.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Victim {
     Blob(BlobId),
     Partial(BlobId, u64),
+}
+
+/// What may make way.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Candidate {
+    Now(Victim),
+    Segment(u64),
+}
+
+/// How room comes about.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Room {
+    /// It is set aside; the caller removes these.
+    Here(Vec<Victim>),
+    /// There will be, once this segment has been cleaned: whatever of it is still in the index copied on, and the rest
+    /// gone. Nothing is set aside.
+    After(u64),
+}
+
+/// A segment, as the index knows it.
+#[derive(Debug)]
+struct SegmentEntry {
+    file: Arc<SegmentFile>,
+    len: u64,
 }
 
 /// How full a folder of blobs is, in bytes.
@@ -86,6 +138,8 @@ pub(super) struct Index {
     clock: u64,
     blobs: HashMap<BlobId, Entry>,
     partials: HashMap<BlobId, Partial>,
+    /// By number, the oldest first.
+    segments: BTreeMap<u64, SegmentEntry>,
     pins: HashMap<Pin, HashSet<BlobId>>,
     /// How many pins hold each blob, whether it is here or not.
     held: HashMap<BlobId, u32>,
@@ -100,6 +154,7 @@ impl Index {
             clock: 0,
             blobs: HashMap::new(),
             partials: HashMap::new(),
+            segments: BTreeMap::new(),
             pins: HashMap::new(),
             held: HashMap::new(),
         }
@@ -128,8 +183,50 @@ impl Index {
         let pins = self.held.get(&id).copied().unwrap_or(0);
         let entry = Entry { len, place, bytes, used_at, marked: Instant::now(), pins, doubtful: false };
         debug_assert!(!self.blobs.contains_key(&id), "a blob is taken in once");
+        self.used += entry.counted();
         self.blobs.insert(id, entry);
-        self.used += bytes;
+    }
+
+    /// Takes in a blob of a segment, or notes that it is in another segment now. One that is in a file of its own
+    /// stays there.
+    pub fn pack(&mut self, id: BlobId, len: u64, bytes: u64, place: Packed) {
+        match self.blobs.get_mut(&id) {
+            None => self.insert(id, len, bytes, Place::Packed(place)),
+            Some(entry) if matches!(entry.place, Place::Packed(_)) => {
+                entry.place = Place::Packed(place);
+                entry.bytes = bytes;
+            }
+            Some(_) => {}
+        }
+    }
+
+    pub fn add_segment(&mut self, number: u64, file: Arc<SegmentFile>, len: u64) {
+        self.used += len;
+        self.segments.insert(number, SegmentEntry { file, len });
+    }
+
+    /// A segment is so long now.
+    pub fn resize_segment(&mut self, number: u64, len: u64) {
+        if let Some(segment) = self.segments.get_mut(&number) {
+            self.used = self.used - segment.len + len;
+            segment.len = len;
+        }
+    }
+
+    /// A segment is gone, with whatever blobs are in it.
+    pub fn remove_segment(&mut self, number: u64) -> Option<Arc<SegmentFile>> {
+        let segment = self.segments.remove(&number)?;
+        self.used -= segment.len;
+        self.blobs.retain(|_, entry| entry.segment() != Some(number));
+        Some(segment.file)
+    }
+
+    pub fn segment(&self, number: u64) -> Option<&Arc<SegmentFile>> {
+        self.segments.get(&number).map(|segment| &segment.file)
+    }
+
+    pub fn is_oldest_segment(&self, number: u64) -> bool {
+        self.segments.first_key_value().is_some_and(|(first, _)| *first == number)
     }
 
     /// Notes that a blob was found, and that nobody has looked at its bytes.
@@ -148,7 +245,7 @@ impl Index {
 
     pub fn forget(&mut self, id: BlobId) {
         if let Some(entry) = self.blobs.remove(&id) {
-            self.used -= entry.bytes;
+            self.used -= entry.counted();
         }
     }
 
@@ -168,38 +265,81 @@ impl Index {
         Some(partial.len)
     }
 
-    /// Sets room aside, and says what must make way for it: the caller removes that. All or nothing.
-    pub fn reserve(&mut self, need: u64) -> Result<Vec<Victim>, OverBudget> {
+    /// Sets room aside, or says what must make way for it first: of what may, whatever was of no use for longest, but
+    /// segments that are needed almost as a whole last. All or nothing.
+    pub fn reserve(&mut self, need: u64) -> Result<Room, OverBudget> {
         let free = self.budget.saturating_sub(self.used + self.reserved);
         let mut missing = need.saturating_sub(free);
-        let mut victims = Vec::new();
-        if missing > 0 {
-            let blobs = self.blobs.iter().filter(|(_, entry)| entry.pins == 0);
-            let blobs = blobs.map(|(id, entry)| (entry.used_at, *id, entry.bytes, None));
-            let partials = self.partials.iter().map(|(id, it)| (it.used_at, *id, it.bytes, Some(it.len)));
-            let mut oldest: BinaryHeap<_> = blobs.chain(partials).map(Reverse).collect();
-            // A budget that shrank may be exceeded by more than the need.
-            missing += (self.used + self.reserved).saturating_sub(self.budget);
-            while missing > 0 {
-                let Some(Reverse((_, id, bytes, partial))) = oldest.pop() else {
-                    let evictable: u64 = victims.iter().map(|(_, bytes)| bytes).sum();
-                    let held = self.used + self.reserved - evictable;
-                    return Err(OverBudget { need, budget: self.budget, held });
-                };
-                missing = missing.saturating_sub(bytes);
-                victims.push((partial.map_or(Victim::Blob(id), |len| Victim::Partial(id, len)), bytes));
+        if missing == 0 {
+            self.reserved += need;
+            return Ok(Room::Here(Vec::new()));
+        }
+        // A budget that shrank may be exceeded by more than the need.
+        missing += (self.used + self.reserved).saturating_sub(self.budget);
+        let mut oldest = self.candidates();
+        let (mut victims, mut segment, mut evictable) = (Vec::new(), None, 0);
+        while missing > 0 {
+            let Some(Reverse((_, _, candidate, bytes))) = oldest.pop() else {
+                return Err(OverBudget {
+                    need,
+                    budget: self.budget,
+                    held: self.used + self.reserved - evictable,
+                });
+            };
+            missing = missing.saturating_sub(bytes);
+            evictable += bytes;
+            match candidate {
+                Candidate::Now(victim) => victims.push(victim),
+                Candidate::Segment(number) => segment = segment.or(Some(number)),
             }
         }
-        for (victim, _) in &victims {
+        if let Some(number) = segment {
+            // Nobody may begin to use what is about to go.
+            self.blobs.retain(|_, entry| entry.pins > 0 || entry.segment() != Some(number));
+            return Ok(Room::After(number));
+        }
+        for victim in &victims {
             match victim {
                 Victim::Blob(id) => self.forget(*id),
-                Victim::Partial(id, _) => {
-                    self.take_partial(*id);
-                }
+                Victim::Partial(id, _) => _ = self.take_partial(*id),
             }
         }
         self.reserved += need;
-        Ok(victims.into_iter().map(|(victim, _)| victim).collect())
+        Ok(Room::Here(victims))
+    }
+
+    /// What may make way, each with what that gives: whether it is dear, when it was used last, what it is.
+    fn candidates(&self) -> BinaryHeap<Reverse<(bool, u64, Candidate, u64)>> {
+        // For each segment, what of it is pinned, and when the rest was used last.
+        let mut segments: HashMap<u64, (u64, u64)> = HashMap::new();
+        let mut candidates = BinaryHeap::new();
+        for (id, entry) in &self.blobs {
+            if let Some(number) = entry.segment() {
+                let (pinned, used_at) = segments.entry(number).or_default();
+                if entry.pins > 0 {
+                    *pinned += entry.bytes;
+                } else {
+                    *used_at = entry.used_at.max(*used_at);
+                }
+            } else if entry.pins == 0 {
+                let candidate = Candidate::Now(Victim::Blob(*id));
+                candidates.push(Reverse((false, entry.used_at, candidate, entry.bytes)));
+            }
+        }
+        for (id, partial) in &self.partials {
+            let candidate = Candidate::Now(Victim::Partial(*id, partial.len));
+            candidates.push(Reverse((false, partial.used_at, candidate, partial.bytes)));
+        }
+        for (number, segment) in &self.segments {
+            let (pinned, used_at) = segments.get(number).copied().unwrap_or_default();
+            let gain = segment.len.saturating_sub(HEAD_BYTES + pinned);
+            // One that is being read would stay on disk.
+            if gain > 0 && Arc::strong_count(&segment.file) == 1 {
+                let is_dear = gain < segment.len / WORTH_CLEANING;
+                candidates.push(Reverse((is_dear, used_at, Candidate::Segment(*number), gain)));
+            }
+        }
+        candidates
     }
 
     pub fn release(&mut self, bytes: u64) {
@@ -217,11 +357,14 @@ impl Index {
     }
 
     /// Takes in a pin of an earlier process, whatever of it is still here.
-    pub fn restore_pin(&mut self, pin: Pin, held: impl IntoIterator<Item = BlobId>) {
-        self.pins.entry(pin.clone()).or_default();
+    pub fn restore_pin(&mut self, pin: &Pin, held: impl IntoIterator<Item = BlobId>) {
         for id in held {
-            self.pin(&pin, id);
+            self.pin(pin, id);
         }
+    }
+
+    pub fn is_pinned_by(&self, pin: &Pin, id: BlobId) -> bool {
+        self.pins.get(pin).is_some_and(|held| held.contains(&id))
     }
 
     pub fn unpin(&mut self, pin: &Pin) {

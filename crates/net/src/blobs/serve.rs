@@ -7,7 +7,7 @@ use iroh_blobs::protocol::Request;
 use tidemill_types::{BlobId, NodeId};
 use tokio::{task::JoinSet, time::timeout};
 
-use super::{Blobs, blocking, encode::Encoder};
+use super::{BlobError, Blobs, blocking, encode::Encoder};
 use crate::endpoint::{Connection, RecvStream, SendStream, peer};
 
 /// How long a request may take to arrive: it is a few bytes.
@@ -52,13 +52,19 @@ impl Blobs {
         let len = self.has(id)?;
         let blobs = self.clone();
         let opened = blocking(move || {
-            let Some(data) = blobs.path(id) else { return Ok(None) };
-            Encoder::open(&data, &blobs.0.folder.tree(id), len, ranges)
+            let (lent, bytes) = blobs.0.lend(id)?;
+            let opened = match bytes {
+                Some(bytes) => Encoder::over(bytes, ranges),
+                None => Encoder::open(lent.path(), &blobs.0.folder.tree(id), len, ranges),
+            };
+            opened.map_err(|source| BlobError::disk("read a blob at", lent.path(), source))
         });
         match opened.await {
             Ok(encoder) => encoder,
+            // What is damaged was named in the log already.
+            Err(BlobError::NotHere(_) | BlobError::Damaged { .. }) => None,
             Err(error) => {
-                tracing::warn!(blob = %id, %error, "cannot read a blob that is here");
+                tracing::warn!(blob = %id, error = &error as &dyn std::error::Error, "cannot read a blob that is here");
                 None
             }
         }

@@ -15,16 +15,18 @@ async fn import(blobs: &Blobs, len: usize, seed: u8, pin: &Pin) -> BlobRef {
 }
 
 #[tokio::test]
-async fn blobs_of_every_length_are_plain_files_under_their_hash() {
+async fn blobs_of_every_length_lie_in_one_piece_in_a_file() {
     let (blobs, _folder) = folder(AMPLE).await;
     let pin = pin("job/1");
-    for len in [0, 1, 1024, 16 * KIB - 1, 16 * KIB, 16 * KIB + 1, 100_000, 3 << 20] {
+    for len in [0, 1, 1024, 16 * KIB - 1, 16 * KIB, 16 * KIB + 1, 100_000, 1 << 20, (1 << 20) + 1, 3 << 20] {
         let content = bytes(len, 1);
         let blob = blobs.import_bytes(content.clone(), &pin).await.expect("room");
         assert_eq!(blob, BlobRef { id: BlobId::of(&content), len: len as u64 });
         assert_eq!(blobs.has(blob.id), Some(len as u64));
-        let path = blobs.path(blob.id).expect("here");
-        assert_eq!(fs::read(path).expect("a file"), content);
+        let lent = blobs.lend(blob.id).await.expect("here");
+        let file = fs::read(lent.path()).expect("a file");
+        assert_eq!(file[lent.offset() as usize..][..lent.len() as usize], content);
+        assert_eq!(lent.read().expect("a file"), content);
         assert_eq!(blobs.read(blob.id, len as u64).await.expect("here"), content);
     }
     let error = blobs.read(BlobId::of(&bytes(1024, 1)), 1023).await.expect_err("too long");
@@ -42,13 +44,16 @@ async fn a_file_is_copied_or_stays_where_it_is() {
 
     let linked = blobs.import_file(&path, FileMode::Reference, &pin).await.expect("a file");
     assert_eq!(linked.id, BlobId::of(&content));
-    assert_eq!(blobs.path(linked.id), Some(path.canonicalize().expect("there")));
+    let lent = blobs.lend(linked.id).await.expect("here");
+    assert_eq!((lent.path(), lent.offset()), (&*path.canonicalize().expect("there"), 0));
     assert!(blobs.usage().used < 2000, "only the tree counts: {:?}", blobs.usage());
 
     fs::write(&path, b"something else").expect("written");
-    assert_eq!(blobs.path(linked.id), None, "its owner changed it");
+    let error = blobs.lend(linked.id).await.expect_err("its owner changed it");
+    assert!(matches!(error, BlobError::NotHere(_)), "{error}");
     assert_eq!(blobs.has(linked.id), None);
-    assert_eq!(blobs.usage().used, 0);
+    let before = blobs.usage().used;
+    assert!(before < 1000, "no more than the records of pins: {before}");
 
     fs::write(&path, &content).expect("written");
     let copied = blobs.import_file(&path, FileMode::Copy, &pin).await.expect("a file");
@@ -90,45 +95,50 @@ async fn content_is_its_segments_one_after_another() {
     assert_eq!(fs::read_dir(root.path().join("drafts")).expect("there").count(), 0);
 }
 
+/// Of files; `segments.rs` has what small blobs do.
 #[tokio::test]
 async fn the_least_recently_used_makes_way_and_pins_hold() {
-    let (blobs, _folder) = folder(50 * KIB as u64).await;
+    const MIB: u64 = 1 << 20;
+    let (blobs, _folder) = folder(50 * MIB).await;
     let (keep, passing) = (pin("keep"), pin("passing"));
-    let kept = import(&blobs, 10 * KIB, 1, &keep).await;
-    let old = import(&blobs, 10 * KIB, 2, &passing).await;
-    let used = import(&blobs, 10 * KIB, 3, &passing).await;
-    let young = import(&blobs, 10 * KIB, 4, &passing).await;
+    let ten = 10 * MIB as usize;
+    let kept = import(&blobs, ten, 1, &keep).await;
+    let old = import(&blobs, ten, 2, &passing).await;
+    let used = import(&blobs, ten, 3, &passing).await;
+    let young = import(&blobs, ten, 4, &passing).await;
     blobs.unpin(&passing).await.expect("a disk");
-    blobs.path(old.id).expect("here");
-    blobs.path(used.id).expect("here");
-    assert_eq!(blobs.usage().pinned, 10 * KIB as u64);
+    blobs.lend(old.id).await.expect("here");
+    blobs.lend(used.id).await.expect("here");
+    assert!((ten as u64..11 * MIB).contains(&blobs.usage().pinned));
 
-    // Ten are free; ten more must make way. `young` is now the one used longest ago.
-    import(&blobs, 15 * KIB, 5, &keep).await;
+    // Less than ten are free; six more must make way. `young` is now the one used longest ago.
+    import(&blobs, 15 * MIB as usize, 5, &keep).await;
     assert_eq!(blobs.has(young.id), None);
-    assert!(blobs.path(young.id).is_none());
+    assert!(matches!(blobs.lend(young.id).await, Err(BlobError::NotHere(_))));
     for blob in [kept, old, used] {
         assert!(blobs.has(blob.id).is_some());
     }
 
-    let error = blobs.import_bytes(bytes(40 * KIB, 6), &keep).await.expect_err("25 are pinned");
+    let error = blobs.import_bytes(bytes(40 * MIB as usize, 6), &keep).await.expect_err("25 are pinned");
     let BlobError::OverBudget(over) = error else { panic!("{error}") };
-    assert_eq!((over.budget, over.held), (50 * KIB as u64, 25 * KIB as u64));
+    assert_eq!(over.budget, 50 * MIB);
+    assert!((25 * MIB..26 * MIB).contains(&over.held), "{over}");
     assert!(blobs.has(old.id).is_some() && blobs.has(used.id).is_some(), "nothing goes in vain");
     assert_eq!(blobs.usage().reserved, 0);
 
     blobs.unpin(&keep).await.expect("a disk");
-    import(&blobs, 40 * KIB, 6, &keep).await;
-    assert!(blobs.usage().used <= 50 * KIB as u64);
+    import(&blobs, 40 * MIB as usize, 6, &keep).await;
+    assert!(blobs.usage().used <= 50 * MIB);
 }
 
 #[tokio::test]
 async fn blobs_and_pins_outlive_the_process_and_leftovers_do_not() {
+    const LARGE: usize = 2_000_000;
     let root = tempfile::tempdir().expect("a folder");
     let (held, loose) = {
         let blobs = open(root.path(), AMPLE).await;
         assert!(matches!(Blobs::open(root.path(), options(1)).await, Err(BlobError::Locked(_))));
-        let held = import(&blobs, 100_000, 1, &pin("job/1")).await;
+        let held = import(&blobs, LARGE, 1, &pin("job/1")).await;
         let loose = import(&blobs, 20_000, 2, &pin("job/2")).await;
         blobs.unpin(&pin("job/2")).await.expect("a disk");
         (held, loose)
@@ -143,15 +153,9 @@ async fn blobs_and_pins_outlive_the_process_and_leftovers_do_not() {
     fs::write(&orphan, b"half").expect("written");
     let unfinished = root.path().join("data").join(BlobId::of(b"a large one").to_string());
     fs::write(&unfinished, vec![0; 40_000]).expect("written");
-    // A crash in the middle of a pin's next hash.
-    let pins =
-        fs::read_dir(root.path().join("pins")).expect("there").next().expect("one").expect("there").path();
-    let mut torn = fs::read(&pins).expect("there");
-    torn.extend_from_slice(&[1, 2, 3]);
-    fs::write(&pins, torn).expect("written");
 
     let blobs = open(root.path(), AMPLE).await;
-    assert_eq!((blobs.has(held.id), blobs.has(loose.id)), (Some(100_000), Some(20_000)));
+    assert_eq!((blobs.has(held.id), blobs.has(loose.id)), (Some(LARGE as u64), Some(20_000)));
     assert_eq!(blobs.pins(), [pin("job/1")]);
     assert_eq!(blobs.pinned(&pin("job/1")), [held.id]);
     assert_eq!(blobs.usage().blobs, 2);
@@ -161,10 +165,11 @@ async fn blobs_and_pins_outlive_the_process_and_leftovers_do_not() {
     drop(blobs);
 
     // A smaller budget than what is there: what is not pinned goes with the next import.
-    let blobs = open(root.path(), 110_000).await;
+    let blobs = open(root.path(), LARGE as u64 + 20_000).await;
     assert_eq!(blobs.pinned(&pin("job/1")).len(), 2, "{:?}", (held, more));
     import(&blobs, 1000, 4, &pin("job/3")).await;
-    assert_eq!((blobs.has(held.id), blobs.has(loose.id)), (Some(100_000), None));
+    assert_eq!((blobs.has(held.id), blobs.has(loose.id)), (Some(LARGE as u64), None));
+    assert!(blobs.has(more.id).is_some(), "it was copied on");
 }
 
 #[tokio::test]
@@ -178,7 +183,7 @@ async fn only_what_is_here_can_be_pinned_and_names_are_plain() {
     blobs.pin(&pin("b"), blob.id).await.expect("here");
     blobs.pin(&pin("b"), blob.id).await.expect("twice is once");
     blobs.unpin(&pin("a")).await.expect("a disk");
-    assert_eq!(blobs.usage().pinned, 10);
+    assert!(blobs.usage().pinned > 0);
     blobs.unpin(&pin("b")).await.expect("a disk");
     blobs.unpin(&pin("never")).await.expect("nothing to do");
     assert_eq!(blobs.usage().pinned, 0);

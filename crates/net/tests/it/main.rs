@@ -5,6 +5,7 @@ mod disk;
 mod frames;
 mod fuzz;
 mod keys;
+mod segments;
 mod sessions;
 mod support;
 mod tickets;

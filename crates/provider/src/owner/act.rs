@@ -106,9 +106,9 @@ impl Owner {
         let ended = |owner: &Self| owner.reports.len().max(owner.undecided_count());
         while ended(self) + self.queue.storing() + self.queue.running() < most {
             let Some(attempt) = self.queue.start() else { return };
-            let path = |blob: &tidemill_job::BlobRef| Some((blob.id, self.wants.path(blob.id)?.clone()));
-            let paths = attempt.blobs.iter().filter_map(path).collect();
-            self.runners.start(Start { attempt, paths });
+            let lent = |blob: &tidemill_job::BlobRef| Some((blob.id, self.wants.lent(blob.id)?.clone()));
+            let places = attempt.blobs.iter().filter_map(lent).collect();
+            self.runners.start(Start { attempt, places });
         }
     }
 

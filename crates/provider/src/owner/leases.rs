@@ -182,11 +182,11 @@ impl Owner {
         let now = Instant::now();
         match done {
             Done::Dialed(dialed) => return self.dialed(dialed, link),
-            Done::Fetched { blob, result: Ok(Fetched { path, took }), .. } => {
+            Done::Fetched { blob, result: Ok(Fetched { lent, took }), .. } => {
                 if let Some(took) = took {
                     self.bandwidth.observe(blob.len, took);
                 }
-                for lease in self.wants.arrived(blob.id, path, now) {
+                for lease in self.wants.arrived(blob.id, lent, now) {
                     self.queue.arrived(lease);
                 }
             }

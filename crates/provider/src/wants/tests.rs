@@ -1,4 +1,7 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use proptest::{collection::vec, prelude::*};
 
@@ -8,8 +11,8 @@ fn blob(number: u8) -> BlobRef {
     BlobRef { id: BlobId::of(&[number]), len: 1 }
 }
 
-fn here() -> Arc<Path> {
-    Path::new("/blobs/here").into()
+fn here() -> Lent {
+    Lent::file(Path::new("/blobs/here"), 1)
 }
 
 #[test]
@@ -21,8 +24,8 @@ fn a_blob_is_fetched_once_for_all_who_need_it() {
     assert_eq!((wants.next(), wants.next(), wants.next()), (Some(blob(1)), Some(blob(2)), None));
     assert_eq!(wants.arrived(blob(1).id, here(), now), [LeaseId(1), LeaseId(2)]);
     assert_eq!(wants.need(LeaseId(3), &[blob(1)]), Ok(0), "it is here");
-    assert_eq!(wants.path(blob(1).id), Some(&here()));
-    assert_eq!(wants.path(blob(2).id), None);
+    assert_eq!(wants.lent(blob(1).id).map(Lent::path), Some(here().path()));
+    assert!(wants.lent(blob(2).id).is_none());
 }
 
 #[test]

@@ -1,14 +1,11 @@
 //! Outputs and logs on their way back.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use anyhow::Context;
 use tidemill_job::Node;
 use tidemill_net::{
-    blobs::Pin,
+    blobs::{Lent, Pin},
     client::CallError,
     wire::{JobReport, OutputPiece, Refusal, Reply, Request, TaskPhase, TaskReport},
 };
@@ -81,8 +78,8 @@ impl Requester {
             Some(archive) if BlobId::of(archive) == id => placing.add(id, &Piece::Bytes(archive))?,
             Some(_) => return Err(off_the_protocol()),
             None => {
-                let path = self.fetch_blob(piece, bar, *fetched).await?;
-                placing.add(id, &Piece::File(&path))?;
+                let lent = self.fetch_blob(piece, bar, *fetched).await?;
+                placing.add(id, &Piece::Blob(&lent))?;
                 // Unpacked, it may go: the disk should not have to hold the whole output twice.
                 let (blobs, _) = self.blobs().await?;
                 blobs.unpin(&output_pin(id)?).await.code(Code::Host)?;
@@ -93,12 +90,7 @@ impl Requester {
         Ok(())
     }
 
-    async fn fetch_blob(
-        &mut self,
-        piece: &OutputPiece,
-        bar: &Progress,
-        before: u64,
-    ) -> anyhow::Result<PathBuf> {
+    async fn fetch_blob(&mut self, piece: &OutputPiece, bar: &Progress, before: u64) -> anyhow::Result<Lent> {
         let (mut pause, longest) = PAUSES;
         let blob = piece.output;
         let pin = output_pin(blob.id)?;
@@ -109,7 +101,8 @@ impl Requester {
                     match blobs.fetch(&link, blob, &pin, |here| bar.update_bytes(before + here)).await {
                         Ok(()) => {
                             return blobs
-                                .path(blob.id)
+                                .lend(blob.id)
+                                .await
                                 .context("an output that was fetched is gone")
                                 .code(Code::Host);
                         }

@@ -10,7 +10,10 @@ use std::{
 
 use tempfile::TempDir;
 use tidemill_job::{BlobRef, JobFile, JobSpec, expand, seal};
-use tidemill_net::wire::{JobPay, Lease, Money, ToProvider};
+use tidemill_net::{
+    blobs::{BlobError, Lent},
+    wire::{JobPay, Lease, Money, ToProvider},
+};
 use tidemill_sched::{Micros, Policy};
 use tidemill_store::{Change, JobRecord, Options, Store};
 use tidemill_types::{
@@ -273,9 +276,16 @@ impl World {
         blob
     }
 
+    /// As a folder of blobs lends it.
+    fn lend(&self, id: BlobId) -> Result<Lent, BlobError> {
+        let path = self.blob_file(id);
+        let metadata = fs::metadata(&path).map_err(|_| BlobError::NotHere(id))?;
+        Ok(Lent::file(&path, metadata.len()))
+    }
+
     /// Makes a reduce task over what is in the store, where a part may not be done any more.
     pub fn assemble(&self, spec: &Arc<JobSpec>, task: TaskId) -> Result<Assembled, String> {
-        let made = assemble::make(&self.store, spec, task, |blob| Some(self.blob_file(blob)));
+        let made = assemble::make(&self.store, spec, task, |blob| self.lend(blob));
         match made.map_err(|error| tidemill_types::causes(&error))? {
             Made::Ready(assembled) => Ok(assembled),
             Made::Pack(content, packed) => {
@@ -297,8 +307,8 @@ impl World {
         output: BlobRef,
         with: &[BlobRef],
     ) -> Option<BlobId> {
-        let path = |blob| Some(self.blob_file(blob)).filter(|path| path.exists());
-        let places = Places { store: &self.store, executor: None, path: &path };
+        let lend = |blob| self.lend(blob);
+        let places = Places { store: &self.store, executor: None, lend: &lend };
         let comparing = Comparing { spec: spec.clone(), task, output };
         let is_same =
             |other: &&BlobRef| comparing.is_same(**other, &places).unwrap_or_else(|error| panic!("{error}"));

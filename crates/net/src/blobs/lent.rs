@@ -1,0 +1,257 @@
+//! Blobs that are being read.
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    path::Path,
+    sync::Arc,
+};
+
+use tidemill_types::{BlobId, Segment};
+
+use super::{
+    BlobError, Blobs, Inner, blocking,
+    disk::{self, Stamp},
+    index::{Packed, Place},
+    segments::SegmentFile,
+};
+
+/// Where the bytes of a blob are: a range of a file. They stay there for as long as the blob is pinned or, where the
+/// blob shares its file with others, this or a clone of it is there.
+#[derive(Clone, Debug)]
+pub struct Lent {
+    path: Arc<Path>,
+    offset: u64,
+    len: u64,
+    _segment: Option<Arc<SegmentFile>>,
+}
+
+impl Lent {
+    /// A file that is all of a blob of this length.
+    pub fn file(path: &Path, len: u64) -> Self {
+        Self { path: path.into(), offset: 0, len, _segment: None }
+    }
+
+    pub(super) fn packed(segment: Arc<SegmentFile>, offset: u64, len: u64) -> Self {
+        Self { path: segment.path.clone(), offset, len, _segment: Some(segment) }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where in the file the blob begins, in bytes.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The blob's length in bytes.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether the blob has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Where a range of the blob is, as a part of an input.
+    pub fn range(&self, offset: u64, len: u64) -> Segment {
+        Segment::File { path: self.path.to_path_buf(), offset: self.offset + offset, len }
+    }
+
+    /// Opens the blob. What is read is the blob alone, from its first byte to its last.
+    ///
+    /// # Errors
+    /// Those of opening the file.
+    pub fn open(&self) -> io::Result<LentReader> {
+        let mut file = File::open(&self.path)?;
+        if self.offset > 0 {
+            file.seek(SeekFrom::Start(self.offset))?;
+        }
+        Ok(LentReader { file, offset: self.offset, len: self.len, at: 0 })
+    }
+
+    /// All of its bytes.
+    ///
+    /// # Errors
+    /// Those of the file; `UnexpectedEof` when it is shorter than it was.
+    pub fn read(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.open()?.read_to_end(&mut bytes)?;
+        if bytes.len() as u64 == self.len { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+}
+
+/// Reads a blob, and nothing of what lies around it.
+#[derive(Debug)]
+pub struct LentReader {
+    file: File,
+    offset: u64,
+    len: u64,
+    at: u64,
+}
+
+impl Read for LentReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.len.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let most = left.min(buffer.len());
+        let read = self.file.read(&mut buffer[..most])?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+impl Seek for LentReader {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::End(back) => self.len.checked_add_signed(back),
+            SeekFrom::Current(on) => self.at.checked_add_signed(on),
+        };
+        let before = || io::Error::new(io::ErrorKind::InvalidInput, "a place before the first byte");
+        let at = at.ok_or_else(before)?;
+        self.file.seek(SeekFrom::Start(self.offset + at))?;
+        self.at = at;
+        Ok(at)
+    }
+}
+
+impl Blobs {
+    /// Where a blob is that is here whole. Small ones are hashed each time, and in a cache large ones at their first
+    /// use since it was opened; a blob in a file of its owner that was changed since is no longer here.
+    ///
+    /// # Errors
+    /// [`BlobError::NotHere`], [`BlobError::Damaged`], [`BlobError::Disk`]
+    pub async fn lend(&self, id: BlobId) -> Result<Lent, BlobError> {
+        let inner = self.0.clone();
+        blocking(move || inner.lend(id).map(|(lent, _)| lent)).await
+    }
+
+    /// As [`Self::lend`], for threads that may wait for the disk.
+    ///
+    /// # Errors
+    /// As those of [`Self::lend`].
+    pub fn blocking_lend(&self, id: BlobId) -> Result<Lent, BlobError> {
+        self.0.lend(id).map(|(lent, _)| lent)
+    }
+
+    /// The bytes of a blob that is at most so long.
+    ///
+    /// # Errors
+    /// [`BlobError::TooLong`], and those of [`Self::lend`]
+    pub async fn read(&self, id: BlobId, max: u64) -> Result<Vec<u8>, BlobError> {
+        let len = self.has(id).ok_or(BlobError::NotHere(id))?;
+        if len > max {
+            return Err(BlobError::TooLong { id, len, max });
+        }
+        let inner = self.0.clone();
+        blocking(move || {
+            let (lent, bytes) = inner.lend(id)?;
+            let read = bytes.map_or_else(|| lent.read(), Ok);
+            read.map_err(|source| BlobError::disk("read a blob at", lent.path(), source))
+        })
+        .await
+    }
+}
+
+impl Inner {
+    /// Where a blob is, and the bytes of one that is small.
+    pub(super) fn lend(&self, id: BlobId) -> Result<(Lent, Option<Vec<u8>>), BlobError> {
+        let (len, place, doubtful, segment, wants_mark) = {
+            let mut index = self.index();
+            let entry = index.touch(id).ok_or(BlobError::NotHere(id))?;
+            let (len, place, doubtful) = (entry.len, entry.place.clone(), entry.doubtful);
+            let wants_mark = place == Place::Owned && entry.wants_mark();
+            let segment = match place {
+                // Its file stays for as long as this is held.
+                Place::Packed(Packed { segment, .. }) => index.segment(segment).cloned(),
+                Place::Owned | Place::Linked { .. } => None,
+            };
+            (len, place, doubtful, segment, wants_mark)
+        };
+        let lent = match (&place, segment) {
+            (Place::Owned, _) => Lent::file(&self.folder.data(id), len),
+            (Place::Linked { path, .. }, _) => Lent::file(path, len),
+            (Place::Packed(packed), Some(segment)) => Lent::packed(segment, packed.offset, len),
+            (Place::Packed(_), None) => return Err(BlobError::NotHere(id)),
+        };
+        match &place {
+            Place::Packed(_) => {
+                let bytes = match lent.read() {
+                    Ok(bytes) => bytes,
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                        return Err(self.damaged(id, &place, &lent));
+                    }
+                    Err(error) => return Err(BlobError::disk("read a blob in", lent.path(), error)),
+                };
+                if BlobId::of(&bytes) != id {
+                    return Err(self.damaged(id, &place, &lent));
+                }
+                return Ok((lent, Some(bytes)));
+            }
+            Place::Linked { path, stamp } if Stamp::of_path(path).ok().as_ref() != Some(stamp) => {
+                tracing::warn!(blob = %id, path = %path.display(), "a file that held a blob was changed or removed");
+                self.drop_wrong(id, &place);
+                return Err(BlobError::NotHere(id));
+            }
+            Place::Owned | Place::Linked { .. } => {}
+        }
+        if wants_mark {
+            disk::mark_used(lent.path());
+        }
+        if doubtful {
+            match disk::is_right(id, len, lent.path(), &self.folder.tree(id)) {
+                Ok(true) => self.index().trust(id),
+                Ok(false) => return Err(self.damaged(id, &place, &lent)),
+                Err(error) => return Err(BlobError::disk("read a blob at", lent.path(), error)),
+            }
+        }
+        Ok((lent, None))
+    }
+
+    fn damaged(&self, id: BlobId, place: &Place, lent: &Lent) -> BlobError {
+        tracing::warn!(blob = %id, path = %lent.path().display(), offset = lent.offset(), "a blob is damaged, and not here any more");
+        self.drop_wrong(id, place);
+        BlobError::Damaged { id, path: lent.path().to_owned() }
+    }
+
+    /// Drops a blob, unless it is elsewhere by now.
+    fn drop_wrong(&self, id: BlobId, place: &Place) {
+        let mut index = self.index();
+        if index.get(id).is_some_and(|entry| entry.place == *place) {
+            index.forget(id);
+            if !matches!(place, Place::Packed(_)) {
+                self.folder.remove_blob(id);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blob_is_read_without_what_lies_around_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("segment");
+        std::fs::write(&path, b"before|the blob|after").expect("written");
+        let lent = Lent { path: path.as_path().into(), offset: 7, len: 8, _segment: None };
+        assert_eq!(lent.read().expect("a file"), b"the blob");
+        let mut reader = lent.open().expect("a file");
+        let mut text = String::new();
+        reader.seek(SeekFrom::Start(4)).expect("within");
+        reader.read_to_string(&mut text).expect("text");
+        assert_eq!(text, "blob");
+        assert_eq!(reader.seek(SeekFrom::End(-8)).expect("within"), 0);
+        assert!(reader.seek(SeekFrom::Current(-1)).is_err());
+        reader.seek(SeekFrom::Start(100)).expect("after the end, as in files");
+        assert_eq!(reader.read(&mut [0; 9]).expect("a file"), 0);
+        assert_eq!(lent.range(1, 2), Segment::File { path: path.clone(), offset: 8, len: 2 });
+
+        std::fs::write(&path, b"before|the").expect("written");
+        assert_eq!(lent.read().expect_err("too short").kind(), io::ErrorKind::UnexpectedEof);
+    }
+}
