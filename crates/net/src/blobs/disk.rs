@@ -24,6 +24,9 @@ use super::{
     index::{Index, Place, Victim},
 };
 
+/// How much of a large blob is written at once.
+pub(super) const GATHER_BYTES: usize = 1 << 20;
+
 const TREE_SUFFIX: &str = ".tree";
 
 /// The hash tree over a blob of this length.

@@ -5,6 +5,7 @@
 
 use std::{
     fs::{File, OpenOptions},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -16,7 +17,7 @@ use bao_tree::{
         BaoContentItem,
         outboard::PreOrderOutboard,
         round_up_to_chunks_groups,
-        sync::{OutboardMut, WriteAt, valid_ranges},
+        sync::{WriteAt, valid_ranges},
     },
 };
 use iroh_blobs::{
@@ -34,7 +35,7 @@ use tokio::{
 
 use super::{
     BlobError, BlobRef, Blobs, FetchError, Inner, Pin, Reservation, blocking,
-    disk::{self, allocated, bytes_on_disk, tree_of},
+    disk::{self, GATHER_BYTES, allocated, bytes_on_disk, tree_of},
     error::is_disk_full,
     import::Draft,
     log::record_bytes,
@@ -315,23 +316,43 @@ impl Writer {
     }
 
     fn run(mut self, mut arrived: mpsc::Receiver<Piece>) -> Result<(), BlobError> {
+        let (mut data, mut pairs) = (Run::default(), Run::default());
         while let Some(piece) = arrived.blocking_recv() {
-            let (written, path) = match &piece {
+            match piece {
                 Piece::Item(BaoContentItem::Leaf(leaf)) => {
-                    (self.data.write_all_at(leaf.offset, &leaf.data), &self.data_path)
+                    let written = data.put(&mut self.data, leaf.offset, &leaf.data);
+                    self.check(written, true)?;
                 }
                 Piece::Item(BaoContentItem::Parent(parent)) => {
-                    (self.hashes.save(parent.node, &parent.pair), &self.tree_path)
+                    // Leaves that are a whole group have none below them.
+                    let Some(at) = self.hashes.tree.pre_order_offset(parent.node) else { continue };
+                    let (left, right) = parent.pair;
+                    let pair = [*left.as_bytes(), *right.as_bytes()].concat();
+                    let written = pairs.put(&mut self.hashes.data, at * pair.len() as u64, &pair);
+                    self.check(written, false)?;
                 }
-                Piece::End => return self.finish(),
-            };
-            if let Err(source) = written {
-                self.discard = is_disk_full(&source);
-                return Err(BlobError::disk("write", path, source));
+                Piece::End => {
+                    self.flush(&mut data, &mut pairs)?;
+                    return self.finish();
+                }
             }
         }
         // Nobody waits for the blob any more, or the connection broke.
-        Ok(())
+        self.flush(&mut data, &mut pairs)
+    }
+
+    fn flush(&mut self, data: &mut Run, pairs: &mut Run) -> Result<(), BlobError> {
+        let written = data.flush(&mut self.data);
+        self.check(written, true)?;
+        let written = pairs.flush(&mut self.hashes.data);
+        self.check(written, false)
+    }
+
+    fn check(&mut self, written: io::Result<()>, data: bool) -> Result<(), BlobError> {
+        written.map_err(|source| {
+            self.discard = is_disk_full(&source);
+            BlobError::disk("write", if data { &self.data_path } else { &self.tree_path }, source)
+        })
     }
 
     /// All of the blob is written.
@@ -345,6 +366,33 @@ impl Writer {
         }
         let files = Draft { data: self.data_path.clone(), tree: self.tree_path.clone() };
         self.inner.take_in(self.blob, &files, None, &self.pin, &mut self.room)
+    }
+}
+
+/// What comes one after another, which is written together.
+#[derive(Default)]
+struct Run {
+    offset: u64,
+    bytes: Vec<u8>,
+}
+
+impl Run {
+    fn put(&mut self, file: &mut File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let follows = offset == self.offset + self.bytes.len() as u64;
+        if !follows || self.bytes.len() + bytes.len() > GATHER_BYTES {
+            self.flush(file)?;
+            self.offset = offset;
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self, file: &mut File) -> io::Result<()> {
+        if !self.bytes.is_empty() {
+            file.write_all_at(self.offset, &self.bytes)?;
+            self.bytes.clear();
+        }
+        Ok(())
     }
 }
 
@@ -385,4 +433,30 @@ fn open_sized(path: &Path, len: u64) -> Result<File, BlobError> {
         Ok(file)
     })
     .map_err(|source| BlobError::disk("make", path, source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_one_after_another_is_written_where_it_belongs() {
+        let mut file = tempfile::tempfile().expect("a file");
+        let mut run = Run::default();
+        for (offset, bytes) in [(0, "ab"), (2, "cd"), (9, "jk"), (11, ""), (11, "l"), (4, "e")] {
+            run.put(&mut file, offset, bytes.as_bytes()).expect("a disk");
+        }
+        let large = vec![7; GATHER_BYTES];
+        run.put(&mut file, 100, &large).expect("a disk");
+        run.put(&mut file, 100 + GATHER_BYTES as u64, b"end").expect("a disk");
+        run.flush(&mut file).expect("a disk");
+        run.flush(&mut file).expect("nothing more");
+        let mut content = Vec::new();
+        std::io::Read::read_to_end(&mut file, &mut content).expect("a file");
+        assert_eq!(content[..12], *b"abcde\0\0\0\0jkl");
+        assert_eq!(
+            (&content[100..][..GATHER_BYTES], &content[100 + GATHER_BYTES..]),
+            (&large[..], &b"end"[..])
+        );
+    }
 }

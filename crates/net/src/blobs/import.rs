@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Read, Write},
+    io::{self, BufReader, Read, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -13,7 +13,7 @@ use tidemill_types::{BlobId, Content, Segment};
 
 use super::{
     BlobError, BlobRef, Blobs, Inner, Pin, Reservation, blocking,
-    disk::{self, Folder, Stamp, bytes_on_disk, tree_of},
+    disk::{self, Folder, GATHER_BYTES, Stamp, bytes_on_disk, tree_of},
     index::Place,
     log::record_bytes,
     segments::MOST_PACKED_BYTES,
@@ -229,8 +229,9 @@ fn copy_in(
     let mut room = inner.reserve(bytes_on_disk(len))?;
     let draft = Draft::new(inner)?;
     let data = make(&draft.data)?;
-    let mut tee = Tee { source, copy: &data, read_failed: false };
-    let hashed = hash(&mut tee, len, &inner.folder, &draft.tree);
+    let mut tee = Tee { source: source.take(len), copy: &data, read_failed: false };
+    // Hashed in pieces of 16 KiB, and written in ones that a disk takes well.
+    let hashed = hash(BufReader::with_capacity(GATHER_BYTES, &mut tee), len, &inner.folder, &draft.tree);
     let blob = match hashed {
         Ok(id) => BlobRef { id, len },
         Err(Failure::Reading(source)) if tee.read_failed => return Err(source_error(name, source)),
@@ -255,7 +256,8 @@ fn link_in(
     let path = path.canonicalize().map_err(read_error)?;
     let mut room = inner.reserve(tree_of(len).outboard_size())?;
     let draft = Draft::new(inner)?;
-    let id = hash(file, len, &inner.folder, &draft.tree).map_err(|failure| match failure {
+    let reader = BufReader::with_capacity(GATHER_BYTES, file);
+    let id = hash(reader, len, &inner.folder, &draft.tree).map_err(|failure| match failure {
         Failure::Reading(source) => source_error(&path, source),
         Failure::Tree(error) => error,
     })?;
