@@ -1,6 +1,7 @@
 //! `tidemill bench`: measurements of this machine, for docs/benchmarks.md.
 
 mod bank;
+mod blobs;
 mod dispatch;
 mod exec;
 mod kernels;
@@ -17,6 +18,7 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum What {
+    Blobs(blobs::Args),
     Dispatch(dispatch::Args),
     Exec(exec::Args),
     Ledger(ledger::Args),
@@ -26,6 +28,7 @@ enum What {
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     match &args.what {
+        What::Blobs(args) => blobs::run(args),
         What::Dispatch(args) => dispatch::run(args),
         What::Exec(args) => exec::run(args),
         What::Ledger(args) => ledger::run(args),
