@@ -268,10 +268,6 @@ impl<F: LogFile> Appender<F> {
     pub fn is_spoiled(&self) -> bool {
         self.spoiled
     }
-
-    pub fn file(&self) -> &F {
-        &self.file
-    }
 }
 
 /// Walks through a segment.

@@ -133,7 +133,7 @@ impl Segments {
                 numbers.extend(item?.file_name().to_str().and_then(|name| name.parse::<u64>().ok()));
             }
             numbers.sort_unstable();
-            Ok(numbers)
+            io::Result::Ok(numbers)
         };
         list().map_err(|source| BlobError::disk("list", &self.folder, source))
     }

@@ -75,3 +75,30 @@ async fn a_full_disk_is_named_and_leaves_nothing() {
     pair.close().await;
     serving.await.expect("no panic");
 }
+
+#[tokio::test]
+async fn small_blobs_on_a_disk_that_runs_full_are_here_or_refused() {
+    let Some(disk) = SmallDisk::mount(1024) else { return };
+    let root = disk.0.path();
+    let blobs = open(root, AMPLE).await;
+    let mut here = Vec::new();
+    let error = loop {
+        let number = here.len() as u8;
+        match blobs.import_bytes(bytes(60_000, number), &pin("a")).await {
+            Ok(blob) => here.push(blob),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.is_disk_full(), "{error:?}");
+    assert!(here.len() > 10, "{}", here.len());
+    assert_eq!((blobs.usage().blobs, blobs.usage().reserved), (here.len(), 0));
+    // What fits is taken, after what did not.
+    let small = blobs.import_bytes(bytes(100, 200), &pin("b")).await.expect("room for this");
+    drop(blobs);
+    let blobs = open(root, AMPLE).await;
+    assert_eq!(blobs.read(small.id, AMPLE).await.expect("here"), bytes(100, 200));
+    for (number, blob) in here.iter().enumerate() {
+        assert_eq!(blobs.read(blob.id, AMPLE).await.expect("acknowledged"), bytes(60_000, number as u8));
+    }
+    assert_eq!(blobs.pinned(&pin("a")).len(), here.len());
+}
