@@ -137,8 +137,8 @@ impl Blobs {
         blocking(move || if inner.pin(&pin, id)? { Ok(()) } else { Err(BlobError::NotHere(id)) }).await
     }
 
-    /// Takes a pin off all that it holds. Blobs without a pin go when their room is needed, the one first that was
-    /// of no use for longest.
+    /// Takes a pin off all that it holds. It does not wait for the disk: a power cut may put the pin on again. Blobs
+    /// without a pin go when their room is needed, the one first that was of no use for longest.
     ///
     /// # Errors
     /// [`BlobError::Disk`]

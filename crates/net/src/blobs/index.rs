@@ -225,6 +225,15 @@ impl Index {
         self.segments.get(&number).map(|segment| &segment.file)
     }
 
+    /// The blobs of a segment: which, how long, and where in it.
+    pub fn packed_in(&self, number: u64) -> Vec<(BlobId, u64, u64)> {
+        let packed = self.blobs.iter().filter_map(|(id, entry)| match entry.place {
+            Place::Packed(Packed { segment, offset }) if segment == number => Some((*id, entry.len, offset)),
+            _ => None,
+        });
+        packed.collect()
+    }
+
     pub fn is_oldest_segment(&self, number: u64) -> bool {
         self.segments.first_key_value().is_some_and(|(first, _)| *first == number)
     }

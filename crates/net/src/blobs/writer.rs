@@ -267,13 +267,15 @@ impl Worker {
     /// Makes changes durable, and then visible.
     fn make(&mut self, changes: Vec<(Change, Answer)>) {
         let records: Vec<_> = changes.iter().map(|(change, _)| change.record()).collect();
-        let places = match self.append(&records) {
-            Ok(places) => places,
+        // A pin that a crash puts on again does no harm: whoever took it off looks for such when it starts.
+        let waits = changes.iter().any(|(change, _)| !matches!(change, Change::Unpin { .. }));
+        let appended = match self.append(&records, waits) {
+            Ok(appended) => appended,
             Err((error, path)) => {
                 for (change, answer) in changes {
-                    let _ = answer.send(Err(BlobError::disk("write to", &path, same(&error))));
-                    // With its room, which others may wait for.
+                    // With its room, which is free when the caller hears of it.
                     drop(change);
+                    let _ = answer.send(Err(BlobError::disk("write to", &path, same(&error))));
                 }
                 return;
             }
@@ -281,10 +283,11 @@ impl Worker {
         let mut answers = Vec::with_capacity(changes.len());
         {
             let mut index = self.index();
-            for ((change, answer), place) in changes.into_iter().zip(places) {
+            index.resize_segment(appended.segment, appended.end);
+            for ((change, answer), place) in changes.into_iter().zip(appended.places()) {
                 let here = match change {
                     Change::Blob { blob, pin, mut room, .. } => {
-                        // Before what the blob takes would count twice; its segment has grown already.
+                        // Under the lock under which its segment grew, so that nobody sees it count twice.
                         room.settle(&mut index);
                         let taken = log::record_bytes(blob.len, Some(&pin));
                         index.pack(blob.id, blob.len, taken, place);
@@ -305,8 +308,8 @@ impl Worker {
         }
     }
 
-    /// Writes records to the active segment, and waits for the disk in a durable folder. Gives where each payload is.
-    fn append(&mut self, records: &[Record]) -> Result<Vec<Packed>, (io::Error, PathBuf)> {
+    /// Writes records to the active segment, and, if that matters and the folder is durable, waits for the disk.
+    fn append(&mut self, records: &[Record], waits: bool) -> Result<Appended, (io::Error, PathBuf)> {
         if self.active.as_ref().is_some_and(|active| active.appender.end() >= self.segments.full_bytes) {
             self.active = None;
         }
@@ -315,18 +318,30 @@ impl Worker {
             none => none.insert(begin(&self.segments, &self.index, &mut self.next)?),
         };
         let number = active.number;
-        let written = active.appender.append(records, self.segments.is_durable());
+        let written = active.appender.append(records, waits && self.segments.is_durable());
         let (end, is_spoiled) = (active.appender.end(), active.appender.is_spoiled());
         if is_spoiled {
             self.active = None;
         }
         match written {
-            Ok(offsets) => {
-                self.index().resize_segment(number, end);
-                Ok(offsets.into_iter().map(|offset| Packed { segment: number, offset }).collect())
-            }
+            Ok(offsets) => Ok(Appended { segment: number, end, offsets }),
             Err(error) => Err((error, self.segments.path(number))),
         }
+    }
+}
+
+/// What was written, for the index.
+struct Appended {
+    segment: u64,
+    /// How long the segment is now.
+    end: u64,
+    offsets: Vec<u64>,
+}
+
+impl Appended {
+    /// Where each payload is.
+    fn places(&self) -> impl Iterator<Item = Packed> {
+        self.offsets.iter().map(move |offset| Packed { segment: self.segment, offset: *offset })
     }
 }
 

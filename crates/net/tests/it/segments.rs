@@ -199,6 +199,37 @@ async fn segments_make_way_and_what_is_pinned_is_copied_on() {
 }
 
 #[tokio::test]
+async fn a_damaged_segment_is_cleaned_and_loses_no_more_than_what_is_damaged() {
+    let root = tempfile::tempdir().expect("a folder");
+    let (keep, blobs) = (pin("keep"), open(root.path(), 1_600_000).await);
+    let mut made = Vec::new();
+    for number in 0..4u8 {
+        made.push(blobs.import_bytes(bytes(20_000, number), &keep).await.expect("room"));
+    }
+    // The head of one record, which does not matter while it is known where the blob is, and the bytes of another.
+    let lent = blobs.lend(made[1].id).await.expect("here");
+    flip(lent.path(), lent.offset() - 20);
+    let lent = blobs.lend(made[2].id).await.expect("here");
+    flip(lent.path(), lent.offset() + 20);
+    drop(lent);
+    let (before, passing) = (segments(root.path()), pin("passing"));
+    for number in 10..100u8 {
+        blobs.import_bytes(bytes(30_000, number), &passing).await.expect("room");
+        blobs.unpin(&passing).await.expect("a disk");
+    }
+    assert!(!before[0].exists(), "it was cleaned");
+    assert_eq!(blobs.has(made[2].id), None);
+    drop(blobs);
+    let blobs = open(root.path(), 1_600_000).await;
+    assert_eq!(blobs.pins(), [keep.clone()]);
+    for number in [0, 1, 3] {
+        let content = blobs.read(made[number].id, AMPLE).await.expect("it was right");
+        assert_eq!(content, bytes(20_000, number as u8));
+        assert!(blobs.pinned(&keep).contains(&made[number].id));
+    }
+}
+
+#[tokio::test]
 async fn a_cache_forgets_pins_and_keeps_what_it_has() {
     let root = tempfile::tempdir().expect("a folder");
     let blobs = open_cache(root.path(), SMALL_BUDGET).await;

@@ -1,7 +1,7 @@
 //! Giving up a segment: what is still needed of it is copied to the active one, and then its file goes. A crash in
 //! between leaves both, which does no harm.
 
-use std::{collections::HashSet, fs::File, os::unix::fs::FileExt, path::Path, sync::Arc};
+use std::{collections::HashSet, fs::File, io, os::unix::fs::FileExt, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use tidemill_types::BlobId;
@@ -47,15 +47,17 @@ impl Worker {
         let mut copies = Copies::default();
         for item in items {
             let copy = self.needed(number, item, &file, path, &mut copies.held)?;
-            for record in copy {
-                copies.bytes += match &record {
-                    Record::Blob { bytes, .. } => bytes.len() as u64,
-                    Record::Pin { .. } | Record::Hold { .. } => 0,
-                };
-                copies.records.push(record);
-            }
-            if copies.bytes >= BATCH_BYTES || copies.records.len() >= MOST_RECORDS {
-                self.write_copies(&mut copies)?;
+            copies.records.extend(copy);
+            self.write_if_many(&mut copies)?;
+        }
+        if damaged {
+            // A blob whose record's head is damaged may be right all the same.
+            self.write_copies(&mut copies)?;
+            let hidden = self.index().packed_in(number);
+            for (id, len, offset) in hidden {
+                let bytes = self.payload(id, len, offset, &file, path)?;
+                copies.records.extend(bytes.map(|bytes| Record::Blob { id, bytes, pin: None }));
+                self.write_if_many(&mut copies)?;
             }
         }
         if damaged && self.segments.is_durable() {
@@ -88,15 +90,8 @@ impl Worker {
                     let is_here = index.get(id).is_some_and(|entry| entry.place == place);
                     (is_here, pin.filter(|pin| durable && index.is_pinned_by(pin, id)))
                 };
-                if is_here {
-                    let mut bytes = vec![0; len as usize];
-                    let read = file.read_exact_at(&mut bytes, item.payload);
-                    read.map_err(|source| BlobError::disk("read the segment", path, source))?;
-                    if BlobId::of(&bytes) == id {
-                        return Ok(vec![Record::Blob { id, bytes: Bytes::from(bytes), pin }]);
-                    }
-                    tracing::warn!(blob = %id, path = %path.display(), "a blob is damaged, and not here any more");
-                    self.index().forget(id);
+                if is_here && let Some(bytes) = self.payload(id, len.into(), item.payload, file, path)? {
+                    return Ok(vec![Record::Blob { id, bytes, pin }]);
                 }
                 Ok(pin.map(|pin| Record::Pin { pin, id }).into_iter().collect())
             }
@@ -118,17 +113,53 @@ impl Worker {
         }
     }
 
+    /// The bytes of a blob, if they are right. Otherwise it is not here any more.
+    fn payload(
+        &self,
+        id: BlobId,
+        len: u64,
+        offset: u64,
+        file: &File,
+        path: &Path,
+    ) -> Result<Option<Bytes>, BlobError> {
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+        match file.read_exact_at(&mut bytes, offset) {
+            Ok(()) if BlobId::of(&bytes) == id => return Ok(Some(bytes.into())),
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+                return Err(BlobError::disk("read the segment", path, error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        tracing::warn!(blob = %id, path = %path.display(), "a blob is damaged, and not here any more");
+        self.index().forget(id);
+        Ok(None)
+    }
+
+    fn write_if_many(&mut self, copies: &mut Copies) -> Result<(), BlobError> {
+        let bytes = |record: &Record| match record {
+            Record::Blob { bytes, .. } => bytes.len() as u64,
+            Record::Pin { .. } | Record::Hold { .. } => 0,
+        };
+        copies.bytes += copies.records[copies.counted..].iter().map(bytes).sum::<u64>();
+        copies.counted = copies.records.len();
+        if copies.bytes >= BATCH_BYTES || copies.counted >= MOST_RECORDS {
+            self.write_copies(copies)?;
+        }
+        Ok(())
+    }
+
     fn write_copies(&mut self, copies: &mut Copies) -> Result<(), BlobError> {
         let records = std::mem::take(&mut copies.records);
-        copies.bytes = 0;
+        (copies.bytes, copies.counted) = (0, 0);
         if records.is_empty() {
             return Ok(());
         }
-        let places = self
-            .append(&records)
+        let appended = self
+            .append(&records, true)
             .map_err(|(error, path)| BlobError::disk("write to", &path, same(&error)))?;
         let mut index = self.index();
-        for (record, place) in records.iter().zip(places) {
+        index.resize_segment(appended.segment, appended.end);
+        for (record, place) in records.iter().zip(appended.places()) {
             // One that went in the meantime, as damaged, must not come back.
             if let Record::Blob { id, bytes, pin } = record
                 && index.get(*id).is_some()
@@ -148,7 +179,9 @@ const MOST_RECORDS: usize = 4096;
 #[derive(Default)]
 struct Copies {
     records: Vec<Record>,
+    /// The bytes of the blobs among the first `counted` of them.
     bytes: u64,
+    counted: usize,
     /// The pins of which all was said that there is to say.
     held: HashSet<Pin>,
 }
