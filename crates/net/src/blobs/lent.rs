@@ -205,6 +205,10 @@ impl Inner {
             match disk::is_right(id, len, lent.path(), &self.folder.tree(id)) {
                 Ok(true) => self.index().trust(id),
                 Ok(false) => return Err(self.damaged(id, &place, &lent)),
+                // A part of it is gone.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Err(self.damaged(id, &place, &lent));
+                }
                 Err(error) => return Err(BlobError::disk("read a blob at", lent.path(), error)),
             }
         }

@@ -217,7 +217,7 @@ fn what_was_acknowledged_outlives_every_failure_and_the_power() {
         let begin = |files: &mut Vec<TestFile>| {
             let file = TestFile::default();
             let appender = Appender::begin(file.clone(), KEY).expect("a new file works");
-            file.state().fails = (files.is_empty()).then_some((steps, times));
+            file.state().fails = files.is_empty().then_some((steps, times));
             files.push(file);
             appender
         };
