@@ -14,6 +14,9 @@ pub const QUEUE: usize = 8;
 /// One commit has at most about so many changes, so that none holds up what waits behind it for long.
 const MOST_CHANGES: usize = 4096;
 
+/// For the same reason one commit has at most about so many bytes: outputs travel with their results.
+const MOST_BYTES: usize = 16 << 20;
+
 /// How long to wait before a commit that failed for want of room is tried again.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -29,9 +32,12 @@ pub fn run(
     mut deliver: impl FnMut(Effect),
 ) -> Result<(), StoreError> {
     while let Some(Step { mut changes, mut effects }) = steps.blocking_recv() {
+        let mut bytes: usize = changes.iter().map(Change::bytes).sum();
         while changes.len() < MOST_CHANGES
+            && bytes < MOST_BYTES
             && let Ok(next) = steps.try_recv()
         {
+            bytes += next.changes.iter().map(Change::bytes).sum::<usize>();
             changes.extend(next.changes);
             effects.extend(next.effects);
         }

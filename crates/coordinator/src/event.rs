@@ -6,7 +6,10 @@ use tidemill_job::{BlobRef, BoundTask, JobSpec};
 use tidemill_ledger::{EscrowView, settlement::Closing};
 use tidemill_net::{
     addresses::Scope,
-    wire::{Answer, Decision, Explanation, FromProvider, HeldLease, JobReport, TaskReport, ToProvider},
+    wire::{
+        Answer, Decision, Explanation, FromProvider, HeldLease, JobReport, OutputBody, TaskReport,
+        TaskResult, ToProvider,
+    },
 };
 use tidemill_sched::Micros;
 use tidemill_store::DoneRecord;
@@ -150,6 +153,29 @@ pub enum Event {
         /// What.
         question: Question,
     },
+}
+
+impl Event {
+    /// About how many bytes it brings, beside what every event has.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::FromProvider { message: FromProvider::Results(batch), .. } => {
+                let bytes = |result: &TaskResult| {
+                    let output = match &result.output {
+                        Some(OutputBody::Inline(bytes)) => bytes.len(),
+                        Some(OutputBody::Blob) | None => 0,
+                    };
+                    output + result.log.bytes().len()
+                };
+                batch.results.iter().map(bytes).sum()
+            }
+            Self::Submit { encoded, .. } => encoded.len(),
+            Self::Assembled { result: Ok(assembled), .. } => {
+                assembled.inline.iter().flatten().map(Vec::len).sum()
+            }
+            _ => 0,
+        }
+    }
 }
 
 /// A part of the internet that is in one hand: the first 24 bits of an address of version 4, or 48 of one of version 6.

@@ -25,18 +25,12 @@ use crate::{
     config::Config,
     core::{Core, CoreConfig, Step},
     effects::Effects,
-    event::Event,
     failpoint::Failpoint,
+    queue::{Events, queue},
     recovery, session,
     shared::Shared,
     teller::Teller,
 };
-
-/// Events that wait for the core. Whoever has one more waits, and so does the peer that caused it.
-const EVENT_QUEUE: usize = 1024;
-
-/// Events that the core takes in before it places tasks and hands on what came of them.
-const MOST_EVENTS: usize = 256;
 
 /// How often the core looks at the clock.
 const TICK: Duration = Duration::from_millis(50);
@@ -171,10 +165,10 @@ impl Coordinator {
         };
         let Choice { chosen, left_out } = node.addresses(&advertise, ADDRESSES_PATIENCE).await;
         let ticket = Ticket::new(node.id(), chosen, pass.clone())?;
-        let (events, core_events) = mpsc::channel(EVENT_QUEUE);
+        let (queue, core_events) = queue();
         let stop = CancellationToken::new();
         let shared =
-            Shared::new(node, operator, pass, welcome, pace, store, blobs, events, teller, executor, stop);
+            Shared::new(node, operator, pass, welcome, pace, store, blobs, queue, teller, executor, stop);
 
         let mut clock = Clock::new();
         let core = recovery::recover(&shared, core_config, clock.now()).await?;
@@ -265,28 +259,25 @@ impl Coordinator {
 
 async fn run_core(
     mut core: Core,
-    mut events: mpsc::Receiver<Event>,
+    mut events: Events,
     steps: mpsc::Sender<Step>,
     mut clock: Clock,
     stop: CancellationToken,
 ) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut taken = Vec::with_capacity(MOST_EVENTS);
     loop {
-        let ticked = tokio::select! {
+        let (taken, ticked) = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            _ = ticks.tick() => true,
-            count = events.recv_many(&mut taken, MOST_EVENTS) => {
-                if count == 0 {
-                    return;
-                }
-                false
-            }
+            _ = ticks.tick() => (Vec::new(), true),
+            taken = events.take() => match taken {
+                Some(taken) => (taken, false),
+                None => return,
+            },
         };
         let now = clock.now();
-        for event in taken.drain(..) {
+        for event in taken {
             core.handle(event, now);
         }
         if ticked {

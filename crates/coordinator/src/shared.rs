@@ -26,6 +26,7 @@ use crate::{
     event::{Event, SessionId},
     inputs::Inputs,
     outbox::Outboxes,
+    queue::Queue,
     session::Seats,
     teller::Teller,
 };
@@ -45,7 +46,7 @@ pub struct Shared {
     pub peers: Peers,
     /// Which process of each provider is here.
     pub seats: Seats<Connection>,
-    pub events: mpsc::Sender<Event>,
+    pub queue: Queue,
     /// Where work is paid for.
     pub teller: Option<Arc<Teller>>,
     /// Runs programs that compare outputs; nothing where no job may have one.
@@ -112,7 +113,7 @@ impl Shared {
         pace: Pace,
         store: Store,
         blobs: Blobs,
-        events: mpsc::Sender<Event>,
+        queue: Queue,
         teller: Option<Arc<Teller>>,
         executor: Option<Arc<dyn Executor>>,
         stop: CancellationToken,
@@ -129,7 +130,7 @@ impl Shared {
             outboxes: Outboxes::default(),
             peers: Peers::default(),
             seats: Seats::default(),
-            events,
+            queue,
             teller,
             executor,
             stop,
@@ -169,7 +170,7 @@ impl Shared {
 
     /// Tells the core. Waits while it has too much to do; nobody listens any more when the coordinator ends.
     pub async fn tell(&self, event: Event) {
-        let _ = self.events.send(event).await;
+        self.queue.put(event).await;
     }
 }
 

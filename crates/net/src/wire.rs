@@ -16,9 +16,9 @@ use tidemill_types::{Address, Chain, EscrowContract, KeyBinding, Millis, Offer};
 pub use self::{
     money::{EscrowReport, EscrowStage, JobCost, PayeeReport, SettlementReport},
     provider::{
-        Decision, FromProvider, HeldLease, Lease, LeasePay, LogBody, MAX_CREDITS, MAX_INLINE_BYTES,
-        MAX_LEASE_INLINE_BYTES, MAX_VOUCHERS, OutputBody, ReleaseAsked, ResultBatch, ReturnReason, Source,
-        TaskResult, ToProvider, Unpaid,
+        Decision, FromProvider, HeldLease, Lease, LeasePay, LogBody, MAX_CREDITS, MAX_INLINE_LOG_BYTES,
+        MAX_INLINE_OUTPUT_BYTES, MAX_LEASE_INLINE_BYTES, MAX_VOUCHERS, OutputBody, ReleaseAsked, ResultBatch,
+        ReturnReason, Source, TaskResult, ToProvider, Unpaid,
     },
     reliability::{
         MAX_RECORDS, MAX_RESULTS_OF_TASK, RecordReport, Reliability, ReputationReport, ResultReport,

@@ -59,6 +59,10 @@ const SWEEP: Duration = Duration::from_secs(20);
 /// While leases of more than so many bytes wait and something runs, nothing more is read from the coordinator.
 const MOST_LEASE_BYTES: usize = 64 << 20;
 
+/// While results of more than so many bytes are not settled, nothing more is started: a coordinator whose disk is slow is
+/// waited for.
+const MOST_RESULT_BYTES: usize = 64 << 20;
+
 /// Ends of attempts that are taken in at once.
 const MOST_ENDS: usize = 256;
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidemill_net::wire::{MAX_INLINE_BYTES, OutputBody, TaskResult};
+use tidemill_net::wire::{OutputBody, TaskResult};
 use tidemill_types::{BlobId, LeaseId, TaskId};
 
 /// The most results of a batch: a signature takes as long as a short task, and shared by so many it is nothing.
@@ -26,6 +26,10 @@ pub(crate) struct Reports {
     since: Option<Instant>,
     sent: BTreeMap<u64, Vec<TaskResult>>,
     places: HashMap<LeaseId, Place>,
+    /// About how many bytes `unsent` has.
+    unsent_bytes: usize,
+    /// About how many bytes all results have, the sent ones too.
+    bytes: usize,
     /// The most results of a batch from now on: fewer, once one was too long for a frame.
     most: usize,
 }
@@ -64,12 +68,16 @@ impl Reports {
             since: None,
             sent: BTreeMap::new(),
             places: HashMap::new(),
+            unsent_bytes: 0,
+            bytes: 0,
             most: MOST_RESULTS,
         }
     }
 
     pub(crate) fn add(&mut self, result: TaskResult, task: TaskId, now: Instant) {
         self.places.insert(result.lease, Place { task, sequence: None });
+        self.unsent_bytes += approximate_bytes(&result);
+        self.bytes += approximate_bytes(&result);
         self.unsent.push_back(result);
         self.since.get_or_insert(now);
     }
@@ -78,7 +86,8 @@ impl Reports {
     pub(crate) fn due(&self, now: Instant, quiet: bool) -> Due {
         let Some(since) = self.since else { return Due::Never };
         let at = since + PATIENCE;
-        if quiet || self.unsent.len() >= self.most || now >= at { Due::Now } else { Due::At(at) }
+        let is_full = self.unsent.len() >= self.most || self.unsent_bytes >= MOST_BYTES;
+        if quiet || is_full || now >= at { Due::Now } else { Due::At(at) }
     }
 
     /// Takes the next batch: its number and its results, which stay known here until they are settled.
@@ -91,6 +100,7 @@ impl Reports {
             if full && !results.is_empty() {
                 break;
             }
+            self.unsent_bytes -= approximate_bytes(result);
             results.extend(self.unsent.pop_front());
         }
         self.since = (!self.unsent.is_empty()).then_some(now);
@@ -112,9 +122,10 @@ impl Reports {
     pub(crate) fn too_long(&mut self, sequence: u64, now: Instant) -> Option<LeaseId> {
         let mut results = self.sent.remove(&sequence)?;
         if results.len() == 1 {
-            let lease = results.pop()?.lease;
-            self.places.remove(&lease);
-            return Some(lease);
+            let result = results.pop()?;
+            self.bytes -= approximate_bytes(&result);
+            self.places.remove(&result.lease);
+            return Some(result.lease);
         }
         self.most = results.len().div_ceil(2);
         self.put_back(results, now);
@@ -126,6 +137,7 @@ impl Reports {
         self.most = MOST_RESULTS;
         let results = self.sent.remove(&sequence).unwrap_or_default();
         for result in &results {
+            self.bytes -= approximate_bytes(result);
             self.places.remove(&result.lease);
         }
         results.iter().map(left_by).collect()
@@ -137,6 +149,7 @@ impl Reports {
             None => {
                 let at = self.unsent.iter().position(|result| result.lease == lease)?;
                 let result = self.unsent.remove(at)?;
+                self.unsent_bytes -= approximate_bytes(&result);
                 if self.unsent.is_empty() {
                     self.since = None;
                 }
@@ -152,6 +165,7 @@ impl Reports {
                 result
             }
         };
+        self.bytes -= approximate_bytes(&result);
         Some(left_by(&result))
     }
 
@@ -166,6 +180,7 @@ impl Reports {
             if let Some(place) = self.places.get_mut(&result.lease) {
                 place.sequence = None;
             }
+            self.unsent_bytes += approximate_bytes(&result);
             self.unsent.push_front(result);
         }
         if !self.unsent.is_empty() {
@@ -187,6 +202,11 @@ impl Reports {
         self.places.len()
     }
 
+    /// About how many bytes they have.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// How many of them have not been sent.
     pub(crate) fn unsent(&self) -> usize {
         self.unsent.len()
@@ -203,7 +223,7 @@ fn approximate_bytes(result: &TaskResult) -> usize {
     /// Hashes, usage and the like.
     const FIXED: usize = 512;
     let output = match &result.output {
-        Some(OutputBody::Inline(bytes)) => bytes.len().min(MAX_INLINE_BYTES),
+        Some(OutputBody::Inline(bytes)) => bytes.len(),
         Some(OutputBody::Blob) | None => 0,
     };
     FIXED + output + result.log.bytes().len()

@@ -10,7 +10,7 @@ use std::{
 };
 
 use tidemill_exec::{Executor, Output, OutputBody as Produced, Report};
-use tidemill_net::wire::{LogBody, MAX_INLINE_BYTES, OutputBody, TaskResult};
+use tidemill_net::wire::{LogBody, MAX_INLINE_OUTPUT_BYTES, OutputBody, TaskResult};
 use tidemill_types::{
     BlobId, Claim, ClaimedOutput, Failure, Leaf, LeaseId, NodeId, Outcome, Terms, WorkTerms,
 };
@@ -207,11 +207,13 @@ impl Runner {
         };
         let (body, large) = match output {
             None => (None, None),
-            Some(Output { id, body: Produced::Bytes(bytes), .. }) if bytes.len() > MAX_INLINE_BYTES => {
+            Some(Output { id, body: Produced::Bytes(bytes), .. })
+                if bytes.len() > MAX_INLINE_OUTPUT_BYTES =>
+            {
                 (Some(OutputBody::Blob), Some(LargeOutput { id, body: Produced::Bytes(bytes) }))
             }
             Some(Output { body: Produced::Bytes(bytes), .. }) => (Some(OutputBody::Inline(bytes)), None),
-            Some(Output { len, body: Produced::File(path), .. }) if len <= MAX_INLINE_BYTES as u64 => {
+            Some(Output { len, body: Produced::File(path), .. }) if len <= MAX_INLINE_OUTPUT_BYTES as u64 => {
                 // A worker may spool what would have fitted into a message, where it must travel.
                 let read = std::fs::read(&path);
                 let _ = std::fs::remove_file(&path);

@@ -148,6 +148,26 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// About how many bytes it adds to a commit.
+    pub fn bytes(&self) -> usize {
+        /// Keys, numbers and hashes.
+        const FIXED: usize = 256;
+        let log = |log: &Option<LogRecord>| log.as_ref().map_or(0, |log| log.bytes.len());
+        FIXED
+            + match self {
+                Self::JobSubmitted { spec, .. } => spec.len(),
+                Self::JobEnded { summary, .. } => summary.len(),
+                Self::Opinion { output, log: said, .. } | Self::Finished { output, log: said, .. } => {
+                    output.as_ref().map_or(0, Vec::len) + log(said)
+                }
+                Self::Batch { record, .. } => 32 * record.leaves.len(),
+                Self::Reputation { record, .. } => record.len(),
+                _ => 0,
+            }
+    }
+}
+
 /// Why a change contradicts what the store holds: a bug of the caller. None of the commit is applied.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Contradiction {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use tidemill_job::BlobRef;
 use tidemill_net::wire::{
-    Decision, LogBody, MAX_INLINE_BYTES, OutputBody, ResultBatch, TaskResult, ToProvider, Unpaid,
+    Decision, LogBody, MAX_INLINE_OUTPUT_BYTES, OutputBody, ResultBatch, TaskResult, ToProvider, Unpaid,
 };
 use tidemill_sched::{LeaseEnd, Micros};
 use tidemill_store::{BatchId, BatchRecord, Change, LogRecord, ResultRecord, UnixMillis};
@@ -158,7 +158,7 @@ impl Core {
                 Ok(())
             }
             (Some(claimed), Some(OutputBody::Blob)) => {
-                if claimed.len <= MAX_INLINE_BYTES as u64 {
+                if claimed.len <= MAX_INLINE_OUTPUT_BYTES as u64 {
                     return Err("should have brought its small output".to_owned());
                 }
                 if claimed.len > most_output {

@@ -13,8 +13,12 @@ use super::{Bounded, MAX_WORDS_BYTES, OutOfBounds, at_most, check_offer};
 /// The most leases that one provider may hold at once.
 pub const MAX_CREDITS: u32 = 4096;
 
-/// Outputs and logs up to this size travel in a message, larger ones as blobs.
-pub const MAX_INLINE_BYTES: usize = 16 << 10;
+/// Outputs up to this size travel in a message, larger ones as blobs. A batch is durable with what is in it, so that
+/// such an output costs no file and no stream of its own; eight of them fill the MiB at which a batch is cut.
+pub const MAX_INLINE_OUTPUT_BYTES: usize = 128 << 10;
+
+/// So much of a log's end travels in a message. The rest is not kept: logs are for people, who read the end.
+pub const MAX_INLINE_LOG_BYTES: usize = 16 << 10;
 
 /// The inputs of one lease that travel in the message have at most so many bytes together.
 pub const MAX_LEASE_INLINE_BYTES: usize = 256 << 10;
@@ -247,7 +251,7 @@ pub enum LogBody {
     Whole(Vec<u8>),
     /// Its end: the whole is too long to travel.
     End {
-        /// The last [`MAX_INLINE_BYTES`] bytes.
+        /// The last [`MAX_INLINE_LOG_BYTES`] bytes.
         bytes: Vec<u8>,
         /// How many bytes come before them.
         omitted: u64,
@@ -257,10 +261,10 @@ pub enum LogBody {
 impl LogBody {
     /// A log, shortened to its end where it is too long.
     pub fn of(mut log: Vec<u8>) -> Self {
-        if log.len() <= MAX_INLINE_BYTES {
+        if log.len() <= MAX_INLINE_LOG_BYTES {
             return Self::Whole(log);
         }
-        let omitted = log.len() - MAX_INLINE_BYTES;
+        let omitted = log.len() - MAX_INLINE_LOG_BYTES;
         Self::End { bytes: log.split_off(omitted), omitted: omitted as u64 }
     }
 
@@ -299,9 +303,9 @@ impl Bounded for ResultBatch {
         at_most("the number of results", self.results.len(), MAX_RESULTS)?;
         for result in &self.results {
             if let Some(OutputBody::Inline(bytes)) = &result.output {
-                at_most("an output in a message", bytes.len(), MAX_INLINE_BYTES)?;
+                at_most("an output in a message", bytes.len(), MAX_INLINE_OUTPUT_BYTES)?;
             }
-            at_most("a log in a message", result.log.bytes().len(), MAX_INLINE_BYTES)?;
+            at_most("a log in a message", result.log.bytes().len(), MAX_INLINE_LOG_BYTES)?;
             let class = result.claim.hardware_class.as_ref().map_or(0, String::len);
             at_most("the name of the hardware class", class, MAX_WORDS_BYTES)?;
             if let Outcome::Failed(failure) = &result.claim.outcome {
@@ -346,7 +350,7 @@ mod tests {
     fn a_long_log_travels_as_its_end() {
         assert_eq!(LogBody::of(b"short".to_vec()), LogBody::Whole(b"short".to_vec()));
         let mut log = vec![b'a'; 3];
-        log.extend(vec![b'z'; MAX_INLINE_BYTES]);
-        assert_eq!(LogBody::of(log), LogBody::End { bytes: vec![b'z'; MAX_INLINE_BYTES], omitted: 3 });
+        log.extend(vec![b'z'; MAX_INLINE_LOG_BYTES]);
+        assert_eq!(LogBody::of(log), LogBody::End { bytes: vec![b'z'; MAX_INLINE_LOG_BYTES], omitted: 3 });
     }
 }

@@ -8,7 +8,7 @@ use tidemill_net::{
 };
 use tidemill_types::{BatchTerms, merkle};
 
-use super::{Done, KEEP_UNUSED, Owner, SWEEP, leases::fetch_reason};
+use super::{Done, KEEP_UNUSED, MOST_RESULT_BYTES, Owner, SWEEP, leases::fetch_reason};
 use crate::{
     event::{Ending, Event},
     idle::Standing,
@@ -104,7 +104,11 @@ impl Owner {
         }
         // Results that are settled and not decided are among the one or the other.
         let ended = |owner: &Self| owner.reports.len().max(owner.undecided_count());
-        while ended(self) + self.queue.storing() + self.queue.running() < most {
+        let has_room = |owner: &Self| {
+            owner.reports.bytes() < MOST_RESULT_BYTES
+                && ended(owner) + owner.queue.storing() + owner.queue.running() < most
+        };
+        while has_room(self) {
             let Some(attempt) = self.queue.start() else { return };
             let lent = |blob: &tidemill_job::BlobRef| Some((blob.id, self.wants.lent(blob.id)?.clone()));
             let places = attempt.blobs.iter().filter_map(lent).collect();

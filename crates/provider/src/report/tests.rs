@@ -1,5 +1,5 @@
 use proptest::{collection::vec, prelude::*};
-use tidemill_net::wire::LogBody;
+use tidemill_net::wire::{LogBody, MAX_FRAME_BYTES, MAX_INLINE_LOG_BYTES, MAX_INLINE_OUTPUT_BYTES};
 use tidemill_types::{Claim, ClaimedOutput, JobId, Outcome, TaskNumber, Usage};
 
 use super::*;
@@ -53,6 +53,9 @@ impl Reports {
             assert!(results.iter().all(|result| place(result) == Some(Some(*sequence))));
         }
         assert_eq!(self.since.is_some(), !self.unsent.is_empty());
+        let unsent: usize = self.unsent.iter().map(approximate_bytes).sum();
+        let sent: usize = self.sent.values().flatten().map(approximate_bytes).sum();
+        assert_eq!((self.unsent_bytes, self.bytes), (unsent, unsent + sent));
         assert!(self.held().all(|(lease, held)| held == task(lease)));
     }
 }
@@ -89,18 +92,47 @@ fn many_share_a_signature() {
     reports.sanity_check();
 }
 
+/// A result of the longest kind that travels in a message.
+fn longest(lease: u64) -> TaskResult {
+    TaskResult {
+        output: Some(OutputBody::Inline(vec![0; MAX_INLINE_OUTPUT_BYTES])),
+        ..result(lease, MAX_INLINE_LOG_BYTES)
+    }
+}
+
 #[test]
 fn a_batch_stays_well_below_a_frame() {
     let now = Instant::now();
     let mut reports = Reports::new(1);
     for lease in 0..64 {
-        reports.take(
-            TaskResult { output: Some(OutputBody::Inline(vec![0; MAX_INLINE_BYTES])), ..result(lease, 0) },
-            now,
-        );
+        reports.take(longest(lease), now);
     }
-    let (_, first) = batch(&mut reports, now).expect("there are results");
-    assert!((32..64).contains(&first.len()), "{}", first.len());
+    let mut found = 0;
+    while let Some((_, results)) = reports.batch(now) {
+        let bytes = postcard::to_stdvec(results).expect("results can be encoded").len();
+        assert!(bytes <= MOST_BYTES && MOST_BYTES * 2 < MAX_FRAME_BYTES, "{bytes}");
+        assert_eq!(results.len(), 7.min(64 - found), "as many as a MiB holds");
+        found += results.len();
+    }
+    assert_eq!(found, 64);
+    reports.sanity_check();
+}
+
+#[test]
+fn long_results_wait_for_no_others() {
+    let now = Instant::now();
+    let mut reports = Reports::new(1);
+    for lease in 0..7 {
+        reports.take(longest(lease), now);
+    }
+    assert_eq!(reports.due(now, false), Due::At(now + PATIENCE));
+    reports.take(longest(7), now);
+    assert_eq!(reports.due(now, false), Due::Now, "a batch is full of bytes");
+    batch(&mut reports, now);
+    assert_eq!(reports.due(now, false), Due::At(now + PATIENCE), "the last one may be joined by others");
+    assert!(reports.bytes() > 8 * MAX_INLINE_OUTPUT_BYTES, "what is sent is held until it is settled");
+    reports.settled(1);
+    assert!(reports.bytes() < 2 * MAX_INLINE_OUTPUT_BYTES);
     reports.sanity_check();
 }
 

@@ -86,7 +86,7 @@ async fn spooled_outputs_are_taken_in_and_their_files_removed() {
     let coordinator = Coordinator::new().await;
     let program = coordinator.program(NOOP).await;
     let spool = tempfile::tempdir().expect("a folder");
-    for len in [100, 100_000] {
+    for len in [100, 100_000, 200_000] {
         let (bytes, path) = (vec![3; len], spool.path().join(len.to_string()));
         std::fs::write(&path, &bytes).expect("the folder can be written to");
         let (id, at) = (BlobId::of(&bytes), path.clone());

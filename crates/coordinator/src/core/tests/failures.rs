@@ -8,7 +8,7 @@ use tidemill_store::JobEnd;
 use tidemill_types::{Failure, Outcome, TaskId, TaskNumber};
 
 use super::{
-    peer::{Peer, broke, failed, held},
+    peer::{LARGE, Peer, archive, broke, failed, held},
     world::{LEASE_MS, SECOND_OPINION_MS, World, job_id, job_spec, leases_to, map_job},
 };
 use crate::event::{Effect, Event, FetchProblem};
@@ -308,7 +308,7 @@ fn with_a_large_output() -> (World, Peer, Lease) {
     let mut world = world_with(&map_job(1));
     let mut one = Peer::joined(1, &mut world);
     let lease = next_lease(&mut world, &one).expect("it is the only one there");
-    let results = vec![one.done_with(&lease, super::peer::archive(&[1; 20_000]))];
+    let results = vec![one.done_with(&lease, archive(&[1; LARGE]))];
     let message = one.batch(results);
     one.say(&mut world, message);
     let effects = world.settle();

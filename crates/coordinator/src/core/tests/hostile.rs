@@ -7,7 +7,7 @@ use tidemill_store::JobEnd;
 use tidemill_types::{ByteSize, Claim, ClaimedOutput, Fuel, LeaseId, Outcome, Signature65, TaskNumber};
 
 use super::{
-    peer::{Peer, archive, failed, held, held_of},
+    peer::{LARGE, Peer, archive, failed, held, held_of},
     world::{World, cut_off, job_id, job_spec, leases_to},
 };
 use crate::event::{Effect, Event, FetchProblem};
@@ -193,7 +193,7 @@ fn usage_beyond_the_limits() {
 
 #[test]
 fn a_result_twice_in_one_batch() {
-    for content in [10, 20_000] {
+    for content in [10, LARGE] {
         let twice = |peer: &mut Peer, leases: &[Lease]| {
             let result = peer.done_with(&leases[0], archive(&vec![1; content]));
             vec![result.clone(), result]
@@ -205,7 +205,7 @@ fn a_result_twice_in_one_batch() {
 #[test]
 fn a_batch_twice_while_it_is_not_settled() {
     let (mut world, mut peer, leases) = world();
-    let results = vec![peer.done_with(&leases[0], archive(&[1; 20_000]))];
+    let results = vec![peer.done_with(&leases[0], archive(&[1; LARGE]))];
     let message = peer.batch(results);
     peer.say(&mut world, message.clone());
     is_cut_off(world, &peer, message, "comes a second time");
@@ -214,7 +214,7 @@ fn a_batch_twice_while_it_is_not_settled() {
 #[test]
 fn a_result_again_while_its_output_is_fetched() {
     let (mut world, mut peer, leases) = world();
-    let results = vec![peer.done_with(&leases[0], archive(&[1; 20_000]))];
+    let results = vec![peer.done_with(&leases[0], archive(&[1; LARGE]))];
     let message = peer.batch(results.clone());
     peer.say(&mut world, message);
     let message = peer.batch(results);
@@ -224,7 +224,7 @@ fn a_result_again_while_its_output_is_fetched() {
 #[test]
 fn an_output_that_is_no_archive_once_it_is_here() {
     let (mut world, mut peer, leases) = world();
-    let results = vec![peer.done_with(&leases[0], vec![1; 20_000])];
+    let results = vec![peer.done_with(&leases[0], vec![1; LARGE])];
     let message = peer.batch(results);
     peer.say(&mut world, message);
     let result = Err(FetchProblem::NotAnOutput("no magic".to_owned()));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tidemill_net::wire::{
-    FromProvider, HeldLease, Lease, LogBody, MAX_INLINE_BYTES, OutputBody, ResultBatch, TaskResult,
+    FromProvider, HeldLease, Lease, LogBody, MAX_INLINE_OUTPUT_BYTES, OutputBody, ResultBatch, TaskResult,
     ToProvider,
 };
 use tidemill_types::{
@@ -35,11 +35,14 @@ pub struct Peer {
     outputs: BTreeMap<BlobId, Vec<u8>>,
 }
 
+/// The bytes of a file whose archive does not travel in a message.
+pub const LARGE: usize = MAX_INLINE_OUTPUT_BYTES + 1;
+
 /// The output of every honest attempt at a task: an archive of one file, large for some tasks.
 pub fn output_of(spec: SpecHash) -> Vec<u8> {
     let seed = spec.as_bytes();
     let len = match seed[0] % 8 {
-        0 => 20_000,
+        0 => LARGE,
         1 => 12_000,
         _ => 40,
     };
@@ -206,7 +209,7 @@ impl Peer {
     /// A result with this output.
     pub fn done_with(&mut self, lease: &Lease, output: Vec<u8>) -> TaskResult {
         let claimed = ClaimedOutput { id: BlobId::of(&output), len: output.len() as u64 };
-        let body = if output.len() > MAX_INLINE_BYTES {
+        let body = if output.len() > MAX_INLINE_OUTPUT_BYTES {
             self.outputs.insert(claimed.id, output);
             OutputBody::Blob
         } else {
