@@ -25,9 +25,9 @@ pub use self::{
         StakeReport, Standing, Unjudged,
     },
     requester::{
-        Answer, Attempt, Call, Contribution, Explanation, JobPay, JobPhase, JobReport, MAX_CALLS_IN_FLIGHT,
-        MAX_PAGE, NetworkTerms, OutputPiece, ProviderReport, Refusal, Reply, Request, SpecBody, StageTerms,
-        TaskPhase, TaskReport,
+        Answer, Attempt, Call, Contribution, Explanation, JobPay, JobPhase, JobReport,
+        MAX_ANSWER_OUTPUT_BYTES, MAX_CALLS_IN_FLIGHT, MAX_INLINE_PIECE_BYTES, MAX_PAGE, NetworkTerms,
+        OutputPiece, ProviderReport, Refusal, Reply, Request, SpecBody, StageTerms, TaskPhase, TaskReport,
     },
 };
 

@@ -18,7 +18,8 @@ const BAR: std::ops::RangeInclusive<usize> = 8..=32;
 /// The width of a terminal that does not tell its own.
 const USUAL_WIDTH: usize = 80;
 
-/// A bar on standard error; nothing where that is no terminal.
+/// A bar on standard error; nothing where that is no terminal. Clones are the same bar.
+#[derive(Clone)]
 pub struct Progress {
     bar: ProgressBar,
     /// How it goes, in words.
@@ -76,8 +77,13 @@ impl Progress {
     /// Shows how many bytes are done.
     pub fn update_bytes(&self, done: u64) {
         // Files that all tasks share come on top of what was counted before.
-        self.bar.set_length(self.bar.length().unwrap_or(0).max(done));
+        self.length_at_least(done);
         self.bar.set_position(done);
+    }
+
+    /// Says that there is at least so much in all.
+    pub fn length_at_least(&self, total: u64) {
+        self.bar.set_length(self.bar.length().unwrap_or(0).max(total));
     }
 
     /// Shows how many tasks of a job in a network are done, and in words how it goes.

@@ -1,6 +1,7 @@
 //! The requester's side of a network: a session with its coordinator, and the blobs that go both ways.
 
 mod outputs;
+mod pages;
 mod sealing;
 mod store;
 mod submission;
@@ -15,9 +16,9 @@ use tidemill_net::{
     opening::OpeningError,
     session::SessionError,
     ticket::Ticket,
-    wire::{JobReport, MAX_PAGE, OutputPiece, ProviderReport, Refusal, Reply, Request},
+    wire::{JobReport, MAX_PAGE, ProviderReport, Refusal, Reply, Request},
 };
-use tidemill_types::{BlobId, JobId, NodeId, ResultKey, TaskNumber, lines};
+use tidemill_types::{BlobId, JobId, NodeId, ResultKey, lines};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use self::store::OwnBlobs;
@@ -230,17 +231,6 @@ impl Requester {
     pub async fn providers(&mut self) -> anyhow::Result<Vec<ProviderReport>> {
         match self.call(Request::Providers).await? {
             Reply::Providers(providers) => Ok(providers),
-            _ => Err(off_the_protocol()),
-        }
-    }
-
-    /// The next outputs of a job, from this task on. Empty: there are no more.
-    ///
-    /// # Errors
-    /// As [`Self::call`].
-    pub async fn outputs(&mut self, job: JobId, from: TaskNumber) -> anyhow::Result<Vec<OutputPiece>> {
-        match self.call(Request::Outputs { job, from, limit: MAX_PAGE }).await? {
-            Reply::Outputs(pieces) => Ok(pieces),
             _ => Err(off_the_protocol()),
         }
     }

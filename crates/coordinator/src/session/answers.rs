@@ -2,8 +2,9 @@
 
 use tidemill_job::{BlobRef, JobSpec};
 use tidemill_net::wire::{
-    Contribution, Decision, Explanation, HeldLease, JobPhase, JobReport, MAX_PAGE, MAX_RESULTS_OF_TASK,
-    OutputPiece, Refusal, Reply, ResultReport, Standing, TaskPhase, TaskReport, Unpaid,
+    Contribution, Decision, Explanation, HeldLease, JobPhase, JobReport, MAX_ANSWER_OUTPUT_BYTES,
+    MAX_INLINE_PIECE_BYTES, MAX_PAGE, MAX_RESULTS_OF_TASK, OutputPiece, Refusal, Reply, ResultReport,
+    Standing, TaskPhase, TaskReport, Unpaid,
 };
 use tidemill_store::{DoneRecord, JobEnd, JobRecord, OpinionRecord, ResultRecord, StoreError};
 use tidemill_types::{BlobId, EscrowId, JobId, LeaseId, NodeId, TaskId, TaskNumber, Weight};
@@ -13,9 +14,6 @@ use crate::{
     event::{Caller, Question},
     shared::Shared,
 };
-
-/// Outputs of one answer have together at most about so many bytes, well below what a frame may have.
-const MOST_OUTPUT_BYTES: usize = 1 << 20;
 
 type Answered = Result<Reply, Refusal>;
 
@@ -261,15 +259,33 @@ pub fn outputs(shared: &Shared, caller: Caller, job: JobId, from: TaskNumber, li
     let mut pieces = Vec::new();
     let mut bytes = 0;
     for (task, record) in done {
-        let inline = shared.store.output(TaskId { job, task }).map_err(|error| busy(&error))?;
-        bytes += inline.as_ref().map_or(0, Vec::len);
         let output = BlobRef { id: record.result.output, len: record.result.output_len.0 };
-        pieces.push(OutputPiece { task, output, inline });
-        if bytes > MOST_OUTPUT_BYTES {
+        bytes += OutputPiece::bytes_in_answer(output.len);
+        if bytes > MAX_ANSWER_OUTPUT_BYTES && !pieces.is_empty() {
             break;
         }
+        let inline = match output.len <= MAX_INLINE_PIECE_BYTES {
+            true => small_output(shared, TaskId { job, task }, output)?,
+            false => None,
+        };
+        pieces.push(OutputPiece { task, output, inline });
     }
     Ok(Reply::Outputs(pieces))
+}
+
+/// The bytes of a small output, from its row or its blob; nothing where the blob has to be fetched after all, so that
+/// whoever fetches it finds out what is wrong with it.
+fn small_output(shared: &Shared, id: TaskId, output: BlobRef) -> Result<Option<Vec<u8>>, Refusal> {
+    if let Some(bytes) = shared.store.output(id).map_err(|error| busy(&error))? {
+        if BlobId::of(&bytes) != output.id {
+            tracing::error!(task = %id, output = %output.id, "an output is damaged in the coordinator's state");
+            let reason = format!("the output of task {} is damaged in its state", id.task.0);
+            return Err(Refusal::Busy { reason });
+        }
+        return Ok(Some(bytes));
+    }
+    let bytes = shared.blobs.path(output.id).and_then(|path| std::fs::read(path).ok());
+    Ok(bytes.filter(|bytes| BlobId::of(bytes) == output.id))
 }
 
 /// What a task wrote to standard error.

@@ -17,6 +17,13 @@ pub const MAX_CALLS_IN_FLIGHT: usize = 1024;
 /// The most entries of one answer.
 pub const MAX_PAGE: u32 = 1000;
 
+/// Outputs up to this size travel in the answer to [`Request::Outputs`], larger ones as blobs.
+pub const MAX_INLINE_PIECE_BYTES: u64 = 256 << 10;
+
+/// What the outputs of one answer have together, as [`OutputPiece::bytes_in_answer`] counts: well below a frame, and long
+/// enough that the way back and forth costs little beside the bytes.
+pub const MAX_ANSWER_OUTPUT_BYTES: u64 = 3 << 20;
+
 /// A request with the number that its answers carry.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Call {
@@ -455,6 +462,16 @@ pub struct OutputPiece {
     pub output: BlobRef,
     /// The archive, when it is small; otherwise it is to be fetched as a blob.
     pub inline: Option<Vec<u8>>,
+}
+
+impl OutputPiece {
+    /// What an output of this length counts in an answer, at least what it takes there. Both sides count alike, so that a
+    /// requester knows where the next answer begins before this one is there.
+    pub fn bytes_in_answer(len: u64) -> u64 {
+        /// Numbers and hashes.
+        const FIXED: u64 = 128;
+        FIXED + if len <= MAX_INLINE_PIECE_BYTES { len } else { 0 }
+    }
 }
 
 /// Why tasks are where they are.

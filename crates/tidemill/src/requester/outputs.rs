@@ -1,18 +1,27 @@
 //! Outputs and logs on their way back.
 
-use std::{fs, path::Path};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use anyhow::Context;
 use tidemill_job::Node;
 use tidemill_net::{
-    blobs::{Lent, Pin},
+    blobs::{BlobError, Blobs, FetchError, Lent, Pin},
     client::CallError,
+    endpoint::Connection,
     wire::{JobReport, OutputPiece, Refusal, Reply, Request, TaskPhase, TaskReport},
 };
 use tidemill_types::{BlobId, JobId, TaskNumber, one_line};
-use tokio::time::sleep;
+use tokio::{task::JoinSet, time::sleep};
 
-use super::{PATIENCE, PAUSES, Requester, off_the_protocol, refused};
+use super::{PATIENCE, PAUSES, Requester, off_the_protocol, pages::Pages, refused};
 use crate::{
     exit::{Code, Exit, WithCode, causes},
     outdir::OutDir,
@@ -20,6 +29,12 @@ use crate::{
     progress::Progress,
     summary::OutputSummary,
 };
+
+/// Large outputs that are fetched at a time: half of what a coordinator serves to one node.
+const FETCHES: usize = 8;
+
+/// While so many bytes of small outputs wait for a large one before them, no more are taken.
+const MOST_AHEAD: usize = 8 << 20;
 
 /// An output that cannot be fetched is asked for so often.
 const MOST_ATTEMPTS: u32 = 5;
@@ -39,85 +54,70 @@ impl Requester {
     /// # Errors
     /// With a code for what went wrong. What was in the output directory then stays.
     pub async fn place_output(&mut self, report: &JobReport, out: &OutDir) -> anyhow::Result<OutputSummary> {
-        let shape = if report.tasks > report.map_tasks {
-            Shape::Reduced
+        let (shape, first, lens) = if report.tasks > report.map_tasks {
+            // The last reduce task has the highest number.
+            (Shape::Reduced, TaskNumber(report.tasks - 1), vec![0])
         } else {
-            Shape::Map(self.labels(report).await?)
+            let (labels, lens) = self.labels(report).await?;
+            (Shape::Map(labels), TaskNumber(0), lens)
         };
         let mut placing = Placing::begin(out, &report.name, shape)?;
-        let bar = Progress::bytes("fetching", 0);
-        let mut next = first_output(report);
-        let mut fetched = 0;
+        let arrived = Arrived::of(lens.iter().fold(0, |sum, len| sum.saturating_add(*len)));
+        let mut coming = Coming::new(Pages::plan(report.job, first, &lens), arrived.clone());
         while placing.missing() > 0 {
-            let pieces = self.outputs(report.job, next).await?;
-            if pieces.is_empty() {
+            let Some(piece) = coming.next(self).await? else {
                 let message = format!("the coordinator lacks {} outputs of the job", placing.missing());
                 return Err(Exit::new(Code::Host, message).into());
-            }
-            for piece in pieces {
-                if piece.task != next || placing.missing() == 0 {
+            };
+            let id = piece.output.id;
+            if let Some(archive) = &piece.inline {
+                if BlobId::of(archive) != id {
                     return Err(off_the_protocol());
                 }
-                self.place(&mut placing, &piece, &bar, &mut fetched).await?;
-                next = TaskNumber(next.0 + 1);
+                placing.add(id, &Piece::Bytes(archive))?;
+                continue;
             }
+            let lent = match coming.fetched(&piece).await {
+                // What is wrong with it is fetched again.
+                true => self.blobs().await?.0.lend(id).await.ok(),
+                false => None,
+            };
+            let lent = match lent {
+                Some(lent) => lent,
+                None => self.fetch_blob(&piece, &arrived).await?,
+            };
+            placing.add(id, &Piece::Blob(&lent))?;
+            // Unpacked, it may go: the disk should not have to hold the whole output twice.
+            let (blobs, _) = self.blobs().await?;
+            let pin = output_pin(piece.task).code(Code::Host)?;
+            blobs.unpin(&pin).await.code(Code::Host)?;
         }
-        bar.finish();
+        arrived.bar.finish();
         placing.finish()
     }
 
-    async fn place(
-        &mut self,
-        placing: &mut Placing<'_>,
-        piece: &OutputPiece,
-        bar: &Progress,
-        fetched: &mut u64,
-    ) -> anyhow::Result<()> {
-        let id = piece.output.id;
-        match &piece.inline {
-            Some(archive) if BlobId::of(archive) == id => placing.add(id, &Piece::Bytes(archive))?,
-            Some(_) => return Err(off_the_protocol()),
-            None => {
-                let lent = self.fetch_blob(piece, bar, *fetched).await?;
-                placing.add(id, &Piece::Blob(&lent))?;
-                // Unpacked, it may go: the disk should not have to hold the whole output twice.
-                let (blobs, _) = self.blobs().await?;
-                blobs.unpin(&output_pin(id)?).await.code(Code::Host)?;
-            }
-        }
-        *fetched += piece.output.len;
-        bar.update_bytes(*fetched);
-        Ok(())
-    }
-
-    async fn fetch_blob(&mut self, piece: &OutputPiece, bar: &Progress, before: u64) -> anyhow::Result<Lent> {
+    /// Fetches an output, again and over a new connection where that may help.
+    async fn fetch_blob(&mut self, piece: &OutputPiece, arrived: &Arrived) -> anyhow::Result<Lent> {
         let (mut pause, longest) = PAUSES;
-        let blob = piece.output;
-        let pin = output_pin(blob.id)?;
         for attempt in 1.. {
             let (blobs, _) = self.blobs().await?;
             let failure = match self.link().await {
-                Ok(link) => {
-                    match blobs.fetch(&link, blob, &pin, |here| bar.update_bytes(before + here)).await {
-                        Ok(()) => {
-                            return blobs
-                                .lend(blob.id)
-                                .await
-                                .context("an output that was fetched is gone")
-                                .code(Code::Host);
-                        }
-                        Err(error) if !error.may_pass() => {
-                            return Err(Exit::new(Code::Host, causes(&error.into())).into());
-                        }
-                        Err(error) => causes(&error.into()),
+                Ok(link) => match fetch(&blobs, &link, piece, arrived).await {
+                    Ok(()) => {
+                        let lent = blobs.lend(piece.output.id).await;
+                        return lent.context("an output that was fetched is gone").code(Code::Host);
                     }
-                }
+                    Err(error) if !error.may_pass() => {
+                        return Err(Exit::new(Code::Host, causes(&error.into())).into());
+                    }
+                    Err(error) => causes(&error.into()),
+                },
                 Err(error) => causes(&error),
             };
             if attempt >= MOST_ATTEMPTS {
                 return Err(Exit::new(Code::Host, failure).hint("try again: `tidemill fetch JOB`").into());
             }
-            bar.note(&format!("{failure}; trying again"));
+            arrived.bar.note(&format!("{failure}; trying again"));
             sleep(pause).await;
             pause = (pause * 2).min(longest);
             self.reconnect(PATIENCE).await?;
@@ -179,15 +179,19 @@ impl Requester {
         Ok(())
     }
 
-    /// What people call the tasks of a job.
-    async fn labels(&mut self, report: &JobReport) -> anyhow::Result<Vec<String>> {
-        let mut labels = Vec::new();
+    /// What people call the tasks of a job that is done, and how long their outputs are said to be.
+    async fn labels(&mut self, report: &JobReport) -> anyhow::Result<(Vec<String>, Vec<u64>)> {
+        let (mut labels, mut lens) = (Vec::new(), Vec::new());
         let take = |task: TaskReport| {
             labels.push(one_line(&task.label, MAX_LABEL_CHARS));
+            lens.push(match task.phase {
+                TaskPhase::Done { output, .. } => output.len,
+                TaskPhase::Waiting | TaskPhase::Leased(_) => return Err(off_the_protocol()),
+            });
             Ok(())
         };
         self.tasks(report, take).await?;
-        if labels.len() as u64 == report.tasks { Ok(labels) } else { Err(off_the_protocol()) }
+        if labels.len() as u64 == report.tasks { Ok((labels, lens)) } else { Err(off_the_protocol()) }
     }
 
     /// Shows `each` task of a job how it stands, by number.
@@ -223,13 +227,144 @@ pub fn phase_word(phase: &TaskPhase) -> &'static str {
     }
 }
 
-fn first_output(report: &JobReport) -> TaskNumber {
-    // The last reduce task has the highest number.
-    if report.tasks > report.map_tasks { TaskNumber(report.tasks - 1) } else { TaskNumber(0) }
+/// Outputs on their way, in the order of their tasks. What is large is fetched several at a time.
+struct Coming {
+    pages: Pages,
+    /// Of a page that has come.
+    page: VecDeque<OutputPiece>,
+    /// What was taken from it ahead of its turn.
+    ahead: VecDeque<OutputPiece>,
+    fetches: JoinSet<(TaskNumber, Result<(), FetchError>)>,
+    /// Whose fetches were begun, and whether they are done. The next of them is the first in `ahead` that is large.
+    begun: BTreeMap<TaskNumber, Option<bool>>,
+    arrived: Arrived,
 }
 
-fn output_pin(id: BlobId) -> anyhow::Result<Pin> {
-    Pin::new(format!("output.{id}")).code(Code::Host)
+impl Coming {
+    fn new(pages: Pages, arrived: Arrived) -> Self {
+        Self {
+            pages,
+            page: VecDeque::new(),
+            ahead: VecDeque::new(),
+            fetches: JoinSet::new(),
+            begun: BTreeMap::new(),
+            arrived,
+        }
+    }
+
+    /// The next output; nothing where the coordinator has no more.
+    async fn next(&mut self, requester: &mut Requester) -> anyhow::Result<Option<OutputPiece>> {
+        while self.begun.len() < FETCHES {
+            if self.page.is_empty() {
+                // What is here is placed before more is waited for.
+                let is_here = self.ahead.front().is_some_and(|piece| piece.inline.is_some());
+                let bytes: usize =
+                    self.ahead.iter().filter_map(|piece| piece.inline.as_ref()).map(Vec::len).sum();
+                if is_here || bytes > MOST_AHEAD || self.pages.is_done() {
+                    break;
+                }
+                self.page = self.pages.next(requester).await?.into();
+            }
+            let Some(piece) = self.page.pop_front() else { break };
+            match &piece.inline {
+                Some(archive) => self.arrived.add(archive.len() as u64),
+                None => self.begin(&piece, requester).await?,
+            }
+            self.ahead.push_back(piece);
+        }
+        Ok(self.ahead.pop_front())
+    }
+
+    /// Begins to fetch a large output. Where there is no connection for that, it is begun once it is its turn.
+    async fn begin(&mut self, piece: &OutputPiece, requester: &mut Requester) -> anyhow::Result<()> {
+        self.arrived.expects(piece.output.len);
+        let (blobs, _) = requester.blobs().await?;
+        let Ok(link) = requester.link().await else {
+            self.begun.insert(piece.task, Some(false));
+            return Ok(());
+        };
+        self.begun.insert(piece.task, None);
+        let (piece, arrived) = (OutputPiece { inline: None, ..piece.clone() }, self.arrived.clone());
+        self.fetches.spawn(async move { (piece.task, fetch(&blobs, &link, &piece, &arrived).await) });
+        Ok(())
+    }
+
+    /// Waits until the fetch of a large output has ended. Whether it is here: what went wrong shows when it is tried
+    /// again.
+    async fn fetched(&mut self, piece: &OutputPiece) -> bool {
+        loop {
+            match self.begun.get(&piece.task) {
+                None => return false,
+                Some(Some(is_here)) => {
+                    let is_here = *is_here;
+                    self.begun.remove(&piece.task);
+                    return is_here;
+                }
+                Some(None) => {}
+            }
+            match self.fetches.join_next().await {
+                Some(Ok((task, result))) => {
+                    self.begun.insert(task, Some(result.is_ok()));
+                }
+                // It panicked, and said so.
+                Some(Err(_)) => {}
+                None => {
+                    self.begun.remove(&piece.task);
+                }
+            }
+        }
+    }
+}
+
+/// How much of a job's output is here, for people.
+#[derive(Clone)]
+struct Arrived {
+    bytes: Arc<AtomicU64>,
+    bar: Progress,
+}
+
+impl Arrived {
+    fn of(total: u64) -> Self {
+        Self { bytes: Arc::default(), bar: Progress::bytes("fetching", total) }
+    }
+
+    fn add(&self, bytes: u64) {
+        self.bar.update_bytes(self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes);
+    }
+
+    /// That of a reduce is of a length that nobody told before.
+    fn expects(&self, bytes: u64) {
+        self.bar.length_at_least(self.bytes.load(Ordering::Relaxed).saturating_add(bytes));
+    }
+
+    fn take_back(&self, bytes: u64) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Fetches a large output, which is then pinned for its task.
+async fn fetch(
+    blobs: &Blobs,
+    link: &Connection,
+    piece: &OutputPiece,
+    arrived: &Arrived,
+) -> Result<(), FetchError> {
+    let pin = output_pin(piece.task)?;
+    let mut counted = 0;
+    let count = |here: u64| {
+        arrived.add(here.saturating_sub(counted));
+        counted = counted.max(here);
+    };
+    let fetched = blobs.fetch(link, piece.output, &pin, count).await;
+    if fetched.is_err() {
+        // What arrived is here when it is tried again, and is counted then.
+        arrived.take_back(counted);
+    }
+    fetched
+}
+
+fn output_pin(task: TaskNumber) -> Result<Pin, BlobError> {
+    Pin::new(format!("output.{}", task.0))
 }
 
 fn write_log(directory: &Path, node: Option<Node>, bytes: &[u8], omitted: u64) -> anyhow::Result<()> {
