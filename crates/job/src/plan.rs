@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use tidemill_types::{ByteSize, Content, Limits, Segment};
+use tidemill_types::{ByteSize, Content, GuestPath, Limits, Segment};
 
 pub use expand::{ExpandError, ExpandErrors, expand};
 pub use unpack::UnpackError;
@@ -125,6 +125,11 @@ impl Plan {
     /// When `index` is not below [`Self::map_count`].
     pub fn map_label(&self, index: u64) -> String {
         self.map.source.item(index).label()
+    }
+
+    /// The file that a map task is for, seen from the job file; none where tasks are not of whole files.
+    pub fn map_file(&self, index: u64) -> Option<&GuestPath> {
+        self.map.source.file(index)
     }
 
     /// A map task.

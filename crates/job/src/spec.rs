@@ -12,8 +12,8 @@ mod error;
 mod seal;
 
 use tidemill_types::{
-    Address, Amount, BlobRef, Comparison, FloatClass, InputSpec, Limits, Millis, Needs, ProgramKind,
-    TaskNumber, TaskSpec,
+    Address, Amount, BlobRef, Comparison, FloatClass, GuestPath, InputSpec, Limits, Millis, Needs,
+    ProgramKind, TaskNumber, TaskSpec,
 };
 
 pub use blob::{BoundTask, PartBlob, PartFile};
@@ -204,6 +204,14 @@ impl JobSpec {
         match node {
             Node::Map(index) => Some(self.map.source.item(index).label()),
             Node::Reduce { level, index } => Some(self.reduce.as_ref()?.tasks.label(level, index)),
+        }
+    }
+
+    /// The file that a task is for, seen from the job file; none where tasks are not of whole files.
+    pub fn file(&self, node: Node) -> Option<&GuestPath> {
+        match node {
+            Node::Map(index) => self.map.source.file(index),
+            Node::Reduce { .. } => None,
         }
     }
 

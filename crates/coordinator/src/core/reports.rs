@@ -95,12 +95,14 @@ impl Core {
             }
             Question::Tasks { from, limit, .. } => {
                 let (label, leased) = (|task| job.label(task), |task| self.task_phase(job, task));
+                let file = |task| job.spec.file(job.spec.node(task)?).cloned();
                 let open: Vec<TaskReport> = (from.0..job.spec.task_count())
                     .take(limit as usize)
                     .map(TaskNumber)
                     .map(|task| TaskReport {
                         task,
                         label: label(task),
+                        file: file(task),
                         phase: leased(task),
                         attempts: Vec::new(),
                     })

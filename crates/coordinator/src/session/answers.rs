@@ -7,7 +7,7 @@ use tidemill_net::wire::{
     Standing, TaskPhase, TaskReport, Unpaid,
 };
 use tidemill_store::{DoneRecord, JobEnd, JobRecord, OpinionRecord, ResultRecord, StoreError};
-use tidemill_types::{BlobId, EscrowId, JobId, LeaseId, NodeId, TaskId, TaskNumber, Weight};
+use tidemill_types::{BlobId, EscrowId, GuestPath, JobId, LeaseId, NodeId, TaskId, TaskNumber, Weight};
 
 use crate::{
     core::{Fate, Summary, attempt, escrow_report, fate, phase, standing},
@@ -68,6 +68,7 @@ pub fn answer(shared: &Shared, caller: Caller, question: Question) -> Answered {
                 (from.0..record.task_count).take(limit as usize).map(TaskNumber).map(|task| TaskReport {
                     task,
                     label: label(&spec, task),
+                    file: file(&spec, task),
                     phase: TaskPhase::Waiting,
                     attempts: Vec::new(),
                 });
@@ -358,6 +359,10 @@ fn spec(shared: &Shared, job: JobId) -> Result<JobSpec, Refusal> {
 
 fn label(spec: &JobSpec, task: TaskNumber) -> String {
     spec.node(task).and_then(|node| spec.label(node)).unwrap_or_default()
+}
+
+fn file(spec: &JobSpec, task: TaskNumber) -> Option<GuestPath> {
+    spec.file(spec.node(task)?).cloned()
 }
 
 fn done_phase(DoneRecord { result, .. }: &DoneRecord) -> TaskPhase {

@@ -89,6 +89,14 @@ impl<C: Clone, P: Cuts<C>> Source<C, P> {
         }
     }
 
+    /// The file that is the input of the task at a place below [`Self::count`], whole and alone.
+    pub(crate) fn file(&self, index: u64) -> Option<&GuestPath> {
+        match self {
+            Self::Files(files) => files.get(usize::try_from(index).ok()?).map(|file| &file.path),
+            Self::One | Self::Range(_) | Self::Matrix(_) | Self::Pieces(_) => None,
+        }
+    }
+
     /// The placeholders of a task.
     pub(crate) fn scope(&self) -> Scope {
         match self {

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use tidemill_types::{
-    Acceptance, Address, Amount, BlobId, BlobRef, ByteSize, EscrowId, Failure, JobId, Millis, Needs, NodeId,
-    Offer, RateCard, Signature65, SpecHash, TaskNumber, Usage,
+    Acceptance, Address, Amount, BlobId, BlobRef, ByteSize, EscrowId, Failure, GuestPath, JobId, Millis,
+    Needs, NodeId, Offer, RateCard, Signature65, SpecHash, TaskNumber, Usage,
 };
 
 use super::{
@@ -412,6 +412,8 @@ pub struct TaskReport {
     pub task: TaskNumber,
     /// What people call it.
     pub label: String,
+    /// The file that it is for, seen from the job file; none where tasks are not of whole files.
+    pub file: Option<GuestPath>,
     /// How far it is.
     pub phase: TaskPhase,
     /// Attempts that came to nothing, as far as they are kept.

@@ -19,8 +19,8 @@ pub struct Args {
     /// The job: its id, the beginning of its id, or its name
     #[arg(value_name = "JOB")]
     job: String,
-    /// The task: its number, or its name, as in `tidemill status JOB --tasks`; a number also as in the paths of an output:
-    /// 12, or tasks/12
+    /// The task: its number, or its name, as in `tidemill status JOB --tasks`; either also as in the paths of an output:
+    /// 12, tasks/12, reads.fa, or tasks/reads.fa
     #[arg(value_name = "TASK")]
     task: Option<TaskName>,
     #[command(flatten)]

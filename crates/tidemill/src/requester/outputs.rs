@@ -25,7 +25,7 @@ use super::{PATIENCE, PAUSES, Requester, off_the_protocol, pages::Pages, refused
 use crate::{
     exit::{Code, Exit, WithCode, causes},
     outdir::OutDir,
-    output::{Piece, Placing, Shape},
+    output::{MapTask, Piece, Placing, Shape},
     progress::Progress,
     summary::OutputSummary,
 };
@@ -58,8 +58,8 @@ impl Requester {
             // The last reduce task has the highest number.
             (Shape::Reduced, TaskNumber(report.tasks - 1), vec![0])
         } else {
-            let (labels, lens) = self.labels(report).await?;
-            (Shape::Map(labels), TaskNumber(0), lens)
+            let (tasks, lens) = self.map_tasks(report).await?;
+            (Shape::Map(tasks), TaskNumber(0), lens)
         };
         let mut placing = Placing::begin(out, &report.name, shape)?;
         let arrived = Arrived::of(lens.iter().fold(0, |sum, len| sum.saturating_add(*len)));
@@ -179,19 +179,19 @@ impl Requester {
         Ok(())
     }
 
-    /// What people call the tasks of a job that is done, and how long their outputs are said to be.
-    async fn labels(&mut self, report: &JobReport) -> anyhow::Result<(Vec<String>, Vec<u64>)> {
-        let (mut labels, mut lens) = (Vec::new(), Vec::new());
+    /// What the tasks of a job that is done are for, and how long their outputs are said to be.
+    async fn map_tasks(&mut self, report: &JobReport) -> anyhow::Result<(Vec<MapTask>, Vec<u64>)> {
+        let (mut tasks, mut lens) = (Vec::new(), Vec::new());
         let take = |task: TaskReport| {
-            labels.push(one_line(&task.label, MAX_LABEL_CHARS));
             lens.push(match task.phase {
                 TaskPhase::Done { output, .. } => output.len,
                 TaskPhase::Waiting | TaskPhase::Leased(_) => return Err(off_the_protocol()),
             });
+            tasks.push(MapTask { label: one_line(&task.label, MAX_LABEL_CHARS), file: task.file });
             Ok(())
         };
         self.tasks(report, take).await?;
-        if labels.len() as u64 == report.tasks { Ok((labels, lens)) } else { Err(off_the_protocol()) }
+        if tasks.len() as u64 == report.tasks { Ok((tasks, lens)) } else { Err(off_the_protocol()) }
     }
 
     /// Shows `each` task of a job how it stands, by number.

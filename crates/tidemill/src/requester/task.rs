@@ -3,7 +3,7 @@
 use std::{convert::Infallible, str::FromStr};
 
 use tidemill_net::wire::JobReport;
-use tidemill_types::{TaskNumber, one_line};
+use tidemill_types::{GuestPath, TaskNumber, one_line};
 
 use super::Requester;
 use crate::exit::{Code, Exit};
@@ -16,7 +16,8 @@ const MOST_NAMED: usize = 8;
 pub enum TaskName {
     /// By its number, also as it stands in an output's paths: `12`, `tasks/12`.
     Number(TaskNumber),
-    /// As `tidemill status JOB --tasks` calls it: `reduce`, `sample.fa`, `value 7`.
+    /// As `tidemill status JOB --tasks` calls it, or as it stands in an output's paths: `reduce`, `sample.fa`, `value 7`,
+    /// `tasks/sample.fa`.
     Label(String),
 }
 
@@ -47,7 +48,9 @@ impl Requester {
         }
         let mut found = Vec::new();
         self.tasks(report, |task| {
-            if task.label == *label && found.len() <= MOST_NAMED {
+            let is_named =
+                task.label == *label || task.file.as_ref().is_some_and(|file| is_directory(label, file));
+            if is_named && found.len() <= MOST_NAMED {
                 found.push(task.task);
             }
             Ok(())
@@ -55,6 +58,11 @@ impl Requester {
         .await?;
         only(label, &found).map_err(Into::into)
     }
+}
+
+/// Whether a text is the directory of a file's output.
+fn is_directory(text: &str, file: &GuestPath) -> bool {
+    text.strip_prefix("tasks/").is_some_and(|path| path.trim_end_matches('/') == file.as_str())
 }
 
 /// The task that makes a job's output out of all others, under the names that people have for it.
@@ -94,6 +102,19 @@ mod tests {
         }
         for text in ["reduce", "sample.fa", "value 7", "-1", "", "tasks/a"] {
             assert_eq!(name(text), TaskName::Label(text.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_file_is_meant_by_the_directory_of_its_output() {
+        let file = GuestPath::new("liver/reads.fq").expect("a path");
+        for (text, is_its) in [
+            ("tasks/liver/reads.fq", true),
+            ("tasks/liver/reads.fq/", true),
+            ("tasks/reads.fq", false),
+            ("tasks/", false),
+        ] {
+            assert_eq!(is_directory(text, &file), is_its, "{text}");
         }
     }
 

@@ -112,6 +112,29 @@ fn outputs_of_each_task_and_logs_are_the_same_as_here() {
     assert!(!place.path(".there.work").exists(), "nothing is left behind");
 }
 
+/// Outputs of all the ways back: within results, within pages, and as blobs, more than are fetched at a time.
+#[test]
+fn outputs_of_files_lie_under_their_paths_whatever_their_size() {
+    let place = Place::new();
+    place.job(
+        "name = \"copies\"\n[program]\npath = \"puppet.wasm\"\nargs = [\"copy\", \"{input}\"]\n\
+         [tasks]\nfiles = \"data/*/reads.fq\"\n",
+    );
+    let kib = [1, 100, 127, 128, 129, 200, 255, 256, 257, 300, 400, 500, 600, 700, 800, 900];
+    let content = |kib: usize| vec![u8::try_from(kib / 8).unwrap(); kib << 10];
+    for kib in kib {
+        place.write(&format!("data/{kib}/reads.fq"), content(kib));
+    }
+    let network = Network::start(place);
+    let files = same_as_here(&network, &[]);
+    for kib in kib {
+        let path = format!("tasks/data/{kib}/reads.fq/stdout");
+        assert!(files.get(&path).is_some_and(|found| *found == content(kib)), "{path}");
+    }
+    let task = network.tidemill(&["explain", "copies", "tasks/data/300/reads.fq", "--json"]).code(0).json();
+    assert_eq!(task["task"], 9, "{task}");
+}
+
 #[test]
 fn a_run_says_who_did_what() {
     let place = Place::new();

@@ -19,7 +19,7 @@ use crate::{
     interrupt::on_interrupt,
     jobfile::{check_programs, task_memory},
     outdir::OutDir,
-    output::{Piece, Placing, Shape},
+    output::{MapTask, Piece, Placing, Shape},
     progress::Progress,
     summary::{OutputSummary, UsageSummary, plural, seconds},
 };
@@ -163,7 +163,11 @@ fn finish(
 fn place(job: &Job, out: &OutDir, finished: &[Finished]) -> anyhow::Result<OutputSummary> {
     let shape = match finished {
         [Finished { node: Node::Reduce { .. }, .. }] => Shape::Reduced,
-        _ => Shape::Map((0..job.plan.map_count()).map(|index| job.plan.map_label(index)).collect()),
+        _ => {
+            let task =
+                |index| MapTask { label: job.plan.map_label(index), file: job.plan.map_file(index).cloned() };
+            Shape::Map((0..job.plan.map_count()).map(task).collect())
+        }
     };
     let mut placing = Placing::begin(out, job.file.name.as_str(), shape)?;
     for Finished { archive, id, .. } in finished {

@@ -36,8 +36,10 @@ fn files_of_one_name_are_told_apart() {
     assert!(dry.contains("first task (heart 2/reads.fq)") && dry.contains("quick heart 2"), "{dry}");
     place.run_job(&["--out", "out"]).code(0);
     let tree = place.tree("out");
-    assert_eq!(tree["tasks/1/stdout"], echo(&["quick", "liver"]));
-    let named = json!({ "tasks/0": "heart 2/reads.fq", "tasks/1": "liver/reads.fq" });
+    assert_eq!(tree["tasks/heart 2/reads.fq/stdout"], echo(&["quick", "heart 2"]));
+    assert_eq!(tree["tasks/liver/reads.fq/stdout"], echo(&["quick", "liver"]));
+    let named =
+        json!({ "tasks/heart 2/reads.fq": "heart 2/reads.fq", "tasks/liver/reads.fq": "liver/reads.fq" });
     assert_eq!(json_of(&tree["tidemill.json"])["tasks"], named);
     place.job(&text.replace("quick", "exit"));
     place.run_job(&["--out", "out"]).code(1).says(&["heart 2/reads.fq failed"]);
