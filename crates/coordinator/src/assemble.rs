@@ -1,6 +1,6 @@
 //! Making reduce tasks: their parts are outputs of finished tasks, which are in the store or are blobs.
 
-use std::{io::Read, path::Path, sync::Arc};
+use std::{collections::BTreeMap, io::Read, path::Path, sync::Arc};
 
 use tidemill_job::{BlobRef, BoundTask, JobSpec, PartBlob, PartFile};
 use tidemill_net::{
@@ -8,7 +8,7 @@ use tidemill_net::{
     wire::MAX_LEASE_INLINE_BYTES,
 };
 use tidemill_store::{DoneRecord, Store};
-use tidemill_types::{Archive, BlobId, Content, GuestPath, Segment, TaskId};
+use tidemill_types::{Archive, BlobId, Content, GuestPath, NodeId, Segment, TaskId};
 
 use crate::event::Assembled;
 
@@ -21,6 +21,8 @@ pub(crate) enum Body {
 /// One part with its archive.
 struct Part {
     archive: BlobRef,
+    /// Who made it and keeps its archive; nobody where it came within a result.
+    kept_by: Option<NodeId>,
     body: Body,
     files: Vec<PartFile>,
 }
@@ -89,7 +91,8 @@ pub fn make(
             })?),
         };
         let files = files(&body, archive.len).map_err(read)?;
-        parts.push(Part { archive, body, files });
+        let kept_by = matches!(body, Body::File(_)).then_some(record.result.provider);
+        parts.push(Part { archive, kept_by, body, files });
     }
     let inline: u64 = parts
         .iter()
@@ -139,7 +142,18 @@ fn ready(spec: &JobSpec, task: TaskId, parts: &[Part]) -> Result<Assembled, Asse
         parts.iter().map(|part| PartBlob { archive: part.archive, files: part.files.clone() }).collect();
     let bound = spec.reduce_task(node, &blobs)?;
     let inline = inline(&bound, parts);
-    Ok(Assembled { bound: Arc::new(bound), inline })
+    Ok(Assembled { bound: Arc::new(bound), inline, made_by: made_by(parts) })
+}
+
+/// How many bytes of the parts each provider made and keeps.
+fn made_by(parts: &[Part]) -> Vec<(NodeId, u64)> {
+    let mut made = BTreeMap::new();
+    for part in parts {
+        if let Some(node) = part.kept_by {
+            *made.entry(node).or_insert(0) += part.files.iter().map(|file| file.content.len).sum::<u64>();
+        }
+    }
+    made.into_iter().collect()
 }
 
 /// For each input, its bytes when its archive is in memory.

@@ -239,6 +239,8 @@ pub struct Assembled {
     pub bound: Arc<BoundTask>,
     /// For each input, its bytes when they travel with the lease.
     pub inline: Vec<Option<Vec<u8>>>,
+    /// How many bytes of the inputs a provider made, as outputs that it keeps: it need not fetch them.
+    pub made_by: Vec<(NodeId, u64)>,
 }
 
 /// What only the core knows.

@@ -104,7 +104,7 @@ impl Core {
 
     fn lease(&mut self, giving: Giving, now: Now, outgoing: &mut BTreeMap<NodeId, Vec<Lease>>) {
         let Giving { task, stage, node, expected, has_known, known } = giving;
-        let Some(Assembled { bound, inline }) = self.bound(task) else { return };
+        let Some(Assembled { bound, inline, .. }) = self.bound(task) else { return };
         let Some(rates) = self.providers.get(&node).map(|provider| provider.offer.rates) else {
             return self.wait_for_someone(task, now);
         };
@@ -197,7 +197,7 @@ impl Core {
             Node::Map(index) => {
                 let bound = job.spec.map_task(index);
                 let none = vec![None; bound.sources.len()];
-                Some(Assembled { bound: Arc::new(bound), inline: none })
+                Some(Assembled { bound: Arc::new(bound), inline: none, made_by: Vec::new() })
             }
             Node::Reduce { .. } => job.open.get(&id.task)?.assembled.clone(),
         }

@@ -4,6 +4,7 @@ mod failures;
 mod hostile;
 mod memory;
 mod peer;
+mod reduces;
 mod requests;
 mod sanity;
 mod simulation;

@@ -117,7 +117,7 @@ pub fn caller(call: u64) -> Caller {
     Caller { session: SessionId(0), node: REQUESTER, call, is_operator: false }
 }
 
-pub fn job_id(number: u8) -> JobId {
+pub const fn job_id(number: u8) -> JobId {
     JobId([number; 16])
 }
 

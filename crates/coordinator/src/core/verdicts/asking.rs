@@ -116,12 +116,12 @@ impl Core {
         let stage = job.node(id.task).stage();
         let Some(open) = job.open.get(&id.task) else { return };
         let only = if only_trusted { self.trusted_for(job) } else { None };
-        let bytes = match &open.assembled {
-            Some(assembled) => input_bytes(&assembled.bound.spec),
-            None => job.spec.input_bytes() / job.spec.map_count(),
+        let (bytes, inputs) = match &open.assembled {
+            Some(assembled) => (input_bytes(&assembled.bound.spec), assembled.made_by.clone()),
+            None => (job.spec.input_bytes() / job.spec.map_count(), Vec::new()),
         };
         let beside = !open.leases.is_empty();
-        self.sched.add_single(Single { task: id, stage, exclude, only, beside, inputs: Vec::new(), bytes });
+        self.sched.add_single(Single { task: id, stage, exclude, only, beside, inputs, bytes });
     }
 
     /// The operators that are not to get a task: it failed there, they have said what they say, or are at it.
