@@ -10,7 +10,7 @@ use tidemill_net::{
 use tidemill_store::{DoneRecord, Store};
 use tidemill_types::{Archive, BlobId, Content, GuestPath, NodeId, Segment, TaskId};
 
-use crate::event::Assembled;
+use crate::{event::Assembled, parts::Parts};
 
 /// Where an output's archive is on this host.
 pub(crate) enum Body {
@@ -57,12 +57,21 @@ pub enum AssembleError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A part's output is not what its provider signed: what is on this disk has changed since.
+    #[error("the output {output} of task {task} is damaged on the coordinator's disk")]
+    Damaged {
+        /// The part's task.
+        task: u64,
+        /// Its output.
+        output: BlobId,
+    },
     /// The parts do not make a task.
     #[error("the parts do not make a task")]
     Task(#[from] tidemill_job::ReduceTaskError),
 }
 
-/// Makes a reduce task. `lend` says where a blob is. Reads whole outputs: it blocks.
+/// Makes a reduce task. `lend` says where a blob is. It blocks: what is in an output is read, but where that is known. What
+/// is read is compared with the hash that its provider signed: a reduce over anything else would be accepted in good faith.
 ///
 /// # Errors
 /// [`AssembleError`]
@@ -70,6 +79,7 @@ pub fn make(
     store: &Store,
     spec: &Arc<JobSpec>,
     task: TaskId,
+    known: &Parts,
     lend: impl Fn(BlobId) -> Result<Lent, BlobError>,
 ) -> Result<Made, AssembleError> {
     let node = spec.node(task.task).ok_or(AssembleError::Missing(task.task.0))?;
@@ -90,7 +100,19 @@ pub fn make(
                 error => read(error.into()),
             })?),
         };
-        let files = files(&body, archive.len).map_err(read)?;
+        let files = match known.of(archive.id) {
+            Some(files) if matches!(body, Body::File(_)) => files.to_vec(),
+            _ if hash_of(&body).map_err(|error| read(error.into()))? != archive.id => {
+                return Err(AssembleError::Damaged { task: number.0, output: archive.id });
+            }
+            _ => {
+                let files = files(&body, archive.len).map_err(read)?;
+                if matches!(body, Body::File(_)) {
+                    known.know(archive.id, files.as_slice().into());
+                }
+                files
+            }
+        };
         let kept_by = matches!(body, Body::File(_)).then_some(record.result.provider);
         parts.push(Part { archive, kept_by, body, files });
     }
@@ -172,6 +194,18 @@ fn inline(bound: &BoundTask, parts: &[Part]) -> Vec<Option<Vec<u8>>> {
         Some(archive.get(start..end)?.to_vec())
     };
     bound.spec.inputs.iter().zip(&bound.sources).map(bytes).collect()
+}
+
+/// The hash of what is there.
+fn hash_of(body: &Body) -> std::io::Result<BlobId> {
+    match body {
+        Body::Inline(bytes) => Ok(BlobId::of(bytes)),
+        Body::File(lent) => {
+            let mut hasher = blake3::Hasher::new();
+            std::io::copy(&mut lent.open()?, &mut hasher)?;
+            Ok(BlobId::from_hash(hasher.finalize()))
+        }
+    }
 }
 
 /// The files of an archive, each with its hash.

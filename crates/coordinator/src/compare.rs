@@ -129,6 +129,9 @@ impl Comparing {
     fn open(&self, blob: BlobRef, places: &Places) -> Result<Whole, CompareError> {
         let kept = places.store.kept_output(self.task, blob.id);
         let kept = kept.map_err(|error| CompareError::Read(error.into()))?;
+        if kept.as_ref().is_some_and(|bytes| BlobId::of(bytes) != blob.id) {
+            return Err(CompareError::Read(format!("output {} is damaged on this disk", blob.id).into()));
+        }
         let body = match kept {
             Some(bytes) => Body::Inline(bytes),
             None => Body::File((places.lend)(blob.id).map_err(unavailable)?),

@@ -13,11 +13,12 @@ use tidemill_types::{Address, Basis, BlobId, JobId, LeaseId, Signed, TaskId, Tas
 use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
-    assemble::{self, Made},
+    assemble::{self, Body, Made},
     compare::{CompareError, Comparing, Places, Turns},
     event::{Caller, Effect, Event, FetchProblem, FoundUnchecked, SessionId},
     failpoint::Failpoint,
     outbox::Outgoing,
+    parts::Parts,
     session::{self, answers},
     shared::{Shared, Unavailable},
 };
@@ -25,7 +26,7 @@ use crate::{
 /// Outputs that are fetched at a time.
 const MOST_FETCHES: usize = 64;
 
-/// Reduce tasks that are made at a time: each reads its parts' outputs.
+/// Reduce tasks that are made at a time: each reads the outputs of which it is not known what is in them.
 const MOST_ASSEMBLIES: usize = 2;
 
 /// How long an output may take to arrive, beside a second for each MiB.
@@ -45,6 +46,7 @@ pub struct Effects {
     shared: Arc<Shared>,
     fetches: Arc<Semaphore>,
     assemblies: Arc<Semaphore>,
+    parts: Arc<Parts>,
     comparisons: Arc<Turns>,
 }
 
@@ -55,6 +57,7 @@ impl Effects {
             shared,
             fetches: Arc::new(Semaphore::new(MOST_FETCHES)),
             assemblies: Arc::new(Semaphore::new(MOST_ASSEMBLIES)),
+            parts: Arc::default(),
             comparisons: Arc::default(),
         }
     }
@@ -95,7 +98,9 @@ impl Effects {
                 let answer = move || session::submitted_before(&shared, caller, job, &encoded, follow);
                 self.shared.tasks.spawn_blocking(answer);
             }
-            Effect::FetchOutput { session, lease, job, output } => self.fetch(session, lease, job, output),
+            Effect::FetchOutput { session, lease, job, output, is_part } => {
+                self.fetch(session, lease, job, output, is_part);
+            }
             Effect::Assemble { spec, task, number } => self.assemble(spec, task, number),
             Effect::Compare { spec, task, lease, output, with } => {
                 self.compare(spec, task, lease, output, with);
@@ -185,8 +190,8 @@ impl Effects {
         });
     }
 
-    fn fetch(&self, session: SessionId, lease: LeaseId, job: JobId, output: BlobRef) {
-        let (shared, room) = (self.shared.clone(), self.fetches.clone());
+    fn fetch(&self, session: SessionId, lease: LeaseId, job: JobId, output: BlobRef, is_part: bool) {
+        let (shared, room, parts) = (self.shared.clone(), self.fetches.clone(), self.parts.clone());
         let node = self.shared.outboxes.node_of(session);
         let fetch = async move {
             let Ok(_place) = room.acquire().await else { return };
@@ -210,12 +215,21 @@ impl Effects {
                 let lent = shared.blobs.lend(output.id).await;
                 let lent = lent.map_err(|error| FetchProblem::Here(causes(&error)))?;
                 let opened = tokio::task::spawn_blocking(move || {
-                    assemble::open_archive(&lent, output.len).map(|_| ()).map_err(|error| error.to_string())
+                    if !is_part {
+                        return assemble::open_archive(&lent, output.len)
+                            .map(|_| ())
+                            .map_err(|error| error.to_string());
+                    }
+                    // Its pages are still in memory, and nobody waits for the reduce yet.
+                    let files =
+                        assemble::files(&Body::File(lent), output.len).map_err(|error| error.to_string())?;
+                    parts.know(output.id, files.into());
+                    Ok(())
                 });
                 opened
                     .await
                     .map_err(|error| FetchProblem::Here(error.to_string()))?
-                    .map_err(FetchProblem::NotAnOutput)
+                    .map_err(|error| FetchProblem::NotAnOutput(error.to_string()))
             };
             let result = tokio::select! {
                 fetched = fetch => fetched,
@@ -303,12 +317,12 @@ impl Effects {
     }
 
     fn assemble(&self, spec: Arc<JobSpec>, task: TaskId, number: u64) {
-        let (shared, room) = (self.shared.clone(), self.assemblies.clone());
+        let (shared, room, parts) = (self.shared.clone(), self.assemblies.clone(), self.parts.clone());
         let assemble = async move {
             let Ok(_place) = room.acquire().await else { return };
             let with = shared.clone();
             let made = tokio::task::spawn_blocking(move || {
-                assemble::make(&with.store, &spec, task, |blob| with.blobs.blocking_lend(blob))
+                assemble::make(&with.store, &spec, task, &parts, |blob| with.blobs.blocking_lend(blob))
             });
             let result = async {
                 match made.await.map_err(|error| error.to_string())?.map_err(|error| causes(&error))? {

@@ -347,6 +347,8 @@ pub enum Effect {
         job: JobId,
         /// The output.
         output: BlobRef,
+        /// Whether a reduce task will be made from it.
+        is_part: bool,
     },
     /// Make a reduce task from its parts, and tell what came of it.
     Assemble {

@@ -17,6 +17,7 @@ mod event;
 mod failpoint;
 mod inputs;
 mod outbox;
+mod parts;
 mod queue;
 mod recovery;
 mod server;

@@ -223,7 +223,10 @@ impl Core {
                     unsettled.results += 1;
                 }
                 let output = BlobRef { id: output.id, len: output.len };
-                self.effect(Effect::FetchOutput { session, lease, job: task.job, output });
+                let is_part = self.jobs.get(&task.job).is_some_and(|job| {
+                    job.spec.tree().is_some_and(|tree| tree.parent(job.node(task.task)).is_some())
+                });
+                self.effect(Effect::FetchOutput { session, lease, job: task.job, output, is_part });
             }
             // The claim has been checked.
             (Outcome::Done, ..) => {}

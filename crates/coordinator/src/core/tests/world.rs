@@ -34,6 +34,7 @@ use crate::{
     core::{Core, CoreConfig, Funding, MoneyConfig, Step, Trust},
     effects,
     event::{Assembled, Caller, Effect, Event, Now, Question, SessionId},
+    parts::Parts,
     recovery,
 };
 
@@ -266,7 +267,7 @@ impl World {
     }
 
     /// Where a blob's file is, or would be.
-    fn blob_file(&self, blob: BlobId) -> PathBuf {
+    pub fn blob_file(&self, blob: BlobId) -> PathBuf {
         self.directory.path().join("blobs").join(blob.to_string())
     }
 
@@ -285,7 +286,7 @@ impl World {
 
     /// Makes a reduce task over what is in the store, where a part may not be done any more.
     pub fn assemble(&self, spec: &Arc<JobSpec>, task: TaskId) -> Result<Assembled, String> {
-        let made = assemble::make(&self.store, spec, task, |blob| self.lend(blob));
+        let made = assemble::make(&self.store, spec, task, &Parts::default(), |blob| self.lend(blob));
         match made.map_err(|error| tidemill_types::causes(&error))? {
             Made::Ready(assembled) => Ok(assembled),
             Made::Pack(content, packed) => {
