@@ -18,7 +18,7 @@ use tidemill_net::{
 };
 use tidemill_store::Store;
 use tidemill_types::{Address, NodeId};
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{

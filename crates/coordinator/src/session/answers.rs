@@ -285,7 +285,7 @@ fn small_output(shared: &Shared, id: TaskId, output: BlobRef) -> Result<Option<V
         }
         return Ok(Some(bytes));
     }
-    let bytes = shared.blobs.path(output.id).and_then(|path| std::fs::read(path).ok());
+    let bytes = shared.blobs.blocking_lend(output.id).ok().and_then(|lent| lent.read().ok());
     Ok(bytes.filter(|bytes| BlobId::of(bytes) == output.id))
 }
 

@@ -91,7 +91,13 @@ fn what_is_advertised_comes_first_and_has_the_port_that_is_listened_on() {
     ];
     let interfaces = [interface("eth0", &["192.168.1.5", "192.168.1.6"])];
     let choice = choose(&advertised, &all(&[EVERYWHERE]), &interfaces);
-    let expected = ["198.51.100.7:40000", "[2001:db8::7]:4433", "192.168.1.5:4433", "192.168.1.6:4433", "127.0.0.1:4433"];
+    let expected = [
+        "198.51.100.7:40000",
+        "[2001:db8::7]:4433",
+        "192.168.1.5:4433",
+        "192.168.1.6:4433",
+        "127.0.0.1:4433",
+    ];
     assert_eq!(choice.chosen, all(&expected));
     assert!(choice.left_out.is_empty(), "{choice:?}");
 

@@ -86,7 +86,7 @@ fn a_part_that_is_damaged_in_its_file_is_noticed_unless_it_is_known_what_was_in_
     let output = done.expect("the store can be read").expect("the task is done").result.output;
     let known = Parts::default();
     let make = |world: &World| {
-        assemble::make(&world.store, &spec, REDUCE, &known, |blob| Some(world.blob_file(blob)))
+        assemble::make(&world.store, &spec, REDUCE, &known, |blob| world.lend(blob))
     };
     let right = spec_hash(make(&world));
     let mut bytes = fs::read(world.blob_file(output)).expect("the blob is there");

@@ -278,7 +278,7 @@ impl World {
     }
 
     /// As a folder of blobs lends it.
-    fn lend(&self, id: BlobId) -> Result<Lent, BlobError> {
+    pub fn lend(&self, id: BlobId) -> Result<Lent, BlobError> {
         let path = self.blob_file(id);
         let metadata = fs::metadata(&path).map_err(|_| BlobError::NotHere(id))?;
         Ok(Lent::file(&path, metadata.len()))

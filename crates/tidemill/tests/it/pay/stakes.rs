@@ -94,10 +94,11 @@ fn a_coordinator_counts_what_can_be_taken_and_requesters_are_told() {
     place.job(&job("[policy]\noutside_gain = \"2 TIDE\"\n"));
     let submit = ["submit", "job.toml", "--join", "ticket", "--account", "rich", "--confirmations", "1"];
     // One operator of whom nothing is known decides nothing.
-    place
-        .tidemill(&[&submit[..], &PASSWORD].concat())
-        .code(2)
-        .says(&["no task would be decided", "the 1 operator here", "--anyway"]);
+    place.tidemill(&[&submit[..], &PASSWORD].concat()).code(2).says(&[
+        "no task would be decided",
+        "the 1 operator here",
+        "--anyway",
+    ]);
     place.tidemill(&[&submit[..], &["--anyway"], &PASSWORD].concat()).code(0).says(&[
         "stake: 1 of 1 operator would lose a bond by a wrong result, at least 50 TIDE each",
         "with 2 TIDE for it from outside, if 0.5 of those who are caught are slashed",
