@@ -1,0 +1,167 @@
+//! AVX2 with FMA and F16C: 8 rows in a vector.
+
+use std::arch::x86_64::*;
+
+use super::isa::Isa;
+
+#[derive(Clone, Copy)]
+pub struct Avx2;
+
+/// Four activations, in each row.
+#[inline(always)]
+unsafe fn four(x: *const i8, group: usize) -> __m256i {
+    // SAFETY: the caller vouches for the pointer.
+    unsafe { _mm256_set1_epi32(x.cast::<i32>().add(group).read_unaligned()) }
+}
+
+/// Sums pairs of 16-bit sums.
+#[inline(always)]
+unsafe fn pairs(sums: __m256i) -> __m256i {
+    // SAFETY: the caller vouches for the instruction set.
+    unsafe { _mm256_madd_epi16(sums, _mm256_set1_epi16(1)) }
+}
+
+/// The dot products of vectors of codes with 4 activations each.
+///
+/// A product of a code and an activation, twice, has 2 · (2^bits − 1) · 127 at most; as many of them are added in 16
+/// bits as fit.
+#[inline(always)]
+unsafe fn dot<const N: usize>(codes: [__m256i; N], x: *const i8, bits: u32, init: i32) -> __m256i {
+    // SAFETY: the caller vouches for the instruction set and the pointer.
+    unsafe {
+        let fit = match bits {
+            4 => 8,
+            5 => 4,
+            _ => 2,
+        };
+        let mut sum = _mm256_set1_epi32(init);
+        let mut group = 0;
+        while group < N {
+            let mut short = _mm256_maddubs_epi16(codes[group], four(x, group));
+            group += 1;
+            while group % fit != 0 && group < N {
+                short = _mm256_add_epi16(short, _mm256_maddubs_epi16(codes[group], four(x, group)));
+                group += 1;
+            }
+            sum = _mm256_add_epi32(sum, pairs(short));
+        }
+        sum
+    }
+}
+
+// SAFETY of all blocks below: the trait's contract is that the instruction set is there and pointers are valid.
+macro_rules! body {
+    ($($body:tt)*) => {
+        // SAFETY: by the trait's contract.
+        unsafe { $($body)* }
+    };
+}
+
+impl Isa for Avx2 {
+    const ROWS: usize = 8;
+    type Bytes = __m256i;
+    type Ints = __m256i;
+    type Floats = __m256;
+
+    #[inline(always)]
+    unsafe fn bytes(from: *const u8) -> __m256i {
+        body!(_mm256_loadu_si256(from.cast()))
+    }
+    #[inline(always)]
+    unsafe fn low(bytes: __m256i) -> __m256i {
+        body!(_mm256_and_si256(bytes, _mm256_set1_epi8(15)))
+    }
+    #[inline(always)]
+    unsafe fn high(bytes: __m256i) -> __m256i {
+        body!(_mm256_and_si256(_mm256_srli_epi16::<4>(bytes), _mm256_set1_epi8(15)))
+    }
+    #[inline(always)]
+    unsafe fn with_plane(low: __m256i, plane: __m256i, shift: i32, mask: i8) -> __m256i {
+        body!({
+            let bits = _mm256_srl_epi16(plane, _mm_cvtsi32_si128(shift));
+            let bits = _mm256_and_si256(bits, _mm256_set1_epi8(mask));
+            _mm256_or_si256(low, _mm256_slli_epi16::<4>(bits))
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn dot16(codes: [__m256i; 4], x: *const i8, bits: u32, init: i32) -> __m256i {
+        body!(dot(codes, x, bits, init))
+    }
+    #[inline(always)]
+    unsafe fn dot32(codes: [__m256i; 8], x: *const i8, bits: u32, init: i32) -> __m256i {
+        body!(dot(codes, x, bits, init))
+    }
+    #[inline(always)]
+    unsafe fn dot32_signed(codes: [__m256i; 8], x: *const i8, _sum: i32) -> __m256i {
+        // The code's sign moves to the activation: |code| is at most 128, so a pair has 32,512 at most.
+        body!({
+            let mut sum = _mm256_setzero_si256();
+            let mut group = 0;
+            while group < 8 {
+                let signed = _mm256_xor_si256(codes[group], _mm256_set1_epi8(-128));
+                let x = _mm256_sign_epi8(four(x, group), signed);
+                sum = _mm256_add_epi32(sum, pairs(_mm256_maddubs_epi16(_mm256_abs_epi8(signed), x)));
+                group += 1;
+            }
+            sum
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn signed(from: *const u8) -> __m256i {
+        body!(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast())))
+    }
+    #[inline(always)]
+    unsafe fn unsigned(from: *const u8) -> __m256i {
+        body!(_mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast())))
+    }
+    #[inline(always)]
+    unsafe fn products(a: __m256i, b: __m256i, c: __m256i, d: __m256i) -> __m256i {
+        body!(_mm256_add_epi32(_mm256_mullo_epi32(a, b), _mm256_mullo_epi32(c, d)))
+    }
+    #[inline(always)]
+    unsafe fn to_floats(ints: __m256i) -> __m256 {
+        body!(_mm256_cvtepi32_ps(ints))
+    }
+
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> __m256 {
+        body!(_mm256_set1_ps(x))
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> __m256 {
+        body!(_mm256_loadu_ps(from))
+    }
+    #[inline(always)]
+    unsafe fn store(to: *mut f32, floats: __m256) {
+        body!(_mm256_storeu_ps(to, floats))
+    }
+    #[inline(always)]
+    unsafe fn halves(from: *const u16) -> __m256 {
+        body!(_mm256_cvtph_ps(_mm_loadu_si128(from.cast())))
+    }
+    #[inline(always)]
+    unsafe fn brains(from: *const u16) -> __m256 {
+        body!({
+            let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
+        })
+    }
+    #[inline(always)]
+    unsafe fn mul(a: __m256, b: __m256) -> __m256 {
+        body!(_mm256_mul_ps(a, b))
+    }
+    #[inline(always)]
+    unsafe fn add(a: __m256, b: __m256) -> __m256 {
+        body!(_mm256_add_ps(a, b))
+    }
+    #[inline(always)]
+    unsafe fn sub(a: __m256, b: __m256) -> __m256 {
+        body!(_mm256_sub_ps(a, b))
+    }
+    #[inline(always)]
+    unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
+        body!(_mm256_fmadd_ps(a, b, c))
+    }
+}
