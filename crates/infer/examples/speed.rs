@@ -9,13 +9,16 @@ use tidemill_infer::{Engine, Feed, FileSource, Gguf, InstructionSet, Model, Sequ
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let path = arguments.first().ok_or("usage: speed MODEL.gguf [PROMPT_TOKENS DECODED_TOKENS THREADS ISA]")?;
+    let path =
+        arguments.first().ok_or("usage: speed MODEL.gguf [PROMPT_TOKENS DECODED_TOKENS THREADS ISA]")?;
     let number = |at: usize, default: usize| arguments.get(at).map_or(Ok(default), |text| text.parse());
     let (prompt_len, decoded) = (number(1, 233)?, number(2, 128)?);
     let cores = std::thread::available_parallelism()?.get();
     let threads = number(3, cores)?;
     let isa = match arguments.get(4) {
-        Some(name) => InstructionSet::by_name(name).ok_or("this processor does not have that instruction set")?,
+        Some(name) => {
+            InstructionSet::by_name(name).ok_or("this processor does not have that instruction set")?
+        }
         None => InstructionSet::best(),
     };
     let source = FileSource::new(File::open(path)?)?;

@@ -76,10 +76,14 @@ impl Config {
     pub fn read(gguf: &Gguf) -> Result<Self, GgufError> {
         let metadata = gguf.metadata();
         let architecture = metadata.text("general.architecture")?;
-        let architecture = architecture.ok_or_else(|| GgufError::key("general.architecture", "is missing"))?;
+        let architecture =
+            architecture.ok_or_else(|| GgufError::key("general.architecture", "is missing"))?;
         if !matches!(architecture, "llama" | "qwen2" | "qwen3" | "gemma3") {
             let known = "llama, qwen2, qwen3 and gemma3 are";
-            return Err(GgufError::key("general.architecture", format!("{architecture:?} is not supported: {known}")));
+            return Err(GgufError::key(
+                "general.architecture",
+                format!("{architecture:?} is not supported: {known}"),
+            ));
         }
         let keys = Keys { metadata, architecture };
         let (layers, width) = (keys.size("block_count")?, keys.size("embedding_length")?);
@@ -199,9 +203,16 @@ impl Keys<'_> {
             "linear" => {
                 let factor = self.number_or("rope.scaling.factor", None)?;
                 let valid = (1.0..=1e6).contains(&factor);
-                if valid { Ok(factor) } else { Err(self.error("rope.scaling.factor", "must be between 1 and 10^6")) }
+                if valid {
+                    Ok(factor)
+                } else {
+                    Err(self.error("rope.scaling.factor", "must be between 1 and 10^6"))
+                }
             }
-            other => Err(self.error("rope.scaling.type", format!("{other:?} is not supported: none and linear are"))),
+            other => {
+                Err(self
+                    .error("rope.scaling.type", format!("{other:?} is not supported: none and linear are")))
+            }
         }
     }
 

@@ -182,7 +182,12 @@ impl Engine {
             }
         }
         if tokens.is_empty() {
-            return Ok(Output { width: config.width, vocabulary: config.vocabulary, hidden: vec![], logits: vec![] });
+            return Ok(Output {
+                width: config.width,
+                vocabulary: config.vocabulary,
+                hidden: vec![],
+                logits: vec![],
+            });
         }
         for feed in feeds.iter_mut() {
             feed.sequence.reserve(feed.tokens.len());

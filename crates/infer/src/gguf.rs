@@ -148,7 +148,9 @@ impl Gguf {
             None => ALIGNMENT,
             Some(value) => match value.as_u64() {
                 Some(n) if n.is_power_of_two() && n <= 1 << 20 => n,
-                _ => return Err(GgufError::key("general.alignment", "must be a power of two up to 1,048,576")),
+                _ => {
+                    return Err(GgufError::key("general.alignment", "must be a power of two up to 1,048,576"));
+                }
             },
         };
         let mut raw = Vec::new();
@@ -209,7 +211,10 @@ impl RawTensor {
         let name = cursor.text(&place)?;
         let count = cursor.u32(&name)?;
         if !(1..=MOST_DIMENSIONS).contains(&count) {
-            return Err(GgufError::tensor(name, format!("has {count} dimensions, not 1 to {MOST_DIMENSIONS}")));
+            return Err(GgufError::tensor(
+                name,
+                format!("has {count} dimensions, not 1 to {MOST_DIMENSIONS}"),
+            ));
         }
         let dimensions = (0..count).map(|_| cursor.u64(&name)).collect::<Result<_, _>>()?;
         let format = cursor.u32(&name)?;
@@ -227,10 +232,13 @@ impl RawTensor {
         let columns = self.dimensions[0];
         let block = format.block_len() as u64;
         if columns % block != 0 {
-            return Err(problem(format!("has rows of {columns} numbers, not a multiple of {block} as {format} needs")));
+            return Err(problem(format!(
+                "has rows of {columns} numbers, not a multiple of {block} as {format} needs"
+            )));
         }
         let rows = self.dimensions[1..].iter().try_fold(1u64, |all, &n| all.checked_mul(n));
-        let bytes = rows.and_then(|rows| rows.checked_mul(columns / block)?.checked_mul(format.block_bytes() as u64));
+        let bytes =
+            rows.and_then(|rows| rows.checked_mul(columns / block)?.checked_mul(format.block_bytes() as u64));
         let (Some(rows), Some(bytes)) = (rows, bytes) else {
             return Err(problem(format!("has more numbers than fit in memory: {:?}", self.dimensions)));
         };
@@ -242,7 +250,8 @@ impl RawTensor {
         match (at, end) {
             (Some(at), Some(end)) if end <= file => Ok(TensorInfo {
                 format,
-                columns: usize::try_from(columns).map_err(|_| problem("is too large for this machine".into()))?,
+                columns: usize::try_from(columns)
+                    .map_err(|_| problem("is too large for this machine".into()))?,
                 rows: usize::try_from(rows).map_err(|_| problem("is too large for this machine".into()))?,
                 dimensions: self.dimensions.len() as u32,
                 at,

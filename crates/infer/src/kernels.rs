@@ -65,9 +65,7 @@ impl InstructionSet {
             }
         }
         #[cfg(target_arch = "aarch64")]
-        if std::arch::is_aarch64_feature_detected!("dotprod") {
-            all.push(Self(Kind::Neon));
-        }
+        all.push(Self(Kind::Neon));
         all
     }
 
@@ -140,7 +138,7 @@ macro_rules! compiled_for_each {
                         #[cfg(target_arch = "aarch64")]
                         Kind::Neon => {
                             type $isa = neon::Neon;
-                            #[target_feature(enable = "neon,dotprod")]
+                            #[target_feature(enable = "neon")]
                             unsafe fn compiled $(<$generic: $bound>)? ($($arg: $kind),*) $(-> $result)? {
                                 // SAFETY: this function has the features.
                                 unsafe { $body }

@@ -123,8 +123,9 @@ impl Sequence {
     pub(crate) fn writers(&mut self, layer: usize) -> Vec<Writer<'_>> {
         let (form, len) = (self.form, self.len);
         let first = len / PAGE;
-        let mut writers: Vec<Writer<'_>> =
-            (0..form.heads).map(|head| Writer { head, first, head_len: form.head_len, pages: Vec::new() }).collect();
+        let mut writers: Vec<Writer<'_>> = (0..form.heads)
+            .map(|head| Writer { head, first, head_len: form.head_len, pages: Vec::new() })
+            .collect();
         for page in &mut self.pages[first..] {
             let page = Arc::get_mut(page).expect("`reserve` made the pages ours");
             let keys = page.keys[layer * form.layer()..][..form.layer()].chunks_exact_mut(form.head());

@@ -67,7 +67,9 @@ impl Model {
         if rope_factors.iter().flatten().any(|&factor| factor <= 0.0) {
             return Err(GgufError::tensor("rope_freqs.weight", "has a factor that is not positive"));
         }
-        let layers = (0..config.layers).map(|layer| Layer::load(&mut tensors, &config, layer)).collect::<Result<_, _>>()?;
+        let layers = (0..config.layers)
+            .map(|layer| Layer::load(&mut tensors, &config, layer))
+            .collect::<Result<_, _>>()?;
         tensors.refuse_unused(&config.architecture)?;
         Ok(Self { config, embedding, output, output_norm, rope_factors, layers })
     }
@@ -154,7 +156,9 @@ impl Tensors<'_> {
         unused.sort_unstable();
         match unused.first() {
             None => Ok(()),
-            Some(name) => Err(GgufError::tensor(*name, format!("is not part of a {architecture} model as supported"))),
+            Some(name) => {
+                Err(GgufError::tensor(*name, format!("is not part of a {architecture} model as supported")))
+            }
         }
     }
 
@@ -162,7 +166,10 @@ impl Tensors<'_> {
         let info = self.gguf.tensor(name).ok_or_else(|| GgufError::tensor(name, "is missing"))?;
         if (info.rows, info.columns) != (rows, columns) {
             let (r, c) = (info.rows, info.columns);
-            return Err(GgufError::tensor(name, format!("has {r} rows of {c} numbers, not {rows} of {columns}")));
+            return Err(GgufError::tensor(
+                name,
+                format!("has {r} rows of {c} numbers, not {rows} of {columns}"),
+            ));
         }
         self.used.insert(name.to_owned());
         Ok((info.format, self.gguf.tensor_bytes(self.source, name)?))

@@ -90,7 +90,13 @@ impl Matrix {
     ///
     /// The bytes are not as many as the form says, a scale or number is not finite, or rows have an odd number of
     /// floats.
-    pub fn pack(name: &str, format: Format, rows: usize, columns: usize, bytes: &[u8]) -> Result<Self, GgufError> {
+    pub fn pack(
+        name: &str,
+        format: Format,
+        rows: usize,
+        columns: usize,
+        bytes: &[u8],
+    ) -> Result<Self, GgufError> {
         let problem = |problem: String| GgufError::tensor(name, problem);
         let expected = (columns / format.block_len()).checked_mul(format.block_bytes());
         let expected = expected.and_then(|row| row.checked_mul(rows));
@@ -184,7 +190,14 @@ pub fn read_float(format: Format, bytes: &[u8]) -> f32 {
     }
 }
 
-fn pack_codes(format: Format, shape: Shape, row: usize, columns: usize, source: &[u8], tile: &mut [u8]) -> bool {
+fn pack_codes(
+    format: Format,
+    shape: Shape,
+    row: usize,
+    columns: usize,
+    source: &[u8],
+    tile: &mut [u8],
+) -> bool {
     let mut finite = true;
     for number in 0..columns / BLOCK {
         let block = Codes::read(format, source, number);

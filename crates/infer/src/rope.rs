@@ -14,7 +14,12 @@ impl Angles {
     /// For positions, in layers that are local or not.
     ///
     /// Computed in double precision by the crate `libm`, whose bits are the same everywhere.
-    pub fn new(config: &Config, factors: Option<&[f32]>, local: bool, positions: impl Iterator<Item = usize>) -> Self {
+    pub fn new(
+        config: &Config,
+        factors: Option<&[f32]>,
+        local: bool,
+        positions: impl Iterator<Item = usize>,
+    ) -> Self {
         let window = config.window.filter(|_| local);
         let base = window.map_or(config.rope_base, |window| window.rope_base);
         let scale = if window.is_some() { 1.0 } else { config.rope_scale };

@@ -110,7 +110,12 @@ impl Team {
 
     /// Shares out `data`, in units of `unit` elements; each thread gets a contiguous part, with its own number and that
     /// of the part's first unit.
-    pub fn share<T: Send>(&mut self, data: &mut [T], unit: usize, work: impl Fn(usize, usize, &mut [T]) + Sync) {
+    pub fn share<T: Send>(
+        &mut self,
+        data: &mut [T],
+        unit: usize,
+        work: impl Fn(usize, usize, &mut [T]) + Sync,
+    ) {
         let size = self.size();
         let units = data.len() / unit.max(1);
         if size == 1 || units <= 1 {
@@ -121,7 +126,8 @@ impl Team {
             let (from, to) = (units * thread / size, units * (thread + 1) / size);
             if from < to {
                 // SAFETY: the parts of different threads are disjoint and within `data`, which this call borrows.
-                let part = unsafe { std::slice::from_raw_parts_mut(base.at(from * unit), (to - from) * unit) };
+                let part =
+                    unsafe { std::slice::from_raw_parts_mut(base.at(from * unit), (to - from) * unit) };
                 work(thread, from, part);
             }
         });

@@ -78,7 +78,14 @@ impl Engine {
     }
 
     /// Writes the new positions' keys and values into the sequences.
-    fn remember(&mut self, model: &Model, number: usize, tokens: &[Token], angles: &Angles, feeds: &mut [Feed<'_>]) {
+    fn remember(
+        &mut self,
+        model: &Model,
+        number: usize,
+        tokens: &[Token],
+        angles: &Angles,
+        feeds: &mut [Feed<'_>],
+    ) {
         let (config, layer, isa) = (&model.config, &model.layers[number], self.isa);
         let projected = &self.buffers.projected;
         let (count, head_len) = (tokens.len(), config.head_len);
@@ -113,12 +120,20 @@ impl Engine {
     }
 
     /// What each token's heads find in its sequence.
-    fn attend(&mut self, model: &Model, number: usize, tokens: &[Token], angles: &Angles, feeds: &[Feed<'_>]) {
+    fn attend(
+        &mut self,
+        model: &Model,
+        number: usize,
+        tokens: &[Token],
+        angles: &Angles,
+        feeds: &[Feed<'_>],
+    ) {
         let (config, layer, isa) = (&model.config, &model.layers[number], self.isa);
         let Buffers { projected, attended, .. } = &mut self.buffers;
         let (count, head_len) = (tokens.len(), config.head_len);
         let group = config.heads / config.kv_heads;
-        let window = config.window.filter(|_| config.is_local(number)).map_or(usize::MAX, |window| window.len);
+        let window =
+            config.window.filter(|_| config.is_local(number)).map_or(usize::MAX, |window| window.len);
         attended.reset(count, config.heads * head_len, &[layer.attention_output.matrix.format()]);
         let unit = group * head_len;
         let scratch = &self.scratch;
@@ -143,7 +158,8 @@ impl Engine {
                 isa.attend(&scratch.floats, head_len, &pages, range, &mut scratch.scores, out);
             }
         });
-        self.team.share(&mut attended.rows(), 1, |_, _, rows| rows.iter_mut().for_each(|row| isa.quantise(row)));
+        self.team
+            .share(&mut attended.rows(), 1, |_, _, rows| rows.iter_mut().for_each(|row| isa.quantise(row)));
     }
 
     fn feed_forward(&mut self, model: &Model, number: usize, count: usize) {
@@ -193,7 +209,14 @@ fn linear_tile(isa: InstructionSet, linear: &Linear, tile: usize, x: &Activation
 }
 
 /// A matrix's outputs, by tiles.
-fn product(isa: InstructionSet, team: &mut Team, linear: &Linear, x: &Activations, count: usize, out: &mut Vec<f32>) {
+fn product(
+    isa: InstructionSet,
+    team: &mut Team,
+    linear: &Linear,
+    x: &Activations,
+    count: usize,
+    out: &mut Vec<f32>,
+) {
     let unit = count * ROWS;
     out.resize(linear.matrix.tiles() * unit, 0.0);
     team.share(out, unit, |_, first, part| {
@@ -226,7 +249,14 @@ fn add_product(
 }
 
 /// Norms each token's row and adds it to its state. One thread does it: only Gemma has it, and it is a small part.
-fn add_normed(isa: InstructionSet, weights: &[f32], epsilon: f32, count: usize, rows: &[f32], states: &mut [f32]) {
+fn add_normed(
+    isa: InstructionSet,
+    weights: &[f32],
+    epsilon: f32,
+    count: usize,
+    rows: &[f32],
+    states: &mut [f32],
+) {
     let mut row = vec![0.0; weights.len()];
     for token in 0..count {
         gather(rows, token, count, &mut row);

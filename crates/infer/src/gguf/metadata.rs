@@ -67,6 +67,11 @@ impl Metadata {
         self.0.get(key)
     }
 
+    /// All keys and values, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value))
+    }
+
     /// A text, if it is there.
     ///
     /// # Errors
@@ -159,7 +164,9 @@ impl Metadata {
     ) -> Result<Option<T>, GgufError> {
         match self.get(key) {
             None => Ok(None),
-            Some(value) => take(value).map(Some).ok_or_else(|| GgufError::key(key, format!("must be {kind}"))),
+            Some(value) => {
+                take(value).map(Some).ok_or_else(|| GgufError::key(key, format!("must be {kind}")))
+            }
         }
     }
 }
@@ -200,7 +207,9 @@ fn read_integer(cursor: &mut Cursor<'_>, key: &str, kind: u32) -> Result<i64, Gg
         kind::I16 => i16::from_le_bytes(cursor.array(key)?).into(),
         kind::U32 => cursor.u32(key)?.into(),
         kind::I32 => i32::from_le_bytes(cursor.array(key)?).into(),
-        kind::U64 => i64::try_from(cursor.u64(key)?).map_err(|_| GgufError::key(key, "is larger than 2^63"))?,
+        kind::U64 => {
+            i64::try_from(cursor.u64(key)?).map_err(|_| GgufError::key(key, "is larger than 2^63"))?
+        }
         kind::I64 => i64::from_le_bytes(cursor.array(key)?),
         other => return Err(GgufError::key(key, format!("has a value of the unknown kind {other}"))),
     })

@@ -24,7 +24,13 @@ impl Writer {
     }
 
     /// Adds a tensor as it is to be stored; the first dimension is the contiguous one.
-    pub fn tensor(&mut self, name: impl Into<String>, dims: &[usize], format: Format, bytes: Vec<u8>) -> &mut Self {
+    pub fn tensor(
+        &mut self,
+        name: impl Into<String>,
+        dims: &[usize],
+        format: Format,
+        bytes: Vec<u8>,
+    ) -> &mut Self {
         self.tensors.push((name.into(), dims.to_vec(), format, bytes));
         self
     }

@@ -21,38 +21,30 @@ unsafe fn pairs(sums: __m256i) -> __m256i {
     unsafe { _mm256_madd_epi16(sums, _mm256_set1_epi16(1)) }
 }
 
-/// The dot products of vectors of codes with 4 activations each.
-///
-/// A product of a code and an activation, twice, has 2 · (2^bits − 1) · 127 at most; as many of them are added in 16
-/// bits as fit.
+/// Sums of 16 bits of two vectors' products with activations, from `group` on. With codes of `bits` bits, each is
+/// 4 · (2^bits − 1) · 127 at most: 32,004 for 6 bits.
 #[inline(always)]
-unsafe fn dot<const N: usize>(codes: [__m256i; N], x: *const i8, bits: u32, init: i32) -> __m256i {
+unsafe fn two(a: __m256i, b: __m256i, x: *const i8, group: usize) -> __m256i {
     // SAFETY: the caller vouches for the instruction set and the pointer.
     unsafe {
-        let fit = match bits {
-            4 => 8,
-            5 => 4,
-            _ => 2,
-        };
-        let mut sum = _mm256_set1_epi32(init);
-        let mut group = 0;
-        while group < N {
-            let mut short = _mm256_maddubs_epi16(codes[group], four(x, group));
-            group += 1;
-            while group % fit != 0 && group < N {
-                short = _mm256_add_epi16(short, _mm256_maddubs_epi16(codes[group], four(x, group)));
-                group += 1;
-            }
-            sum = _mm256_add_epi32(sum, pairs(short));
-        }
-        sum
+        _mm256_add_epi16(_mm256_maddubs_epi16(a, four(x, group)), _mm256_maddubs_epi16(b, four(x, group + 1)))
     }
 }
 
-// SAFETY of all blocks below: the trait's contract is that the instruction set is there and pointers are valid.
+/// One vector's products. The code's sign moves to the activation: |code| is at most 128, so a pair has 32,512 at most.
+#[inline(always)]
+unsafe fn signed(codes: __m256i, x: *const i8, group: usize) -> __m256i {
+    // SAFETY: the caller vouches for the instruction set and the pointer.
+    unsafe {
+        let codes = _mm256_xor_si256(codes, _mm256_set1_epi8(-128));
+        let x = _mm256_sign_epi8(four(x, group), codes);
+        pairs(_mm256_maddubs_epi16(_mm256_abs_epi8(codes), x))
+    }
+}
+
 macro_rules! body {
     ($($body:tt)*) => {
-        // SAFETY: by the trait's contract.
+        // SAFETY: the trait's contract is that the instruction set is there and pointers are valid.
         unsafe { $($body)* }
     };
 }
@@ -85,26 +77,38 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn dot16(codes: [__m256i; 4], x: *const i8, bits: u32, init: i32) -> __m256i {
-        body!(dot(codes, x, bits, init))
+    unsafe fn dot16(codes: [__m256i; 4], x: *const i8, init: i32) -> __m256i {
+        body!({
+            let [a, b, c, d] = codes;
+            let sum = _mm256_add_epi32(pairs(two(a, b, x, 0)), pairs(two(c, d, x, 2)));
+            _mm256_add_epi32(sum, _mm256_set1_epi32(init))
+        })
     }
     #[inline(always)]
     unsafe fn dot32(codes: [__m256i; 8], x: *const i8, bits: u32, init: i32) -> __m256i {
-        body!(dot(codes, x, bits, init))
+        body!({
+            let [a, b, c, d, e, f, g, h] = codes;
+            let first = _mm256_add_epi16(two(a, b, x, 0), two(c, d, x, 2));
+            let second = _mm256_add_epi16(two(e, f, x, 4), two(g, h, x, 6));
+            let sum = if bits <= 4 {
+                // 16 · 15 · 127 = 30,480.
+                pairs(_mm256_add_epi16(first, second))
+            } else {
+                // 8 · 31 · 127 = 31,496.
+                _mm256_add_epi32(pairs(first), pairs(second))
+            };
+            if init == 0 { sum } else { _mm256_add_epi32(sum, _mm256_set1_epi32(init)) }
+        })
     }
     #[inline(always)]
     unsafe fn dot32_signed(codes: [__m256i; 8], x: *const i8, _sum: i32) -> __m256i {
-        // The code's sign moves to the activation: |code| is at most 128, so a pair has 32,512 at most.
         body!({
-            let mut sum = _mm256_setzero_si256();
-            let mut group = 0;
-            while group < 8 {
-                let signed = _mm256_xor_si256(codes[group], _mm256_set1_epi8(-128));
-                let x = _mm256_sign_epi8(four(x, group), signed);
-                sum = _mm256_add_epi32(sum, pairs(_mm256_maddubs_epi16(_mm256_abs_epi8(signed), x)));
-                group += 1;
-            }
-            sum
+            let [a, b, c, d, e, f, g, h] = codes;
+            let first = _mm256_add_epi32(signed(a, x, 0), signed(b, x, 1));
+            let second = _mm256_add_epi32(signed(c, x, 2), signed(d, x, 3));
+            let third = _mm256_add_epi32(signed(e, x, 4), signed(f, x, 5));
+            let fourth = _mm256_add_epi32(signed(g, x, 6), signed(h, x, 7));
+            _mm256_add_epi32(_mm256_add_epi32(first, second), _mm256_add_epi32(third, fourth))
         })
     }
 

@@ -29,7 +29,7 @@ pub trait Isa: Copy {
     unsafe fn with_plane(low: Self::Bytes, plane: Self::Bytes, shift: i32, mask: i8) -> Self::Bytes;
 
     /// The dot products of 4 vectors of codes of at most 63 with 16 activations, plus `init`.
-    unsafe fn dot16(codes: [Self::Bytes; 4], x: *const i8, bits: u32, init: i32) -> Self::Ints;
+    unsafe fn dot16(codes: [Self::Bytes; 4], x: *const i8, init: i32) -> Self::Ints;
     /// The dot products of 8 vectors of codes of at most 31 with 32 activations, plus `init`.
     unsafe fn dot32(codes: [Self::Bytes; 8], x: *const i8, bits: u32, init: i32) -> Self::Ints;
     /// The dot products of 8 vectors of codes, less 128, with 32 activations whose sum is `sum`.

@@ -145,8 +145,9 @@ unsafe fn one<I: Isa, K: Known, const N: usize>(
             minimum = I::sub(I::splat(0.0), minimum);
         }
         let codes = unpack::<I, K>(block.add(shape.steps() + 4 * row));
-        for (token, sums) in sums.iter_mut().enumerate() {
-            let at = token * x.blocks + number;
+        // Pointers and wrapping sums: an overflow check for each token would cost as much as the products.
+        let mut at = number;
+        for sums in sums.iter_mut() {
             let activations = x.codes.add(at * BLOCK);
             let halves = [*x.sums.add(2 * at), *x.sums.add(2 * at + 1)];
             let total = halves[0].wrapping_add(halves[1]);
@@ -156,17 +157,23 @@ unsafe fn one<I: Isa, K: Known, const N: usize>(
                 6 => {
                     let [a, b, c, d, e, f, g, h] = codes;
                     let offset = -shape.offset;
-                    let first = I::dot16([a, b, c, d], activations, 6, offset.wrapping_mul(halves[0]));
-                    let second = I::dot16([e, f, g, h], activations.add(16), 6, offset.wrapping_mul(halves[1]));
+                    let first = I::dot16([a, b, c, d], activations, offset.wrapping_mul(halves[0]));
+                    let second = I::dot16([e, f, g, h], activations.add(16), offset.wrapping_mul(halves[1]));
                     I::products(first, I::signed(block.add(row)), second, I::signed(block.add(ROWS + row)))
                 }
-                bits => I::dot32(codes, activations, bits, shape.offset.wrapping_neg().wrapping_mul(total)),
+                bits => I::dot32(
+                    codes,
+                    activations,
+                    bits,
+                    if shape.offset == 0 { 0 } else { shape.offset.wrapping_neg().wrapping_mul(total) },
+                ),
             };
             let mut sum = I::fma(I::mul(scale, I::splat(d)), I::to_floats(dot), sums[vector]);
             if shape.has_minimum {
                 sum = I::fma(minimum, I::splat(d * total as f32), sum);
             }
             sums[vector] = sum;
+            at = at.wrapping_add(x.blocks);
         }
     }
 }

@@ -55,7 +55,7 @@ impl Isa for Plain {
     }
 
     #[inline(always)]
-    unsafe fn dot16(codes: [Self::Bytes; 4], x: *const i8, _bits: u32, init: i32) -> Self::Ints {
+    unsafe fn dot16(codes: [Self::Bytes; 4], x: *const i8, init: i32) -> Self::Ints {
         dot(&codes, &array!(x, [i8; 16]), 0, init)
     }
     #[inline(always)]

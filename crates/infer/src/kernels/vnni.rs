@@ -65,7 +65,7 @@ impl Isa for Vnni {
     }
 
     #[inline(always)]
-    unsafe fn dot16(codes: [__m512i; 4], x: *const i8, _bits: u32, init: i32) -> __m512i {
+    unsafe fn dot16(codes: [__m512i; 4], x: *const i8, init: i32) -> __m512i {
         body!(dot(codes, x, init))
     }
     #[inline(always)]

@@ -1,0 +1,7 @@
+//! The crate from outside: the same bits however a model is run, and models that are wrong.
+
+#![allow(clippy::unwrap_used)]
+
+mod golden;
+mod hostile;
+mod smollm2;
