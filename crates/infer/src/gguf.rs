@@ -149,7 +149,10 @@ impl Gguf {
             Some(value) => match value.as_u64() {
                 Some(n) if n.is_power_of_two() && n <= 1 << 20 => n,
                 _ => {
-                    return Err(GgufError::key("general.alignment", "must be a power of two up to 1,048,576"));
+                    return Err(GgufError::key(
+                        "general.alignment",
+                        "must be a power of two up to 1,048,576",
+                    ));
                 }
             },
         };

@@ -1,15 +1,21 @@
 //! Language models on the CPU, with the same bits on every machine.
 //!
 //! A model's answer here is a result like any other: it does not depend on the instruction set, the number of threads,
-//! which other sequences are computed beside it, or whether a text is read at once or token by token. What
-//! makes it so: weights are laid out so that the lanes of a vector are rows ([`packing`]), so that each output is one
-//! chain of operations whatever a vector's width; sums over lanes are fixed trees; what libraries round differently is a
-//! polynomial of our own ([`math`]).
+//! which other sequences are computed beside it, or whether a text is read at once or token by token. What makes it so:
+//! weights are laid out so that the lanes of a vector are rows (`packing`), so that each output is one chain of
+//! operations whatever a vector's width; sums over lanes are fixed trees; what libraries round differently is a
+//! polynomial of our own (`math`).
+//!
+//! From a file to an answer: [`Gguf`] reads the header, [`Model`] and [`Tokenizer`] what is in it, [`ChatTemplate`] makes
+//! a prompt of messages, a [`Batch`] reads prompts and draws tokens ([`Sampling`]) of many requests at once on an
+//! [`Engine`], [`TextStream`] makes text of them, and [`check`] tells from one forward whether an answer is right.
 //!
 //! The crate knows no network, no clock and no disk but a [`Source`] that it reads. Unsafe code is only in the kernels
-//! and in the [`team`] of threads.
+//! and in the team of threads.
 
 mod activations;
+mod batch;
+mod chain;
 mod config;
 mod format;
 mod forward;
@@ -20,11 +26,16 @@ mod math;
 mod model;
 mod packing;
 mod rope;
+mod sample;
 mod source;
 mod team;
+mod template;
+mod text;
 pub mod tiny;
 mod tokens;
 
+pub use batch::{Batch, Bounds, Event, JoinError, RequestId, Usage};
+pub use chain::{Chain, Claim, Finding, Finish, Request, check};
 pub use config::{Config, Pairs, Window};
 pub use format::Format;
 pub use forward::{Engine, Feed, ForwardError, NotFinite, Output};
@@ -32,4 +43,8 @@ pub use gguf::{Gguf, GgufError};
 pub use kernels::{Gate, InstructionSet};
 pub use kv::{PAGE, Page, Sequence};
 pub use model::Model;
+pub use sample::{Counts, Sampling, log_probabilities};
 pub use source::{FileSource, Source};
+pub use template::{ChatTemplate, Date, Setting, TemplateError};
+pub use text::TextStream;
+pub use tokens::Tokenizer;

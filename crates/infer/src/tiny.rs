@@ -169,7 +169,7 @@ impl Random {
 /// A vocabulary of bytes, a few merges, and the marks of a chat.
 fn put_tokenizer(writer: &mut Writer) {
     const MERGES: [&str; 12] =
-        ["t h", "th e", "i n", "e r", "a n", "an d", "o u", "Ġ t", "Ġ a", "Ġt he", "in g", "Ġa nd"];
+        ["t h", "th e", "i n", "e r", "a n", "an d", "o u", "Ġ t", "Ġ a", "Ġ the", "in g", "Ġ and"];
     const MARKS: [&str; 3] = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"];
     let mut tokens: Vec<String> = MARKS.iter().map(|&mark| mark.to_owned()).collect();
     tokens.extend((0..=255).map(|byte| crate::tokens::byte_letter(byte).to_string()));

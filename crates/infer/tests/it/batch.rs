@@ -1,0 +1,181 @@
+//! Requests that are answered together, and answers that are checked.
+
+use std::collections::HashMap;
+
+use tidemill_infer::{
+    Batch, Bounds, Claim, Engine, Event, Finding, Finish, Gguf, InstructionSet, JoinError, Model, Request,
+    Sampling, Tokenizer, Usage, check, tiny,
+};
+
+const BOUNDS: Bounds = Bounds { tokens_per_step: 24, pages: 64 };
+
+fn load() -> (Model, Tokenizer) {
+    let bytes = tiny::model("qwen3", 20);
+    let gguf = Gguf::read(&bytes).unwrap();
+    (Model::load(&bytes, &gguf).unwrap(), Tokenizer::read(gguf.metadata()).unwrap())
+}
+
+fn engine(threads: usize) -> Engine {
+    Engine::new(InstructionSet::best(), threads)
+}
+
+fn request(tokenizer: &Tokenizer, prompt: &str, seed: u64, most_tokens: usize) -> Request {
+    let sampling =
+        Sampling { seed, temperature: 0.8, top_p: 0.95, frequency_penalty: 0.1, ..Sampling::default() };
+    Request { prompt: tokenizer.encode(prompt), sampling, most_tokens, ..Request::default() }
+}
+
+fn requests(tokenizer: &Tokenizer) -> Vec<Request> {
+    let long = "the thing and the other thing, and so on; ".repeat(3);
+    vec![
+        request(tokenizer, "the", 1, 40),
+        request(tokenizer, &long, 2, 10),
+        request(tokenizer, &format!("{long}!"), 3, 33),
+        request(tokenizer, "and", 4, 1),
+        Request { ignores_end: true, ..request(tokenizer, "the other", 5, 64) },
+    ]
+}
+
+/// Answers, in order of the requests, with their texts.
+fn answers(batch: &mut Batch<'_>, requests: &[Request]) -> Vec<(String, Claim, Usage)> {
+    let ids: Vec<_> = requests.iter().map(|request| batch.join(request.clone()).unwrap()).collect();
+    let mut texts: HashMap<_, String> = HashMap::new();
+    let mut ends = HashMap::new();
+    while !batch.is_empty() {
+        for event in batch.step().unwrap() {
+            match event {
+                Event::Token { request, text, .. } => texts.entry(request).or_default().push_str(&text),
+                Event::End { request, claim, usage } => {
+                    ends.insert(request, (claim, usage));
+                }
+            }
+        }
+    }
+    ids.iter()
+        .map(|id| {
+            let (claim, usage) = ends.remove(id).unwrap();
+            (texts.remove(id).unwrap_or_default(), claim, usage)
+        })
+        .collect()
+}
+
+#[test]
+fn an_answer_does_not_depend_on_those_beside_it() {
+    let (model, tokenizer) = load();
+    let requests = requests(&tokenizer);
+    let together = answers(&mut Batch::new(&model, &tokenizer, engine(2), BOUNDS), &requests);
+    for (request, (text, claim, usage)) in requests.iter().zip(&together) {
+        let bounds = Bounds { tokens_per_step: 512, ..BOUNDS };
+        let mut alone = Batch::new(&model, &tokenizer, engine(1), bounds);
+        let alone = &answers(&mut alone, std::slice::from_ref(request))[0];
+        assert_eq!((&alone.0, &alone.1), (text, claim));
+        assert_eq!(usage.answer, claim.tokens.len());
+        assert_eq!(usage.prompt, request.prompt.len());
+    }
+}
+
+#[test]
+fn kept_prefixes_are_used_and_change_nothing() {
+    let (model, tokenizer) = load();
+    let requests = requests(&tokenizer);
+    let mut batch = Batch::new(&model, &tokenizer, engine(1), BOUNDS);
+    let first = answers(&mut batch, &requests);
+    let again = answers(&mut batch, &requests);
+    for ((request, first), again) in requests.iter().zip(&first).zip(&again) {
+        assert_eq!(first.1, again.1);
+        assert_eq!(again.2.cached, (request.prompt.len() - 1) / 16 * 16);
+    }
+    assert!(again[1].2.cached >= 48);
+    assert_eq!(first[1].2.cached, 0);
+}
+
+#[test]
+fn right_answers_pass_the_check_and_wrong_ones_are_named() {
+    let (model, tokenizer) = load();
+    let mut engine_of_checker = engine(2);
+    let mut batch = Batch::new(&model, &tokenizer, engine(1), BOUNDS);
+    let requests = requests(&tokenizer);
+    let answers = answers(&mut batch, &requests);
+    let mut find = |request: &Request, claim: &Claim| {
+        check(&mut engine_of_checker, &model, &tokenizer, request, claim).unwrap()
+    };
+    for (request, (_, claim, _)) in requests.iter().zip(&answers) {
+        assert_eq!(find(request, claim), Finding::Right);
+    }
+    let (request, claim) = (&requests[4], &answers[4].1);
+    assert_eq!((claim.tokens.len(), claim.chain.len(), claim.finish), (64, 2, Finish::Length));
+    let wrong = |change: &dyn Fn(&mut Claim)| {
+        let mut claim = claim.clone();
+        change(&mut claim);
+        claim
+    };
+    assert_eq!(find(request, &wrong(&|claim| claim.tokens[9] ^= 1)), Finding::Token { at: 9 });
+    assert_eq!(find(request, &wrong(&|claim| claim.tokens[63] = 9_999)), Finding::Token { at: 63 });
+    assert_eq!(find(request, &wrong(&|claim| claim.tokens.truncate(63))), Finding::Finish { at: 63 });
+    assert_eq!(find(request, &wrong(&|claim| claim.tokens.push(1))), Finding::Finish { at: 64 });
+    assert_eq!(find(request, &wrong(&|claim| claim.tokens.clear())), Finding::Finish { at: 0 });
+    assert_eq!(find(request, &wrong(&|claim| claim.finish = Finish::Stop)), Finding::Finish { at: 64 });
+    assert_eq!(find(request, &wrong(&|claim| claim.chain[1][0] ^= 1)), Finding::Chain { link: 1 });
+    assert_eq!(find(request, &wrong(&|claim| claim.chain.truncate(1))), Finding::Chain { link: 1 });
+    assert_eq!(find(request, &wrong(&|claim| claim.chain.push([0; 32]))), Finding::Chain { link: 2 });
+    // Another model's answer, and one to another prompt or by another seed.
+    let other = Request { sampling: Sampling { seed: 6, ..request.sampling.clone() }, ..request.clone() };
+    assert_ne!(find(&other, claim), Finding::Right);
+    assert_ne!(
+        find(&Request { prompt: tokenizer.encode("the othe"), ..request.clone() }, claim),
+        Finding::Right
+    );
+}
+
+#[test]
+fn stop_strings_and_end_tokens_end_an_answer() {
+    let (model, tokenizer) = load();
+    let mut batch = Batch::new(&model, &tokenizer, engine(1), BOUNDS);
+    let free = request(&tokenizer, "the", 1, 40);
+    let (text, claim, _) = answers(&mut batch, std::slice::from_ref(&free)).remove(0);
+    let middle: String = text.chars().skip(4).take(2).collect();
+    assert_eq!(middle.chars().count(), 2, "{text:?}");
+    let stopped = Request { stops: vec![middle.clone()], ..free.clone() };
+    let (short, end, _) = answers(&mut batch, std::slice::from_ref(&stopped)).remove(0);
+    assert_eq!(end.finish, Finish::Stop);
+    assert_eq!(short, text[..text.find(&middle).unwrap()]);
+    assert_eq!(end.tokens, claim.tokens[..end.tokens.len()]);
+    assert_eq!(check(&mut engine(1), &model, &tokenizer, &stopped, &end).unwrap(), Finding::Right);
+    // The token that ends answers, made certain.
+    let sampling = Sampling { logit_bias: vec![(2, 1_000.0)], ..free.sampling.clone() };
+    let ended = Request { sampling, ..free };
+    let (text, claim, usage) = answers(&mut batch, std::slice::from_ref(&ended)).remove(0);
+    assert_eq!((text.as_str(), claim.tokens.as_slice(), claim.finish), ("", &[2][..], Finish::Stop));
+    assert_eq!(usage.answer, 1);
+    let (_, claim, _) =
+        answers(&mut batch, &[Request { ignores_end: true, most_tokens: 3, ..ended }]).remove(0);
+    assert_eq!((claim.tokens.as_slice(), claim.finish), (&[2, 2, 2][..], Finish::Length));
+}
+
+#[test]
+fn requests_that_do_not_fit_are_refused() {
+    let (model, tokenizer) = load();
+    let mut batch = Batch::new(&model, &tokenizer, engine(1), Bounds { pages: 6, ..BOUNDS });
+    let of = |prompt: Vec<u32>, most_tokens: usize| Request { prompt, most_tokens, ..Request::default() };
+    assert_eq!(batch.join(of(vec![], 1)), Err(JoinError::Empty));
+    assert_eq!(batch.join(of(vec![512], 1)), Err(JoinError::Token { token: 512 }));
+    assert_eq!(batch.join(of(vec![1; 512], 1)), Err(JoinError::TooLong { tokens: 512, context: 512 }));
+    assert_eq!(batch.join(of(vec![1], 100)), Err(JoinError::TooLarge { pages: 7 }));
+    let first = batch.join(of(vec![1; 20], 60)).unwrap();
+    assert_eq!(batch.join(of(vec![1], 20)), Err(JoinError::Full));
+    batch.step().unwrap();
+    batch.leave(first);
+    assert!(batch.is_empty());
+    assert_eq!(batch.step().unwrap(), []);
+    assert!(batch.join(of(vec![1], 20)).is_ok());
+}
+
+#[test]
+fn a_full_context_ends_an_answer() {
+    let (model, tokenizer) = load();
+    let mut batch = Batch::new(&model, &tokenizer, engine(1), BOUNDS);
+    let request = Request { prompt: vec![7; 508], most_tokens: 100, ignores_end: true, ..Request::default() };
+    let (_, claim, _) = answers(&mut batch, std::slice::from_ref(&request)).remove(0);
+    assert_eq!((claim.tokens.len(), claim.finish), (4, Finish::Length));
+    assert_eq!(check(&mut engine(1), &model, &tokenizer, &request, &claim).unwrap(), Finding::Right);
+}
