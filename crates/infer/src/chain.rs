@@ -31,14 +31,14 @@ impl Chain {
             self.hasher.update(&x.to_bits().to_le_bytes());
         }
         self.count += 1;
-        if self.count % LINK == 0 {
+        if self.count.is_multiple_of(LINK) {
             self.close();
         }
     }
 
     /// The links, the last of which may be of fewer tokens.
     pub fn finish(mut self) -> Vec<[u8; 32]> {
-        if self.count % LINK != 0 {
+        if !self.count.is_multiple_of(LINK) {
             self.close();
         }
         self.links

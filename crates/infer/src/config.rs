@@ -118,25 +118,25 @@ impl Config {
 
     /// True for a layer that attends only to the last positions.
     pub fn is_local(&self, layer: usize) -> bool {
-        self.window.is_some_and(|window| (layer + 1) % window.every != 0)
+        self.window.is_some_and(|window| !(layer + 1).is_multiple_of(window.every))
     }
 
     fn check(self, keys: &Keys<'_>) -> Result<Self, GgufError> {
         let problem = |key: &str, problem: String| Err(keys.error(key, problem));
-        if self.width % 32 != 0 {
+        if !self.width.is_multiple_of(32) {
             return problem("embedding_length", format!("{} is not a multiple of 32", self.width));
         }
-        if self.feed_forward % 32 != 0 {
+        if !self.feed_forward.is_multiple_of(32) {
             return problem("feed_forward_length", format!("{} is not a multiple of 32", self.feed_forward));
         }
-        if self.head_len % 16 != 0 {
+        if !self.head_len.is_multiple_of(16) {
             return problem("attention.key_length", format!("{} is not a multiple of 16", self.head_len));
         }
-        if self.heads % self.kv_heads != 0 || (self.heads * self.head_len) % 32 != 0 {
+        if !self.heads.is_multiple_of(self.kv_heads) || !(self.heads * self.head_len).is_multiple_of(32) {
             let heads = format!("{} heads of {} do not share {}", self.heads, self.head_len, self.kv_heads);
             return problem("attention.head_count", heads);
         }
-        if self.rope_len > self.head_len || self.rope_len % 2 != 0 {
+        if self.rope_len > self.head_len || !self.rope_len.is_multiple_of(2) {
             let turned = format!("{} of {} numbers cannot be turned", self.rope_len, self.head_len);
             return problem("rope.dimension_count", turned);
         }

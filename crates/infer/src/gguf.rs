@@ -234,7 +234,7 @@ impl RawTensor {
         }
         let columns = self.dimensions[0];
         let block = format.block_len() as u64;
-        if columns % block != 0 {
+        if !columns.is_multiple_of(block) {
             return Err(problem(format!(
                 "has rows of {columns} numbers, not a multiple of {block} as {format} needs"
             )));
@@ -245,7 +245,7 @@ impl RawTensor {
         let (Some(rows), Some(bytes)) = (rows, bytes) else {
             return Err(problem(format!("has more numbers than fit in memory: {:?}", self.dimensions)));
         };
-        if self.offset % alignment != 0 {
+        if !self.offset.is_multiple_of(alignment) {
             return Err(problem(format!("begins at {}, not at a multiple of {alignment}", self.offset)));
         }
         let at = data.checked_add(self.offset);

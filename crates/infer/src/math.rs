@@ -3,6 +3,8 @@
 //! Rust never reorders or fuses operations on floats, so plain code has the same bits on every machine. What a standard
 //! library or a processor may round differently (exponentials, sines) is a polynomial here, or the crate `libm`.
 
+#![allow(clippy::needless_range_loop)] // A lane or row is an index into several arrays.
+
 /// Lanes of a sum: as many as the widest vectors in use have.
 pub const LANES: usize = 16;
 
@@ -67,7 +69,7 @@ pub fn exp(x: f32) -> f32 {
     let p = p.mul_add(r, 8.333_452e-3);
     let p = p.mul_add(r, 4.166_579_6e-2);
     let p = p.mul_add(r, 1.666_666_5e-1);
-    let p = p.mul_add(r, 5.000_000_1e-1);
+    let p = p.mul_add(r, 0.5);
     let y = p.mul_add(r * r, r) + 1.0;
     y * f32::from_bits(shifted.to_bits().wrapping_sub(ROUNDER.to_bits()).wrapping_add(127) << 23)
 }

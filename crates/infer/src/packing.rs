@@ -100,13 +100,13 @@ impl Matrix {
         let problem = |problem: String| GgufError::tensor(name, problem);
         let expected = (columns / format.block_len()).checked_mul(format.block_bytes());
         let expected = expected.and_then(|row| row.checked_mul(rows));
-        if columns % format.block_len() != 0 || columns == 0 || expected != Some(bytes.len()) {
+        if !columns.is_multiple_of(format.block_len()) || columns == 0 || expected != Some(bytes.len()) {
             return Err(problem(format!("{} bytes are not {rows} rows of {columns} {format}", bytes.len())));
         }
         let shape = Shape::of(format);
         let tile_bytes = match shape {
             Some(shape) => columns / BLOCK / shape.blocks * shape.group(),
-            None if columns % 2 == 0 => columns * ROWS * format.block_bytes(),
+            None if columns.is_multiple_of(2) => columns * ROWS * format.block_bytes(),
             None => return Err(problem(format!("has rows of {columns} floats, an odd number"))),
         };
         let total = rows.div_ceil(ROWS).checked_mul(tile_bytes).and_then(|all| all.checked_add(ALIGNMENT));

@@ -3,6 +3,8 @@
 //! A score is one chain over a head's numbers; lanes are positions. A value is one chain over positions; lanes are the
 //! head's numbers.
 
+#![allow(clippy::needless_range_loop)] // A lane or row is an index into several arrays.
+
 use super::isa::Isa;
 use super::rows::softmax;
 use crate::kv::PAGE;
@@ -35,7 +37,7 @@ pub unsafe fn attend<I: Isa, P: Pages>(
     scores: &mut Vec<f32>,
     out: &mut [f32],
 ) {
-    assert!(queries.len() == out.len() && head_len % 16 == 0 && start < end, "heads are whole");
+    assert!(queries.len() == out.len() && head_len.is_multiple_of(16) && start < end, "heads are whole");
     let mut done = 0;
     let total = queries.len() / head_len;
     while done < total {

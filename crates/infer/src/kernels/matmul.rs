@@ -3,6 +3,8 @@
 //! Each output is one chain over blocks of 32 columns: an exact integer dot product, then one fused multiply-add for
 //! the scale and one for the minimum, where there is one. Floats are two chains, of even and of odd columns.
 
+#![allow(clippy::needless_range_loop)] // A lane or row is an index into several arrays.
+
 use super::isa::Isa;
 use crate::activations::Quantised;
 use crate::format::{BLOCK, Format};
@@ -220,7 +222,7 @@ unsafe fn unpack<I: Isa, K: Known>(from: *const u8) -> [I::Bytes; 8] {
 pub unsafe fn dense<I: Isa>(matrix: &Matrix, tile: usize, x: &[f32], out: &mut [f32]) {
     let columns = matrix.columns();
     let count = out.len() / ROWS;
-    assert!(x.len() >= count * columns && columns % 2 == 0, "activations fit the matrix");
+    assert!(x.len() >= count * columns && columns.is_multiple_of(2), "activations fit the matrix");
     let weights = matrix.tile(tile);
     assert_eq!(weights.len(), columns * ROWS * matrix.format().block_bytes(), "the tile is whole");
     let mut token = 0;

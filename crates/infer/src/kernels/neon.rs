@@ -1,5 +1,7 @@
 //! NEON: 4 rows in a vector. Written by its manuals and not yet run on such a machine.
 
+#![allow(clippy::needless_range_loop)] // A lane or row is an index into several arrays.
+
 use std::arch::aarch64::*;
 
 use super::isa::Isa;

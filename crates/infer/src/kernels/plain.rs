@@ -1,5 +1,7 @@
 //! The definition: plain Rust.
 
+#![allow(clippy::needless_range_loop)] // A lane or row is an index into several arrays.
+
 use super::isa::Isa;
 use crate::math::half_to_float;
 

@@ -2,6 +2,8 @@
 //!
 //! Plain loops over lanes, which the compiler turns into vectors of whatever width the caller has: the order is theirs.
 
+#![allow(clippy::needless_range_loop)] // A lane or row is an index into several arrays.
+
 use crate::activations::Row;
 use crate::config::Pairs;
 use crate::format::BLOCK;
@@ -25,7 +27,7 @@ fn squares(x: &[f32]) -> f32 {
 /// Divides a row by its root mean square and multiplies it by weights, in place.
 #[inline(always)]
 pub fn rms_norm(x: &mut [f32], weights: &[f32], epsilon: f32) {
-    assert!(x.len() == weights.len() && x.len() % LANES == 0, "weights fit the row");
+    assert!(x.len() == weights.len() && x.len().is_multiple_of(LANES), "weights fit the row");
     let scale = 1.0 / (squares(x) / x.len() as f32 + epsilon).sqrt();
     for (x, weight) in x.iter_mut().zip(weights) {
         *x = *x * scale * weight;

@@ -25,7 +25,7 @@ impl Splitter {
     }
 
     pub fn split<'a>(&self, text: &'a str) -> Vec<&'a str> {
-        let mut words = vec![0..text.len()];
+        let mut words = Vec::from([0..text.len()]);
         for pattern in &self.0 {
             words = words.into_iter().flat_map(|word| cut(pattern, text, word)).collect();
         }

@@ -11,8 +11,11 @@ fn load(bytes: &[u8]) -> Result<Model, String> {
     Model::load(&bytes, &gguf).map_err(|error| error.to_string())
 }
 
+/// Dimensions, format and bytes.
+type Tensor<'a> = (&'a [usize], Format, Vec<u8>);
+
 /// A tiny model with some of its keys and tensors replaced, or left out.
-fn changed(keys: &[(&str, Value)], tensors: &[(&str, Option<(&[usize], Format, Vec<u8>)>)]) -> Vec<u8> {
+fn changed(keys: &[(&str, Value)], tensors: &[(&str, Option<Tensor<'_>>)]) -> Vec<u8> {
     let bytes = tiny::model("llama", 20);
     let gguf = Gguf::read(&bytes).unwrap();
     let mut writer = Writer::new();
@@ -68,10 +71,10 @@ fn wrong_tensors_are_named() {
     let name = "blk.1.ffn_up.weight";
     let floats =
         |count: usize, x: f32| std::iter::repeat_n(x.to_le_bytes(), count).flatten().collect::<Vec<u8>>();
-    let narrow: (&[usize], Format, Vec<u8>) = (&[256, 8], Format::F32, floats(2_048, 0.0));
+    let narrow: Tensor<'_> = (&[256, 8], Format::F32, floats(2_048, 0.0));
     let mut wrong = floats(256 * 512, 0.5);
     wrong[4_000..4_004].copy_from_slice(&f32::NAN.to_le_bytes());
-    let infinite: (&[usize], Format, Vec<u8>) = (&[256, 512], Format::F32, wrong);
+    let infinite: Tensor<'_> = (&[256, 512], Format::F32, wrong);
     let cases = [
         (None, "is missing"),
         (Some(narrow), "has 8 rows of 256 numbers, not 512 of 256"),
@@ -81,7 +84,7 @@ fn wrong_tensors_are_named() {
         let error = load(&changed(&[], &[(name, tensor)])).unwrap_err();
         assert!(error.contains(name) && error.contains(problem), "{error}");
     }
-    let extra: (&[usize], Format, Vec<u8>) = (&[32], Format::F32, floats(32, 1.0));
+    let extra: Tensor<'_> = (&[32], Format::F32, floats(32, 1.0));
     let error = load(&changed(&[], &[("blk.0.ffn_gate_inp.weight", Some(extra))])).unwrap_err();
     assert_eq!(error, "tensor \"blk.0.ffn_gate_inp.weight\": is not part of a llama model as supported");
 }
@@ -89,7 +92,7 @@ fn wrong_tensors_are_named() {
 #[test]
 fn numbers_that_overflow_are_an_error_for_their_sequence() {
     let huge: Vec<u8> = std::iter::repeat_n(1e38f32.to_le_bytes(), 256).flatten().collect();
-    let tensor: (&[usize], Format, Vec<u8>) = (&[256], Format::F32, huge);
+    let tensor: Tensor<'_> = (&[256], Format::F32, huge);
     let model = load(&changed(&[], &[("blk.0.ffn_norm.weight", Some(tensor))])).unwrap();
     for isa in InstructionSet::available() {
         let mut sequence = Sequence::new(model.config());
