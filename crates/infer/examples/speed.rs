@@ -1,5 +1,6 @@
-//! Prints how fast this machine reads a prompt and continues it, and a hash of all logits:
-//! `cargo run --release -p tidemill-infer --example speed -- MODEL.gguf [PROMPT_TOKENS DECODED_TOKENS THREADS ISA]`.
+//! Prints how fast this machine reads a prompt and continues it, and a hash of all logits; SEQUENCES
+//! are numbers of sequences that are continued together, such as `4,16`, or 0:
+//! `cargo run --release -p tidemill-infer --example speed -- MODEL.gguf [PROMPT_TOKENS DECODED_TOKENS THREADS ISA SEQUENCES]`.
 
 use std::error::Error;
 use std::fs::File;
@@ -9,8 +10,9 @@ use tidemill_infer::{Engine, Feed, FileSource, Gguf, InstructionSet, Model, Sequ
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let path =
-        arguments.first().ok_or("usage: speed MODEL.gguf [PROMPT_TOKENS DECODED_TOKENS THREADS ISA]")?;
+    let path = arguments
+        .first()
+        .ok_or("usage: speed MODEL.gguf [PROMPT_TOKENS DECODED_TOKENS THREADS ISA SEQUENCES]")?;
     let number = |at: usize, default: usize| arguments.get(at).map_or(Ok(default), |text| text.parse());
     let (prompt_len, decoded) = (number(1, 233)?, number(2, 128)?);
     let cores = std::thread::available_parallelism()?.get();
@@ -47,7 +49,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let speed = decoded as f64 / start.elapsed().as_secs_f64();
     println!("decode: {decoded} tokens, {speed:.1} tokens/s; logits {}", hash.finalize().to_hex());
 
-    for count in [1usize, 4, 16] {
+    let counts = arguments.get(5).map_or("4,16", String::as_str).split(',');
+    for count in counts.map(str::parse::<usize>) {
+        let count = count?;
+        if count == 0 {
+            continue;
+        }
         let mut sequences = vec![Sequence::new(model.config()); count];
         for sequence in &mut sequences {
             engine.forward(&model, &mut [Feed { sequence, tokens: &prompt, logits_from: prompt.len() }])?;
@@ -65,9 +72,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn most_likely(logits: &[f32], hash: &mut blake3::Hasher) -> u32 {
-    for x in logits {
-        hash.update(&x.to_le_bytes());
-    }
+    let bytes: Vec<u8> = logits.iter().flat_map(|x| x.to_le_bytes()).collect();
+    hash.update(&bytes);
     let best = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b]).then(b.cmp(&a)));
     best.unwrap_or_default() as u32
 }

@@ -27,9 +27,8 @@ pub struct Chain {
 impl Chain {
     /// Adds the state that a token was drawn from.
     pub fn add(&mut self, hidden: &[f32]) {
-        for x in hidden {
-            self.hasher.update(&x.to_bits().to_le_bytes());
-        }
+        let bytes: Vec<u8> = hidden.iter().flat_map(|x| x.to_le_bytes()).collect();
+        self.hasher.update(&bytes);
         self.count += 1;
         if self.count.is_multiple_of(LINK) {
             self.close();

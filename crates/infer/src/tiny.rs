@@ -2,8 +2,12 @@
 //! do. Tests use them, and a machine can prove by one that its kernels have the right bits.
 
 use crate::format::Format;
-use crate::gguf::{Value, Writer};
+use crate::forward::{Engine, Feed};
+use crate::gguf::{Gguf, Value, Writer};
+use crate::kernels::InstructionSet;
+use crate::kv::Sequence;
 use crate::math::float_to_half;
+use crate::model::Model;
 
 /// Tokens of a tiny model.
 const VOCABULARY: usize = 512;
@@ -60,6 +64,30 @@ pub fn model(architecture: &str, seed: u64) -> Vec<u8> {
         tensors.layer(architecture, layer);
     }
     tensors.writer.finish()
+}
+
+/// True where an instruction set has the bits of the definition, on the processor that this runs on: to be asked before a
+/// machine offers to compute for others. It takes some milliseconds.
+pub fn has_right_bits(isa: InstructionSet) -> bool {
+    logits_hash(isa).is_some_and(|hash| hash == RIGHT)
+}
+
+/// The hash of a tiny model's logits, as plain Rust computes them.
+const RIGHT: &str = "940c5288ff940584";
+
+fn logits_hash(isa: InstructionSet) -> Option<String> {
+    let bytes = model("qwen3", 7);
+    let model = Model::load(&bytes, &Gguf::read(&bytes).ok()?).ok()?;
+    let mut sequence = Sequence::new(model.config());
+    let tokens: Vec<u32> = (0..21).collect();
+    let mut feeds = [Feed { sequence: &mut sequence, tokens: &tokens, logits_from: 0 }];
+    let output = Engine::new(isa, 1).forward(&model, &mut feeds).ok()?;
+    let mut hasher = blake3::Hasher::new();
+    for number in 0..output.len() {
+        let logits = output.logits(number).ok()?;
+        hasher.update(&logits.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>());
+    }
+    Some(hasher.finalize().to_hex()[..16].to_owned())
 }
 
 /// Bytes of a tensor of numbers between about -0.1 and 0.1.
@@ -195,4 +223,27 @@ fn put_tokenizer(writer: &mut Writer) {
                 .into(),
         ),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_the_right_bits() {
+        assert_eq!(logits_hash(InstructionSet::PLAIN).as_deref(), Some(RIGHT));
+        for isa in InstructionSet::available() {
+            assert!(has_right_bits(isa), "{isa}");
+        }
+    }
+
+    #[test]
+    fn tiny_models_are_tiny_and_the_same_each_time() {
+        for architecture in ["llama", "qwen2", "qwen3", "gemma3"] {
+            let bytes = model(architecture, 1);
+            assert!((900_000..2_500_000).contains(&bytes.len()), "{} bytes", bytes.len());
+            assert_eq!(bytes, model(architecture, 1));
+            assert_ne!(bytes, model(architecture, 2));
+        }
+    }
 }

@@ -57,7 +57,10 @@ impl Tokenizer {
             None => vec![1; texts.len()],
             Some(kinds) if kinds.len() == texts.len() => kinds.to_vec(),
             Some(_) => {
-                return Err(GgufError::key("tokenizer.ggml.token_type", "has another length than the tokens"));
+                return Err(GgufError::key(
+                    "tokenizer.ggml.token_type",
+                    "has another length than the tokens",
+                ));
             }
         };
         let mut ids = HashMap::with_capacity(texts.len());

@@ -57,6 +57,7 @@ pub unsafe fn attend<I: Isa, P: Pages>(
     }
 }
 
+// SAFETY: to be called where the processor has the instruction set, with pointers to whole blocks and rows.
 #[inline(always)]
 unsafe fn group<I: Isa, P: Pages, const N: usize>(
     queries: &[f32],

@@ -2,12 +2,13 @@
 
 use std::arch::x86_64::*;
 
-use super::isa::Isa;
+use super::isa::{Isa, operations};
 
 #[derive(Clone, Copy)]
 pub struct Avx2;
 
 /// Four activations, in each row.
+// SAFETY: to be called where the processor has the instruction set, with pointers to whole blocks and rows.
 #[inline(always)]
 unsafe fn four(x: *const i8, group: usize) -> __m256i {
     // SAFETY: the caller vouches for the pointer.
@@ -42,13 +43,6 @@ unsafe fn signed(codes: __m256i, x: *const i8, group: usize) -> __m256i {
     }
 }
 
-macro_rules! body {
-    ($($body:tt)*) => {
-        // SAFETY: the trait's contract is that the instruction set is there and pointers are valid.
-        unsafe { $($body)* }
-    };
-}
-
 impl Isa for Avx2 {
     const ROWS: usize = 8;
     type Bytes = __m256i;
@@ -56,37 +50,32 @@ impl Isa for Avx2 {
     type Floats = __m256;
 
     #[inline(always)]
-    unsafe fn bytes(from: *const u8) -> __m256i {
-        body!(_mm256_loadu_si256(from.cast()))
+    fn prefetch(from: *const u8) {
+        // SAFETY: every x86-64 processor has the instruction, and it reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }
-    #[inline(always)]
-    unsafe fn low(bytes: __m256i) -> __m256i {
-        body!(_mm256_and_si256(bytes, _mm256_set1_epi8(15)))
-    }
-    #[inline(always)]
-    unsafe fn high(bytes: __m256i) -> __m256i {
-        body!(_mm256_and_si256(_mm256_srli_epi16::<4>(bytes), _mm256_set1_epi8(15)))
-    }
-    #[inline(always)]
-    unsafe fn with_plane(low: __m256i, plane: __m256i, shift: i32, mask: i8) -> __m256i {
-        body!({
+    operations! {
+        fn bytes(from: *const u8) -> __m256i {
+            _mm256_loadu_si256(from.cast())
+        }
+        fn low(bytes: __m256i) -> __m256i {
+            _mm256_and_si256(bytes, _mm256_set1_epi8(15))
+        }
+        fn high(bytes: __m256i) -> __m256i {
+            _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), _mm256_set1_epi8(15))
+        }
+        fn with_plane(low: __m256i, plane: __m256i, shift: i32, mask: i8) -> __m256i {
             let bits = _mm256_srl_epi16(plane, _mm_cvtsi32_si128(shift));
             let bits = _mm256_and_si256(bits, _mm256_set1_epi8(mask));
             _mm256_or_si256(low, _mm256_slli_epi16::<4>(bits))
-        })
-    }
+        }
 
-    #[inline(always)]
-    unsafe fn dot16(codes: [__m256i; 4], x: *const i8, init: i32) -> __m256i {
-        body!({
+        fn dot16(codes: [__m256i; 4], x: *const i8, init: i32) -> __m256i {
             let [a, b, c, d] = codes;
             let sum = _mm256_add_epi32(pairs(two(a, b, x, 0)), pairs(two(c, d, x, 2)));
             _mm256_add_epi32(sum, _mm256_set1_epi32(init))
-        })
-    }
-    #[inline(always)]
-    unsafe fn dot32(codes: [__m256i; 8], x: *const i8, bits: u32, init: i32) -> __m256i {
-        body!({
+        }
+        fn dot32(codes: [__m256i; 8], x: *const i8, bits: u32, init: i32) -> __m256i {
             let [a, b, c, d, e, f, g, h] = codes;
             let first = _mm256_add_epi16(two(a, b, x, 0), two(c, d, x, 2));
             let second = _mm256_add_epi16(two(e, f, x, 4), two(g, h, x, 6));
@@ -98,74 +87,53 @@ impl Isa for Avx2 {
                 _mm256_add_epi32(pairs(first), pairs(second))
             };
             if init == 0 { sum } else { _mm256_add_epi32(sum, _mm256_set1_epi32(init)) }
-        })
-    }
-    #[inline(always)]
-    unsafe fn dot32_signed(codes: [__m256i; 8], x: *const i8, _sum: i32) -> __m256i {
-        body!({
+        }
+        fn dot32_signed(codes: [__m256i; 8], x: *const i8, _sum: i32) -> __m256i {
             let [a, b, c, d, e, f, g, h] = codes;
             let first = _mm256_add_epi32(signed(a, x, 0), signed(b, x, 1));
             let second = _mm256_add_epi32(signed(c, x, 2), signed(d, x, 3));
             let third = _mm256_add_epi32(signed(e, x, 4), signed(f, x, 5));
             let fourth = _mm256_add_epi32(signed(g, x, 6), signed(h, x, 7));
             _mm256_add_epi32(_mm256_add_epi32(first, second), _mm256_add_epi32(third, fourth))
-        })
-    }
+        }
 
-    #[inline(always)]
-    unsafe fn signed(from: *const u8) -> __m256i {
-        body!(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast())))
-    }
-    #[inline(always)]
-    unsafe fn unsigned(from: *const u8) -> __m256i {
-        body!(_mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast())))
-    }
-    #[inline(always)]
-    unsafe fn products(a: __m256i, b: __m256i, c: __m256i, d: __m256i) -> __m256i {
-        body!(_mm256_add_epi32(_mm256_mullo_epi32(a, b), _mm256_mullo_epi32(c, d)))
-    }
-    #[inline(always)]
-    unsafe fn to_floats(ints: __m256i) -> __m256 {
-        body!(_mm256_cvtepi32_ps(ints))
-    }
+        fn signed(from: *const u8) -> __m256i {
+            _mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast()))
+        }
+        fn unsigned(from: *const u8) -> __m256i {
+            _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast()))
+        }
+        fn products(a: __m256i, b: __m256i, c: __m256i, d: __m256i) -> __m256i {
+            _mm256_add_epi32(_mm256_mullo_epi32(a, b), _mm256_mullo_epi32(c, d))
+        }
+        fn to_floats(ints: __m256i) -> __m256 {
+            _mm256_cvtepi32_ps(ints)
+        }
 
-    #[inline(always)]
-    unsafe fn splat(x: f32) -> __m256 {
-        body!(_mm256_set1_ps(x))
-    }
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> __m256 {
-        body!(_mm256_loadu_ps(from))
-    }
-    #[inline(always)]
-    unsafe fn store(to: *mut f32, floats: __m256) {
-        body!(_mm256_storeu_ps(to, floats))
-    }
-    #[inline(always)]
-    unsafe fn halves(from: *const u16) -> __m256 {
-        body!(_mm256_cvtph_ps(_mm_loadu_si128(from.cast())))
-    }
-    #[inline(always)]
-    unsafe fn brains(from: *const u16) -> __m256 {
-        body!({
+        fn splat(x: f32) -> __m256 {
+            _mm256_set1_ps(x)
+        }
+        fn load(from: *const f32) -> __m256 {
+            _mm256_loadu_ps(from)
+        }
+        fn store(to: *mut f32, floats: __m256) {
+            _mm256_storeu_ps(to, floats)
+        }
+        fn halves(from: *const u16) -> __m256 {
+            _mm256_cvtph_ps(_mm_loadu_si128(from.cast()))
+        }
+        fn brains(from: *const u16) -> __m256 {
             let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
             _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
-        })
-    }
-    #[inline(always)]
-    unsafe fn mul(a: __m256, b: __m256) -> __m256 {
-        body!(_mm256_mul_ps(a, b))
-    }
-    #[inline(always)]
-    unsafe fn add(a: __m256, b: __m256) -> __m256 {
-        body!(_mm256_add_ps(a, b))
-    }
-    #[inline(always)]
-    unsafe fn sub(a: __m256, b: __m256) -> __m256 {
-        body!(_mm256_sub_ps(a, b))
-    }
-    #[inline(always)]
-    unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
-        body!(_mm256_fmadd_ps(a, b, c))
+        }
+        fn mul(a: __m256, b: __m256) -> __m256 {
+            _mm256_mul_ps(a, b)
+        }
+        fn add(a: __m256, b: __m256) -> __m256 {
+            _mm256_add_ps(a, b)
+        }
+        fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
+            _mm256_fmadd_ps(a, b, c)
+        }
     }
 }

@@ -3,6 +3,36 @@
 //! The kernels are written once over this trait. An implementation may choose how it computes an operation, never what:
 //! integers are exact and every float operation rounds once, so all implementations have the same bits.
 
+/// Operations of an instruction set, with their bodies.
+macro_rules! operations {
+    ($(fn $name:ident($($arg:ident: $kind:ty),* $(,)?) $(-> $result:ty)? $body:block)*) => {
+        $(
+            // SAFETY: the trait's contract is that the processor has the instruction set and that pointers are valid.
+            #[inline(always)]
+            #[allow(unused_unsafe)] // Plain Rust needs it only for pointers.
+            unsafe fn $name($($arg: $kind),*) $(-> $result)? {
+                // SAFETY: as above.
+                unsafe { $body }
+            }
+        )*
+    };
+}
+pub(super) use operations;
+
+/// The same without bodies, as the trait declares them.
+macro_rules! declared {
+    ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $kind:ty),* $(,)?) $(-> $result:ty)?;)*) => {
+        $(
+            $(#[$doc])*
+            ///
+            /// # Safety
+            ///
+            /// The trait's contract.
+            unsafe fn $name($($arg: $kind),*) $(-> $result)?;
+        )*
+    };
+}
+
 /// Vectors of one width.
 ///
 /// # Safety
@@ -19,47 +49,49 @@ pub trait Isa: Copy {
     /// A float of each row.
     type Floats: Copy;
 
-    /// `4 * ROWS` bytes.
-    unsafe fn bytes(from: *const u8) -> Self::Bytes;
-    /// The low four bits of each byte.
-    unsafe fn low(bytes: Self::Bytes) -> Self::Bytes;
-    /// The high four bits of each byte.
-    unsafe fn high(bytes: Self::Bytes) -> Self::Bytes;
-    /// `low | (plane >> shift & mask) << 4` in each byte.
-    unsafe fn with_plane(low: Self::Bytes, plane: Self::Bytes, shift: i32, mask: i8) -> Self::Bytes;
+    /// Says that memory is going to be read. Any address will do.
+    fn prefetch(from: *const u8);
+    declared! {
+        /// `4 * ROWS` bytes.
+        fn bytes(from: *const u8) -> Self::Bytes;
+        /// The low four bits of each byte.
+        fn low(bytes: Self::Bytes) -> Self::Bytes;
+        /// The high four bits of each byte.
+        fn high(bytes: Self::Bytes) -> Self::Bytes;
+        /// `low | (plane >> shift & mask) << 4` in each byte.
+        fn with_plane(low: Self::Bytes, plane: Self::Bytes, shift: i32, mask: i8) -> Self::Bytes;
 
-    /// The dot products of 4 vectors of codes of at most 63 with 16 activations, plus `init`.
-    unsafe fn dot16(codes: [Self::Bytes; 4], x: *const i8, init: i32) -> Self::Ints;
-    /// The dot products of 8 vectors of codes of at most 31 with 32 activations, plus `init`.
-    unsafe fn dot32(codes: [Self::Bytes; 8], x: *const i8, bits: u32, init: i32) -> Self::Ints;
-    /// The dot products of 8 vectors of codes, less 128, with 32 activations whose sum is `sum`.
-    unsafe fn dot32_signed(codes: [Self::Bytes; 8], x: *const i8, sum: i32) -> Self::Ints;
+        /// The dot products of 4 vectors of codes of at most 63 with 16 activations, plus `init`.
+        fn dot16(codes: [Self::Bytes; 4], x: *const i8, init: i32) -> Self::Ints;
+        /// The dot products of 8 vectors of codes of at most 31 with 32 activations, plus `init`.
+        fn dot32(codes: [Self::Bytes; 8], x: *const i8, bits: u32, init: i32) -> Self::Ints;
+        /// The dot products of 8 vectors of codes, less 128, with 32 activations whose sum is `sum`.
+        fn dot32_signed(codes: [Self::Bytes; 8], x: *const i8, sum: i32) -> Self::Ints;
 
-    /// `ROWS` signed bytes.
-    unsafe fn signed(from: *const u8) -> Self::Ints;
-    /// `ROWS` bytes without sign.
-    unsafe fn unsigned(from: *const u8) -> Self::Ints;
-    /// `a * b + c * d`, exact.
-    unsafe fn products(a: Self::Ints, b: Self::Ints, c: Self::Ints, d: Self::Ints) -> Self::Ints;
-    /// To the nearest floats.
-    unsafe fn to_floats(ints: Self::Ints) -> Self::Floats;
+        /// `ROWS` signed bytes.
+        fn signed(from: *const u8) -> Self::Ints;
+        /// `ROWS` bytes without sign.
+        fn unsigned(from: *const u8) -> Self::Ints;
+        /// `a * b + c * d`, exact.
+        fn products(a: Self::Ints, b: Self::Ints, c: Self::Ints, d: Self::Ints) -> Self::Ints;
+        /// To the nearest floats.
+        fn to_floats(ints: Self::Ints) -> Self::Floats;
 
-    /// The same in each row.
-    unsafe fn splat(x: f32) -> Self::Floats;
-    /// `ROWS` floats.
-    unsafe fn load(from: *const f32) -> Self::Floats;
-    /// Writes `ROWS` floats.
-    unsafe fn store(to: *mut f32, floats: Self::Floats);
-    /// `ROWS` halves, exactly.
-    unsafe fn halves(from: *const u16) -> Self::Floats;
-    /// `ROWS` floats of 16 bits, which are the high bits of floats.
-    unsafe fn brains(from: *const u16) -> Self::Floats;
-    /// Product.
-    unsafe fn mul(a: Self::Floats, b: Self::Floats) -> Self::Floats;
-    /// Sum.
-    unsafe fn add(a: Self::Floats, b: Self::Floats) -> Self::Floats;
-    /// Difference.
-    unsafe fn sub(a: Self::Floats, b: Self::Floats) -> Self::Floats;
-    /// `a * b + c`, rounded once.
-    unsafe fn fma(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
+        /// The same in each row.
+        fn splat(x: f32) -> Self::Floats;
+        /// `ROWS` floats.
+        fn load(from: *const f32) -> Self::Floats;
+        /// Writes `ROWS` floats.
+        fn store(to: *mut f32, floats: Self::Floats);
+        /// `ROWS` halves, exactly.
+        fn halves(from: *const u16) -> Self::Floats;
+        /// `ROWS` floats of 16 bits, which are the high bits of floats.
+        fn brains(from: *const u16) -> Self::Floats;
+        /// Product.
+        fn mul(a: Self::Floats, b: Self::Floats) -> Self::Floats;
+        /// Sum.
+        fn add(a: Self::Floats, b: Self::Floats) -> Self::Floats;
+        /// `a * b + c`, rounded once.
+        fn fma(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
+    }
 }

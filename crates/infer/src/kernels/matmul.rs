@@ -13,6 +13,9 @@ use crate::packing::{Matrix, PLANE, ROWS, Shape};
 /// Vectors of 4 rows in a tile: the most that any instruction set needs.
 const MOST_VECTORS: usize = 4;
 
+/// Bytes that are fetched ahead: some blocks.
+const AHEAD: usize = 2_048;
+
 /// Pointers to the activations of some tokens.
 #[derive(Clone, Copy)]
 struct Tokens {
@@ -91,6 +94,7 @@ macro_rules! known {
 known!(Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q4K Q5K Q6K);
 
 /// `N` tokens at once, so that codes are unpacked once for all of them.
+// SAFETY: to be called where the processor has the instruction set, with pointers to whole blocks and rows.
 #[inline(always)]
 unsafe fn some<I: Isa, K: Known, const N: usize>(weights: *const u8, x: Tokens, out: *mut f32) {
     let shape = K::SHAPE;
@@ -104,6 +108,15 @@ unsafe fn some<I: Isa, K: Known, const N: usize>(weights: *const u8, x: Tokens, 
             let mut at = group.add(shape.head());
             let mut in_group = 0;
             while in_group < shape.blocks {
+                if N == 1 {
+                    // Of one token, weights come from memory as fast as it gives them: say early what is next.
+                    let len = shape.steps() + shape.codes();
+                    let mut line = 0;
+                    while line < len {
+                        I::prefetch(at.wrapping_add(AHEAD + line));
+                        line += PLANE;
+                    }
+                }
                 for vector in 0..vectors {
                     one::<I, K, N>(group, at, vector, block, x, &mut sums);
                 }
@@ -122,6 +135,7 @@ unsafe fn some<I: Isa, K: Known, const N: usize>(weights: *const u8, x: Tokens, 
 }
 
 /// One block of some rows, for `N` tokens.
+// SAFETY: to be called where the processor has the instruction set, with pointers to whole blocks and rows.
 #[inline(always)]
 unsafe fn one<I: Isa, K: Known, const N: usize>(
     head: *const u8,
@@ -144,7 +158,6 @@ unsafe fn one<I: Isa, K: Known, const N: usize>(
                 scale = I::mul(scale, I::to_floats(I::unsigned(block.add(row))));
                 minimum = I::mul(minimum, I::to_floats(I::unsigned(block.add(ROWS + row))));
             }
-            minimum = I::sub(I::splat(0.0), minimum);
         }
         let codes = unpack::<I, K>(block.add(shape.steps() + 4 * row));
         // Pointers and wrapping sums: an overflow check for each token would cost as much as the products.
@@ -172,7 +185,8 @@ unsafe fn one<I: Isa, K: Known, const N: usize>(
             };
             let mut sum = I::fma(I::mul(scale, I::splat(d)), I::to_floats(dot), sums[vector]);
             if shape.has_minimum {
-                sum = I::fma(minimum, I::splat(d * total as f32), sum);
+                // The sign goes to the one number that all rows share: it changes no bit.
+                sum = I::fma(minimum, I::splat(-(d * total as f32)), sum);
             }
             sums[vector] = sum;
             at = at.wrapping_add(x.blocks);
@@ -181,6 +195,7 @@ unsafe fn one<I: Isa, K: Known, const N: usize>(
 }
 
 /// Eight vectors of codes, of 4 columns each.
+// SAFETY: to be called where the processor has the instruction set, with pointers to whole blocks and rows.
 #[inline(always)]
 unsafe fn unpack<I: Isa, K: Known>(from: *const u8) -> [I::Bytes; 8] {
     // SAFETY: as in `some`.
@@ -250,6 +265,7 @@ pub unsafe fn dense<I: Isa>(matrix: &Matrix, tile: usize, x: &[f32], out: &mut [
 /// How a column of floats is read.
 trait Column {
     const WIDTH: usize;
+    // SAFETY: to be called where the processor has the instruction set, with a pointer to a whole column.
     unsafe fn read<I: Isa>(from: *const u8) -> I::Floats;
 }
 
@@ -258,6 +274,7 @@ macro_rules! column {
         struct $name;
         impl Column for $name {
             const WIDTH: usize = $width;
+            // SAFETY: as declared.
             #[inline(always)]
             unsafe fn read<I: Isa>(from: *const u8) -> I::Floats {
                 // SAFETY: the caller vouches for the instruction set and the pointer.
@@ -270,6 +287,7 @@ column!(F32 4 load);
 column!(F16 2 halves);
 column!(BF16 2 brains);
 
+// SAFETY: to be called where the processor has the instruction set, with pointers to whole blocks and rows.
 #[inline(always)]
 unsafe fn floats<I: Isa, C: Column, const N: usize>(
     weights: *const u8,

@@ -2,7 +2,7 @@
 
 #![allow(clippy::needless_range_loop)] // A lane or row is an index into several arrays.
 
-use super::isa::Isa;
+use super::isa::{Isa, operations};
 use crate::math::half_to_float;
 
 #[derive(Clone, Copy)]
@@ -40,87 +40,67 @@ impl Isa for Plain {
     type Floats = [f32; ROWS];
 
     #[inline(always)]
-    unsafe fn bytes(from: *const u8) -> Self::Bytes {
-        array!(from, [u8; WIDTH])
-    }
-    #[inline(always)]
-    unsafe fn low(bytes: Self::Bytes) -> Self::Bytes {
-        bytes.map(|byte| byte & 15)
-    }
-    #[inline(always)]
-    unsafe fn high(bytes: Self::Bytes) -> Self::Bytes {
-        bytes.map(|byte| byte >> 4)
-    }
-    #[inline(always)]
-    unsafe fn with_plane(low: Self::Bytes, plane: Self::Bytes, shift: i32, mask: i8) -> Self::Bytes {
-        std::array::from_fn(|i| low[i] | (plane[i] >> shift & mask as u8) << 4)
-    }
+    fn prefetch(_from: *const u8) {}
+    operations! {
+        fn bytes(from: *const u8) -> Self::Bytes {
+            array!(from, [u8; WIDTH])
+        }
+        fn low(bytes: Self::Bytes) -> Self::Bytes {
+            bytes.map(|byte| byte & 15)
+        }
+        fn high(bytes: Self::Bytes) -> Self::Bytes {
+            bytes.map(|byte| byte >> 4)
+        }
+        fn with_plane(low: Self::Bytes, plane: Self::Bytes, shift: i32, mask: i8) -> Self::Bytes {
+            std::array::from_fn(|i| low[i] | (plane[i] >> shift & mask as u8) << 4)
+        }
 
-    #[inline(always)]
-    unsafe fn dot16(codes: [Self::Bytes; 4], x: *const i8, init: i32) -> Self::Ints {
-        dot(&codes, &array!(x, [i8; 16]), 0, init)
-    }
-    #[inline(always)]
-    unsafe fn dot32(codes: [Self::Bytes; 8], x: *const i8, _bits: u32, init: i32) -> Self::Ints {
-        dot(&codes, &array!(x, [i8; 32]), 0, init)
-    }
-    #[inline(always)]
-    unsafe fn dot32_signed(codes: [Self::Bytes; 8], x: *const i8, _sum: i32) -> Self::Ints {
-        dot(&codes, &array!(x, [i8; 32]), 128, 0)
-    }
+        fn dot16(codes: [Self::Bytes; 4], x: *const i8, init: i32) -> Self::Ints {
+            dot(&codes, &array!(x, [i8; 16]), 0, init)
+        }
+        fn dot32(codes: [Self::Bytes; 8], x: *const i8, _bits: u32, init: i32) -> Self::Ints {
+            dot(&codes, &array!(x, [i8; 32]), 0, init)
+        }
+        fn dot32_signed(codes: [Self::Bytes; 8], x: *const i8, _sum: i32) -> Self::Ints {
+            dot(&codes, &array!(x, [i8; 32]), 128, 0)
+        }
 
-    #[inline(always)]
-    unsafe fn signed(from: *const u8) -> Self::Ints {
-        array!(from, [i8; ROWS]).map(i32::from)
-    }
-    #[inline(always)]
-    unsafe fn unsigned(from: *const u8) -> Self::Ints {
-        array!(from, [u8; ROWS]).map(i32::from)
-    }
-    #[inline(always)]
-    unsafe fn products(a: Self::Ints, b: Self::Ints, c: Self::Ints, d: Self::Ints) -> Self::Ints {
-        std::array::from_fn(|i| a[i] * b[i] + c[i] * d[i])
-    }
-    #[inline(always)]
-    unsafe fn to_floats(ints: Self::Ints) -> Self::Floats {
-        ints.map(|n| n as f32)
-    }
+        fn signed(from: *const u8) -> Self::Ints {
+            array!(from, [i8; ROWS]).map(i32::from)
+        }
+        fn unsigned(from: *const u8) -> Self::Ints {
+            array!(from, [u8; ROWS]).map(i32::from)
+        }
+        fn products(a: Self::Ints, b: Self::Ints, c: Self::Ints, d: Self::Ints) -> Self::Ints {
+            std::array::from_fn(|i| a[i] * b[i] + c[i] * d[i])
+        }
+        fn to_floats(ints: Self::Ints) -> Self::Floats {
+            ints.map(|n| n as f32)
+        }
 
-    #[inline(always)]
-    unsafe fn splat(x: f32) -> Self::Floats {
-        [x; ROWS]
-    }
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self::Floats {
-        array!(from, [f32; ROWS])
-    }
-    #[inline(always)]
-    unsafe fn store(to: *mut f32, floats: Self::Floats) {
-        // SAFETY: the caller vouches for the pointer.
-        unsafe { to.cast::<[f32; ROWS]>().write_unaligned(floats) }
-    }
-    #[inline(always)]
-    unsafe fn halves(from: *const u16) -> Self::Floats {
-        array!(from, [u16; ROWS]).map(half_to_float)
-    }
-    #[inline(always)]
-    unsafe fn brains(from: *const u16) -> Self::Floats {
-        array!(from, [u16; ROWS]).map(|bits| f32::from_bits(u32::from(bits) << 16))
-    }
-    #[inline(always)]
-    unsafe fn mul(a: Self::Floats, b: Self::Floats) -> Self::Floats {
-        std::array::from_fn(|i| a[i] * b[i])
-    }
-    #[inline(always)]
-    unsafe fn add(a: Self::Floats, b: Self::Floats) -> Self::Floats {
-        std::array::from_fn(|i| a[i] + b[i])
-    }
-    #[inline(always)]
-    unsafe fn sub(a: Self::Floats, b: Self::Floats) -> Self::Floats {
-        std::array::from_fn(|i| a[i] - b[i])
-    }
-    #[inline(always)]
-    unsafe fn fma(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats {
-        std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
+        fn splat(x: f32) -> Self::Floats {
+            [x; ROWS]
+        }
+        fn load(from: *const f32) -> Self::Floats {
+            array!(from, [f32; ROWS])
+        }
+        fn store(to: *mut f32, floats: Self::Floats) {
+            to.cast::<[f32; ROWS]>().write_unaligned(floats)
+        }
+        fn halves(from: *const u16) -> Self::Floats {
+            array!(from, [u16; ROWS]).map(half_to_float)
+        }
+        fn brains(from: *const u16) -> Self::Floats {
+            array!(from, [u16; ROWS]).map(|bits| f32::from_bits(u32::from(bits) << 16))
+        }
+        fn mul(a: Self::Floats, b: Self::Floats) -> Self::Floats {
+            std::array::from_fn(|i| a[i] * b[i])
+        }
+        fn add(a: Self::Floats, b: Self::Floats) -> Self::Floats {
+            std::array::from_fn(|i| a[i] + b[i])
+        }
+        fn fma(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats {
+            std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
+        }
     }
 }

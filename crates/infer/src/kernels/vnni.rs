@@ -2,12 +2,13 @@
 
 use std::arch::x86_64::*;
 
-use super::isa::Isa;
+use super::isa::{Isa, operations};
 
 #[derive(Clone, Copy)]
 pub struct Vnni;
 
 /// Four activations, in each row.
+// SAFETY: to be called where the processor has the instruction set, with pointers to whole blocks and rows.
 #[inline(always)]
 unsafe fn four(x: *const i8, group: usize) -> __m512i {
     // SAFETY: the caller vouches for the pointer.
@@ -30,13 +31,6 @@ unsafe fn dot<const N: usize>(codes: [__m512i; N], x: *const i8, init: i32) -> _
     }
 }
 
-macro_rules! body {
-    ($($body:tt)*) => {
-        // SAFETY: the trait's contract is that the instruction set is there and pointers are valid.
-        unsafe { $($body)* }
-    };
-}
-
 impl Isa for Vnni {
     const ROWS: usize = 16;
     type Bytes = __m512i;
@@ -44,93 +38,73 @@ impl Isa for Vnni {
     type Floats = __m512;
 
     #[inline(always)]
-    unsafe fn bytes(from: *const u8) -> __m512i {
-        body!(_mm512_loadu_si512(from.cast()))
+    fn prefetch(from: *const u8) {
+        // SAFETY: every x86-64 processor has the instruction, and it reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }
-    #[inline(always)]
-    unsafe fn low(bytes: __m512i) -> __m512i {
-        body!(_mm512_and_si512(bytes, _mm512_set1_epi8(15)))
-    }
-    #[inline(always)]
-    unsafe fn high(bytes: __m512i) -> __m512i {
-        body!(_mm512_and_si512(_mm512_srli_epi16::<4>(bytes), _mm512_set1_epi8(15)))
-    }
-    #[inline(always)]
-    unsafe fn with_plane(low: __m512i, plane: __m512i, shift: i32, mask: i8) -> __m512i {
-        body!({
+    operations! {
+        fn bytes(from: *const u8) -> __m512i {
+            _mm512_loadu_si512(from.cast())
+        }
+        fn low(bytes: __m512i) -> __m512i {
+            _mm512_and_si512(bytes, _mm512_set1_epi8(15))
+        }
+        fn high(bytes: __m512i) -> __m512i {
+            _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), _mm512_set1_epi8(15))
+        }
+        fn with_plane(low: __m512i, plane: __m512i, shift: i32, mask: i8) -> __m512i {
             let bits = _mm512_srl_epi16(plane, _mm_cvtsi32_si128(shift));
             let bits = _mm512_and_si512(bits, _mm512_set1_epi8(mask));
             _mm512_or_si512(low, _mm512_slli_epi16::<4>(bits))
-        })
-    }
+        }
 
-    #[inline(always)]
-    unsafe fn dot16(codes: [__m512i; 4], x: *const i8, init: i32) -> __m512i {
-        body!(dot(codes, x, init))
-    }
-    #[inline(always)]
-    unsafe fn dot32(codes: [__m512i; 8], x: *const i8, _bits: u32, init: i32) -> __m512i {
-        body!(dot(codes, x, init))
-    }
-    #[inline(always)]
-    unsafe fn dot32_signed(codes: [__m512i; 8], x: *const i8, sum: i32) -> __m512i {
-        body!(dot(codes, x, -128 * sum))
-    }
+        fn dot16(codes: [__m512i; 4], x: *const i8, init: i32) -> __m512i {
+            dot(codes, x, init)
+        }
+        fn dot32(codes: [__m512i; 8], x: *const i8, _bits: u32, init: i32) -> __m512i {
+            dot(codes, x, init)
+        }
+        fn dot32_signed(codes: [__m512i; 8], x: *const i8, sum: i32) -> __m512i {
+            dot(codes, x, -128 * sum)
+        }
 
-    #[inline(always)]
-    unsafe fn signed(from: *const u8) -> __m512i {
-        body!(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast())))
-    }
-    #[inline(always)]
-    unsafe fn unsigned(from: *const u8) -> __m512i {
-        body!(_mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast())))
-    }
-    #[inline(always)]
-    unsafe fn products(a: __m512i, b: __m512i, c: __m512i, d: __m512i) -> __m512i {
-        body!(_mm512_add_epi32(_mm512_mullo_epi32(a, b), _mm512_mullo_epi32(c, d)))
-    }
-    #[inline(always)]
-    unsafe fn to_floats(ints: __m512i) -> __m512 {
-        body!(_mm512_cvtepi32_ps(ints))
-    }
+        fn signed(from: *const u8) -> __m512i {
+            _mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast()))
+        }
+        fn unsigned(from: *const u8) -> __m512i {
+            _mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()))
+        }
+        fn products(a: __m512i, b: __m512i, c: __m512i, d: __m512i) -> __m512i {
+            _mm512_add_epi32(_mm512_mullo_epi32(a, b), _mm512_mullo_epi32(c, d))
+        }
+        fn to_floats(ints: __m512i) -> __m512 {
+            _mm512_cvtepi32_ps(ints)
+        }
 
-    #[inline(always)]
-    unsafe fn splat(x: f32) -> __m512 {
-        body!(_mm512_set1_ps(x))
-    }
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> __m512 {
-        body!(_mm512_loadu_ps(from))
-    }
-    #[inline(always)]
-    unsafe fn store(to: *mut f32, floats: __m512) {
-        body!(_mm512_storeu_ps(to, floats))
-    }
-    #[inline(always)]
-    unsafe fn halves(from: *const u16) -> __m512 {
-        body!(_mm512_cvtph_ps(_mm256_loadu_si256(from.cast())))
-    }
-    #[inline(always)]
-    unsafe fn brains(from: *const u16) -> __m512 {
-        body!({
+        fn splat(x: f32) -> __m512 {
+            _mm512_set1_ps(x)
+        }
+        fn load(from: *const f32) -> __m512 {
+            _mm512_loadu_ps(from)
+        }
+        fn store(to: *mut f32, floats: __m512) {
+            _mm512_storeu_ps(to, floats)
+        }
+        fn halves(from: *const u16) -> __m512 {
+            _mm512_cvtph_ps(_mm256_loadu_si256(from.cast()))
+        }
+        fn brains(from: *const u16) -> __m512 {
             let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
-        })
-    }
-    #[inline(always)]
-    unsafe fn mul(a: __m512, b: __m512) -> __m512 {
-        body!(_mm512_mul_ps(a, b))
-    }
-    #[inline(always)]
-    unsafe fn add(a: __m512, b: __m512) -> __m512 {
-        body!(_mm512_add_ps(a, b))
-    }
-    #[inline(always)]
-    unsafe fn sub(a: __m512, b: __m512) -> __m512 {
-        body!(_mm512_sub_ps(a, b))
-    }
-    #[inline(always)]
-    unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
-        body!(_mm512_fmadd_ps(a, b, c))
+        }
+        fn mul(a: __m512, b: __m512) -> __m512 {
+            _mm512_mul_ps(a, b)
+        }
+        fn add(a: __m512, b: __m512) -> __m512 {
+            _mm512_add_ps(a, b)
+        }
+        fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
+            _mm512_fmadd_ps(a, b, c)
+        }
     }
 }
