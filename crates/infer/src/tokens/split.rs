@@ -25,7 +25,8 @@ impl Splitter {
     }
 
     pub fn split<'a>(&self, text: &'a str) -> Vec<&'a str> {
-        let mut words = Vec::from([0..text.len()]);
+        let whole = 0..text.len();
+        let mut words = vec![whole];
         for pattern in &self.0 {
             words = words.into_iter().flat_map(|word| cut(pattern, text, word)).collect();
         }
