@@ -183,10 +183,11 @@ impl FromStr for Address {
         let digits = text.strip_prefix("0x").unwrap_or(text);
         let address = Self(read_hex(digits, "an address")?);
         let is_mixed = |is_it: fn(&char) -> bool| digits.chars().any(|digit| is_it(&digit));
-        if is_mixed(char::is_ascii_lowercase) && is_mixed(char::is_ascii_uppercase) {
-            if address.to_string().strip_prefix("0x") != Some(digits) {
-                return Err(NameError::Checksum { found: text.to_owned() });
-            }
+        if is_mixed(char::is_ascii_lowercase)
+            && is_mixed(char::is_ascii_uppercase)
+            && address.to_string().strip_prefix("0x") != Some(digits)
+        {
+            return Err(NameError::Checksum { found: text.to_owned() });
         }
         Ok(address)
     }

@@ -285,8 +285,9 @@ impl Index {
         }
         // A budget that shrank may be exceeded by more than the need.
         missing += (self.used + self.reserved).saturating_sub(self.budget);
+        let wanted = missing;
         let mut oldest = self.candidates();
-        let (mut victims, mut segment, mut evictable) = (Vec::new(), None, 0);
+        let (mut victims, mut segment, mut evictable, mut at_once) = (Vec::new(), None, 0, 0);
         while missing > 0 {
             let Some(Reverse((_, _, candidate, bytes))) = oldest.pop() else {
                 return Err(OverBudget {
@@ -298,11 +299,17 @@ impl Index {
             missing = missing.saturating_sub(bytes);
             evictable += bytes;
             match candidate {
-                Candidate::Now(victim) => victims.push(victim),
-                Candidate::Segment(number) => segment = segment.or(Some(number)),
+                Candidate::Now(victim) => {
+                    victims.push(victim);
+                    at_once += bytes;
+                }
+                // The one that gives most: one that holds little but pins is copied on almost as it is.
+                Candidate::Segment(number) => segment = segment.max(Some((bytes, number))),
             }
         }
-        if let Some(number) = segment {
+        if at_once < wanted
+            && let Some((_, number)) = segment
+        {
             // Nobody may begin to use what is about to go.
             self.blobs.retain(|_, entry| entry.pins > 0 || entry.segment() != Some(number));
             return Ok(Room::After(number));
