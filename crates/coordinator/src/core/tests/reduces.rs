@@ -85,9 +85,7 @@ fn a_part_that_is_damaged_in_its_file_is_noticed_unless_it_is_known_what_was_in_
     let done = world.store.task(TaskId { job: job_id(1), task: TaskNumber(0) });
     let output = done.expect("the store can be read").expect("the task is done").result.output;
     let known = Parts::default();
-    let make = |world: &World| {
-        assemble::make(&world.store, &spec, REDUCE, &known, |blob| world.lend(blob))
-    };
+    let make = |world: &World| assemble::make(&world.store, &spec, REDUCE, &known, |blob| world.lend(blob));
     let right = spec_hash(make(&world));
     let mut bytes = fs::read(world.blob_file(output)).expect("the blob is there");
     *bytes.last_mut().expect("it has a file") ^= 1;
