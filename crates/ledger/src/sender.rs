@@ -66,6 +66,16 @@ const COMMANDS: usize = 64;
 /// Events that a slow listener may be behind before it misses some.
 const EVENTS: usize = 256;
 
+/// An account that cannot pay for an intent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Short {
+    /// What it has.
+    pub has: Coin,
+    /// What the intent may take as fees are now, with what it sends; nothing where the account has no more than what is
+    /// sent.
+    pub may_take: Option<Coin>,
+}
+
 impl Sender {
     /// Where the transactions of an account on a chain belong, below a directory for all of them. Whoever takes this
     /// place is kept from sending for one account in two processes.
@@ -156,13 +166,18 @@ impl Sender {
         self.ask(|reply| Command::Cancel { id, reply }).await
     }
 
-    /// What an intent may cost as fees are now, with what it sends. None where the node cannot say: it would be
-    /// reverted, or there are not even coins for what it sends.
+    /// What the account lacks for an intent, which would wait for it; nothing where it has enough. Nor is anything said of
+    /// an intent whose gas cannot be estimated: the contract refuses that, and for its own reason.
     ///
     /// # Errors
     /// [`ChainError`] where the node does not answer.
-    pub async fn most_cost(&self, intent: &Intent) -> Result<Option<Coin>, ChainError> {
-        self.shared.watch.most_cost(intent).await
+    pub async fn short_of(&self, intent: &Intent) -> Result<Option<Short>, ChainError> {
+        let has = self.chain().balance(self.shared.place.account).await?;
+        if has <= intent.value {
+            return Ok(Some(Short { has, may_take: None }));
+        }
+        let cost = self.shared.watch.most_cost(intent).await?;
+        Ok(cost.filter(|cost| *cost > has).map(|cost| Short { has, may_take: Some(cost) }))
     }
 
     /// What is on its way, first come first.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tidemill_ledger::{
     B256, Bytes, EscrowView,
     escrow::Effects,
-    sender::{Intent, Outcome, Receipt},
+    sender::{Intent, Outcome, Receipt, Short},
     settlement::{Call, Closing, Conditions, Purpose, plan},
 };
 use tidemill_store::SettlementRecord;
@@ -228,28 +228,19 @@ impl Teller {
             }
         }
     }
-}
 
-impl Teller {
     /// Says what is missing before a transaction is written down that would wait for it.
     async fn can_pay_gas(&self, intent: &Intent) -> Result<()> {
+        let short = self.config.sender.short_of(intent).await.map_err(|error| causes(&error))?;
+        let Some(Short { has, may_take }) = short else { return Ok(()) };
         let account = self.config.sender.place().account;
-        let asked = async {
-            let coins = self.config.escrows.chain().balance(account).await?;
-            Ok::<_, tidemill_ledger::ChainError>((coins, self.config.sender.most_cost(intent).await?))
+        let lacks = match may_take {
+            None => "has no coins for gas".to_owned(),
+            Some(cost) => format!("has {has}, and the gas of this may take {cost}"),
         };
-        let (coins, cost) = asked.await.map_err(|error| causes(&error))?;
-        let command = format!("`tidemill wallet send \"0.1 ETH\" {account}` sends it some");
-        match cost {
-            _ if coins.is_zero() => {
-                Err(format!("the coordinator's account {account} has no coins for gas: {command}"))
-            }
-            Some(cost) if cost > coins => Err(format!(
-                "the coordinator's account {account} has {coins}, and the gas of this may take {cost}: {command}"
-            )),
-            // What cannot be estimated is refused by the contract, and for that reason.
-            _ => Ok(()),
-        }
+        Err(format!(
+            "the coordinator's account {account} {lacks}: `tidemill wallet send \"0.1 ETH\" {account}` sends it some"
+        ))
     }
 }
 

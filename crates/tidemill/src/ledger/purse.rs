@@ -7,7 +7,7 @@ use serde_json::json;
 use tidemill_ledger::{
     Address, Bytes, Chain,
     keystore::Account,
-    sender::{Event, Intent, Outcome, Phase, Receipt, Sender, SenderError, Settings, Status},
+    sender::{Event, Intent, Outcome, Phase, Receipt, Sender, SenderError, Settings, Short, Status},
 };
 use tidemill_types::Coin;
 use tokio::time::{Instant, sleep};
@@ -204,20 +204,13 @@ impl Purse {
 
     /// Says at once what would otherwise wait until somebody sends coins, before it is written down.
     async fn can_pay(&self, intent: &Intent) -> anyhow::Result<()> {
-        let has = self.ledger.chain.balance(self.address()).await.map_err(unreachable)?;
-        let (label, value) = (&intent.label, intent.value);
-        let message = if has <= value {
-            format!("{label}: the account {} has {has}, and fees come on top", self.address())
-        } else {
-            match self.sender.most_cost(intent).await.map_err(unreachable)? {
-                Some(cost) if cost > has => format!(
-                    "{label}: the account {} has {has}, and with its fees this may take {cost}",
-                    self.address()
-                ),
-                // What cannot be estimated is refused by the contract, and for that reason.
-                _ => return Ok(()),
-            }
+        let short = self.sender.short_of(intent).await.map_err(unreachable)?;
+        let Some(Short { has, may_take }) = short else { return Ok(()) };
+        let lacks = match may_take {
+            None => "fees come on top".to_owned(),
+            Some(cost) => format!("with its fees this may take {cost}"),
         };
+        let message = format!("{}: the account {} has {has}, and {lacks}", intent.label, self.address());
         Err(Exit::new(Code::Failed, message)
             .hint(
                 "send it some of the chain's own coin; on an embedded ledger the account `treasury` has them",
