@@ -24,7 +24,7 @@ use tidemill_types::{ByteSize, Capacity, ResultKey};
 
 use crate::{
     commands::read_file,
-    exit::{Code, Exit, WithCode, code_of},
+    exit::{Code, Exit, WithCode},
     home,
     network::private_directory,
 };
@@ -51,7 +51,7 @@ const MEASURED_LASTS_S: u64 = 24 * 60 * 60;
 /// The file that whoever works in a directory has locked.
 const LOCK: &str = "lock";
 
-/// Longer than a look at the lock takes.
+/// Longer than a look at the lock takes: who only looks whether a directory is claimed has the lock for a moment.
 const A_LOOK: Duration = Duration::from_millis(20);
 
 /// No file that is read here is longer.
@@ -63,6 +63,14 @@ impl StateDirectory {
     /// # Errors
     /// With [`Code::Usage`] when another process works there, with [`Code::Host`] when it cannot be used.
     pub fn claim(path: &Path) -> anyhow::Result<Self> {
+        Self::claim_within(path, A_LOOK)
+    }
+
+    /// The same, when whoever works there may be about to end.
+    ///
+    /// # Errors
+    /// As those of [`Self::claim`].
+    pub fn claim_within(path: &Path, patience: Duration) -> anyhow::Result<Self> {
         let path = std::path::absolute(path).code(Code::Usage)?;
         private_directory(&path)
             .with_context(|| format!("cannot make the directory {}", path.display()))
@@ -70,9 +78,9 @@ impl StateDirectory {
         let file = path.join(LOCK);
         let context = || format!("cannot lock {}", file.display());
         let lock = File::create(&file).with_context(context).code(Code::Host)?;
+        let begun = Instant::now();
         let mut locked = flock(&lock, FlockOperation::NonBlockingLockExclusive);
-        if locked == Err(Errno::WOULDBLOCK) {
-            // Who only looks whether it is claimed has the lock for a moment.
+        while locked == Err(Errno::WOULDBLOCK) && begun.elapsed() < patience {
             std::thread::sleep(A_LOOK);
             locked = flock(&lock, FlockOperation::NonBlockingLockExclusive);
         }
@@ -85,22 +93,6 @@ impl StateDirectory {
                     .into())
             }
             Err(error) => Err(error).with_context(context).code(Code::Host),
-        }
-    }
-
-    /// The same, when whoever works there may be about to end.
-    ///
-    /// # Errors
-    /// As those of [`Self::claim`].
-    pub fn claim_within(path: &Path, patience: Duration) -> anyhow::Result<Self> {
-        let begun = Instant::now();
-        loop {
-            match Self::claim(path) {
-                Err(error) if code_of(&error) == Code::Usage && begun.elapsed() < patience => {
-                    std::thread::sleep(Duration::from_millis(20));
-                }
-                claimed => return claimed,
-            }
         }
     }
 

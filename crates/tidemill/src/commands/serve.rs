@@ -246,12 +246,11 @@ fn tell_listening(
         "free": account.is_none(),
         "trusts_everybody": trust.everybody,
         "trusted": trust.operators.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "account": account.map(|(account, _)| evm(account).to_string()),
+        "account": account.map(|(account, _)| account.to_string()),
         "coins_wei": account.map(|(_, coins)| coins.wei().to_string()),
     });
     let pays = match account {
         Some((account, coins)) => {
-            let account = evm(account);
             let gas = match coins.is_zero() {
                 true => format!(
                     "has no coins for gas, without which nobody is paid: `tidemill wallet send \"0.1 ETH\" {account}` sends \
