@@ -38,7 +38,7 @@ impl Checkpoints {
         Some(checkpoint)
     }
 
-    /// The lowest block that somebody may want to go back to.
+    /// The lowest block that a snapshot may go back to.
     pub(crate) fn lowest(&self) -> Option<u64> {
         self.taken.first().map(|checkpoint| checkpoint.number)
     }

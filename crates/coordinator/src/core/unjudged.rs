@@ -8,7 +8,7 @@ use tidemill_types::{JobId, Millis, NodeId};
 
 use super::{Core, jobs::Job, verdicts::Given};
 
-/// What somebody has done without a verdict on it.
+/// The work of one provider on which there is no verdict.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct UnjudgedWork {
     results: u64,

@@ -99,7 +99,7 @@ impl Tx {
         Ok(Tx { envelope, sender, raw })
     }
 
-    /// What [`Tx::decode`] checks, but for the sender: whoever made the transaction knows it.
+    /// Makes the checks of [`Tx::decode`], except that it does not recover the sender: the caller knows it.
     pub(crate) fn checked(self, chain_id: u64, block_gas_limit: u64) -> Result<Tx, TxError> {
         if self.raw.len() > MAX_TX_BYTES {
             return Err(TxError::Oversized { size: self.raw.len() });

@@ -127,7 +127,7 @@ impl World {
     }
 
     /// Undoes what was written above `height`, which must not be below the floor. A view above it that is being read
-    /// meanwhile sees some of both: whoever goes back must expect that of calls that had begun.
+    /// meanwhile sees some of both: a call that began before the cut may be wrong.
     pub(crate) fn cut(&self, height: u64) {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(last) = recent.written.pop_back_if(|last| last.height > height) {

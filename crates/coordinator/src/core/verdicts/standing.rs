@@ -10,7 +10,7 @@ use tidemill_verify::{Model, Opinion, Verdict, Witness, judge};
 
 use super::{billionths, comparing::compares_by_class};
 
-/// How the results of a task stand that is not done; nothing without results. `fails`: whether somebody says that the
+/// The state of the results of an unfinished task; nothing without results. `fails`: whether a provider says that the
 /// task fails, which has a weight that is not on disk.
 pub(crate) fn standing(
     spec: &JobSpec,
