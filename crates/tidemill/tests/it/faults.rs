@@ -69,10 +69,11 @@ fn a_provider_whose_network_is_gone_for_a_while() {
     let cable = Cable::lay(&place);
     let mut one = Process::start(&mut place.command(&provider("one", "cable")));
     one.until("joined", |_| true);
-    let _two = provide(&place, "two");
     let job = submit(&place);
     one.until_it_works();
     cable.pull();
+    // Not before: with a second provider the first may have finished its share when the cable goes.
+    let _two = provide(&place, "two");
     until_leases_are_lost(&place, &job);
     if deep() {
         one.until("lost", |_| true);
