@@ -28,7 +28,7 @@ enum Command {
     Test(test::Args),
     /// Measure how long a developer waits for builds after an edit
     Cycle(cycle::Args),
-    /// Check what the compiler does not: layering, licences, file sizes, links, forbidden calls
+    /// Check what the compiler does not: layering, licences, file sizes, links, forbidden calls, plain English
     Tidy(tidy::Args),
     /// Make each dependency's features the same whichever crates are built, or check that they are
     Features(features::Args),

@@ -5,6 +5,7 @@
 
 mod dependencies;
 mod direction;
+mod english;
 mod length;
 mod licences;
 mod links;
@@ -79,6 +80,7 @@ fn over_texts(files: &[SourceFile]) -> Vec<Finding> {
     findings.extend(rust::check(files));
     findings.extend(length::check(files));
     findings.extend(links::check(files));
+    findings.extend(english::check(files));
     for (path, text) in texts(files) {
         findings.extend(paths::check(path, text));
     }
