@@ -172,7 +172,7 @@ fn read_or_make_key(path: &Path) -> io::Result<Vec<u8>> {
     let scratch = Scratch::within(directory)?;
     let mut fresh = tempfile::NamedTempFile::new_in(scratch.path())?;
     io::Write::write_all(&mut fresh, &key)?;
-    fresh.as_file().sync_all()?;
+    tidemill_disk::sync_all(fresh.as_file())?;
     match fresh.persist_noclobber(path) {
         Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => Err(error.error),
         _ => read_regular(path, MOST),

@@ -109,9 +109,9 @@ impl AddressBook {
         let draft = scratch.path().join("draft");
         let mut file = std::fs::File::create(&draft)?;
         file.write_all(self.to_text().as_bytes())?;
-        file.sync_all()?;
+        tidemill_disk::sync_all(&file)?;
         std::fs::rename(&draft, path)?;
-        std::fs::File::open(directory)?.sync_all()
+        tidemill_disk::sync_dir(directory)
     }
 
     /// Where a contract is.

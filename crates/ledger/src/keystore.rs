@@ -11,7 +11,7 @@ mod password;
 mod sealing;
 
 use std::{
-    fs::{self, DirBuilder, File},
+    fs::{self, DirBuilder},
     io,
     path::{Path, PathBuf},
 };
@@ -259,5 +259,5 @@ fn make_directory(directory: &Path) -> io::Result<()> {
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(directory)?;
     // What was made is there after a crash as well.
-    File::open(directory)?.sync_all()
+    tidemill_disk::sync_dir(directory)
 }

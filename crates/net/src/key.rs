@@ -173,12 +173,12 @@ fn create(path: &Path, kind: KeyKind) -> io::Result<()> {
     let removed = std::fs::remove_file(&draft);
     made?;
     removed?;
-    File::open(folder)?.sync_all()
+    tidemill_disk::sync_dir(folder)
 }
 
 fn write_draft(draft: &Path, kind: KeyKind, secret: &[u8; 32]) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = File::from(rustix::fs::open(draft, flags, Mode::RUSR | Mode::WUSR)?);
     file.write_all(format!("{}\n{}\n", kind.first_line(), HEXLOWER.encode(secret)).as_bytes())?;
-    file.sync_all()
+    tidemill_disk::sync_all(&file)
 }

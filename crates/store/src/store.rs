@@ -21,6 +21,7 @@ use std::{
 use redb::{
     Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageError, WriteTransaction,
 };
+use tidemill_disk::DatabaseFile;
 
 use crate::{Change, StoreError, apply, error::Fault, schema, sweep};
 
@@ -110,8 +111,10 @@ impl Store {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is empty").into());
             }
             // The library panics over some damaged files.
-            let open =
-                AssertUnwindSafe(|| Builder::new().set_cache_size(options.cache_bytes).create_file(file));
+            let open = AssertUnwindSafe(|| {
+                let file = DatabaseFile::new(file)?;
+                Builder::new().set_cache_size(options.cache_bytes).create_with_backend(file)
+            });
             catch_unwind(open).unwrap_or_else(|_| {
                 Err(io::Error::new(io::ErrorKind::InvalidData, "the file is damaged").into())
             })
@@ -264,12 +267,11 @@ impl fmt::Debug for Store {
 fn create(directory: &Path, path: &Path) -> Result<(), Fault> {
     let new = directory.join(NEW);
     let file = private_file().truncate(true).open(&new).map_err(StorageError::Io)?;
-    let db = Builder::new().create_file(file)?;
+    let db = Builder::new().create_with_backend(DatabaseFile::new(file)?)?;
     schema::prepare(&db)?;
     drop(db);
     fs::rename(&new, path).map_err(StorageError::Io)?;
-    #[cfg(unix)]
-    File::open(directory).and_then(|directory| directory.sync_all()).map_err(StorageError::Io)?;
+    tidemill_disk::sync_dir(directory).map_err(StorageError::Io)?;
     Ok(())
 }
 

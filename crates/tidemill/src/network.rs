@@ -113,7 +113,7 @@ pub fn write(file: &Path, ticket: &Ticket) -> io::Result<()> {
     let _ = fs::remove_file(&draft);
     let mut written = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
     writeln!(written, "{ticket}")?;
-    written.sync_all()?;
+    tidemill_disk::sync_all(&written)?;
     fs::rename(&draft, file)
 }
 

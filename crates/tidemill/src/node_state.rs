@@ -222,7 +222,7 @@ pub fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
     let _ = fs::remove_file(&draft);
     let mut written = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
     written.write_all(content)?;
-    written.sync_all()?;
+    tidemill_disk::sync_all(&written)?;
     fs::rename(&draft, file)
 }
 

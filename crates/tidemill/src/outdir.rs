@@ -258,7 +258,7 @@ impl OutDir {
         let context = || format!("cannot put the output into {}", self.path.display());
         let text = serde_json::to_string_pretty(manifest)? + "\n";
         fs::write(self.fresh.join(MANIFEST), text).with_context(context).code(Code::Host)?;
-        sync(&self.fresh).with_context(context).code(Code::Host)?;
+        tidemill_disk::sync_tree(&self.fresh).with_context(context).code(Code::Host)?;
         if self.stays {
             check_ours(&self.path)?;
             return self.replace_within().with_context(context).code(Code::Host);
@@ -286,7 +286,7 @@ impl OutDir {
     /// Puts the new output's files into the places of the old one's.
     fn replace_within(&self) -> io::Result<()> {
         let partial = self.path.join(PARTIAL);
-        File::create(&partial)?.sync_all()?;
+        tidemill_disk::sync_all(&File::create(&partial)?)?;
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
             if is_of_ours_within(&entry.file_name()) {
@@ -306,7 +306,7 @@ impl OutDir {
         for name in names {
             fs::rename(self.fresh.join(&name), self.path.join(&name))?;
         }
-        File::open(&self.path)?.sync_all()?;
+        tidemill_disk::sync_dir(&self.path)?;
         fs::remove_file(partial)?;
         remove_tree(&self.fresh)
     }
@@ -396,15 +396,6 @@ fn has_manifest(directory: &Path) -> bool {
     let file = File::open(directory.join(MANIFEST)).map(io::BufReader::new).ok();
     let mark = file.and_then(|file| serde_json::from_reader::<_, Mark>(file).ok());
     mark.is_some_and(|mark| mark.output.parse::<BlobId>().is_ok())
-}
-
-/// Waits until a directory with all that is in it is on disk: one call for the whole file system, where
-/// one for each file would take many times as long.
-fn sync(directory: &Path) -> io::Result<()> {
-    let handle = File::open(directory)?;
-    #[cfg(target_os = "linux")]
-    rustix::fs::syncfs(&handle)?;
-    handle.sync_all()
 }
 
 /// Removes a directory with all that is in it, if it is there.

@@ -15,21 +15,25 @@ const TYPES: &str = "tidemill-types";
 /// Temporary directories, for whoever makes files.
 const SCRATCH: &str = "tidemill-scratch";
 
+/// Waits for the disk, for whoever keeps files.
+const DISK: &str = "tidemill-disk";
+
 /// What stands on the shared words alone and is pure: `sched` and `verify`.
 const PURE: &[&str] = &[TYPES];
 
 /// What makes files as well: `job` reads and splits job files, `exec` runs programs. None of the first row needs
 /// another, so none may use another.
-const FIRST: &[&str] = &[TYPES, SCRATCH];
+const FIRST: &[&str] = &[TYPES, SCRATCH, DISK];
 
 /// What stands on the first row.
 const SECOND: &[&str] =
-    &[TYPES, SCRATCH, "tidemill-sched", "tidemill-verify", "tidemill-job", "tidemill-exec"];
+    &[TYPES, SCRATCH, DISK, "tidemill-sched", "tidemill-verify", "tidemill-job", "tidemill-exec"];
 
 /// What puts the parts together.
 const THIRD: &[&str] = &[
     TYPES,
     SCRATCH,
+    DISK,
     "tidemill-sched",
     "tidemill-verify",
     "tidemill-job",
@@ -54,6 +58,7 @@ const RULES: &[Rule] = &[
     Rule { package: UNIFIER, may_use: &[] },
     Rule { package: TYPES, may_use: &[] },
     Rule { package: SCRATCH, may_use: &[] },
+    Rule { package: DISK, may_use: &[] },
     Rule { package: "tidemill-sched", may_use: PURE },
     Rule { package: "tidemill-verify", may_use: PURE },
     Rule { package: "tidemill-job", may_use: FIRST },
@@ -131,6 +136,7 @@ mod tests {
         for (package, on) in [
             ("tidemill-exec", "tidemill-types"),
             ("tidemill-exec", "tidemill-scratch"),
+            ("tidemill-store", "tidemill-disk"),
             ("tidemill-store", "tidemill-job"),
             ("tidemill-coordinator", "tidemill-sched"),
             ("tidemill", "tidemill-coordinator"),
@@ -150,6 +156,8 @@ mod tests {
             ("tidemill-types", "tidemill-exec"),
             ("tidemill-sched", "tidemill-exec"),
             ("tidemill-sched", "tidemill-scratch"),
+            ("tidemill-verify", "tidemill-disk"),
+            ("tidemill-disk", "tidemill-types"),
             ("tidemill-job", "tidemill-exec"),
             ("tidemill-net", "tidemill-store"),
             ("tidemill-provider", "tidemill-coordinator"),

@@ -18,6 +18,15 @@ const FORBIDDEN: &[(&str, &str)] = &[
     ("dbg!", "remove it"),
 ];
 
+/// Waits for the disk that nobody counts, each with what counts it.
+const UNCOUNTED: &[(&str, &str)] = &[
+    (".sync_all()", "`tidemill_disk::sync_all` for a file, `sync_dir` for a directory"),
+    (".sync_data()", "`tidemill_disk::sync_data`, and `DatabaseFile` for redb"),
+];
+
+/// Where they are counted.
+const COUNTING: &str = "crates/disk/";
+
 /// Names that say nothing of what is in the module.
 const EMPTY_NAMES: &[&str] = &["utils", "util", "common", "helpers", "helper", "manager", "misc"];
 
@@ -40,6 +49,7 @@ pub fn check(files: &[SourceFile]) -> Vec<Finding> {
         }
         if is_library(path) && !is_test {
             findings.extend(forbidden(path, text));
+            findings.extend(uncounted(path, text));
         }
         if path.ends_with("/src/lib.rs") && is_library(path) {
             findings.extend(lib_without_logic(path, text));
@@ -79,6 +89,21 @@ fn forbidden(path: &str, text: &str) -> Vec<Finding> {
     for word in ["channel", "unbounded"] {
         for place in source.words(word).filter(is_call_without_arguments) {
             let message = format!("`{word}()` has no bound: use a bounded channel (`sync_channel` in std)");
+            findings.push(Finding::new(path, place.line, message));
+        }
+    }
+    findings
+}
+
+fn uncounted(path: &str, text: &str) -> Vec<Finding> {
+    if path.starts_with(COUNTING) {
+        return Vec::new();
+    }
+    let (source, _) = Source::read(text).without_tests();
+    let mut findings = Vec::new();
+    for (word, instead) in UNCOUNTED {
+        for place in source.words(word) {
+            let message = format!("`{word}` waits for the disk without being counted: call {instead}");
             findings.push(Finding::new(path, place.line, message));
         }
     }
@@ -239,6 +264,13 @@ mod tests {
     fn unbounded_channels_are_told_from_bounded_ones() {
         let text = "fn a() {\n mpsc::channel();\n channel::<Vec<u8>>();\n mpsc::channel(4);\n b.channel();\n unbounded();\n oneshot::channel();\n}\nfn channel() {}\n";
         assert_eq!(lines("crates/net/src/a.rs", text), [2, 3, 6]);
+    }
+
+    #[test]
+    fn waits_for_the_disk_are_counted() {
+        let text = "fn a(file: &File) {\n file.sync_all();\n file.sync_data();\n disk::sync_data(file);\n}\n";
+        assert_eq!(lines("crates/net/src/a.rs", text), [2, 3]);
+        assert_eq!(lines("crates/disk/src/a.rs", text), NONE);
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl Layout {
     fn finish(&self) -> Result<(), DiskError> {
         let log = self.log();
         fs::rename(self.new_log(), &log).map_err(DiskError::io("rename to", &log))?;
-        sync_dir(&self.dir)
+        tidemill_disk::sync_dir(&self.dir).map_err(DiskError::io("sync", &self.dir))
     }
 }
 
@@ -124,15 +124,9 @@ pub(crate) fn write_whole(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), Di
     let path = dir.join(name);
     let mut file = File::create(&temporary).map_err(DiskError::io("make", &temporary))?;
     file.write_all(bytes).map_err(DiskError::io("write", &temporary))?;
-    file.sync_all().map_err(DiskError::io("sync", &temporary))?;
+    tidemill_disk::sync_all(&file).map_err(DiskError::io("sync", &temporary))?;
     fs::rename(&temporary, &path).map_err(DiskError::io("rename to", &path))?;
-    sync_dir(dir)
-}
-
-/// Makes the names in a directory durable.
-pub(crate) fn sync_dir(dir: &Path) -> Result<(), DiskError> {
-    let handle = File::open(dir).map_err(DiskError::io("open", dir))?;
-    handle.sync_all().map_err(DiskError::io("sync", dir))
+    tidemill_disk::sync_dir(dir).map_err(DiskError::io("sync", dir))
 }
 
 fn lock(dir: &Path) -> Result<Option<File>, DiskError> {

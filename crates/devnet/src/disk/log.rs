@@ -94,7 +94,7 @@ impl BlockLog {
         }
         if offset < size {
             file.set_len(offset).map_err(DiskError::io("shorten", path))?;
-            file.sync_all().map_err(DiskError::io("sync", path))?;
+            tidemill_disk::sync_all(&file).map_err(DiskError::io("sync", path))?;
         }
         file.seek(SeekFrom::Start(offset)).map_err(DiskError::io("read", path))?;
         let log = BlockLog { file, path: path.to_path_buf(), key, end: offset, failed: false };
@@ -132,7 +132,7 @@ impl BlockLog {
     pub(crate) fn cut(&mut self, last: Place) -> Result<(), DiskError> {
         let end = last.offset + FRAME + u64::from(last.length);
         let cut = self.file.set_len(end).and_then(|()| self.file.seek(SeekFrom::Start(end)));
-        let cut = cut.and_then(|_| self.file.sync_all());
+        let cut = cut.and_then(|_| tidemill_disk::sync_all(&self.file));
         self.failed |= cut.is_err();
         cut.map_err(DiskError::io("shorten", &self.path))?;
         self.end = end;
@@ -141,7 +141,7 @@ impl BlockLog {
 
     /// Makes all that was written durable.
     pub(crate) fn sync(&mut self) -> Result<(), DiskError> {
-        let synced = self.file.sync_data();
+        let synced = tidemill_disk::sync_data(&self.file);
         self.failed |= synced.is_err();
         synced.map_err(DiskError::io("sync", &self.path))
     }

@@ -188,7 +188,7 @@ impl Deployment {
             let draft = self.file.with_extension("part");
             let mut file = fs::File::create(&draft)?;
             serde_json::to_writer_pretty(&mut file, &begun)?;
-            file.sync_all()?;
+            tidemill_disk::sync_all(&file)?;
             fs::rename(&draft, &self.file)
         };
         write().map_err(|source| DeployError::Disk { action: "write", path: self.file.clone(), source })

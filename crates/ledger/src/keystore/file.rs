@@ -47,7 +47,7 @@ pub(super) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write(&draft, bytes)?;
     // A link, unlike a renaming, fails where the name is taken.
     fs::hard_link(&draft, path)?;
-    File::open(directory)?.sync_all()
+    tidemill_disk::sync_dir(directory)
 }
 
 fn write(draft: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -57,5 +57,5 @@ fn write(draft: &Path, bytes: &[u8]) -> io::Result<()> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(draft)?;
     file.write_all(bytes)?;
-    file.sync_all()
+    tidemill_disk::sync_all(&file)
 }

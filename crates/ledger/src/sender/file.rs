@@ -8,6 +8,7 @@ use std::{
 };
 
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition};
+use tidemill_disk::DatabaseFile;
 
 use super::{
     Place, SenderError, TxId,
@@ -210,7 +211,9 @@ fn open(directory: &Path, place: &Place) -> Result<Database, Fault> {
         return Err(Fault::Damaged("the file is empty".to_owned()));
     }
     // The library panics over some damaged files.
-    let open = AssertUnwindSafe(|| Builder::new().set_cache_size(CACHE_BYTES).create_file(file));
+    let open = AssertUnwindSafe(|| {
+        Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(DatabaseFile::new(file)?)
+    });
     let opened = catch_unwind(open).map_err(|_| Fault::Damaged("the file is damaged".to_owned()))?;
     Ok(opened?)
 }
@@ -218,7 +221,8 @@ fn open(directory: &Path, place: &Place) -> Result<Database, Fault> {
 /// Makes the file under another name first: half a file cannot be opened.
 fn create(directory: &Path, path: &Path, place: &Place) -> Result<(), Fault> {
     let new = directory.join(NEW);
-    let db = Builder::new().create_file(private_file().truncate(true).open(&new)?)?;
+    let file = DatabaseFile::new(private_file().truncate(true).open(&new)?)?;
+    let db = Builder::new().create_with_backend(file)?;
     let write = db.begin_write()?;
     {
         let mut counters = write.open_table(COUNTERS)?;
@@ -231,9 +235,7 @@ fn create(directory: &Path, path: &Path, place: &Place) -> Result<(), Fault> {
     write.commit()?;
     drop(db);
     fs::rename(&new, path)?;
-    #[cfg(unix)]
-    File::open(directory)?.sync_all()?;
-    Ok(())
+    Ok(tidemill_disk::sync_dir(directory)?)
 }
 
 fn private_file() -> OpenOptions {

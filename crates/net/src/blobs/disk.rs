@@ -16,6 +16,7 @@ use bao_tree::{
 use data_encoding::HEXLOWER;
 use iroh_blobs::store::IROH_BLOCK_SIZE;
 use serde::{Deserialize, Serialize};
+pub(super) use tidemill_disk::{sync_data, sync_dir};
 use tidemill_types::BlobId;
 
 use super::{
@@ -37,21 +38,6 @@ pub(super) fn tree_of(len: u64) -> BaoTree {
 /// What a blob of this length takes on disk, with its tree.
 pub(super) fn bytes_on_disk(len: u64) -> u64 {
     len + tree_of(len).outboard_size()
-}
-
-/// Waits until the bytes of a file are on disk.
-pub(super) fn sync_data(file: &File) -> io::Result<()> {
-    file.sync_data()
-}
-
-/// Waits until a file, or which files a directory has, is on disk.
-pub(super) fn sync_all(file: &File) -> io::Result<()> {
-    file.sync_all()
-}
-
-/// Waits until it is on disk which files a directory has.
-pub(super) fn sync_dir(directory: &Path) -> io::Result<()> {
-    sync_all(&File::open(directory)?)
 }
 
 /// Whether a file holds the bytes of a blob, and another one its hash tree. It reads all of both.

@@ -112,7 +112,9 @@ impl Journal {
         }
         let file = OpenOptions::new().append(true).open(&path).map_err(disk("open", &path))?;
         if good > 0 && torn > 0 {
-            file.set_len(good as u64).and_then(|()| file.sync_all()).map_err(disk("mend", &path))?;
+            file.set_len(good as u64)
+                .and_then(|()| tidemill_disk::sync_all(&file))
+                .map_err(disk("mend", &path))?;
         }
         let len = file.metadata().map_err(disk("open", &path))?.len();
         let directory = directory.to_owned();
@@ -133,7 +135,7 @@ impl Journal {
             self.rewrite(entries)?;
         } else {
             let frame = frame::encode(entries);
-            let written = self.file.write_all(&frame).and_then(|()| self.file.sync_data());
+            let written = self.file.write_all(&frame).and_then(|()| tidemill_disk::sync_data(&self.file));
             self.is_doubtful = written.is_err();
             written.map_err(disk("write to", &self.directory.join(FILE)))?;
             self.len += frame.len() as u64;
@@ -183,13 +185,11 @@ fn create(directory: &Path, history: &History) -> Result<(), JournalError> {
     }
     let written = File::create(&new).and_then(|mut file| {
         file.write_all(&bytes)?;
-        file.sync_all()
+        tidemill_disk::sync_all(&file)
     });
     written.map_err(disk("write", &new))?;
     fs::rename(&new, &path).map_err(disk("replace", &path))?;
-    #[cfg(unix)]
-    File::open(directory).and_then(|folder| folder.sync_all()).map_err(disk("replace", &path))?;
-    Ok(())
+    tidemill_disk::sync_dir(directory).map_err(disk("replace", &path))
 }
 
 fn disk(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> JournalError {

@@ -389,7 +389,7 @@ impl Draft {
         let scratch = Scratch::within(work)?;
         let mut draft = tempfile::NamedTempFile::new_in(scratch.path())?;
         draft.write_all(&serde_json::to_vec_pretty(self)?)?;
-        draft.as_file().sync_all()?;
+        tidemill_disk::sync_all(draft.as_file())?;
         draft.persist(work.join(FILE))?;
         Ok(())
     }
