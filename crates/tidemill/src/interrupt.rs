@@ -3,10 +3,18 @@
 use std::sync::OnceLock;
 
 use anyhow::Context;
+use serde_json::json;
+use tidemill_disk::{Syncs, syncs};
 use tidemill_exec::Cancel;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    task::JoinSet,
+};
 
-use crate::exit::{Code, WithCode};
+use crate::{
+    announce::Announcer,
+    exit::{Code, WithCode},
+};
 
 /// Set when the person asked for the end.
 static INTERRUPTED: OnceLock<Cancel> = OnceLock::new();
@@ -69,4 +77,33 @@ impl Signals {
             _ = self.terminate.recv() => Asked::Terminate,
         }
     }
+}
+
+/// Tells how often this process has waited for the disk, whenever it gets the signal `USR1`, for as long as the set is
+/// held. Must be called within the runtime.
+///
+/// # Errors
+/// When the handler cannot be installed.
+pub fn tell_syncs(json: bool) -> anyhow::Result<JoinSet<()>> {
+    let mut asked =
+        signal(SignalKind::user_defined1()).context("cannot listen for signals").code(Code::Host)?;
+    let mut telling = JoinSet::new();
+    telling.spawn(async move {
+        let announcer = Announcer::new(json);
+        while asked.recv().await.is_some() {
+            let syncs = syncs();
+            let Syncs { data, all, directories, file_systems } = syncs;
+            announcer.tell(
+                &json!({
+                    "event": "syncs",
+                    "data": data,
+                    "all": all,
+                    "directories": directories,
+                    "file_systems": file_systems,
+                }),
+                &format!("waited {} times for the disk so far", syncs.total()),
+            );
+        }
+    });
+    Ok(telling)
 }

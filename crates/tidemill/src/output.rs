@@ -73,15 +73,6 @@ impl<'a> Placing<'a> {
         Ok(Self { out, job, shape, directories, files: Vec::new(), ids: Vec::new() })
     }
 
-    /// How many outputs are still to come.
-    pub fn missing(&self) -> u64 {
-        let whole = match &self.shape {
-            Shape::Reduced => 1,
-            Shape::Map(tasks) => tasks.len(),
-        };
-        whole.saturating_sub(self.ids.len()) as u64
-    }
-
     /// Lays out the output of the next task, in the order of their numbers.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ mod store;
 mod submission;
 mod task;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use tidemill_net::{
     blobs::{BLOBS_ALPN, Blobs, Pin},
@@ -30,7 +30,7 @@ pub use self::{
 };
 use crate::{
     exit::{Code, Exit, WithCode, causes},
-    home::identity,
+    home::{Identity, data_directory, identity},
 };
 
 /// A coordinator that was lost is looked for again for so long.
@@ -51,25 +51,35 @@ pub struct Requester {
     key: ResultKey,
     ticket: Ticket,
     client: Client,
+    /// Below which this process's blobs are.
+    folder: PathBuf,
     /// The connection for blobs, once one was needed.
     blobs_link: Option<Connection>,
     own: Option<OwnBlobs>,
 }
 
 impl Requester {
-    /// Joins a network as a requester.
+    /// Joins a network as a requester, as this home.
     ///
     /// # Errors
     /// With [`Code::Usage`] when the coordinator does not let it in, with [`Code::Host`] when it cannot be reached.
     pub async fn connect(ticket: Ticket) -> anyhow::Result<Self> {
-        let identity = identity().code(Code::Host)?;
+        let folder = data_directory().code(Code::Host)?.join("requester");
+        Self::connect_as(identity().code(Code::Host)?, folder, ticket).await
+    }
+
+    /// Joins a network as somebody, with the blobs below a folder.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn connect_as(identity: Identity, folder: PathBuf, ticket: Ticket) -> anyhow::Result<Self> {
         let here = ticket.addresses().iter().all(|address| address.ip().is_loopback());
         let bind = if here { Bind::Loopback { port: 0 } } else { Bind::Everywhere { port: 0 } };
         let options = NodeOptions { bind, ..NodeOptions::default() };
         let node = Node::bind(&identity.node, options).await.code(Code::Host)?;
         let client = Client::connect(&node, &identity.result, &ticket).await;
         let client = client.map_err(|error| no_session(error, &ticket))?;
-        Ok(Self { node, key: identity.result, ticket, client, blobs_link: None, own: None })
+        Ok(Self { node, key: identity.result, ticket, client, folder, blobs_link: None, own: None })
     }
 
     /// This node.
@@ -239,7 +249,7 @@ impl Requester {
     async fn blobs(&mut self) -> anyhow::Result<(Blobs, Pin)> {
         let own = match self.own.take() {
             Some(own) => own,
-            None => OwnBlobs::open().await?,
+            None => OwnBlobs::open(&self.folder).await?,
         };
         let own = self.own.insert(own);
         Ok((own.blobs.clone(), own.pin.clone()))

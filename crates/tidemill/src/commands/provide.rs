@@ -36,7 +36,7 @@ use crate::{
     exit::{Code, Exit, WithCode},
     home::{data_directory, identity, worker_pool},
     hosting::cannot_listen,
-    interrupt::Signals,
+    interrupt::{Signals, tell_syncs},
     ledger::{Ledger, LedgerArgs, kept, unreachable},
     listen::Listen,
     logging, money as paying,
@@ -126,6 +126,7 @@ const HELP: &str = "Examples:
   tidemill provide --join ticket --cpus 4 --memory 8GiB --disk 20GiB --name workshop
 
 What it logs to standard error is set by TIDEMILL_LOG (warn, info, tidemill_provider=debug, ...).
+The signal USR1 makes it tell how often it has waited for the disk.
 
 Exit codes:
   0    ended as asked, with all its work reported
@@ -252,6 +253,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     runtime::block_on(async {
         let mut signals = Signals::listen()?;
+        let _syncs = tell_syncs(args.json)?;
         let mut telling = Telling::new(Announcer::with_progress(args.json));
         let begun = async {
             let capacity = capacity(args, &state, &executor, slots).await?;

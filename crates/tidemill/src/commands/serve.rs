@@ -23,7 +23,7 @@ use crate::{
     exit::{Code, WithCode},
     home::{Identity, data_directory, identity},
     hosting::{self, Words},
-    interrupt::Signals,
+    interrupt::{Signals, tell_syncs},
     ledger::{Ledger, unreachable},
     listen::Reach,
     logging,
@@ -74,7 +74,7 @@ pub struct Args {
     slash_odds: SlashOdds,
     #[command(flatten)]
     pay: PayArgs,
-    /// Print one JSON object a line for each event: listening, stopping, stopped
+    /// Print one JSON object a line for each event: listening, stopping, stopped, and syncs at the signal USR1
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -125,6 +125,7 @@ const HELP: &str = "Examples:
   tidemill serve --port 4433 --advertise 203.0.113.7    behind a NAT that passes UDP port 4433 on to this machine
 
 What it logs to standard error is set by TIDEMILL_LOG (warn, info, tidemill_coordinator=debug, ...).
+The signal USR1 makes it tell how often it has waited for the disk.
 
 Exit codes:
   0    ended as asked, by Ctrl-C or the signal to terminate
@@ -189,6 +190,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let identity = identity()?;
     runtime::block_on(async {
         let mut signals = Signals::listen()?;
+        let _syncs = tell_syncs(args.json)?;
         let pace = args.pace.pace();
         let (money, _ledger) = match args.free {
             true => (None, None),

@@ -62,11 +62,36 @@ impl Requester {
             (Shape::Map(tasks), TaskNumber(0), lens)
         };
         let mut placing = Placing::begin(out, &report.name, shape)?;
+        self.each_output(report.job, first, &lens, |id, piece| placing.add(id, piece)).await?;
+        placing.finish()
+    }
+
+    /// Shows `each` output of a job that is done and has no reduce, in the order of the tasks.
+    ///
+    /// # Errors
+    /// With a code for what went wrong, and those of `each`.
+    pub async fn outputs(
+        &mut self,
+        report: &JobReport,
+        each: impl FnMut(BlobId, &Piece<'_>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let (_, lens) = self.map_tasks(report).await?;
+        self.each_output(report.job, TaskNumber(0), &lens, each).await
+    }
+
+    /// Shows `each` of a job's outputs from a task on, whose lengths are said to be these.
+    async fn each_output(
+        &mut self,
+        job: JobId,
+        first: TaskNumber,
+        lens: &[u64],
+        mut each: impl FnMut(BlobId, &Piece<'_>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         let arrived = Arrived::of(lens.iter().fold(0, |sum, len| sum.saturating_add(*len)));
-        let mut coming = Coming::new(Pages::plan(report.job, first, &lens), arrived.clone());
-        while placing.missing() > 0 {
+        let mut coming = Coming::new(Pages::plan(job, first, lens), arrived.clone());
+        for shown in 0..lens.len() {
             let Some(piece) = coming.next(self).await? else {
-                let message = format!("the coordinator lacks {} outputs of the job", placing.missing());
+                let message = format!("the coordinator lacks {} outputs of the job", lens.len() - shown);
                 return Err(Exit::new(Code::Host, message).into());
             };
             let id = piece.output.id;
@@ -74,7 +99,7 @@ impl Requester {
                 if BlobId::of(archive) != id {
                     return Err(off_the_protocol());
                 }
-                placing.add(id, &Piece::Bytes(archive))?;
+                each(id, &Piece::Bytes(archive))?;
                 continue;
             }
             let lent = match coming.fetched(&piece).await {
@@ -86,14 +111,14 @@ impl Requester {
                 Some(lent) => lent,
                 None => self.fetch_blob(&piece, &arrived).await?,
             };
-            placing.add(id, &Piece::Blob(&lent))?;
-            // Unpacked, it may go: the disk should not have to hold the whole output twice.
+            each(id, &Piece::Blob(&lent))?;
+            // Once it was shown, it may go: the disk should not have to hold the whole output twice.
             let (blobs, _) = self.blobs().await?;
             let pin = output_pin(piece.task).code(Code::Host)?;
             blobs.unpin(&pin).await.code(Code::Host)?;
         }
         arrived.bar.finish();
-        placing.finish()
+        Ok(())
     }
 
     /// Fetches an output, again and over a new connection where that may help.

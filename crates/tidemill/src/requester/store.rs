@@ -1,6 +1,6 @@
 //! A folder of blobs for this process alone: several may run at once, and each folder is one process's.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use anyhow::Context;
 use tidemill_net::blobs::{BlobOptions, Blobs, Keeps, Pin};
@@ -8,7 +8,6 @@ use tidemill_scratch::Scratch;
 
 use crate::{
     exit::{Code, WithCode},
-    home::data_directory,
     network::private_directory,
 };
 
@@ -24,15 +23,14 @@ pub struct OwnBlobs {
 }
 
 impl OwnBlobs {
-    /// Makes a folder, and removes those of processes that are gone.
+    /// Makes a folder below another one, and removes those of processes that are gone.
     ///
     /// # Errors
     /// With [`Code::Host`] when the disk does not take it.
-    pub async fn open() -> anyhow::Result<Self> {
+    pub async fn open(parent: &Path) -> anyhow::Result<Self> {
         let make = || {
-            let parent = data_directory()?.join("requester");
-            private_directory(&parent)?;
-            anyhow::Ok(Scratch::within(&parent)?)
+            private_directory(parent)?;
+            anyhow::Ok(Scratch::within(parent)?)
         };
         let folder = make().context("cannot make a folder for blobs").code(Code::Host)?;
         // What is here is needed as long as the process lives: nothing may be evicted, so there is no budget. Nor is

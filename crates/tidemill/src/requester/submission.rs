@@ -141,11 +141,24 @@ impl Requester {
         Ok(job)
     }
 
-    /// Submits a job. On return it is durable at the coordinator, with all that it needs.
+    /// Submits a job, and notes in this home which escrow pays for it. On return it is durable at the coordinator, with
+    /// all that it needs.
     ///
     /// # Errors
     /// With a code for what went wrong.
     pub async fn submit(&mut self, job: JobId, sealed: &Sealed, pay: Option<JobPay>) -> anyhow::Result<()> {
+        self.hand_in(job, sealed, pay).await?;
+        if let Some(pay) = pay {
+            note_job(pay.escrow, &PaidJob { id: job, name: sealed.spec.name().clone() });
+        }
+        Ok(())
+    }
+
+    /// The same without a note.
+    ///
+    /// # Errors
+    /// As [`Self::submit`].
+    pub async fn hand_in(&mut self, job: JobId, sealed: &Sealed, pay: Option<JobPay>) -> anyhow::Result<()> {
         let spec = if SpecBody::fits_inline(&sealed.encoded) {
             SpecBody::Inline(sealed.encoded.clone())
         } else {
@@ -156,11 +169,7 @@ impl Requester {
         let submission = Request::Submit { job, spec, follow: false, pay };
         let submitted = self.submit_with(&submission, &bar).await;
         bar.finish();
-        submitted?;
-        if let Some(pay) = pay {
-            note_job(pay.escrow, &PaidJob { id: job, name: sealed.spec.name().clone() });
-        }
-        Ok(())
+        submitted
     }
 
     async fn submit_with(&mut self, submission: &Request, bar: &Progress) -> anyhow::Result<()> {
