@@ -3,6 +3,7 @@
 // The helpers are tests too, though the lint does not see that.
 #![allow(clippy::unwrap_used)]
 
+mod bench;
 mod examples;
 mod exec;
 mod faults;

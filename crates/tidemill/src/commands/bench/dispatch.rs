@@ -1,48 +1,45 @@
 //! `tidemill bench dispatch`: what it costs to get a task to a provider and its result back.
 
+mod data;
+mod empty;
+mod network;
+
 use std::{
     fs::{self, File},
-    io::{BufRead, BufReader, Write},
+    io::Write,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
 use serde::Serialize;
-use tidemill_job::{JobFile, JobSpec, expand, seal};
 use tidemill_ledger::{evm, ours};
 use tidemill_net::{
-    blobs::{BLOBS_ALPN, BlobOptions, Blobs, FileMode, Keeps, Pin},
-    client::{Client, Replies},
-    endpoint::{Bind, Node, NodeOptions},
-    ticket::Ticket,
-    wire::{JobPay, JobPhase, Reply, Request, SpecBody},
+    client::Replies,
+    wire::{JobPay, JobPhase, JobReport, NetworkTerms, Reply},
 };
 use tidemill_scratch::Scratch;
 use tidemill_types::{
-    Amount, BlobRef, Coin, Content, EscrowId, EscrowTerms, JobId, Mandate, NodeId, RateCard, ResultKey,
-    Segment, Signable,
+    Amount, ByteSize, Coin, EscrowId, EscrowTerms, Mandate, NodeId, RateCard, ResultKey, Signable, UnitError,
 };
-use tokio::task::JoinSet;
 
+use self::{
+    data::Payload,
+    network::{Network, WaitsATask},
+};
 use super::{
     bank::{Bank, call, send},
-    median,
-    noop::NOOP,
-    percentile,
+    median, percentile,
 };
-use crate::{
-    exit::{Code, Exit, WithCode},
-    node_state::result_key,
-    runtime::block_on,
-};
+use crate::{home::Identity, node_state::result_key, runtime::block_on};
 
 /// Measure what it costs to get a task to a provider and its result back.
 ///
 /// Starts a coordinator and providers of one slot each as processes of their own, which talk over QUIC on this host.
 /// Every task runs in a sandbox of its own, has a durable lease and a durable result, and its leaf is signed. The
-/// programs do nothing.
+/// programs do nothing, or read and write as many bytes as --input and --output say, each task bytes of its own: then the
+/// time is that of `tidemill run`, from reading the job file to having the last output, without laying outputs out as
+/// files.
 #[derive(clap::Args)]
 pub struct Args {
     /// Tasks of the one large job
@@ -51,8 +48,15 @@ pub struct Args {
     /// Providers, each with one slot
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     providers: u16,
-    /// Jobs of one task each that are submitted without waiting for one another [default: a quarter of --tasks]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    /// Give each task so many bytes of input, 16 B to 64 MiB, which it reads to the end
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    input: Option<ByteSize>,
+    /// Have each task write so many bytes of output, 16 B to 64 MiB
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    output: Option<ByteSize>,
+    /// Jobs of one task each that are submitted without waiting for one another [default: a quarter of --tasks; none with
+    /// --input or --output]
+    #[arg(long, value_name = "N", conflicts_with_all = ["input", "output"], value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     submissions: Option<u32>,
     /// Jobs of one task each that are run one after another on an idle network
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -76,13 +80,27 @@ pub struct Args {
 struct Results {
     tasks: u32,
     providers: u16,
-    /// Of one mapped job, from its submission to its end.
+    /// Of each task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_bytes: Option<u64>,
+    /// Of one mapped job, from its submission to its end; with data, from its job file to its last output.
     tasks_per_s: f64,
-    submissions: u32,
+    /// Inputs and outputs together, in the same time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mib_per_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    submissions: Option<u32>,
     /// Separate jobs, pipelined, from the first submission to the last end.
-    submit_per_s: f64,
-    /// From a submission to the end of the job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    submit_per_s: Option<f64>,
+    /// Of jobs of one task, one after another, each measured as the mapped job is.
     single_task_ms: Latency,
+    /// How often each role waited for the disk during the mapped job.
+    syncs_per_task: WaitsATask,
+    /// The same during the jobs of one task.
+    syncs_per_single_task: WaitsATask,
     /// What the disk below takes to make 4 KiB durable, in the middle of the samples.
     fdatasync_ms: f64,
     /// Resident memory of the coordinator at the end.
@@ -95,14 +113,44 @@ struct Latency {
     p99: f64,
 }
 
-/// Submissions that wait for their end at a time.
-const PIPELINED: usize = 512;
+/// What is locked for all tasks of a measurement.
+const BUDGET: Amount = Amount::tide(10_000_000);
+
+/// Tasks that are run before anything is measured.
+const WARM_UP: u32 = 1_000;
 
 /// Samples of the disk.
 const SYNCS: usize = 200;
 
 /// How long anything may take before the measurement is given up.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+impl Args {
+    /// What tasks read and write, where they do.
+    fn payload(&self) -> Option<Payload> {
+        let is_any = self.input.is_some() || self.output.is_some();
+        is_any.then_some(Payload { input: self.input, output: self.output })
+    }
+
+    /// The data of a task, for people.
+    fn data_in_words(&self) -> String {
+        let part = |size: Option<ByteSize>, way| size.map(|size| format!(" {size} {way}"));
+        let parts: Vec<String> =
+            [part(self.input, "in"), part(self.output, "out")].into_iter().flatten().collect();
+        if parts.is_empty() { String::new() } else { format!(" of{}", parts.join(" and")) }
+    }
+
+    /// How many tasks to begin with: of tasks with data not more than are measured.
+    fn warm_up(&self) -> u32 {
+        self.payload().map_or(WARM_UP, |_| WARM_UP.min(self.tasks))
+    }
+}
+
+/// A size that a task's data may have: at least what sets a million of them apart.
+fn size(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize = text.parse().map_err(|error: UnitError| error.to_string())?;
+    if (16..=64 << 20).contains(&size.0) { Ok(size) } else { Err("it must be 16 B to 64 MiB".to_owned()) }
+}
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
@@ -126,19 +174,28 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         println!("{}", serde_json::to_string_pretty(&results)?);
         return Ok(());
     }
-    println!("{} tasks over {} providers of one slot each", results.tasks, results.providers);
-    println!("  one mapped job        {:>9.0} tasks/s", results.tasks_per_s);
     println!(
-        "  separate submissions  {:>9.0} jobs/s ({} of them)",
-        results.submit_per_s, results.submissions
+        "{} tasks{} over {} providers of one slot each",
+        results.tasks,
+        args.data_in_words(),
+        results.providers
     );
+    println!("  one mapped job        {:>9.0} tasks/s", results.tasks_per_s);
+    if let Some(rate) = results.mib_per_s {
+        println!("  inputs and outputs    {rate:>9.1} MiB/s");
+    }
+    if let (Some(rate), Some(count)) = (results.submit_per_s, results.submissions) {
+        println!("  separate submissions  {rate:>9.0} jobs/s ({count} of them)");
+    }
     println!(
         "  a single task         {:>9.2} ms p50, {:.2} ms p99",
         results.single_task_ms.p50, results.single_task_ms.p99
     );
     println!("  fdatasync             {:>9.2} ms", results.fdatasync_ms);
+    println!("  syncs a task          {}", results.syncs_per_task);
+    println!("  syncs a single task   {}", results.syncs_per_single_task);
     if let Some(bytes) = results.coordinator_rss_bytes {
-        println!("  coordinator's memory  {:>9}", tidemill_types::ByteSize(bytes).to_string());
+        println!("  coordinator's memory  {:>9}", ByteSize(bytes).to_string());
     }
     Ok(())
 }
@@ -150,8 +207,9 @@ struct Comparison {
     paid: Vec<Results>,
     /// How many tasks fewer a second are done, by the medians.
     tasks_slower_percent: f64,
-    /// The same of separate jobs.
-    submissions_slower_percent: f64,
+    /// The same of separate jobs, where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    submissions_slower_percent: Option<f64>,
     /// How much longer a single task takes in the middle.
     single_longer_percent: f64,
 }
@@ -173,7 +231,10 @@ fn compare(args: &Args, directory: &Path, times: u16) -> anyhow::Result<()> {
         |value: fn(&Results) -> f64| rounded(100.0 * (1.0 - middle(&paid, value) / middle(&free, value)));
     let comparison = Comparison {
         tasks_slower_percent: less(|results| results.tasks_per_s),
-        submissions_slower_percent: less(|results| results.submit_per_s),
+        submissions_slower_percent: args
+            .payload()
+            .is_none()
+            .then(|| less(|results| results.submit_per_s.unwrap_or(f64::NAN))),
         single_longer_percent: -less(|results| results.single_task_ms.p50),
         free,
         paid,
@@ -186,13 +247,15 @@ fn compare(args: &Args, directory: &Path, times: u16) -> anyhow::Result<()> {
         let rates: Vec<String> = of.iter().map(|results| format!("{:.0}", results.tasks_per_s)).collect();
         println!("  {what}  {} tasks/s", rates.join(", "));
     };
-    println!("{} tasks over {} providers of one slot each, in turns", args.tasks, args.providers);
+    let (tasks, data, providers) = (args.tasks, args.data_in_words(), args.providers);
+    println!("{tasks} tasks{data} over {providers} providers of one slot each, in turns");
     line("free", &comparison.free);
     line("paid", &comparison.paid);
+    let separate = comparison.submissions_slower_percent;
     println!(
-        "  paying costs {} % of the tasks a second, {} % of the separate jobs, and {} % of a single task's time",
+        "  paying costs {} % of the tasks a second,{} and {} % of a single task's time",
         comparison.tasks_slower_percent,
-        comparison.submissions_slower_percent,
+        separate.map_or_else(String::new, |percent| format!(" {percent} % of the separate jobs,")),
         comparison.single_longer_percent
     );
     Ok(())
@@ -209,8 +272,7 @@ async fn measure(args: &Args, directory: &Path, pays: bool) -> anyhow::Result<Re
     }
     let url = bank.as_ref().map(Bank::url);
     let network = Network::start(directory, args.providers, url.as_deref())?;
-    let requester = Requester::connect(directory, &network.ticket, bank.as_ref()).await?;
-    let results = measure_with(args, &network, &requester, fdatasync_ms).await;
+    let results = measure_with(args, directory, &network, bank.as_ref(), fdatasync_ms).await;
     drop(network);
     if let Some(bank) = bank {
         bank.close().await;
@@ -235,246 +297,120 @@ async fn fund_all(bank: &Bank, directory: &Path, providers: u16) -> anyhow::Resu
 
 async fn measure_with(
     args: &Args,
+    directory: &Path,
     network: &Network,
-    requester: &Requester,
+    bank: Option<&Bank>,
     fdatasync_ms: f64,
 ) -> anyhow::Result<Results> {
+    let mut requester = Requester::connect(args, directory, network, bank).await?;
     // The first tasks start the workers, load the code and fill the pools.
-    let warm_up = requester.spec(1_000)?;
-    requester.run(&warm_up).await?;
+    requester.run(args.warm_up()).await?;
 
-    let job = requester.spec(args.tasks)?;
-    let begun = Instant::now();
-    requester.run(&job).await?;
-    let tasks_per_s = f64::from(args.tasks) / begun.elapsed().as_secs_f64();
+    let before = network.waits()?;
+    let mapped = requester.run(args.tasks).await?.as_secs_f64();
+    let syncs_per_task = network.waits()?.a_task(&before, args.tasks);
 
-    let single = requester.spec(1)?;
-    let submissions = args.submissions.unwrap_or(args.tasks.div_ceil(4));
-    let begun = Instant::now();
-    requester.run_many(&single, submissions).await?;
-    let submit_per_s = f64::from(submissions) / begun.elapsed().as_secs_f64();
+    let submissions = match &requester {
+        Requester::Empty(requester) => {
+            let count = args.submissions.unwrap_or(args.tasks.div_ceil(4));
+            let per_s = f64::from(count) / requester.run_many(count).await?.as_secs_f64();
+            Some((count, per_s.round()))
+        }
+        Requester::Data(_) => None,
+    };
+    let (submissions, submit_per_s) = submissions.unzip();
 
+    let before = network.waits()?;
     let mut times = Vec::new();
     for _ in 0..args.singles {
-        let begun = Instant::now();
-        requester.run(&single).await?;
-        times.push(begun.elapsed().as_secs_f64() * 1e3);
+        times.push(requester.run(1).await?.as_secs_f64() * 1e3);
     }
+    let syncs_per_single_task = network.waits()?.a_task(&before, args.singles);
     times.sort_by(f64::total_cmp);
     let single_task_ms =
         Latency { p50: rounded(percentile(&times, 0.5)), p99: rounded(percentile(&times, 0.99)) };
+
+    let mib = |payload: Payload| f64::from(args.tasks) * payload.bytes() as f64 / f64::from(1 << 20);
     Ok(Results {
         tasks: args.tasks,
         providers: args.providers,
-        tasks_per_s: tasks_per_s.round(),
+        input_bytes: args.input.map(|size| size.0),
+        output_bytes: args.output.map(|size| size.0),
+        tasks_per_s: (f64::from(args.tasks) / mapped).round(),
+        mib_per_s: args.payload().map(|payload| rounded(mib(payload) / mapped)),
         submissions,
-        submit_per_s: submit_per_s.round(),
+        submit_per_s,
         single_task_ms,
+        syncs_per_task,
+        syncs_per_single_task,
         fdatasync_ms,
-        coordinator_rss_bytes: resident_bytes(network.coordinator.0.id()),
+        coordinator_rss_bytes: network.coordinator_rss_bytes(),
     })
 }
 
-/// The processes. They end when this is dropped.
-struct Network {
-    coordinator: Process,
-    _providers: Vec<Process>,
-    ticket: Ticket,
-}
-
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // What they keep is of no use any more.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Network {
-    /// `ledger`: where work is paid for.
-    fn start(directory: &Path, providers: u16, ledger: Option<&str>) -> anyhow::Result<Self> {
-        let money = ledger.map_or_else(|| vec!["--free"], |url| vec!["--ledger", url]);
-        let ticket_file = directory.join("ticket");
-        let home = |name: &str| -> anyhow::Result<PathBuf> {
-            let home = directory.join(name);
-            fs::create_dir_all(&home)?;
-            Ok(home)
-        };
-        let (mut coordinator, mut said) = start(
-            Command::new(this_program()?)
-                .args(["serve", "--trust", "all", "--loopback", "--json", "--ticket-file"])
-                .arg(&ticket_file)
-                .args(&money)
-                .env("TIDEMILL_HOME", home("coordinator")?),
-        )?;
-        wait_for(&mut said, "listening", &mut coordinator)?;
-        let text = fs::read_to_string(&ticket_file).context("the coordinator wrote no ticket")?;
-        let ticket: Ticket = text.trim().parse()?;
-        let mut started = Vec::new();
-        for number in 0..providers {
-            let (mut provider, mut said) = start(
-                Command::new(this_program()?)
-                    .args(["provide", "--loopback", "--json", "--cpus", "1", "--memory", "1 GiB", "--join"])
-                    .arg(&ticket_file)
-                    .args(&money)
-                    .env("TIDEMILL_HOME", home(&format!("provider-{number}"))?),
-            )?;
-            wait_for(&mut said, "joined", &mut provider)?;
-            // Whatever it says from now on is read, so that it never waits for a reader.
-            std::thread::spawn(move || said.for_each(drop));
-            started.push(provider);
-        }
-        std::thread::spawn(move || said.for_each(drop));
-        Ok(Self { coordinator, _providers: started, ticket })
-    }
-}
-
-type Lines = std::io::Lines<BufReader<std::process::ChildStdout>>;
-
-fn this_program() -> anyhow::Result<PathBuf> {
-    std::env::current_exe().context("cannot find this program's own file")
-}
-
-fn start(command: &mut Command) -> anyhow::Result<(Process, Lines)> {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-    let stdout = child.stdout.take().context("a process has no output")?;
-    Ok((Process(child), BufReader::new(stdout).lines()))
-}
-
-/// Reads what a process says until it tells of an event.
-fn wait_for(said: &mut Lines, event: &str, process: &mut Process) -> anyhow::Result<()> {
-    let wanted = format!("\"event\":\"{event}\"");
-    for line in said {
-        if line?.replace(' ', "").contains(&wanted) {
-            return Ok(());
-        }
-    }
-    let status = process.0.wait()?;
-    let message = format!("a process of the network ended before it was {event}: {status}");
-    Err(Exit::new(Code::Host, message).into())
-}
-
 /// Who submits the jobs.
-struct Requester {
-    client: Client,
-    _node: Node,
-    blobs: Blobs,
-    directory: PathBuf,
-    pay: Option<JobPay>,
+enum Requester {
+    Empty(empty::Requester),
+    Data(data::Requester),
 }
-
-/// What is locked for all tasks of a measurement.
-const BUDGET: Amount = Amount::tide(10_000_000);
 
 impl Requester {
-    async fn connect(directory: &Path, ticket: &Ticket, bank: Option<&Bank>) -> anyhow::Result<Self> {
+    /// Joins the network as somebody new.
+    async fn connect(
+        args: &Args,
+        directory: &Path,
+        network: &Network,
+        bank: Option<&Bank>,
+    ) -> anyhow::Result<Self> {
         let mut secrets = [[0; 32]; 2];
         for secret in &mut secrets {
             getrandom::fill(secret).map_err(std::io::Error::from)?;
         }
-        let options = NodeOptions { bind: Bind::Loopback { port: 0 }, ..NodeOptions::default() };
-        let node = Node::bind(&secrets[0], options).await?;
-        let client = Client::connect(&node, &ResultKey::from_bytes(&secrets[1])?, ticket).await?;
-        let options = BlobOptions { keeps: Keeps::Cache, budget: u64::MAX, stall: PATIENCE };
-        let blobs = Blobs::open(&directory.join("requester"), options).await?;
-        let connection = node.connect(ticket, BLOBS_ALPN).await?;
-        let with = blobs.clone();
-        tokio::spawn(async move { with.serve(connection, |_, _| true, 16).await });
-        let program = directory.join("noop.wasm");
-        fs::write(&program, NOOP).code(Code::Host)?;
-        blobs.import_file(&program, FileMode::Copy, &Pin::new("noop")?).await?;
-        let pay = match bank {
-            Some(bank) => Some(Self::lock(&client, node.id(), bank).await?),
-            None => None,
-        };
-        Ok(Self { client, _node: node, blobs, directory: directory.to_owned(), pay })
-    }
-
-    /// Opens an escrow that pays for all jobs.
-    async fn lock(client: &Client, node: NodeId, bank: &Bank) -> anyhow::Result<JobPay> {
-        let Reply::Terms(terms) = client.call(Request::Terms { stages: Vec::new() }).await? else {
-            anyhow::bail!("the coordinator does not say how it pays")
-        };
-        let money = terms.money.context("the network is free")?;
-        let (rich, _) = &bank.keys;
-        let terms = EscrowTerms {
-            coordinator: money.account,
-            budget: BUDGET,
-            deadline_s: bank.chain.now().await? + 7 * 86_400,
-            fee_ppm: money.fee_ppm,
-            spec_hash: [0; 32],
-        };
-        let escrow = EscrowId::of(ours(rich.address()), &terms, [0; 32]);
-        let sender = bank.sender(rich).await?;
-        call(&sender, bank.escrows.address(), bank.escrows.open(rich, &terms, [0; 32]).await?).await?;
-        sender.close().await;
-        let key = ResultKey::from_bytes(&rich.to_bytes().0)?;
-        let mandate = Mandate { escrow, node }.sign(&bank.escrows.contract(), &key)?.signature;
-        Ok(JobPay { escrow, mandate, ceiling: RateCard::default(), max_price: None, close: false })
-    }
-
-    /// A job of so many tasks that do nothing.
-    fn spec(&self, tasks: u32) -> anyhow::Result<Vec<u8>> {
-        let text = format!(
-            "name = \"noop\"\n[program]\npath = \"noop.wasm\"\n[tasks]\nrange = {{ from = 0, to = {tasks} }}\n\
-             [limits]\nmemory = \"1 MiB\"\n"
-        );
-        let file =
-            JobFile::parse(&text).map_err(|mistakes| anyhow::anyhow!("{}", mistakes.in_file("job.toml")))?;
-        let plan = expand(&file, &self.directory)?;
-        let spec: JobSpec = seal(&plan, &file, &mut |content| self.blob(content))?;
-        Ok(spec.encode())
-    }
-
-    fn blob(&self, content: &Content) -> anyhow::Result<BlobRef> {
-        let [Segment::File { path, .. }] = content.segments.as_slice() else {
-            anyhow::bail!("the job has no input but its program")
-        };
-        let bytes = fs::read(path)?;
-        let blob = BlobRef { id: tidemill_types::BlobId::of(&bytes), len: bytes.len() as u64 };
-        anyhow::ensure!(self.blobs.has(blob.id).is_some(), "the program was not imported");
-        Ok(blob)
-    }
-
-    /// Submits a job. What follows tells of its end.
-    async fn submit(&self, encoded: &[u8]) -> anyhow::Result<Replies> {
-        let mut id = [0; 16];
-        getrandom::fill(&mut id).map_err(std::io::Error::from)?;
-        let spec = SpecBody::Inline(encoded.to_vec());
-        Ok(self.client.follow(Request::Submit { job: JobId(id), spec, follow: true, pay: self.pay }).await?)
-    }
-
-    async fn run(&self, encoded: &[u8]) -> anyhow::Result<()> {
-        ended(self.submit(encoded).await?).await
-    }
-
-    /// Submits jobs without waiting for one another.
-    async fn run_many(&self, encoded: &[u8], count: u32) -> anyhow::Result<()> {
-        let mut under_way = JoinSet::new();
-        for _ in 0..count {
-            if under_way.len() >= PIPELINED
-                && let Some(one) = under_way.join_next().await
-            {
-                one??;
+        let identity = Identity { node: secrets[0], result: ResultKey::from_bytes(&secrets[1])? };
+        let ticket = &network.ticket;
+        Ok(match args.payload() {
+            Some(payload) => {
+                Self::Data(data::Requester::connect(identity, directory, ticket, bank, payload).await?)
             }
-            let replies = self.submit(encoded).await?;
-            under_way.spawn(ended(replies));
+            None => Self::Empty(empty::Requester::connect(&identity, directory, ticket, bank).await?),
+        })
+    }
+
+    /// Runs a job of so many tasks, and gives the time that it took.
+    async fn run(&mut self, tasks: u32) -> anyhow::Result<Duration> {
+        match self {
+            Self::Empty(requester) => requester.run(tasks).await,
+            Self::Data(requester) => requester.run(tasks).await,
         }
-        while let Some(one) = under_way.join_next().await {
-            one??;
-        }
-        Ok(())
     }
 }
 
+/// Opens an escrow that pays for all jobs of a node.
+async fn lock(terms: NetworkTerms, node: NodeId, bank: &Bank) -> anyhow::Result<JobPay> {
+    let money = terms.money.context("the network is free")?;
+    let (rich, _) = &bank.keys;
+    let terms = EscrowTerms {
+        coordinator: money.account,
+        budget: BUDGET,
+        deadline_s: bank.chain.now().await? + 7 * 86_400,
+        fee_ppm: money.fee_ppm,
+        spec_hash: [0; 32],
+    };
+    let escrow = EscrowId::of(ours(rich.address()), &terms, [0; 32]);
+    let sender = bank.sender(rich).await?;
+    call(&sender, bank.escrows.address(), bank.escrows.open(rich, &terms, [0; 32]).await?).await?;
+    sender.close().await;
+    let key = ResultKey::from_bytes(&rich.to_bytes().0)?;
+    let mandate = Mandate { escrow, node }.sign(&bank.escrows.contract(), &key)?.signature;
+    Ok(JobPay { escrow, mandate, ceiling: RateCard::default(), max_price: None, close: false })
+}
+
 /// Waits for the end of a job.
-async fn ended(mut replies: Replies) -> anyhow::Result<()> {
+async fn ended(mut replies: Replies) -> anyhow::Result<JobReport> {
     loop {
         if let Reply::Ended(report) = replies.next().await? {
             anyhow::ensure!(report.phase == JobPhase::Done, "a job ended as {:?}", report.phase);
-            return Ok(());
+            return Ok(report);
         }
     }
 }
@@ -497,12 +433,4 @@ fn fdatasync_ms(directory: &Path) -> anyhow::Result<f64> {
 /// To the hundredth.
 fn rounded(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
-}
-
-/// Resident memory of a process, where the system says.
-fn resident_bytes(process: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
 }
