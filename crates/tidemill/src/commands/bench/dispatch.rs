@@ -351,7 +351,7 @@ async fn measure_with(
 /// Who submits the jobs.
 enum Requester {
     Empty(empty::Requester),
-    Data(data::Requester),
+    Data(Box<data::Requester>),
 }
 
 impl Requester {
@@ -370,7 +370,8 @@ impl Requester {
         let ticket = &network.ticket;
         Ok(match args.payload() {
             Some(payload) => {
-                Self::Data(data::Requester::connect(identity, directory, ticket, bank, payload).await?)
+                let session = data::Requester::connect(identity, directory, ticket, bank, payload).await?;
+                Self::Data(Box::new(session))
             }
             None => Self::Empty(empty::Requester::connect(&identity, directory, ticket, bank).await?),
         })

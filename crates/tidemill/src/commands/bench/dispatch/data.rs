@@ -191,7 +191,10 @@ mod tests {
     #[test]
     fn the_program_is_made_from_its_text() {
         let made = wat::parse_str(include_str!("payload.wat")).expect("the text is well formed");
-        assert!(made == PAYLOAD, "payload.wasm is not what payload.wat says: make it anew with `wat2wasm`");
+        assert!(
+            made == PAYLOAD,
+            "payload.wasm is not payload.wat: `wasm-tools parse payload.wat -o payload.wasm` makes it"
+        );
     }
 
     #[test]

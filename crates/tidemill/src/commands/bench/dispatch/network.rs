@@ -79,7 +79,7 @@ impl Network {
         )?;
         let text = fs::read_to_string(&ticket_file).context("the coordinator wrote no ticket")?;
         let ticket: Ticket = text.trim().parse()?;
-        let start = |number| {
+        let start = |number: u16| {
             Process::start(
                 Command::new(this_program()?)
                     .args(["provide", "--loopback", "--json", "--cpus", "1", "--memory", "1 GiB", "--join"])

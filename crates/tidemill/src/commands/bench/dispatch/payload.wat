@@ -5,7 +5,7 @@
 ;; It reads all of INPUT, and writes BYTES bytes to standard output that follow from its arguments and from every byte of
 ;; the input: so each task's output is its own, and a task that has not read its input cannot write it.
 ;;
-;; `payload.wasm` beside this file is made from it; a test compares the two.
+;; `payload.wasm` beside this file is made from it by `wasm-tools parse`; a test compares the two.
 (module
   (import "wasi_snapshot_preview1" "args_sizes_get" (func $args_sizes_get (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "args_get" (func $args_get (param i32 i32) (result i32)))
