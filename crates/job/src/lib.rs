@@ -28,9 +28,9 @@ pub use file::{
 pub use frontier::Frontier;
 pub use mistake::{Mistake, Mistakes};
 pub use plan::{ExpandError, ExpandErrors, Plan, ReducePlan, UnpackError, expand};
-pub use spec::{BoundTask, JobSpec, JobSpecError, PartBlob, PartFile, SealError, seal};
-pub use split::{ByteRange, Compression, Form, Pieces, SplitBy, SplitError, SplitRules, WideText, split};
+pub use spec::{BoundTask, JobSpec, JobSpecError, PartBlob, PartFile, SealError, Wanted, seal};
+pub use split::{Compression, Form, Pieces, SplitBy, SplitError, SplitRules, WideText, split};
 pub use tasks::{PartOutput, PlannedTask, ReduceTaskError};
 pub use template::{Placeholder, Template};
-pub use tidemill_types::{BlobRef, BlobSource, Reliance, Stage};
+pub use tidemill_types::{BlobRef, BlobSource, ByteRange, Reliance, Stage};
 pub use tree::{Node, ReduceTree};

@@ -56,12 +56,23 @@ pub(crate) struct ProgramFile {
 #[derive(Clone, Debug)]
 pub(crate) struct HostPieces {
     pub(crate) path: PathBuf,
+    /// The length of the file.
+    pub(crate) len: u64,
     pub(crate) pieces: Pieces,
     /// Where the file was compressed: what it was unpacked to, which is removed with the last plan that needs it.
     pub(crate) _unpacked: Option<Arc<UnpackedFile>>,
 }
 
-impl Cuts<Content> for HostPieces {
+impl HostPieces {
+    /// All of the file.
+    pub(crate) fn file(&self) -> Content {
+        Content::file(&self.path, self.len)
+    }
+}
+
+impl Cuts for HostPieces {
+    type Piece = Content;
+
     fn count(&self) -> usize {
         self.pieces.len()
     }
@@ -112,6 +123,16 @@ impl Plan {
                 files.iter().map(|file| file.pieces.pieces.total_bytes()).fold(0, u64::saturating_add)
             }
         }
+    }
+
+    /// The bytes that [`crate::seal`] has read of the map tasks' own inputs: a file that is cut is read as a whole and
+    /// piece by piece.
+    pub fn sealed_bytes(&self) -> u64 {
+        let whole = match &self.map.source {
+            Source::Pieces(files) => files.iter().map(|file| file.pieces.len).fold(0, u64::saturating_add),
+            _ => 0,
+        };
+        self.total_input_bytes().saturating_add(whole)
     }
 
     /// The bookkeeping of this job before anything ran.

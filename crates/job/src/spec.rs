@@ -18,24 +18,24 @@ use tidemill_types::{
 
 pub use blob::{BoundTask, PartBlob, PartFile};
 pub use error::{JobSpecError, SealError};
-pub use seal::seal;
+pub use seal::{Wanted, seal};
 
 use crate::{
     Frontier, JobName, Node, PlannedTask, ReduceTaskError, ReduceTree, Reliance, Resources, Stage,
     numbering::Numbering,
     tasks::{
         Command, MapTasks, ReduceTasks, part_directory,
-        source::{Cuts, Source},
+        source::{CutFile, InputFile, Source},
     },
 };
-use blob::BlobInput;
+use blob::{BlobInput, BlobPieces};
 
 /// A job over blobs. Every one is checked: the promises of its methods hold for any job that was decoded.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct JobSpec {
     terms: Terms,
     program: StageProgram,
-    map: MapTasks<BlobRef, Vec<BlobRef>>,
+    map: MapTasks<BlobRef, BlobPieces>,
     reduce: Option<ReduceSpec>,
     numbering: Numbering,
 }
@@ -74,7 +74,7 @@ struct StageProgram {
 struct Draft {
     terms: Terms,
     program: StageProgram,
-    map: MapTasks<BlobRef, Vec<BlobRef>>,
+    map: MapTasks<BlobRef, BlobPieces>,
     reduce: Option<ReduceDraft>,
 }
 
@@ -88,16 +88,6 @@ struct ReduceDraft {
 /// What an input takes in a task's list of inputs beside its path: its hash and its length, the hash and
 /// the length of the blob that has it, and its place there.
 const INPUT_BYTES: u64 = 100;
-
-impl Cuts<BlobRef> for Vec<BlobRef> {
-    fn count(&self) -> usize {
-        self.len()
-    }
-
-    fn piece(&self, index: usize) -> BlobRef {
-        self[index]
-    }
-}
 
 impl JobSpec {
     /// The longest encoding: some 1.5 million files or pieces. (Ranges and matrices of any number of
@@ -248,16 +238,17 @@ impl JobSpec {
         [vec![program], rest].concat()
     }
 
-    /// Every blob that the job names, each once, sorted. No two of them have the same id.
+    /// Every blob that the job names, each once, sorted: a file that is cut, and not its pieces. No two of them have the
+    /// same id.
     pub fn blobs(&self) -> Vec<BlobRef> {
         let reduce = self.reduce.as_ref().map(|reduce| (&reduce.program, &reduce.tasks.command));
         let stages = [Some((&self.program, &self.map.command)), reduce].into_iter().flatten();
         blobs(&self.terms, stages, &self.map.source)
     }
 
-    /// The bytes of all map tasks' own inputs together.
+    /// The bytes of all map tasks' own inputs together. What pieces share counts for each of them.
     pub fn input_bytes(&self) -> u64 {
-        own_blobs(&self.map.source).map(|blob| blob.len).fold(0, u64::saturating_add)
+        own_contents(&self.map.source).map(|content| content.len).fold(0, u64::saturating_add)
     }
 
     /// The bytes of the inputs that each task of a stage reads beside its own, as often as it names them.
@@ -274,7 +265,7 @@ impl JobSpec {
     /// tasks.
     pub fn map_input_bytes(&self) -> (u64, u64) {
         let common = self.common_input_bytes(Stage::Map);
-        let own = || own_blobs(&self.map.source).map(|blob| blob.len);
+        let own = || own_contents(&self.map.source).map(|content| content.len);
         let (least, most) = (own().min().unwrap_or(0), own().max().unwrap_or(0));
         (common.saturating_add(least), common.saturating_add(most))
     }
@@ -351,24 +342,31 @@ fn list_bytes(paths: impl Iterator<Item = usize>) -> u64 {
     paths.map(|len| INPUT_BYTES + len as u64).fold(0, u64::saturating_add)
 }
 
-/// The blobs of the map tasks' own inputs, as often as they occur.
-fn own_blobs(source: &Source<BlobRef, Vec<BlobRef>>) -> impl Iterator<Item = BlobRef> {
-    let (files, cut): (&[_], &[_]) = match source {
+/// The contents of the map tasks' own inputs, as often as they occur: whole files and pieces, by hash and length.
+fn own_contents(source: &Source<BlobRef, BlobPieces>) -> impl Iterator<Item = BlobRef> {
+    let (files, cut) = files_of(source);
+    let pieces = cut.iter().flat_map(|file| file.pieces.inputs().map(|input| input.content));
+    files.iter().map(|file| file.content).chain(pieces)
+}
+
+/// The files that the map tasks' own inputs are, and those that they are pieces of.
+fn files_of(source: &Source<BlobRef, BlobPieces>) -> (&[InputFile<BlobRef>], &[CutFile<BlobPieces>]) {
+    match source {
         Source::Files(files) => (files, &[]),
         Source::Pieces(files) => (&[], files),
         Source::One | Source::Range(_) | Source::Matrix(_) => (&[], &[]),
-    };
-    let pieces = cut.iter().flat_map(|file| file.pieces.iter().copied());
-    files.iter().map(|file| file.content).chain(pieces)
+    }
 }
 
 /// All blobs of these stages and of the map's inputs, each once, sorted.
 fn blobs<'a>(
     terms: &Terms,
     stages: impl Iterator<Item = (&'a StageProgram, &'a Command<BlobRef>)>,
-    source: &Source<BlobRef, Vec<BlobRef>>,
+    source: &Source<BlobRef, BlobPieces>,
 ) -> Vec<BlobRef> {
-    let mut all: Vec<_> = own_blobs(source).collect();
+    let (files, cut) = files_of(source);
+    let mut all: Vec<_> = files.iter().map(|file| file.content).collect();
+    all.extend(cut.iter().map(|file| file.pieces.file));
     for (program, command) in stages {
         all.push(program.program);
         all.extend(command.inputs.iter().map(|(_, blob)| *blob));

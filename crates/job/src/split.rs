@@ -12,19 +12,10 @@ mod window;
 
 use std::io::{self, Read, Seek};
 
-use tidemill_types::ByteSize;
+use tidemill_types::{ByteRange, ByteSize};
 
 pub use form::{Compression, Form, WideText};
 use window::Window;
-
-/// A run of bytes of a file.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ByteRange {
-    /// Where it begins.
-    pub offset: u64,
-    /// Its length.
-    pub len: u64,
-}
 
 /// How to cut.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -174,6 +165,17 @@ impl Pieces {
         let Some(&end) = self.ends.get(index) else { return &[] };
         let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.ranges[start..end]
+    }
+
+    /// The ranges of the piece at a place below [`Self::len`]: that of the header of the record that it begins inside of,
+    /// empty where it does not, and the other.
+    pub(crate) fn head_and_body(&self, index: usize) -> (ByteRange, ByteRange) {
+        match *self.get(index) {
+            [] => (ByteRange::default(), ByteRange::default()),
+            [body] => (ByteRange::default(), body),
+            [head, body] => (head, body),
+            _ => unreachable!("a piece has a header and one more range at most"),
+        }
     }
 
     /// The pieces, in the order of the file.

@@ -124,9 +124,12 @@ pub(crate) struct ReduceTasks<C> {
 /// parts do.
 const PART_DIGITS: usize = 6;
 
-impl<C: Clone, P: Cuts<C>> MapTasks<C, P> {
+impl<C: Clone, P: Cuts> MapTasks<C, P> {
     /// The task at a place below the source's count.
-    pub(crate) fn task(&self, index: u64) -> PlannedTask<C> {
+    pub(crate) fn task(&self, index: u64) -> PlannedTask<P::Piece>
+    where
+        P::Piece: From<C>,
+    {
         let count = self.source.count();
         assert!(index < count, "map task {index} of {count}");
         let item = self.source.item(index);

@@ -50,7 +50,7 @@ use self::{
 };
 pub use self::{
     error::{BlobError, FetchError, OverBudget},
-    import::FileMode,
+    import::{FileMode, hash_content},
     index::Usage,
     lent::{Lent, LentReader},
     pins::{MAX_PIN_BYTES, Pin},

@@ -32,7 +32,7 @@ pub use assurance::{Assurance, AssuranceError};
 pub use comparison::{Comparison, Numbers, Tolerance, ToleranceError};
 pub use content::{Content, Segment};
 pub use escrow::{EscrowContract, EscrowId, EscrowTerms, Mandate, Release, Signable, Signed, Voucher};
-pub use id::{BlobId, BlobRef, BlobSource, IdError, SpecHash};
+pub use id::{BlobId, BlobRef, BlobSource, ByteRange, IdError, SpecHash};
 pub use limits::{LimitError, Limits, MAX_PROGRAM_BYTES};
 pub use money::{Amount, Coin, MoneyError};
 pub use node::{Address, JobId, LeaseId, NameError, NodeId, Stage, TaskId, TaskNumber};

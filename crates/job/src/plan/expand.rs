@@ -271,6 +271,10 @@ fn cut(uncut: Vec<Uncut>, rules: &SplitRules) -> Result<Vec<CutFile<HostPieces>>
             Ok(Some(Unpacked { file, place })) => (input, unpacked) = (file, Some(place)),
             Err(source) => return Err(ExpandError::Unpack { path, source }),
         }
+        let len = match input.metadata() {
+            Ok(metadata) => metadata.len(),
+            Err(source) => return Err(ExpandError::Unreadable { key: SPLIT, path, source }),
+        };
         let pieces = match split::split(input, rules, MAX_TASKS - first) {
             Ok(pieces) => pieces,
             Err(SplitError::TooManyPieces { .. }) => {
@@ -284,7 +288,7 @@ fn cut(uncut: Vec<Uncut>, rules: &SplitRules) -> Result<Vec<CutFile<HostPieces>>
             files.push(CutFile {
                 path: seen,
                 part,
-                pieces: HostPieces { path, pieces, _unpacked: unpacked },
+                pieces: HostPieces { path, len, pieces, _unpacked: unpacked },
                 first,
             });
         }

@@ -1,9 +1,9 @@
 //! Blobs in the place of files, and tasks whose inputs are in blobs.
 
 use serde::{Deserialize, Serialize};
-use tidemill_types::{BlobRef, BlobSource, GuestPath, TaskSpec};
+use tidemill_types::{BlobId, BlobRef, BlobSource, ByteRange, GuestPath, TaskSpec};
 
-use crate::ReduceTaskError;
+use crate::{ReduceTaskError, tasks::source::Cuts};
 
 /// A task with the blobs that its inputs are in.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -36,11 +36,59 @@ pub struct PartFile {
     pub offset: u64,
 }
 
+/// The pieces of a file whose content is a blob.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct BlobPieces {
+    pub(crate) file: BlobRef,
+    pub(crate) pieces: Vec<Piece>,
+}
+
+/// A piece of a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Piece {
+    /// The hash of its own bytes.
+    pub(crate) content: BlobId,
+    /// The range of its first bytes, where they do not lie before the others. Mostly empty.
+    pub(crate) head: ByteRange,
+    /// The range of its other bytes.
+    pub(crate) body: ByteRange,
+}
+
 /// An input before it is taken apart: what it is, and where.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct BlobInput {
-    pub(super) content: BlobRef,
-    pub(super) source: BlobSource,
+pub(crate) struct BlobInput {
+    pub(crate) content: BlobRef,
+    pub(crate) source: BlobSource,
+}
+
+impl BlobPieces {
+    /// The pieces as inputs, in their order.
+    pub(crate) fn inputs(&self) -> impl Iterator<Item = BlobInput> {
+        self.pieces.iter().map(|piece| piece.of(self.file))
+    }
+}
+
+impl Cuts for BlobPieces {
+    type Piece = BlobInput;
+
+    fn count(&self) -> usize {
+        self.pieces.len()
+    }
+
+    fn piece(&self, index: usize) -> BlobInput {
+        self.pieces[index].of(self.file)
+    }
+}
+
+impl Piece {
+    /// It as an input, given the blob of its file.
+    fn of(&self, file: BlobRef) -> BlobInput {
+        let Self { content, head, body } = *self;
+        // Lengths that no file has are found when the job is checked.
+        let len = head.len.saturating_add(body.len);
+        let source = BlobSource { blob: file, head, offset: body.offset };
+        BlobInput { content: BlobRef { id: content, len }, source }
+    }
 }
 
 impl From<BlobRef> for BlobInput {
@@ -71,6 +119,6 @@ impl PartBlob {
     }
 
     fn source(&self, file: &PartFile) -> BlobSource {
-        BlobSource { blob: self.archive, offset: file.offset }
+        BlobSource::at(self.archive, file.offset)
     }
 }

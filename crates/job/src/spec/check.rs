@@ -4,7 +4,11 @@ use std::{collections::BTreeSet, fmt};
 
 use tidemill_types::{Assurance, BlobRef, Comparison, GuestPath, MAX_PROGRAM_BYTES};
 
-use super::{Draft, JobSpec, JobSpecError, StageProgram, Terms, blobs, list_bytes};
+use super::{
+    Draft, JobSpec, JobSpecError, StageProgram, Terms,
+    blob::{BlobInput, BlobPieces},
+    blobs, list_bytes, own_contents,
+};
 use crate::{
     MAX_FAN_IN, MAX_TASKS, Matrix, RangeTasks, Reliance, Stage,
     bounds::{
@@ -15,7 +19,7 @@ use crate::{
     mistake::shortened,
     tasks::{
         Command,
-        source::{Cuts, Source},
+        source::{CutFile, Cuts, Source},
     },
     template::{Placeholder, Scope, Template},
 };
@@ -59,7 +63,12 @@ pub(super) fn check(draft: &Draft) -> Result<u64, JobSpecError> {
         command(Stage::Reduce, &reduce.command, &Scope::reduce(), |_| 20, None)?;
         stages.push((&reduce.program, &reduce.command));
     }
-    lengths(&blobs(&draft.terms, stages.into_iter(), source))?;
+    let mut named = blobs(&draft.terms, stages.into_iter(), source);
+    // A provider keeps pieces as it keeps blobs.
+    named.extend(own_contents(source));
+    named.sort_unstable();
+    named.dedup();
+    lengths(&named)?;
     Ok(map_count)
 }
 
@@ -90,7 +99,7 @@ fn stage_program(stage: Stage, program: &StageProgram) -> Result<(), JobSpecErro
 }
 
 /// Checks what there is one task for each of; gives how many.
-fn source(source: &Source<BlobRef, Vec<BlobRef>>) -> Result<u64, JobSpecError> {
+fn source(source: &Source<BlobRef, BlobPieces>) -> Result<u64, JobSpecError> {
     const TASKS: &str = "the tasks of the map";
     match source {
         Source::One => {}
@@ -107,11 +116,27 @@ fn source(source: &Source<BlobRef, Vec<BlobRef>>) -> Result<u64, JobSpecError> {
                 // What follows looks a piece up by these.
                 bound("the place of a file's first piece", file.first, count, count)?;
                 count += file.pieces.count() as u64;
+                pieces(file)?;
             }
             bound(TASKS, count, 1, MAX_TASKS)?;
         }
     }
     Ok(source.count())
+}
+
+/// Checks that pieces are where they are said to be.
+fn pieces(file: &CutFile<BlobPieces>) -> Result<(), JobSpecError> {
+    for BlobInput { content, source } in file.pieces.inputs() {
+        let why = if !source.holds(content.len) {
+            "is not inside of it"
+        } else if source.is_whole(content.len) && source.blob.id != content.id {
+            "is all of it, and is said to have another hash"
+        } else {
+            continue;
+        };
+        return Err(JobSpecError::Piece { path: file.path.clone(), why });
+    }
+    Ok(())
 }
 
 fn matrix(matrix: &Matrix) -> Result<(), JobSpecError> {

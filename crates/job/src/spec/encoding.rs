@@ -17,6 +17,7 @@ use tidemill_types::{
 
 use super::{
     BlobRef, Draft, JobSpec, JobSpecError, ReduceDraft, ReduceSpec, StageProgram, Terms,
+    blob::{BlobPieces, Piece},
     check::{self, MAX_VALUES},
 };
 use crate::{
@@ -31,7 +32,7 @@ use crate::{
 };
 
 /// The format that this program writes and reads.
-const FORMAT: u8 = 6;
+const FORMAT: u8 = 7;
 
 const CONTEXT: &str = "tidemill 2026 job specification";
 
@@ -117,9 +118,9 @@ struct EncodedMatrix {
     values: Vec<String>,
 }
 
-/// A cut file: where it is, seen from the job file, its first piece, and the others.
+/// A cut file: where it is, seen from the job file, its content, its first piece, and the others.
 #[derive(Debug, Serialize, Deserialize)]
-struct EncodedCut(GuestPath, BlobRef, Vec<BlobRef>);
+struct EncodedCut(GuestPath, BlobRef, Piece, Vec<Piece>);
 
 impl JobSpec {
     /// Reads a job.
@@ -294,7 +295,7 @@ impl EncodedStage {
 }
 
 impl EncodedTasks {
-    fn of(source: &Source<BlobRef, Vec<BlobRef>>) -> Self {
+    fn of(source: &Source<BlobRef, BlobPieces>) -> Self {
         match source {
             Source::One => Self::One,
             Source::Range(RangeTasks { from, to, step }) => Self::Range { from: *from, to: *to, step: *step },
@@ -303,16 +304,16 @@ impl EncodedTasks {
                 Self::Files(files.iter().map(|file| (file.path.clone(), file.content)).collect())
             }
             Source::Pieces(files) => {
-                let cut = |file: &CutFile<Vec<BlobRef>>| {
-                    let (first, rest) = file.pieces.split_first().expect("a cut file has a piece");
-                    EncodedCut(file.path.clone(), *first, rest.to_vec())
+                let cut = |CutFile { path, pieces, .. }: &CutFile<BlobPieces>| {
+                    let (first, rest) = pieces.pieces.split_first().expect("a cut file has a piece");
+                    EncodedCut(path.clone(), pieces.file, *first, rest.to_vec())
                 };
                 Self::Pieces(files.iter().map(cut).collect())
             }
         }
     }
 
-    fn source(self) -> Result<Source<BlobRef, Vec<BlobRef>>, JobSpecError> {
+    fn source(self) -> Result<Source<BlobRef, BlobPieces>, JobSpecError> {
         Ok(match self {
             Self::One => Source::One,
             Self::Range { from, to, step } => Source::Range(RangeTasks { from, to, step }),
@@ -322,11 +323,11 @@ impl EncodedTasks {
             }
             Self::Pieces(files) => {
                 let mut count = 0;
-                let cut = |EncodedCut(path, piece, rest): EncodedCut| {
+                let cut = |EncodedCut(path, file, piece, rest): EncodedCut| {
                     let pieces = [vec![piece], rest].concat();
                     let first = count;
                     count += pieces.len() as u64;
-                    CutFile { part: part_name(&path), path, pieces, first }
+                    CutFile { part: part_name(&path), path, pieces: BlobPieces { file, pieces }, first }
                 };
                 Source::Pieces(files.into_iter().map(cut).collect())
             }

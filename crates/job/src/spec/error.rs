@@ -73,10 +73,18 @@ pub enum JobSpecError {
         /// Why it cannot be there.
         why: &'static str,
     },
+    /// A piece of a file is not where it should be.
+    #[error("a piece of {path} {why}")]
+    Piece {
+        /// Where the file is, seen from the job file.
+        path: GuestPath,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// Outputs cannot be compared like this.
     #[error("the outputs cannot be compared")]
     Tolerance(#[source] ToleranceError),
-    /// A blob is said to be of two lengths.
+    /// A blob, or a piece of one, is said to be of two lengths.
     #[error("the blob {id} is said to have two lengths")]
     Lengths {
         /// The blob.

@@ -2,9 +2,13 @@
 
 use std::collections::HashMap;
 
-use tidemill_types::{BlobRef, Comparison, Content, FloatClass, GuestPath, Limits, ProgramKind, Segment};
+use tidemill_types::{BlobRef, Comparison, Content, FloatClass, GuestPath, Limits, ProgramKind};
 
-use super::{Draft, JobSpec, ReduceDraft, SealError, StageProgram, Terms, encoding};
+use super::{
+    Draft, JobSpec, ReduceDraft, SealError, StageProgram, Terms,
+    blob::{BlobPieces, Piece},
+    encoding,
+};
 use crate::{
     CompareBy, JobFile, Plan,
     plan::{HostPieces, ProgramFile},
@@ -14,11 +18,21 @@ use crate::{
     },
 };
 
+/// What is wanted of a content.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wanted {
+    /// Its hash, and that its bytes can be had by it: a whole file.
+    Blob,
+    /// Its hash alone: it is a piece of a file of which [`Self::Blob`] was wanted before.
+    Hash,
+}
+
 /// Puts blobs in the place of a plan's files. `file` is the job file that the plan was expanded from.
 ///
-/// `hash` is asked for the blob of each content once, and of nothing but one content at a time; it may well
+/// `hash` is asked for the hash of each content once, and of nothing but one content at a time; it may well
 /// keep the bytes somewhere on the way. Whole files that stand in several places (programs, shared inputs,
-/// inputs of single tasks) count as one content. A piece of a file is a content of its own.
+/// inputs of single tasks) count as one content. Of a file that is cut, it is asked for the whole, and then for its
+/// pieces.
 ///
 /// # Errors
 /// What `hash` says, that a content has changed since the plan was made, and that the job is larger than
@@ -26,7 +40,7 @@ use crate::{
 pub fn seal<E>(
     plan: &Plan,
     file: &JobFile,
-    hash: &mut dyn FnMut(&Content) -> Result<BlobRef, E>,
+    hash: &mut dyn FnMut(&Content, Wanted) -> Result<BlobRef, E>,
 ) -> Result<JobSpec, SealError<E>> {
     let mut sealer = Sealer { hash, known: HashMap::new() };
     let Command { inputs, .. } = &plan.map.command;
@@ -74,7 +88,7 @@ fn with_inputs(command: &Command<Content>, inputs: Vec<(GuestPath, BlobRef)>) ->
 }
 
 struct Sealer<'h, E> {
-    hash: &'h mut dyn FnMut(&Content) -> Result<BlobRef, E>,
+    hash: &'h mut dyn FnMut(&Content, Wanted) -> Result<BlobRef, E>,
     /// Programs and shared inputs.
     known: HashMap<Content, BlobRef>,
 }
@@ -100,7 +114,7 @@ impl<E> Sealer<'_, E> {
     fn source(
         &mut self,
         source: &Source<Content, HostPieces>,
-    ) -> Result<Source<BlobRef, Vec<BlobRef>>, SealError<E>> {
+    ) -> Result<Source<BlobRef, BlobPieces>, SealError<E>> {
         Ok(match source {
             Source::One => Source::One,
             Source::Range(range) => Source::Range(*range),
@@ -113,14 +127,9 @@ impl<E> Sealer<'_, E> {
             }
             Source::Pieces(files) => {
                 let cut = |file: &CutFile<HostPieces>| {
-                    let pieces = (0..file.pieces.count()).map(|i| self.own(&file.pieces.piece(i)));
-                    let pieces = pieces.collect::<Result<_, _>>()?;
-                    Ok(CutFile {
-                        path: file.path.clone(),
-                        part: file.part.clone(),
-                        pieces,
-                        first: file.first,
-                    })
+                    let CutFile { path, part, pieces, first } = file;
+                    let pieces = self.pieces(pieces)?;
+                    Ok(CutFile { path: path.clone(), part: part.clone(), pieces, first: *first })
                 };
                 Source::Pieces(files.iter().map(cut).collect::<Result<_, _>>()?)
             }
@@ -132,22 +141,36 @@ impl<E> Sealer<'_, E> {
         if let Some(known) = self.known.get(content) {
             return Ok(*known);
         }
-        let blob = self.ask(content)?;
+        let blob = self.ask(content, Wanted::Blob)?;
         self.known.insert(content.clone(), blob);
         Ok(blob)
     }
 
-    /// The blob of one task's input, which is no other task's.
+    /// The blob of a file that is one task's input, or is cut: no other task's.
     fn own(&mut self, content: &Content) -> Result<BlobRef, SealError<E>> {
-        let whole = matches!(content.segments.as_slice(), [Segment::File { offset: 0, .. }]);
-        match self.known.get(content).filter(|_| whole) {
+        match self.known.get(content) {
             Some(known) => Ok(*known),
-            None => self.ask(content),
+            None => self.ask(content, Wanted::Blob),
         }
     }
 
-    fn ask(&mut self, content: &Content) -> Result<BlobRef, SealError<E>> {
-        let blob = (self.hash)(content).map_err(SealError::Content)?;
+    /// A file that is cut.
+    fn pieces(&mut self, pieces: &HostPieces) -> Result<BlobPieces, SealError<E>> {
+        let file = self.own(&pieces.file())?;
+        let piece = |index| {
+            let (head, body) = pieces.pieces.head_and_body(index);
+            let content = pieces.piece(index);
+            // A piece that is all of the file.
+            let whole = content == pieces.file();
+            let blob = if whole { file } else { self.ask(&content, Wanted::Hash)? };
+            Ok(Piece { content: blob.id, head, body })
+        };
+        let pieces = (0..pieces.count()).map(piece).collect::<Result<Vec<_>, SealError<E>>>()?;
+        Ok(BlobPieces { file, pieces })
+    }
+
+    fn ask(&mut self, content: &Content, wanted: Wanted) -> Result<BlobRef, SealError<E>> {
+        let blob = (self.hash)(content, wanted).map_err(SealError::Content)?;
         let expected = content.len();
         if blob.len != expected {
             return Err(SealError::Length { expected, found: blob.len });

@@ -46,10 +46,13 @@ pub(crate) struct CutFile<P> {
 }
 
 /// The pieces of a file.
-pub(crate) trait Cuts<C> {
+pub(crate) trait Cuts {
+    /// What holds the bytes of a piece.
+    type Piece;
+
     fn count(&self) -> usize;
     /// The piece at a place below [`Self::count`].
-    fn piece(&self, index: usize) -> C;
+    fn piece(&self, index: usize) -> Self::Piece;
 }
 
 /// What one task is for.
@@ -62,7 +65,7 @@ pub(crate) enum Item<'s, C, P> {
     Piece(&'s CutFile<P>, usize),
 }
 
-impl<C: Clone, P: Cuts<C>> Source<C, P> {
+impl<C: Clone, P: Cuts> Source<C, P> {
     pub(crate) fn count(&self) -> u64 {
         match self {
             Self::One => 1,
@@ -153,7 +156,7 @@ impl<C: Clone, P: Cuts<C>> Source<C, P> {
     }
 }
 
-impl<C: Clone, P: Cuts<C>> Item<'_, C, P> {
+impl<C: Clone, P: Cuts> Item<'_, C, P> {
     /// What a placeholder of this source stands for.
     pub(crate) fn value(&self, placeholder: Placeholder) -> Cow<'_, str> {
         match (self, placeholder) {
@@ -169,12 +172,15 @@ impl<C: Clone, P: Cuts<C>> Item<'_, C, P> {
     }
 
     /// The task's own input.
-    pub(crate) fn input(&self) -> Option<(GuestPath, C)> {
+    pub(crate) fn input(&self) -> Option<(GuestPath, P::Piece)>
+    where
+        P::Piece: From<C>,
+    {
         match self {
             Self::One | Self::Value(_) | Self::Combination(..) => None,
             Self::File(file) => {
                 let name = GuestPath::new(file.path.name()).expect("a component of a path is a path");
-                Some((name, file.content.clone()))
+                Some((name, file.content.clone().into()))
             }
             Self::Piece(file, piece) => Some((file.part.clone(), file.pieces.piece(*piece))),
         }

@@ -10,7 +10,7 @@ use std::{
 use tempfile::TempDir;
 use tidemill_job::{
     BlobRef, BlobSource, BoundTask, JobFile, JobSpec, JobSpecError, Node, PartBlob, PartFile, PartOutput,
-    Plan, ReduceTaskError, ReduceTree, Reliance, SealError, Stage, expand, seal,
+    Plan, ReduceTaskError, ReduceTree, Reliance, SealError, Stage, Wanted, expand, seal,
 };
 use tidemill_types::{
     Archive, ArchiveBuilder, BlobId, ByteSize, Content, GuestPath, InputSpec, Needs, ProgramKind, Segment,
@@ -46,11 +46,13 @@ impl Both {
         let file = JobFile::parse(text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
         let plan = expand(&file, dir).expect("the job can be expanded");
         let (mut blobs, mut asked) = (HashMap::new(), HashSet::new());
-        let mut hash = |content: &Content| {
+        let mut hash = |content: &Content, wanted: Wanted| {
             assert!(asked.insert(content.clone()), "asked twice for {content:?}");
             let bytes = read(content);
             let blob = blob(&bytes);
-            blobs.insert(blob.id, bytes);
+            if wanted == Wanted::Blob {
+                blobs.insert(blob.id, bytes);
+            }
             Ok::<_, Infallible>(blob)
         };
         let spec = seal(&plan, &file, &mut hash).unwrap_or_else(|error| panic!("{error}"));
@@ -160,7 +162,12 @@ impl Both {
         };
         let blob = self.blobs.get(&source.blob.id).cloned().or_else(of_output).expect("the blob is known");
         assert_eq!(blob.len() as u64, source.blob.len);
-        blob[source.offset as usize..][..len as usize].to_vec()
+        let ranges = source.ranges(len);
+        ranges
+            .iter()
+            .flat_map(|range| &blob[range.offset as usize..][..range.len as usize])
+            .copied()
+            .collect()
     }
 
     /// Every task is the same both ways, and its inputs are where it says.
@@ -328,6 +335,28 @@ fn pieces_of_files() {
     both.sanity_check();
     assert_eq!(both.spec.map_task(3).spec.args[1..], ["/in/part.fa", "y.fa", "y"]);
     assert_eq!(both.spec.map_task(1).label, "part 2 of x.fa");
+    // The program, and each file once: also one of which pieces repeat a part, and none that has no piece.
+    assert_eq!(both.spec.blobs().len(), 3);
+    let x = blob(b">a\nACGT\n>b\nAC\n");
+    assert!(both.spec.blobs().contains(&x));
+    // The second piece has the header of the record that it begins inside of, and its first base is the last of the first.
+    let second = both.spec.map_task(1);
+    assert_eq!(second.sources[0].blob, x);
+    assert_eq!(both.bytes(&second.sources[0], second.spec.inputs[0].len), b">a\nCGT\n");
+    assert!(both.spec.input_bytes() > x.len + 5);
+    assert_eq!(both.plan.sealed_bytes(), both.spec.input_bytes() + x.len + 5);
+}
+
+#[test]
+fn a_piece_that_is_all_of_its_file_is_its_blob() {
+    let dir = directory(&[("x.txt", "a\nb\n")]);
+    let more =
+        "[inputs]\ns = \"x.txt\"\n[tasks]\nsplit = { input = \"x.txt\", by = \"lines\", size = \"1 KiB\" }";
+    let both = both(&dir, more);
+    both.sanity_check();
+    assert_eq!((both.spec.map_count(), both.spec.blobs().len()), (1, 2));
+    let task = both.spec.map_task(0);
+    assert_eq!(task.sources, [BlobSource::whole(blob(b"a\nb\n")); 2]);
 }
 
 #[test]
@@ -452,17 +481,17 @@ fn the_widest_reduce_has_room() {
 #[test]
 fn what_cannot_be_sealed_is_named() {
     let dir = directory(&[("s", "shared")]);
-    let try_seal = |more: &str, hash: &mut dyn FnMut(&Content) -> Result<BlobRef, &'static str>| {
+    let try_seal = |more: &str, hash: &mut dyn FnMut(&Content, Wanted) -> Result<BlobRef, &'static str>| {
         let file = JobFile::parse(&format!("name = \"a\"\n[program]\npath = \"a.wasm\"\n{more}"))
             .unwrap_or_else(|mistakes| panic!("{mistakes}"));
         let plan = expand(&file, dir.path()).expect("the job can be expanded");
         seal(&plan, &file, hash).expect_err("the job cannot be sealed")
     };
-    assert_eq!(try_seal("", &mut |_| Err("the disk is full")), SealError::Content("the disk is full"));
-    assert_eq!(try_seal("", &mut |_| Ok(blob(b"short"))), SealError::Length { expected: 7, found: 5 });
+    assert_eq!(try_seal("", &mut |_, _| Err("the disk is full")), SealError::Content("the disk is full"));
+    assert_eq!(try_seal("", &mut |_, _| Ok(blob(b"short"))), SealError::Length { expected: 7, found: 5 });
     let args = "{a}{a}-".repeat(512);
     let large = format!("args = [\"{args}\"]\n[tasks]\nmatrix = {{ a = [\"{}\"] }}", "x".repeat(1024));
-    let error = try_seal(&large, &mut |content| Ok(blob(&read(content))));
+    let error = try_seal(&large, &mut |content, _| Ok(blob(&read(content))));
     assert_eq!(error.to_string(), "the job cannot be sent");
     assert!(matches!(error, SealError::Spec(JobSpecError::Bound { found: 1_049_088, most: 1_048_576, .. })));
 }

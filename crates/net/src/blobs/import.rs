@@ -77,15 +77,7 @@ impl Blobs {
     /// [`BlobError`]; the files' are [`BlobError::Source`] and [`BlobError::Changed`].
     pub async fn import_content(&self, content: &Content, pin: &Pin) -> Result<BlobRef, BlobError> {
         let (inner, pin, content) = (self.0.clone(), pin.clone(), content.clone());
-        blocking(move || {
-            let name = content.segments.iter().find_map(|segment| match segment {
-                Segment::File { path, .. } => Some(path.clone()),
-                Segment::Bytes(_) => None,
-            });
-            let name = name.unwrap_or_else(|| "memory".into());
-            copy_in(&inner, Segments::new(&content), content.len(), &name, &pin)
-        })
-        .await
+        blocking(move || copy_in(&inner, Segments::new(&content), content.len(), name_of(&content), &pin)).await
     }
 
     /// Makes blobs of these bytes, each with its pin, which wait for the disk together. On return they are pinned, and
@@ -111,6 +103,26 @@ impl Blobs {
         }
         Ok(blobs)
     }
+}
+
+/// The hash and the length of content that becomes no blob. It reads all of it.
+///
+/// # Errors
+/// [`BlobError::Source`] and [`BlobError::Changed`].
+pub fn hash_content(content: &Content) -> Result<BlobRef, BlobError> {
+    let mut hasher = blake3::Hasher::new();
+    let read = hasher.update_reader(Segments::new(content));
+    read.map_err(|source| source_error(name_of(content), source))?;
+    Ok(BlobRef { id: BlobId::from_hash(hasher.finalize()), len: content.len() })
+}
+
+/// What errors call content.
+fn name_of(content: &Content) -> &Path {
+    let name = content.segments.iter().find_map(|segment| match segment {
+        Segment::File { path, .. } => Some(path.as_path()),
+        Segment::Bytes(_) => None,
+    });
+    name.unwrap_or(Path::new("memory"))
 }
 
 impl Inner {

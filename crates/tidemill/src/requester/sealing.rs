@@ -1,10 +1,10 @@
 //! From a plan to a job that can travel: its files become blobs of this process.
 
-use std::{fs, sync::Arc};
+use std::{collections::HashMap, fs, path::PathBuf, sync::Arc};
 
-use tidemill_job::{JobFile, JobSpec, Plan, SealError, seal};
-use tidemill_net::blobs::{BlobError, Blobs, FileMode, Pin};
-use tidemill_types::{BlobRef, Content, Segment};
+use tidemill_job::{JobFile, JobSpec, Plan, SealError, Wanted, seal};
+use tidemill_net::blobs::{BlobError, Blobs, FileMode, Pin, hash_content};
+use tidemill_types::{BlobId, BlobRef, Content, Segment};
 use tokio::runtime::Handle;
 
 use super::Requester;
@@ -18,23 +18,31 @@ pub struct Sealed {
     pub spec: JobSpec,
     pub encoded: Vec<u8>,
     pub hash: [u8; 32],
+    /// What compressed files were unpacked to are blobs while they are there, and they go with the plan.
+    _plan: Arc<Plan>,
 }
 
 impl Requester {
-    /// Makes blobs of a job's programs and inputs. Whole files stay where they are, pieces are copied.
+    /// Makes blobs of a job's programs and inputs. Files stay where they are, also those that are cut.
     ///
     /// # Errors
     /// With [`Code::Usage`] when a file cannot be read or the job is too large, with [`Code::Host`] when the disk
     /// does not take a copy.
     pub async fn seal(&mut self, file: &Arc<JobFile>, plan: &Arc<Plan>) -> anyhow::Result<Sealed> {
         let (blobs, pin) = self.blobs().await?;
-        let (file, plan) = (file.clone(), plan.clone());
+        let (file, sealed_plan) = (file.clone(), plan.clone());
         let handle = Handle::current();
         let sealing = move || {
-            let bar = Progress::bytes("reading inputs", plan.total_input_bytes());
-            let mut read = 0;
-            let mut import = |content: &Content| {
-                let blob = handle.block_on(import(&blobs, content, &pin));
+            let plan = sealed_plan;
+            let bar = Progress::bytes("reading inputs", plan.sealed_bytes());
+            let (mut read, mut files) = (0, Files::default());
+            let mut import = |content: &Content, wanted: Wanted| {
+                let blob = match wanted {
+                    Wanted::Blob => handle
+                        .block_on(import(&blobs, content, &pin))
+                        .inspect(|blob| files.note(content, blob.id)),
+                    Wanted::Hash => files.hash(&blobs, content),
+                };
                 read += content.len();
                 bar.update_bytes(read);
                 blob
@@ -46,7 +54,34 @@ impl Requester {
         let spec = tokio::task::spawn_blocking(sealing).await.code(Code::Host)?.map_err(error)?;
         let encoded = spec.encode();
         let hash = JobSpec::hash_of(&encoded);
-        Ok(Sealed { spec, encoded, hash })
+        Ok(Sealed { spec, encoded, hash, _plan: plan.clone() })
+    }
+}
+
+/// The files that are blobs by now.
+#[derive(Default)]
+struct Files(HashMap<PathBuf, BlobId>);
+
+impl Files {
+    fn note(&mut self, content: &Content, blob: BlobId) {
+        if let [Segment::File { path, .. }] = content.segments.as_slice() {
+            self.0.insert(path.clone(), blob);
+        }
+    }
+
+    /// The hash of a piece of one of them, which must not have changed since it became a blob: its pieces are ranges of
+    /// that blob.
+    fn hash(&self, blobs: &Blobs, content: &Content) -> Result<BlobRef, BlobError> {
+        let hashed = hash_content(content)?;
+        if let Some(Segment::File { path, .. }) = content.segments.first()
+            && let Some(blob) = self.0.get(path)
+        {
+            blobs.blocking_lend(*blob).map_err(|error| match error {
+                BlobError::NotHere(_) => BlobError::Changed(path.clone()),
+                error => error,
+            })?;
+        }
+        Ok(hashed)
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tidemill_job::{BlobRef, JobFile, JobSpec, expand, seal};
+use tidemill_job::{BlobRef, JobFile, JobSpec, Wanted, expand, seal};
 use tidemill_net::{
     blobs::{BlobError, Lent},
     wire::{JobPay, Lease, Money, ToProvider},
@@ -97,8 +97,9 @@ pub fn job_spec(head: &str, program: &str) -> Arc<JobSpec> {
     let text = format!("name = \"a\"\n{head}\n[program]\npath = \"a.wasm\"\n{program}");
     let file = JobFile::parse(&text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let plan = expand(&file, directory.path()).expect("the job can be expanded");
-    let mut hash =
-        |content: &Content| Ok::<_, Infallible>(BlobRef { id: BlobId::of(b"program"), len: content.len() });
+    let mut hash = |content: &Content, _: Wanted| {
+        Ok::<_, Infallible>(BlobRef { id: BlobId::of(b"program"), len: content.len() })
+    };
     Arc::new(seal(&plan, &file, &mut hash).unwrap_or_else(|error| panic!("{error}")))
 }
 

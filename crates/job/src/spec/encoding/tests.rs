@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use tidemill_types::{BlobId, Fuel};
+use tidemill_types::{BlobId, ByteRange, Fuel};
 
 use super::*;
 
@@ -59,6 +59,20 @@ fn files(names: &[&str]) -> EncodedTasks {
     EncodedTasks::Files(names.iter().map(|name| (path(name), blob(name))).collect())
 }
 
+/// A file that is cut into pieces of these lengths, one after another.
+fn cut(name: &str, lens: &[u64]) -> EncodedCut {
+    let mut offset = 0;
+    let mut piece = |len: &u64| {
+        let body = ByteRange { offset, len: *len };
+        offset += len;
+        Piece { content: BlobId::of(format!("{name} {offset}").as_bytes()), head: ByteRange::default(), body }
+    };
+    let (first, rest) = lens.split_first().expect("a cut file has a piece");
+    let (first, rest) = (piece(first), rest.iter().map(piece).collect());
+    let file = BlobRef { id: BlobId::of(name.as_bytes()), len: 1 + lens.iter().sum::<u64>() };
+    EncodedCut(path(name), file, first, rest)
+}
+
 fn bytes(job: &Encoded) -> Vec<u8> {
     postcard::to_extend(job, vec![FORMAT]).expect("plain data has an encoding")
 }
@@ -78,10 +92,7 @@ fn a_right_job_is_taken() {
         EncodedTasks::Range { from: -5, to: i64::MAX, step: i64::MAX / 7 },
         matrix(&[("a", 1), ("b", 2)], &["x", "", "y"]),
         files(&["x.fa", "y", "a/b/y"]),
-        EncodedTasks::Pieces(vec![
-            EncodedCut(path("a/x.fa"), blob("1"), vec![blob("2")]),
-            EncodedCut(path("y"), blob("3"), vec![]),
-        ]),
+        EncodedTasks::Pieces(vec![cut("a/x.fa", &[1, 2]), cut("y", &[0])]),
     ] {
         assert_eq!(said(&job(tasks)), "right");
     }
@@ -89,7 +100,7 @@ fn a_right_job_is_taken() {
 
 #[test]
 fn what_tasks_there_are_is_checked() {
-    let pieces = |name: &str| EncodedTasks::Pieces(vec![EncodedCut(path(name), blob("1"), vec![])]);
+    let pieces = |name: &str| EncodedTasks::Pieces(vec![cut(name, &[1])]);
     let range = |from, to, step| EncodedTasks::Range { from, to, step };
     let of_map = "the tasks of the map";
     let of_matrix = "the combinations of a matrix";
@@ -143,6 +154,34 @@ fn what_tasks_there_are_is_checked() {
     let parameters: Vec<_> = many.iter().map(|name| (name.as_str(), 2)).collect();
     let expected = format!("{of_matrix}: 16777216, and from 1 to 10000000 is allowed");
     assert_eq!(said(&job(matrix(&parameters, &["x"; 48]))), expected);
+}
+
+#[test]
+fn pieces_are_inside_of_their_files() {
+    type Change = fn(&mut EncodedCut);
+    let changes: &[(Change, &str)] = &[
+        (|_| {}, "right"),
+        (|cut| cut.2.head = ByteRange { offset: 3, len: 3 }, "right"),
+        (|cut| cut.2.head = ByteRange { offset: 4, len: 3 }, "a piece of x.fa is not inside of it"),
+        (|cut| cut.2.body.offset = 6, "a piece of x.fa is not inside of it"),
+        (|cut| cut.3[0].body.len = u64::MAX, "a piece of x.fa is not inside of it"),
+        (|cut| cut.3[0].head.len = u64::MAX, "a piece of x.fa is not inside of it"),
+        (
+            |cut| cut.2.body = ByteRange { offset: 0, len: 6 },
+            "a piece of x.fa is all of it, and is said to have another hash",
+        ),
+        (|cut| (cut.2.content, cut.2.body) = (cut.1.id, ByteRange { offset: 0, len: 6 }), "right"),
+    ];
+    for (change, expected) in changes {
+        let mut changed = cut("x.fa", &[2, 3]);
+        change(&mut changed);
+        assert_eq!(said(&job(EncodedTasks::Pieces(vec![changed]))), *expected);
+    }
+    let mut two = cut("x.fa", &[2, 3]);
+    two.3[0].content = two.2.content;
+    let id = two.2.content;
+    let said = said(&job(EncodedTasks::Pieces(vec![two])));
+    assert_eq!(said, format!("the blob {id} is said to have two lengths"));
 }
 
 #[test]
@@ -358,10 +397,9 @@ fn tasks() -> impl Strategy<Value = EncodedTasks> {
         prop::collection::vec("([f-z]{1,3}/){0,2}[f-z]{1,9}(\\.fa)?", 1..20)
             .prop_map(move |names| EncodedTasks::Files(names.iter().map(|name| blobs(name)).collect())),
         prop::collection::vec(("([f-z]{1,3}/){0,2}[f-z]{1,9}(\\.fa)?", 0usize..5), 1..9).prop_map(|files| {
-            let cut = |(name, more): &(String, usize)| {
-                let rest = (0..*more).map(|i| blob(&i.to_string())).collect();
-                EncodedCut(path(name), blob(name), rest)
-            };
+            // Files of one name and different lengths would be one blob of two lengths.
+            let files: std::collections::BTreeMap<_, _> = files.into_iter().collect();
+            let cut = |(name, more): (&String, &usize)| cut(name, &vec![3; more + 1]);
             EncodedTasks::Pieces(files.iter().map(cut).collect())
         }),
     ]

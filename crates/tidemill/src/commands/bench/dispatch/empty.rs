@@ -105,7 +105,7 @@ impl Requester {
         let file =
             JobFile::parse(&text).map_err(|mistakes| anyhow::anyhow!("{}", mistakes.in_file("job.toml")))?;
         let plan = expand(&file, &self.directory)?;
-        let spec: JobSpec = seal(&plan, &file, &mut |content| self.blob(content))?;
+        let spec: JobSpec = seal(&plan, &file, &mut |content, _| self.blob(content))?;
         Ok(spec.encode())
     }
 
