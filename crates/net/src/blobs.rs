@@ -27,6 +27,7 @@ mod import;
 mod index;
 mod lent;
 mod log;
+mod part;
 mod pins;
 mod segments;
 mod serve;

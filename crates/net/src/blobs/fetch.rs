@@ -14,7 +14,7 @@ use std::{
 use bao_tree::{
     BaoTree, ChunkNum, ChunkRanges,
     io::{
-        BaoContentItem,
+        BaoContentItem, Leaf,
         outboard::PreOrderOutboard,
         round_up_to_chunks_groups,
         sync::{WriteAt, valid_ranges},
@@ -44,7 +44,7 @@ use super::{
 use crate::endpoint::Connection;
 
 /// How many verified pieces, of 16 KiB at most, may wait for the disk.
-const PIECES_AHEAD: usize = 64;
+pub(super) const PIECES_AHEAD: usize = 64;
 
 impl Blobs {
     /// Fetches a blob over a connection of [`super::BLOBS_ALPN`], whoever dialed it. On return it is pinned, and as
@@ -68,16 +68,9 @@ impl Blobs {
     ) -> Result<(), FetchError> {
         let inner = &self.0;
         let turn = inner.fetch_lock(blob.id).lock_owned().await;
-        if let Some(found) = self.has(blob.id) {
-            if found != blob.len {
-                return Err(FetchError::WrongLength { id: blob.id, expected: blob.len, found });
-            }
-            // Gone in this moment only if it was evicted in it; then it is fetched.
-            let (inner, pin) = (inner.clone(), pin.clone());
-            if blocking(move || inner.pin_present(&pin, blob.id)).await? {
-                progress(blob.len);
-                return Ok(());
-            }
+        if self.pin_if_here(blob, pin).await? {
+            progress(blob.len);
+            return Ok(());
         }
         if blob.len == 0 && blob.id != BlobId::of(&[]) {
             return Err(FetchError::Corrupt {
@@ -115,6 +108,17 @@ impl Blobs {
         }
     }
 
+    /// Pins a blob if it is here, of the length that it is said to have.
+    pub(super) async fn pin_if_here(&self, blob: BlobRef, pin: &Pin) -> Result<bool, FetchError> {
+        let Some(found) = self.has(blob.id) else { return Ok(false) };
+        if found != blob.len {
+            return Err(FetchError::WrongLength { id: blob.id, expected: blob.len, found });
+        }
+        // Gone in this moment only if it was evicted in it; then it is fetched.
+        let (inner, pin) = (self.0.clone(), pin.clone());
+        Ok(blocking(move || inner.pin_present(&pin, blob.id)).await?)
+    }
+
     /// Fetches a blob that goes into a segment. It is kept in memory until it is whole; one that is broken off begins
     /// anew.
     async fn fetch_small(
@@ -137,31 +141,40 @@ impl Blobs {
             };
             receive(connection, blob, missing, &mut arriving, self.0.options.stall, advance).await?;
         }
-        let bytes = match arriving {
-            Arriving::Memory(bytes) if bytes.len() as u64 == blob.len => bytes,
-            _ => return Err(broken(blob.id, "it ended early")),
-        };
+        // Asked for as a whole, they come in their order.
+        let leaves = arriving.into_leaves();
+        let bytes = leaves.iter().map(|leaf| &leaf.data[..]).collect::<Vec<_>>().concat();
+        if bytes.len() as u64 != blob.len {
+            return Err(broken(blob.id, "it ended early"));
+        }
         let (inner, pin) = (self.0.clone(), pin.clone());
         Ok(blocking(move || inner.pack(blob, bytes.into(), &pin, room)).await?)
     }
 }
 
 /// Where what arrives goes, once it was verified.
-enum Arriving {
+pub(super) enum Arriving {
     Writer(mpsc::Sender<Piece>),
-    /// For what is small, and asked for as a whole.
-    Memory(Vec<u8>),
+    /// For what is small.
+    Memory(Vec<Leaf>),
 }
 
 impl Arriving {
+    /// What arrived in memory.
+    pub(super) fn into_leaves(self) -> Vec<Leaf> {
+        match self {
+            Self::Memory(leaves) => leaves,
+            Self::Writer(_) => Vec::new(),
+        }
+    }
+
     /// Says whether more is wanted.
     async fn put(&mut self, item: BaoContentItem) -> bool {
         match self {
             Self::Writer(pieces) => pieces.send(Piece::Item(item)).await.is_ok(),
-            Self::Memory(bytes) => {
+            Self::Memory(leaves) => {
                 if let BaoContentItem::Leaf(leaf) = item {
-                    // Asked for as a whole, they come in their order.
-                    bytes.extend_from_slice(&leaf.data);
+                    leaves.push(leaf);
                 }
                 true
             }
@@ -170,12 +183,13 @@ impl Arriving {
 }
 
 /// What a writer takes.
-enum Piece {
+pub(super) enum Piece {
     Item(BaoContentItem),
     End,
 }
 
-async fn receive(
+/// Asks for ranges of a blob, and hands on what comes, verified.
+pub(super) async fn receive(
     connection: &Connection,
     blob: BlobRef,
     missing: ChunkRanges,
@@ -371,13 +385,13 @@ impl Writer {
 
 /// What comes one after another, which is written together.
 #[derive(Default)]
-struct Run {
+pub(super) struct Run {
     offset: u64,
     bytes: Vec<u8>,
 }
 
 impl Run {
-    fn put(&mut self, file: &mut File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn put(&mut self, file: &mut File, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let follows = offset == self.offset + self.bytes.len() as u64;
         if !follows || self.bytes.len() + bytes.len() > GATHER_BYTES {
             self.flush(file)?;
@@ -387,7 +401,7 @@ impl Run {
         Ok(())
     }
 
-    fn flush(&mut self, file: &mut File) -> io::Result<()> {
+    pub(super) fn flush(&mut self, file: &mut File) -> io::Result<()> {
         if !self.bytes.is_empty() {
             file.write_all_at(self.offset, &self.bytes)?;
             self.bytes.clear();

@@ -77,7 +77,8 @@ impl Blobs {
     /// [`BlobError`]; the files' are [`BlobError::Source`] and [`BlobError::Changed`].
     pub async fn import_content(&self, content: &Content, pin: &Pin) -> Result<BlobRef, BlobError> {
         let (inner, pin, content) = (self.0.clone(), pin.clone(), content.clone());
-        blocking(move || copy_in(&inner, Segments::new(&content), content.len(), name_of(&content), &pin)).await
+        blocking(move || copy_in(&inner, Segments::new(&content), content.len(), name_of(&content), &pin))
+            .await
     }
 
     /// Makes blobs of these bytes, each with its pin, which wait for the disk together. On return they are pinned, and
@@ -210,7 +211,7 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    fn new(inner: &Inner) -> Result<Self, BlobError> {
+    pub(super) fn new(inner: &Inner) -> Result<Self, BlobError> {
         Ok(Self { data: inner.folder.draft()?, tree: inner.folder.draft()? })
     }
 }
@@ -283,14 +284,19 @@ fn link_in(
 }
 
 /// Why bytes could not be hashed.
-enum Failure {
+pub(super) enum Failure {
     Reading(io::Error),
     Tree(BlobError),
 }
 
 /// The name of the next `len` bytes, and their hash tree, synced, in a file of this name if they are many enough to
 /// have one.
-fn hash(source: impl Read, len: u64, folder: &Folder, tree_path: &Path) -> Result<BlobId, Failure> {
+pub(super) fn hash(
+    source: impl Read,
+    len: u64,
+    folder: &Folder,
+    tree_path: &Path,
+) -> Result<BlobId, Failure> {
     let tree = tree_of(len);
     // Told apart from a failure to read by asking the tree's file, which is the only other one.
     let file = if tree.outboard_size() > 0 { Some(make(tree_path).map_err(Failure::Tree)?) } else { None };
@@ -323,7 +329,7 @@ fn too_large(_: std::num::TryFromIntError) -> Failure {
     Failure::Reading(io::ErrorKind::OutOfMemory.into())
 }
 
-fn make(path: &Path) -> Result<File, BlobError> {
+pub(super) fn make(path: &Path) -> Result<File, BlobError> {
     let file = OpenOptions::new().write(true).create_new(true).open(path);
     file.map_err(|source| BlobError::disk("make", path, source))
 }

@@ -18,7 +18,7 @@ const CUT_SHORT: u32 = 3;
 
 impl Blobs {
     /// Answers what the other side asks for on a connection of [`super::BLOBS_ALPN`], whoever dialed, until the
-    /// connection ends: whole blobs that `allow` lets it have, at most `max_streams` at once. What it may not have
+    /// connection ends: ranges of blobs that `allow` lets it have, at most `max_streams` at once. What it may not have
     /// and what is not here look the same to it.
     pub async fn serve<A>(&self, connection: Connection, allow: A, max_streams: usize)
     where

@@ -5,6 +5,7 @@ mod disk;
 mod frames;
 mod fuzz;
 mod keys;
+mod parts;
 mod segments;
 mod sessions;
 mod support;
