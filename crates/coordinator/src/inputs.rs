@@ -1,12 +1,12 @@
 //! The blobs that running jobs need: here, pinned, and counted, since many jobs may share one.
 
 use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tidemill_job::BlobRef;
-use tidemill_types::{BlobId, JobId};
+use tidemill_job::{BlobRef, JobSpec};
+use tidemill_types::{BlobId, JobId, Stage};
 
 /// How many jobs need each blob.
 #[derive(Debug, Default)]
@@ -17,10 +17,33 @@ pub struct Inputs {
     pinning: tokio::sync::Mutex<()>,
 }
 
+/// The blobs that a job names.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// All of them.
+    pub blobs: Vec<BlobRef>,
+    /// Those that all tasks of a stage read.
+    common: Arc<HashSet<BlobId>>,
+}
+
 #[derive(Debug, Default)]
 struct State {
-    jobs: HashMap<JobId, Vec<BlobId>>,
+    jobs: HashMap<JobId, Held>,
     users: HashMap<BlobId, usize>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    blobs: Vec<BlobId>,
+    common: Arc<HashSet<BlobId>>,
+}
+
+impl Named {
+    /// Those of this job.
+    pub fn by(job: &JobSpec) -> Self {
+        let common = [Stage::Map, Stage::Reduce].into_iter().flat_map(|stage| job.shared(stage));
+        Self { blobs: job.blobs(), common: Arc::new(common.map(|blob| blob.id).collect()) }
+    }
 }
 
 impl Inputs {
@@ -30,18 +53,23 @@ impl Inputs {
     }
 
     /// A job needs these blobs, if other jobs do already: then they are here and pinned. Says whether that is so.
-    pub fn hold_if_needed(&self, job: JobId, blobs: &[BlobRef]) -> bool {
+    pub fn hold_if_needed(&self, job: JobId, named: &Named) -> bool {
         let mut state = self.lock();
-        let needed = blobs.iter().all(|blob| state.users.contains_key(&blob.id));
+        let needed = named.blobs.iter().all(|blob| state.users.contains_key(&blob.id));
         if needed {
-            state.hold(job, blobs);
+            state.hold(job, named);
         }
         needed
     }
 
     /// A job needs these blobs, which are here and pinned. Not a second time for the same job.
-    pub fn hold(&self, job: JobId, blobs: &[BlobRef]) {
-        self.lock().hold(job, blobs);
+    pub fn hold(&self, job: JobId, named: &Named) {
+        self.lock().hold(job, named);
+    }
+
+    /// The blobs that all tasks of a stage of a job read; nothing of a job that does not need its blobs.
+    pub fn common(&self, job: JobId) -> Option<Arc<HashSet<BlobId>>> {
+        self.lock().jobs.get(&job).map(|held| held.common.clone())
     }
 
     /// Keeps pins of inputs as they are while it is held.
@@ -53,7 +81,7 @@ impl Inputs {
     pub fn release(&self, job: JobId) -> Vec<BlobId> {
         let mut state = self.lock();
         let mut free = Vec::new();
-        for blob in state.jobs.remove(&job).unwrap_or_default() {
+        for blob in state.jobs.remove(&job).unwrap_or_default().blobs {
             if let Some(users) = state.users.get_mut(&blob) {
                 *users -= 1;
                 if *users == 0 {
@@ -76,15 +104,15 @@ impl Inputs {
 }
 
 impl State {
-    fn hold(&mut self, job: JobId, blobs: &[BlobRef]) {
+    fn hold(&mut self, job: JobId, named: &Named) {
         if self.jobs.contains_key(&job) {
             return;
         }
-        let blobs: Vec<BlobId> = blobs.iter().map(|blob| blob.id).collect();
+        let blobs: Vec<BlobId> = named.blobs.iter().map(|blob| blob.id).collect();
         for blob in &blobs {
             *self.users.entry(*blob).or_insert(0) += 1;
         }
-        self.jobs.insert(job, blobs);
+        self.jobs.insert(job, Held { blobs, common: named.common.clone() });
     }
 }
 
@@ -96,11 +124,17 @@ mod tests {
     fn a_blob_is_free_when_its_last_job_is_gone() {
         let inputs = Inputs::default();
         let blob = |name: &str| BlobRef { id: BlobId::of(name.as_bytes()), len: 1 };
+        let named = |names: &[&str]| Named {
+            blobs: names.iter().map(|name| blob(name)).collect(),
+            common: Arc::new(HashSet::from([blob("shared").id])),
+        };
         let (one, two) = (JobId([1; 16]), JobId([2; 16]));
-        inputs.hold(one, &[blob("shared"), blob("own")]);
-        inputs.hold(one, &[blob("shared"), blob("own")]);
-        assert!(!inputs.hold_if_needed(two, &[blob("shared"), blob("other")]));
-        assert!(inputs.hold_if_needed(two, &[blob("shared")]));
+        inputs.hold(one, &named(&["shared", "own"]));
+        inputs.hold(one, &named(&["shared", "own"]));
+        assert!(!inputs.hold_if_needed(two, &named(&["shared", "other"])));
+        assert_eq!(inputs.common(two), None);
+        assert!(inputs.hold_if_needed(two, &named(&["shared"])));
+        assert!(inputs.common(two).is_some_and(|common| common.contains(&blob("shared").id)));
         assert_eq!(inputs.release(one), [blob("own").id]);
         assert!(inputs.has(blob("shared").id) && !inputs.has(blob("own").id));
         assert_eq!(inputs.release(two), [blob("shared").id]);

@@ -6,6 +6,7 @@
 //! whatever can be checked without the state, and wait when the core has too much to do, so that a fast peer is
 //! slowed down and a slow one costs nobody else anything.
 
+mod along;
 mod assemble;
 mod clock;
 mod committer;

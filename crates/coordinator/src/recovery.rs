@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidemill_job::{BlobRef, JobSpec};
+use tidemill_job::JobSpec;
 use tidemill_store::{JobRecord, Recovered, Store};
 use tidemill_types::JobId;
 
@@ -11,13 +11,16 @@ use crate::{
     effects,
     event::Now,
     failpoint::Failpoint,
+    inputs::Named,
     server::StartError,
     shared::Shared,
 };
 
 /// A core that goes on with what the store remembers, and has the blobs pinned that it needs.
 pub async fn recover(shared: &Arc<Shared>, config: CoreConfig, now: Now) -> Result<Core, StartError> {
-    let (core, recovered) = take_up(&shared.store, config, now, |job, blobs| shared.inputs.hold(job, blobs))?;
+    let (core, recovered) = take_up(&shared.store, config, now, |job, spec| {
+        shared.inputs.hold(job, &Named::by(spec));
+    })?;
     Failpoint::InRecovery.pass();
     // A crash may have come between a pin and the job that it was for, or between a job's end and its pins'.
     for pin in shared.blobs.pins() {
@@ -43,19 +46,19 @@ pub async fn recover(shared: &Arc<Shared>, config: CoreConfig, now: Now) -> Resu
     Ok(core)
 }
 
-/// A core that goes on with what the store remembers. `hold` is told which blobs each running job needs.
+/// A core that goes on with what the store remembers. `hold` is told of each running job, which needs its blobs.
 pub fn take_up(
     store: &Store,
     config: CoreConfig,
     now: Now,
-    mut hold: impl FnMut(JobId, &[BlobRef]),
+    mut hold: impl FnMut(JobId, &JobSpec),
 ) -> Result<(Core, Recovered), StartError> {
     let recovered = store.recover()?;
     check_money(&recovered, config.money.as_ref())?;
     let mut core = Core::new(config, &recovered);
     for record in recovered.jobs.iter().filter(|record| record.ended.is_none()) {
         let resuming = resuming(store, record, now)?;
-        hold(record.job, &resuming.blobs());
+        hold(record.job, resuming.spec());
         // They come by job.
         let first = recovered.leases.partition_point(|lease| lease.task.job < record.job);
         let end = recovered.leases.partition_point(|lease| lease.task.job <= record.job);

@@ -25,6 +25,7 @@ pub use self::{
     seats::Seats,
 };
 use crate::{
+    along,
     event::{Event, Network, SessionId},
     outbox::{Outgoing, Outgoings, outbox},
     shared::Shared,
@@ -126,7 +127,8 @@ async fn session(shared: &Arc<Shared>, connection: Connection) {
     shared.outboxes.open(id, outbox.clone());
     shared.peers.joined(node);
     let writer =
-        shared.tasks.spawn(write(session.writer, outgoings, session.connection.clone()).in_current_span());
+        write(shared.clone(), session.writer, outgoings, session.connection.clone()).in_current_span();
+    let writer = shared.tasks.spawn(writer);
     tracing::debug!(software = %tidemill_types::one_line(&hello.software, 80), "a session begins");
     let (signer, operator) = (hello.binding.address, admitted.operator);
     let read = async {
@@ -172,7 +174,12 @@ async fn session(shared: &Arc<Shared>, connection: Connection) {
 }
 
 /// Writes what is put into an outbox until there will be no more, or the peer is gone.
-async fn write(mut writer: FrameWriter<SendStream>, mut outgoings: Outgoings, connection: Connection) {
+async fn write(
+    shared: Arc<Shared>,
+    mut writer: FrameWriter<SendStream>,
+    mut outgoings: Outgoings,
+    connection: Connection,
+) {
     'session: loop {
         let messages = outgoings.take(MOST_GATHERED).await;
         if messages.is_empty() {
@@ -180,6 +187,9 @@ async fn write(mut writer: FrameWriter<SendStream>, mut outgoings: Outgoings, co
         }
         for message in messages {
             let pushed = match message {
+                Outgoing::ToProvider(ToProvider::Leases(leases)) => {
+                    writer.push(&ToProvider::Leases(along::fill(&shared, leases).await))
+                }
                 Outgoing::ToProvider(message) => writer.push(&message),
                 Outgoing::Answer(answer) => match writer.push(&answer) {
                     Err(FrameError::Oversized { .. }) => writer.push(&too_long(answer.id)),

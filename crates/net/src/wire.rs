@@ -1,4 +1,4 @@
-//! What nodes say to each other in a session: version 6 of the protocol.
+//! What nodes say to each other in a session: version 7 of the protocol.
 //!
 //! The dialer opens one stream. The first frame each way is an [`crate::Opening`] with a [`Hello`] and its answer
 //! with a [`Welcome`], whose form outlives versions; after that frames are postcard messages: [`FromProvider`] and
@@ -16,9 +16,9 @@ use tidemill_types::{Address, Chain, EscrowContract, KeyBinding, Millis, Offer};
 pub use self::{
     money::{EscrowReport, EscrowStage, JobCost, PayeeReport, SettlementReport},
     provider::{
-        Decision, FromProvider, HeldLease, Lease, LeasePay, LogBody, MAX_CREDITS, MAX_INLINE_LOG_BYTES,
-        MAX_INLINE_OUTPUT_BYTES, MAX_LEASE_INLINE_BYTES, MAX_VOUCHERS, OutputBody, ReleaseAsked, ResultBatch,
-        ReturnReason, Source, TaskResult, ToProvider, Unpaid,
+        Decision, FromProvider, HeldLease, Lease, LeasePay, LogBody, MAX_ALONG_BYTES, MAX_CREDITS,
+        MAX_INLINE_LOG_BYTES, MAX_INLINE_OUTPUT_BYTES, MAX_LEASE_INLINE_BYTES, MAX_VOUCHERS, OutputBody,
+        ReleaseAsked, ResultBatch, ReturnReason, Source, TaskResult, ToProvider, Unpaid,
     },
     reliability::{
         MAX_RECORDS, MAX_RESULTS_OF_TASK, RecordReport, Reliability, ReputationReport, ResultReport,
@@ -35,7 +35,7 @@ pub use self::{
 pub const SESSION_ALPN: &[u8] = b"tidemill/session/1";
 
 /// The versions of the session protocol that this build speaks: the first and the last.
-pub const SESSION_VERSIONS: (u32, u32) = (6, 6);
+pub const SESSION_VERSIONS: (u32, u32) = (7, 7);
 
 /// The longest frame of a session. What is longer travels as a blob.
 pub const MAX_FRAME_BYTES: usize = 4 << 20;

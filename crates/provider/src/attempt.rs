@@ -1,6 +1,6 @@
 //! A lease that has been looked at: what it asks for is not in contradiction with itself.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use tidemill_exec::Cancel;
 use tidemill_job::{BlobRef, BlobSource};
@@ -21,11 +21,26 @@ pub(crate) struct Attempt {
     /// Where the bytes of each of `spec.inputs` are, in the same order.
     pub(crate) sources: Vec<Source>,
     /// The blobs that it needs, each once. Empty ones are needed by nobody.
-    pub(crate) blobs: Vec<BlobRef>,
+    pub(crate) blobs: Vec<Need>,
     /// About how much memory the attempt itself takes while it waits.
     pub(crate) bytes: usize,
     /// Set to end it while it runs.
     pub(crate) cancel: Cancel,
+}
+
+/// A blob that is needed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Need {
+    pub(crate) blob: BlobRef,
+    /// Where it is, if it is a part of a blob that is not needed as a whole.
+    pub(crate) part_of: Option<BlobSource>,
+}
+
+impl Need {
+    /// A blob of the coordinator's own.
+    pub(crate) fn whole(blob: BlobRef) -> Self {
+        Self { blob, part_of: None }
+    }
 }
 
 /// A lease that cannot be right, so that no result of it may be signed.
@@ -52,7 +67,7 @@ pub(crate) enum LeaseError {
 impl Attempt {
     /// Looks at a lease. What is in it is not hashed here: that is for the thread that runs it.
     pub(crate) fn new(lease: Lease) -> Result<Self, LeaseError> {
-        let Lease { id, seal, job, task, spec, program_len, sources, within: _, pay } = lease;
+        let Lease { id, seal, job, task, spec, program_len, mut sources, within: _, pay } = lease;
         check_program(spec.program, program_len)?;
         for (input, source) in spec.inputs.iter().zip(&sources) {
             let path = || input.path.to_string();
@@ -64,7 +79,7 @@ impl Attempt {
                 Source::Blob(source) if !source.holds(input.len) => {
                     return Err(LeaseError::OutsideBlob { path: path() });
                 }
-                Source::Blob(source) if is_whole(source, input.len) && source.blob.id != input.content => {
+                Source::Blob(source) if source.is_whole(input.len) && source.blob.id != input.content => {
                     let (expected, found) = (input.content, source.blob.id);
                     return Err(LeaseError::OtherContent { path: path(), expected, found });
                 }
@@ -78,31 +93,49 @@ impl Attempt {
         let bytes = inline + text_bytes(&spec);
         let program = BlobRef { id: spec.program, len: program_len };
         let spec = Arc::new(spec);
-        let blobs = blobs(program, &sources)?;
+        let blobs = blobs(program, &spec, &mut sources)?;
         let cancel = Cancel::default();
         Ok(Self { id, seal, job, task, pay, spec, program, sources, blobs, bytes, cancel })
     }
 }
 
-/// All blobs that are named and not empty, each once.
-fn blobs(program: BlobRef, sources: &[Source]) -> Result<Vec<BlobRef>, LeaseError> {
-    let inputs = sources.iter().filter_map(|source| match source {
-        Source::Blob(source) => Some(source.blob),
-        Source::Inline(_) => None,
-    });
-    let mut blobs: Vec<BlobRef> = std::iter::once(program).chain(inputs).collect();
-    blobs.sort_unstable();
-    blobs.dedup();
-    if let Some([one, other]) = blobs.array_windows().find(|[one, other]| one.id == other.id) {
+/// A part of a blob is fetched alone, unless a task reads at least one byte in so many of the blob.
+const WORTH_ALL: u64 = 2;
+
+/// All blobs that have to be here and are not empty, each once. Where an input is fetched alone, its source is all of
+/// what it will be.
+fn blobs(program: BlobRef, spec: &TaskSpec, sources: &mut [Source]) -> Result<Vec<Need>, LeaseError> {
+    let mut named = vec![program];
+    let mut read: HashMap<BlobId, u64> = HashMap::new();
+    for (input, source) in spec.inputs.iter().zip(sources.iter()) {
+        if let Source::Blob(source) = source {
+            named.push(source.blob);
+            let read = read.entry(source.blob.id).or_default();
+            *read = read.saturating_add(input.len);
+        }
+    }
+    let mut needs = vec![Need::whole(program)];
+    for (input, source) in spec.inputs.iter().zip(sources) {
+        let Source::Blob(source) = source else { continue };
+        if read[&source.blob.id] >= source.blob.len.div_ceil(WORTH_ALL) {
+            needs.push(Need::whole(source.blob));
+            continue;
+        }
+        let part = BlobRef { id: input.content, len: input.len };
+        named.push(part);
+        needs.push(Need { blob: part, part_of: Some(*source) });
+        *source = BlobSource::whole(part);
+    }
+    named.sort_unstable();
+    named.dedup();
+    if let Some([one, other]) = named.array_windows().find(|[one, other]| one.id == other.id) {
         return Err(LeaseError::TwoLengths { id: one.id, one: one.len, other: other.len });
     }
-    blobs.retain(|blob| blob.len > 0);
-    Ok(blobs)
-}
-
-/// Whether an input of this length is all of its blob.
-pub(crate) fn is_whole(source: &BlobSource, len: u64) -> bool {
-    source.offset == 0 && source.blob.len == len
+    // What is a blob of the coordinator's is not looked for in another.
+    needs.sort_by_key(|need| (need.blob, need.part_of.is_some()));
+    needs.dedup_by_key(|need| need.blob);
+    needs.retain(|need| need.blob.len > 0);
+    Ok(needs)
 }
 
 fn check_program(id: BlobId, len: u64) -> Result<(), LeaseError> {
@@ -171,7 +204,7 @@ pub(crate) mod tests {
     /// A range of the blob of these bytes.
     pub(crate) fn range(blob: &[u8], offset: u64) -> Source {
         let blob = BlobRef { id: BlobId::of(blob), len: blob.len() as u64 };
-        Source::Blob(BlobSource { blob, offset })
+        Source::Blob(BlobSource::at(blob, offset))
     }
 
     #[test]
@@ -190,7 +223,39 @@ pub(crate) mod tests {
         let mut expected = [&b"program"[..], b"all of it", b"a part of it"]
             .map(|bytes| BlobRef { id: BlobId::of(bytes), len: bytes.len() as u64 });
         expected.sort();
+        assert_eq!(attempt.blobs, expected.map(Need::whole), "of the last most is read");
+    }
+
+    #[test]
+    fn a_small_part_of_a_blob_is_needed_alone() {
+        let blob = |bytes: &[u8]| BlobRef { id: BlobId::of(bytes), len: bytes.len() as u64 };
+        let file = b"the first record, the second and the third";
+        let inputs: &[(&[u8], Source)] = &[(&file[..5], range(file, 0)), (&file[10..17], range(file, 10))];
+        let attempt = Attempt::new(lease(1, inputs)).expect("nothing is wrong with it");
+        let [first, second] = [(0, 5), (10, 7)].map(|(offset, len): (usize, usize)| Need {
+            blob: blob(&file[offset..][..len]),
+            part_of: Some(BlobSource::at(blob(file), offset as u64)),
+        });
+        let mut expected = [first, second, Need::whole(blob(b"program"))];
+        expected.sort_by_key(|need| need.blob);
         assert_eq!(attempt.blobs, expected);
+        let whole = |need: Need| Source::Blob(BlobSource::whole(need.blob));
+        assert_eq!(attempt.sources, [whole(first), whole(second)]);
+
+        // The same part twice, and a part that is a blob by itself as well: each is fetched once.
+        let program: &[(&[u8], Source)] = &[
+            (b"program", range(b"beside the program lies much more", 11)),
+            (&file[..5], range(file, 0)),
+            (&file[..5], range(file, 0)),
+        ];
+        let attempt = Attempt::new(lease(1, program)).expect("nothing is wrong with it");
+        let mut expected = [first, Need::whole(blob(b"program"))];
+        expected.sort_by_key(|need| need.blob);
+        assert_eq!(attempt.blobs, expected);
+        // One that is said to have two lengths.
+        let mut two = lease(1, inputs);
+        two.spec.inputs[1].content = two.spec.inputs[0].content;
+        assert!(matches!(Attempt::new(two), Err(LeaseError::TwoLengths { .. })));
     }
 
     #[test]
@@ -201,7 +266,7 @@ pub(crate) mod tests {
         assert!(matches!(short, LeaseError::InputLength { .. }));
         assert!(matches!(refused(&[(b"part", range(b"part", 1))]), LeaseError::OutsideBlob { .. }));
         assert!(matches!(refused(&[(b"part", range(b"trap", 0))]), LeaseError::OtherContent { .. }));
-        let far = BlobSource { blob: BlobRef { id: BlobId::of(b"x"), len: u64::MAX }, offset: u64::MAX };
+        let far = BlobSource::at(BlobRef { id: BlobId::of(b"x"), len: u64::MAX }, u64::MAX);
         assert!(matches!(refused(&[(b"part", Source::Blob(far))]), LeaseError::OutsideBlob { .. }));
 
         let mut other = range(b"a part of it", 2);

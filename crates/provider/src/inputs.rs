@@ -10,14 +10,14 @@ use std::{
 use tidemill_exec::{Program, Task};
 use tidemill_job::{BlobRef, BlobSource};
 use tidemill_net::{blobs::Lent, wire::Source};
-use tidemill_types::{BlobId, Content, ProgramKind};
+use tidemill_types::{BlobId, ByteRange, Content, ProgramKind};
 
-use crate::attempt::{Attempt, is_whole};
+use crate::attempt::Attempt;
 
 /// Programs kept in memory, by bytes. The largest that is taken has 128 MiB.
 const PROGRAM_BYTES: u64 = 256 << 20;
 
-/// Ranges of blobs whose hashes are remembered, at about 150 bytes each.
+/// Parts of blobs whose hashes are remembered, at about 200 bytes each.
 const RANGES: usize = 1 << 16;
 
 /// How much of a file is hashed at once.
@@ -43,7 +43,7 @@ pub(crate) type Places = Vec<(BlobId, Lent)>;
 #[derive(Debug)]
 pub(crate) struct Inputs {
     programs: Mutex<Recent<BlobId, Program>>,
-    ranges: Mutex<Recent<(BlobId, u64, u64), BlobId>>,
+    ranges: Mutex<Recent<(BlobSource, u64), BlobId>>,
 }
 
 impl Default for Inputs {
@@ -100,23 +100,25 @@ impl Inputs {
         Ok(program)
     }
 
-    /// The hash of a range of a blob, and where it is.
+    /// The hash of a part of a blob, and where it is.
     fn range(&self, source: &BlobSource, len: u64, places: &Places) -> Result<(BlobId, Content), InputError> {
-        let BlobSource { blob, offset } = *source;
+        let blob = source.blob.id;
         if len == 0 {
             return Ok((BlobId::of(b""), Content::default()));
         }
-        let lent = place_of(blob.id, places)?;
-        let content = Content { segments: vec![lent.range(offset, len)] };
-        if is_whole(source, len) {
-            return Ok((blob.id, content));
+        let lent = place_of(blob, places)?;
+        let ranges = source.ranges(len).into_iter().filter(|range| range.len > 0);
+        let content =
+            Content { segments: ranges.clone().map(|range| lent.range(range.offset, range.len)).collect() };
+        if source.is_whole(len) {
+            return Ok((blob, content));
         }
-        let known = lock(&self.ranges).get(&(blob.id, offset, len)).copied();
+        let known = lock(&self.ranges).get(&(*source, len)).copied();
         let found = match known {
             Some(found) => found,
             None => {
-                let found = hash_range(blob.id, lent, offset, len)?;
-                lock(&self.ranges).put((blob.id, offset, len), found, 1);
+                let found = hash_ranges(blob, lent, ranges)?;
+                lock(&self.ranges).put((*source, len), found, 1);
                 found
             }
         };
@@ -129,18 +131,28 @@ fn place_of(id: BlobId, places: &Places) -> Result<&Lent, InputError> {
     found.map(|(_, lent)| lent).ok_or(InputError::Gone(id))
 }
 
-fn hash_range(id: BlobId, lent: &Lent, offset: u64, len: u64) -> Result<BlobId, InputError> {
+/// The hash of ranges of a blob, one after another.
+fn hash_ranges(
+    id: BlobId,
+    lent: &Lent,
+    ranges: impl Iterator<Item = ByteRange>,
+) -> Result<BlobId, InputError> {
     let error = |source| InputError::Read { id, source };
     let mut file = lent.open().map_err(error)?;
-    file.seek(SeekFrom::Start(offset)).map_err(error)?;
-    let mut hasher = blake3::Hasher::new();
-    let mut piece = vec![0; PIECE_BYTES.min(usize::try_from(len).unwrap_or(PIECE_BYTES))];
-    let mut range = file.take(len);
-    loop {
-        match range.read(&mut piece).map_err(error)? {
-            0 => break,
-            read => hasher.update(&piece[..read]),
-        };
+    let (mut hasher, mut len) = (blake3::Hasher::new(), 0);
+    let mut piece = Vec::new();
+    for range in ranges {
+        len += range.len;
+        file.seek(SeekFrom::Start(range.offset)).map_err(error)?;
+        let most = PIECE_BYTES.min(usize::try_from(range.len).unwrap_or(PIECE_BYTES));
+        piece.resize(most.max(piece.len()), 0);
+        let mut range = (&mut file).take(range.len);
+        loop {
+            match range.read(&mut piece).map_err(error)? {
+                0 => break,
+                read => hasher.update(&piece[..read]),
+            };
+        }
     }
     if hasher.count() == len {
         Ok(BlobId::from_hash(hasher.finalize()))
@@ -227,18 +239,27 @@ mod tests {
     fn a_task_is_given_what_its_specification_says() {
         let folder = tempfile::tempdir().expect("a folder");
         let places = kept(folder.path(), &[b"program", b"all of it", b"a part of it"]);
+        let mut of_two_ranges = range(b"a part of it", 0);
+        if let Source::Blob(source) = &mut of_two_ranges {
+            source.head = ByteRange { offset: 7, len: 3 };
+        }
         let attempt = attempt(&[
             (b"here", Source::Inline(b"here".to_vec())),
             (b"all of it", range(b"all of it", 0)),
-            (b"part", range(b"a part of it", 2)),
+            (b"part of", range(b"a part of it", 2)),
             (b"", range(b"a part of it", 3)),
+            (b"of a part", of_two_ranges),
         ]);
         let inputs = Inputs::default();
         let task = inputs.task(&attempt, &places).expect("all is as it should be");
         assert_eq!(&*task.program.bytes, b"program");
         assert_eq!(task.contents[0], Content::bytes(*b"here"));
-        assert!(matches!(&task.contents[2].segments[..], [Segment::File { offset: 2, len: 4, .. }]));
+        assert!(matches!(&task.contents[2].segments[..], [Segment::File { offset: 2, len: 7, .. }]));
         assert!(task.contents[3].is_empty());
+        assert!(matches!(
+            &task.contents[4].segments[..],
+            [Segment::File { offset: 7, len: 3, .. }, Segment::File { offset: 0, len: 6, .. }]
+        ));
 
         // Neither the program nor the range is read again.
         std::fs::remove_file(folder.path().join(BlobId::of(b"program").to_string())).expect("it is there");
@@ -252,8 +273,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let places = kept(folder.path(), &[b"program", b"a part of it"]);
         let inputs = Inputs::default();
-        for lie in [Source::Inline(b"trap".to_vec()), range(b"a part of it", 3)] {
-            let error = inputs.task(&attempt(&[(b"part", lie)]), &places).expect_err("it is a lie");
+        for lie in [Source::Inline(b"trap of".to_vec()), range(b"a part of it", 3)] {
+            let error = inputs.task(&attempt(&[(b"part of", lie)]), &places).expect_err("it is a lie");
             assert!(matches!(error, InputError::Lie { .. }), "{error}");
         }
     }
@@ -262,7 +283,7 @@ mod tests {
     fn a_blob_that_was_changed_or_went_is_found() {
         let folder = tempfile::tempdir().expect("a folder");
         let places = kept(folder.path(), &[b"program", b"a part of it"]);
-        let part: &[(&[u8], Source)] = &[(b"part", range(b"a part of it", 2))];
+        let part: &[(&[u8], Source)] = &[(b"part of", range(b"a part of it", 2))];
         assert!(matches!(
             Inputs::default().task(&attempt(part), &places[..1].to_vec()),
             Err(InputError::Gone(_))

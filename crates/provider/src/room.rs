@@ -11,14 +11,13 @@ use std::{
 };
 
 use tidemill_exec::OutputBody;
-use tidemill_job::BlobRef;
 use tidemill_net::{
-    blobs::{self, BlobError, BlobOptions, Blobs, FetchError, FileMode, Keeps, Lent, Pin},
+    blobs::{BlobError, BlobOptions, Blobs, FetchError, FileMode, Keeps, Lent, Pin},
     endpoint::Connection,
 };
 use tidemill_types::{BlobId, ByteSize, LeaseId, NodeId};
 
-use crate::run::LargeOutput;
+use crate::{attempt::Need, run::LargeOutput};
 
 /// How long a coordinator may keep still in the middle of a blob.
 const STALL: Duration = Duration::from_secs(30);
@@ -67,12 +66,15 @@ impl Room {
     ///
     /// # Errors
     /// [`FetchError`]
-    pub(crate) async fn fetch(&self, connection: &Connection, blob: BlobRef) -> Result<Fetched, FetchError> {
+    pub(crate) async fn fetch(&self, connection: &Connection, need: Need) -> Result<Fetched, FetchError> {
+        let Need { blob, part_of } = need;
         let was_here = self.blobs.has(blob.id).is_some();
         let begun = Instant::now();
-        let wanted = blobs::BlobRef { id: blob.id, len: blob.len };
         let pin = self.inputs.pin(blob.id);
-        self.blobs.fetch(connection, wanted, &pin, |_| {}).await?;
+        match part_of {
+            None => self.blobs.fetch(connection, blob, &pin, |_| {}).await?,
+            Some(source) => self.blobs.fetch_part(connection, source, blob, &pin, |_| {}).await?,
+        }
         self.inputs.pins().insert(blob.id, pin);
         let lent = self.blobs.lend(blob.id).await?;
         Ok(Fetched { lent, took: (!was_here).then(|| begun.elapsed()) })

@@ -5,9 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidemill_job::BlobRef;
+use tidemill_job::BlobSource;
 use tidemill_net::blobs::Lent;
-use tidemill_types::{BlobId, LeaseId};
+use tidemill_types::{BlobId, BlobRef, LeaseId};
+
+use crate::attempt::Need;
 
 /// The blobs of all leases: each is fetched once, a few at a time, in the order in which they were first needed.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub(crate) struct Wants {
 #[derive(Debug)]
 struct Wanted {
     len: u64,
+    /// Where it is, by the first lease that needed it, if that is in another blob.
+    part_of: Option<BlobSource>,
     state: State,
     /// How many leases need it. With none, it stays for a while: the next lease is often of the same job.
     users: usize,
@@ -52,18 +56,18 @@ impl Wants {
     }
 
     /// A lease needs these blobs, each named once. Gives how many are missing.
-    pub(crate) fn need(&mut self, lease: LeaseId, blobs: &[BlobRef]) -> Result<usize, LengthConflict> {
-        for blob in blobs {
+    pub(crate) fn need(&mut self, lease: LeaseId, needs: &[Need]) -> Result<usize, LengthConflict> {
+        for Need { blob, .. } in needs {
             if let Some(known) = self.blobs.get(&blob.id).filter(|known| known.len != blob.len) {
                 return Err(LengthConflict { id: blob.id, one: blob.len, other: known.len });
             }
         }
         let mut missing = 0;
-        for blob in blobs {
+        for Need { blob, part_of } in needs {
             let wanted = self.blobs.entry(blob.id).or_insert_with(|| {
                 self.next.push_back(blob.id);
                 let state = State::Missing { fetching: false, waiting: Vec::new() };
-                Wanted { len: blob.len, state, users: 0, unused: None }
+                Wanted { len: blob.len, part_of: *part_of, state, users: 0, unused: None }
             });
             wanted.users += 1;
             wanted.unused = None;
@@ -76,7 +80,7 @@ impl Wants {
     }
 
     /// The next blob to fetch; it is taken to be on its way.
-    pub(crate) fn next(&mut self) -> Option<BlobRef> {
+    pub(crate) fn next(&mut self) -> Option<Need> {
         while self.fetching < self.at_once {
             let id = self.next.pop_front()?;
             let Some(wanted) = self.blobs.get_mut(&id) else { continue };
@@ -85,7 +89,7 @@ impl Wants {
             {
                 *fetching = true;
                 self.fetching += 1;
-                return Some(BlobRef { id, len: wanted.len });
+                return Some(Need { blob: BlobRef { id, len: wanted.len }, part_of: wanted.part_of });
             }
         }
         None
@@ -132,8 +136,8 @@ impl Wants {
     }
 
     /// A lease needs its blobs no more.
-    pub(crate) fn release(&mut self, lease: LeaseId, blobs: &[BlobRef], now: Instant) {
-        for blob in blobs {
+    pub(crate) fn release(&mut self, lease: LeaseId, needs: &[Need], now: Instant) {
+        for Need { blob, .. } in needs {
             let Some(wanted) = self.blobs.get_mut(&blob.id) else { continue };
             wanted.users = wanted.users.saturating_sub(1);
             if let State::Missing { waiting, .. } = &mut wanted.state {

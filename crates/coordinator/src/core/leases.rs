@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use tidemill_job::Node;
-use tidemill_net::wire::{Lease, LeasePay, MAX_CREDITS, Source, ToProvider};
+use tidemill_net::wire::{Lease, LeasePay, MAX_ALONG_BYTES, MAX_CREDITS, Source, ToProvider};
 use tidemill_sched::{LeaseEnd, Micros, NewLease, Placement, Work};
 use tidemill_store::{Change, LeaseRecord, UnixMillis};
 use tidemill_types::{
@@ -358,9 +358,14 @@ fn approximate_bytes(lease: &Lease) -> usize {
     let text: usize = lease.spec.args.iter().map(|arg| arg.len() + 2).sum();
     let env: usize = lease.spec.env.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
     let inputs: usize = lease.spec.inputs.iter().map(|input| input.path.as_str().len() + 128).sum();
-    let inline = lease.sources.iter().map(|source| match source {
-        Source::Inline(bytes) => bytes.len(),
-        Source::Blob(_) => 0,
-    });
-    FIXED + text + env + inputs + inline.sum::<usize>()
+    let (mut inline, mut along) = (0, 0);
+    for (input, source) in lease.spec.inputs.iter().zip(&lease.sources) {
+        match (source, usize::try_from(input.len)) {
+            (Source::Inline(bytes), _) => inline += bytes.len(),
+            (Source::Blob(_), Ok(len)) if len <= MAX_ALONG_BYTES => along += len,
+            (Source::Blob(_), _) => {}
+        }
+    }
+    // What may be put in when it is sent.
+    FIXED + text + env + inputs + inline + along.min(MAX_ALONG_BYTES)
 }

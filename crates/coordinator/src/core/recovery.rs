@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use tidemill_job::{BlobRef, JobSpec};
+use tidemill_job::JobSpec;
 use tidemill_sched::NewLease;
 use tidemill_store::{Change, DoneRecord, FailedTask, JobRecord, LeaseRecord, OpinionRecord};
 use tidemill_types::{
@@ -47,9 +47,9 @@ impl Resuming {
         Self { id: record.job, job, decided: BTreeMap::new(), opinions: Vec::new() }
     }
 
-    /// The blobs that it needs.
-    pub fn blobs(&self) -> Vec<BlobRef> {
-        self.job.spec.blobs()
+    /// The job itself.
+    pub fn spec(&self) -> &JobSpec {
+        &self.job.spec
     }
 
     /// A task is done. Tasks come in the order of their numbers.

@@ -26,6 +26,7 @@ use crate::{
     core::Funding,
     event::{Caller, Event, Question, SessionId},
     failpoint::Failpoint,
+    inputs::Named,
     outbox::Outgoing,
     shared::{Shared, Unavailable},
 };
@@ -118,7 +119,7 @@ async fn funding(shared: &Shared, submission: &Submission) -> Result<Option<Fund
 /// A job whose blobs are all needed by other jobs already, and so are here; nothing when some are not.
 fn ready(shared: &Shared, job: JobId, encoded: &[u8]) -> Result<Option<Arc<JobSpec>>, Refusal> {
     let spec = decode(shared, encoded)?;
-    let here = shared.inputs.hold_if_needed(job, &spec.blobs());
+    let here = shared.inputs.hold_if_needed(job, &Named::by(&spec));
     Ok(here.then(|| Arc::new(spec)))
 }
 
@@ -217,22 +218,18 @@ async fn fetch_job(
         tokio::task::spawn_blocking(move || decode(&with, &encoded).map(|spec| (spec, encoded)))
             .await
             .map_err(|error| Refusal::Busy { reason: error.to_string() })??;
-    let blobs = spec.blobs();
-    if let Err(refusal) = fetch_blobs(shared, caller, job, &blobs).await {
+    let named = Named::by(&spec);
+    if let Err(refusal) = fetch_blobs(shared, caller, job, &named).await {
         // What came of them before would stay until the next start.
-        let ids: Vec<_> = blobs.iter().map(|blob| blob.id).collect();
+        let ids: Vec<_> = named.blobs.iter().map(|blob| blob.id).collect();
         crate::effects::unpin(shared, &ids).await;
         return Err(refusal);
     }
     Ok((Arc::new(spec), encoded))
 }
 
-async fn fetch_blobs(
-    shared: &Arc<Shared>,
-    caller: Caller,
-    job: JobId,
-    blobs: &[BlobRef],
-) -> Result<(), Refusal> {
+async fn fetch_blobs(shared: &Arc<Shared>, caller: Caller, job: JobId, named: &Named) -> Result<(), Refusal> {
+    let blobs = &named.blobs;
     let arriving = Arc::new(Arriving::new(shared.clone(), caller, blobs));
     let mut missing = Vec::new();
     for blob in blobs {
@@ -268,7 +265,7 @@ async fn fetch_blobs(
             shared.blobs.pin(&pin, blob.id).await.map_err(busy)?;
         }
     }
-    shared.inputs.hold(job, blobs);
+    shared.inputs.hold(job, named);
     Failpoint::AfterPin.pass();
     Ok(())
 }

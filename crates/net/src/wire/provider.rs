@@ -23,6 +23,11 @@ pub const MAX_INLINE_LOG_BYTES: usize = 16 << 10;
 /// The inputs of one lease that travel in the message have at most so many bytes together.
 pub const MAX_LEASE_INLINE_BYTES: usize = 256 << 10;
 
+/// A coordinator puts the inputs of a lease that are in blobs, and no other task's, into the message where they have at
+/// most so many bytes together: to ask for so little takes longer than to send it. A hundred such leases take a link of
+/// 10 Mbit/s little more than a second, well within what heartbeats may wait for.
+pub const MAX_ALONG_BYTES: usize = 16 << 10;
+
 /// The longest failure, encoded: what the sandbox says of one is bounded well below.
 const MAX_FAILURE_BYTES: usize = 32 << 10;
 

@@ -10,6 +10,7 @@ use tidemill_types::{BatchTerms, merkle};
 
 use super::{Done, KEEP_UNUSED, MOST_RESULT_BYTES, Owner, SWEEP, leases::fetch_reason};
 use crate::{
+    attempt::Need,
     event::{Ending, Event},
     idle::Standing,
     report::Due,
@@ -85,12 +86,12 @@ impl Owner {
     }
 
     fn fetch(&mut self, link: &Link) {
-        while let Some(blob) = self.wants.next() {
+        while let Some(need) = self.wants.next() {
             let (room, connection) = (self.room.clone(), link.blobs.clone());
             self.chores.spawn(async move {
-                let result = room.fetch(&connection, blob).await;
+                let result = room.fetch(&connection, need).await;
                 let broken = result.is_err() && connection.close_reason().is_some();
-                Done::Fetched { blob, result, broken }
+                Done::Fetched { blob: need.blob, result, broken }
             });
         }
     }
@@ -110,7 +111,7 @@ impl Owner {
         };
         while has_room(self) {
             let Some(attempt) = self.queue.start() else { return };
-            let lent = |blob: &tidemill_job::BlobRef| Some((blob.id, self.wants.lent(blob.id)?.clone()));
+            let lent = |need: &Need| Some((need.blob.id, self.wants.lent(need.blob.id)?.clone()));
             let places = attempt.blobs.iter().filter_map(lent).collect();
             self.runners.start(Start { attempt, places });
         }

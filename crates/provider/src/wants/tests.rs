@@ -7,8 +7,8 @@ use proptest::{collection::vec, prelude::*};
 
 use super::*;
 
-fn blob(number: u8) -> BlobRef {
-    BlobRef { id: BlobId::of(&[number]), len: 1 }
+fn need(number: u8) -> Need {
+    Need::whole(BlobRef { id: BlobId::of(&[number]), len: 1 })
 }
 
 fn here() -> Lent {
@@ -19,67 +19,82 @@ fn here() -> Lent {
 fn a_blob_is_fetched_once_for_all_who_need_it() {
     let now = Instant::now();
     let mut wants = Wants::new(4);
-    assert_eq!(wants.need(LeaseId(1), &[blob(1), blob(2)]), Ok(2));
-    assert_eq!(wants.need(LeaseId(2), &[blob(1)]), Ok(1));
-    assert_eq!((wants.next(), wants.next(), wants.next()), (Some(blob(1)), Some(blob(2)), None));
-    assert_eq!(wants.arrived(blob(1).id, here(), now), [LeaseId(1), LeaseId(2)]);
-    assert_eq!(wants.need(LeaseId(3), &[blob(1)]), Ok(0), "it is here");
-    assert_eq!(wants.lent(blob(1).id).map(Lent::path), Some(here().path()));
-    assert!(wants.lent(blob(2).id).is_none());
+    assert_eq!(wants.need(LeaseId(1), &[need(1), need(2)]), Ok(2));
+    assert_eq!(wants.need(LeaseId(2), &[need(1)]), Ok(1));
+    assert_eq!((wants.next(), wants.next(), wants.next()), (Some(need(1)), Some(need(2)), None));
+    assert_eq!(wants.arrived(need(1).blob.id, here(), now), [LeaseId(1), LeaseId(2)]);
+    assert_eq!(wants.need(LeaseId(3), &[need(1)]), Ok(0), "it is here");
+    assert_eq!(wants.lent(need(1).blob.id).map(Lent::path), Some(here().path()));
+    assert!(wants.lent(need(2).blob.id).is_none());
 }
 
 #[test]
 fn a_few_are_fetched_at_once() {
     let mut wants = Wants::new(2);
-    wants.need(LeaseId(1), &[blob(1), blob(2), blob(3)]).expect("no conflict");
-    assert_eq!((wants.next(), wants.next(), wants.next()), (Some(blob(1)), Some(blob(2)), None));
-    wants.again(blob(1).id);
-    assert_eq!(wants.next(), Some(blob(1)), "what was broken off comes before what has not begun");
-    wants.arrived(blob(2).id, here(), Instant::now());
-    assert_eq!(wants.next(), Some(blob(3)));
+    wants.need(LeaseId(1), &[need(1), need(2), need(3)]).expect("no conflict");
+    assert_eq!((wants.next(), wants.next(), wants.next()), (Some(need(1)), Some(need(2)), None));
+    wants.again(need(1).blob.id);
+    assert_eq!(wants.next(), Some(need(1)), "what was broken off comes before what has not begun");
+    wants.arrived(need(2).blob.id, here(), Instant::now());
+    assert_eq!(wants.next(), Some(need(3)));
 }
 
 #[test]
 fn what_nobody_needs_is_forgotten_after_a_while() {
     let begin = Instant::now();
     let mut wants = Wants::new(2);
-    wants.need(LeaseId(1), &[blob(1)]).expect("no conflict");
+    wants.need(LeaseId(1), &[need(1)]).expect("no conflict");
     wants.next();
-    wants.arrived(blob(1).id, here(), begin);
+    wants.arrived(need(1).blob.id, here(), begin);
     let minute = Duration::from_secs(60);
     assert!(wants.forget_unused(minute, begin + 2 * minute).is_empty(), "it is needed");
-    wants.release(LeaseId(1), &[blob(1)], begin);
+    wants.release(LeaseId(1), &[need(1)], begin);
     assert!(wants.forget_unused(minute, begin + minute / 2).is_empty(), "a lease of the same job may come");
-    assert_eq!(wants.need(LeaseId(2), &[blob(1)]), Ok(0));
-    wants.release(LeaseId(2), &[blob(1)], begin + minute);
-    assert_eq!(wants.forget_unused(minute, begin + 2 * minute), [blob(1).id]);
-    assert_eq!(wants.need(LeaseId(3), &[blob(1)]), Ok(1));
+    assert_eq!(wants.need(LeaseId(2), &[need(1)]), Ok(0));
+    wants.release(LeaseId(2), &[need(1)], begin + minute);
+    assert_eq!(wants.forget_unused(minute, begin + 2 * minute), [need(1).blob.id]);
+    assert_eq!(wants.need(LeaseId(3), &[need(1)]), Ok(1));
 }
 
 #[test]
 fn what_cannot_be_had_costs_all_who_need_it_their_leases() {
     let now = Instant::now();
     let mut wants = Wants::new(2);
-    wants.need(LeaseId(1), &[blob(1)]).expect("no conflict");
-    wants.need(LeaseId(2), &[blob(1)]).expect("no conflict");
+    wants.need(LeaseId(1), &[need(1)]).expect("no conflict");
+    wants.need(LeaseId(2), &[need(1)]).expect("no conflict");
     wants.next();
-    let lost = wants.failed(blob(1).id);
+    let lost = wants.failed(need(1).blob.id);
     assert_eq!(lost, [LeaseId(1), LeaseId(2)]);
     for lease in lost {
-        wants.release(lease, &[blob(1)], now);
+        wants.release(lease, &[need(1)], now);
     }
     assert!(wants.blobs.is_empty());
-    assert_eq!(wants.need(LeaseId(3), &[blob(1)]), Ok(1));
-    assert_eq!(wants.next(), Some(blob(1)), "another lease may have more luck");
+    assert_eq!(wants.need(LeaseId(3), &[need(1)]), Ok(1));
+    assert_eq!(wants.next(), Some(need(1)), "another lease may have more luck");
+}
+
+#[test]
+fn a_part_of_a_blob_is_looked_for_where_the_first_lease_says() {
+    let mut wants = Wants::new(2);
+    let part = |offset| {
+        let file = BlobRef { id: BlobId::of(b"a file"), len: 6 };
+        Need { part_of: Some(BlobSource::at(file, offset)), ..need(1) }
+    };
+    wants.need(LeaseId(1), &[part(2)]).expect("no conflict");
+    wants.need(LeaseId(2), &[part(4)]).expect("the same bytes may be there twice");
+    assert_eq!(wants.next(), Some(part(2)));
+    wants.again(need(1).blob.id);
+    assert_eq!(wants.next(), Some(part(2)));
+    assert_eq!(wants.arrived(need(1).blob.id, here(), Instant::now()), [LeaseId(1), LeaseId(2)]);
 }
 
 #[test]
 fn two_lengths_of_one_blob_are_a_lie() {
     let mut wants = Wants::new(2);
-    wants.need(LeaseId(1), &[blob(1)]).expect("no conflict");
+    wants.need(LeaseId(1), &[need(1)]).expect("no conflict");
     let longer = BlobRef { len: 2, ..blob(1) };
-    assert!(wants.need(LeaseId(2), &[blob(2), longer]).is_err());
-    assert!(!wants.blobs.contains_key(&blob(2).id), "a lease that is refused needs nothing");
+    assert!(wants.need(LeaseId(2), &[need(2), longer]).is_err());
+    assert!(!wants.blobs.contains_key(&need(2).blob.id), "a lease that is refused needs nothing");
 }
 
 proptest! {
@@ -92,9 +107,9 @@ proptest! {
         let now = Instant::now();
         let mut wants = Wants::new(2);
         let mut missing: BTreeMap<LeaseId, usize> = BTreeMap::new();
-        let blobs: Vec<Vec<BlobRef>> = leases
+        let blobs: Vec<Vec<Need>> = leases
             .iter()
-            .map(|numbers| numbers.iter().collect::<BTreeSet<_>>().into_iter().map(|number| blob(*number)).collect())
+            .map(|numbers| numbers.iter().collect::<BTreeSet<_>>().into_iter().map(|number| need(*number)).collect())
             .collect();
         let of = |lease: LeaseId| &blobs[lease.0 as usize];
         for (id, blobs) in blobs.iter().enumerate() {
@@ -109,7 +124,7 @@ proptest! {
         }
         let mut luck = luck.into_iter();
         let mut on_the_way = BTreeSet::new();
-        while let Some(blob) = wants.next() {
+        while let Some(Need { blob, .. }) = wants.next() {
             prop_assert!(on_the_way.insert(blob.id), "fetched twice at once");
             prop_assert!(on_the_way.len() <= 2);
             on_the_way.remove(&blob.id);

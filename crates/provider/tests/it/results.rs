@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use tidemill_net::wire::{FromProvider, OutputBody, ReturnReason, Source, ToProvider};
-use tidemill_types::{Archive, BlobId, Failure, LeaseId, Outcome};
+use tidemill_types::{Archive, BlobId, BlobSource, ByteRange, ByteSize, Failure, LeaseId, Outcome};
 
-use crate::support::{Coordinator, LARGE, Made, NOOP, SPIN, done, lease, lend, lend_on, range};
+use crate::support::{Coordinator, LARGE, Made, NOOP, SPIN, done, lease, lend, lend_on, lend_with, range};
 
 #[tokio::test]
 async fn tasks_run_and_their_results_are_signed() {
@@ -53,6 +53,41 @@ async fn inputs_come_in_the_lease_and_as_ranges_of_blobs() {
     };
     assert_eq!(leases, [LeaseId(2)]);
     assert!(words.contains("the coordinator lies"), "{words}");
+}
+
+#[tokio::test]
+async fn a_piece_is_fetched_without_the_rest_of_its_file() {
+    let coordinator = Coordinator::new().await;
+    let program = coordinator.program(NOOP).await;
+    let file: Vec<u8> = (0..3_000_000u32).flat_map(u32::to_le_bytes).collect();
+    let blob = coordinator.keep(&file).await;
+    // The whole file would find no room.
+    let _lender = lend_with(coordinator.ticket().await, 1, |config| config.disk = ByteSize::mib(2)).await;
+    let mut joined = coordinator.join().await;
+    let piece = |head: ByteRange, offset: usize| {
+        let content =
+            [&file[head.offset as usize..][..head.len as usize], &file[offset..][..50_000]].concat();
+        (content, Source::Blob(BlobSource { blob, head, offset: offset as u64 }))
+    };
+    let header = ByteRange { offset: 9_000_000, len: 100 };
+    let pieces = [piece(header, 1_000_000), piece(ByteRange::default(), 1_040_000)];
+    let leases = pieces.iter().zip(1..);
+    let leases = leases.map(|((content, source), id)| lease(id, program, &[(content, source.clone())]));
+    joined.lease(leases.collect()).await;
+    for result in joined.settle(2).await {
+        assert_eq!(result.claim.outcome, Outcome::Done);
+    }
+
+    // Bytes of the blob, and not those of the piece.
+    let (content, _) = piece(header, 2_000_000);
+    let (_, elsewhere) = piece(header, 2_000_004);
+    joined.lease(vec![lease(3, program, &[(&content, elsewhere)])]).await;
+    let Some(FromProvider::Returned { leases, reason: ReturnReason::Fetch(words) }) = joined.next().await
+    else {
+        panic!("it should have come back")
+    };
+    assert_eq!(leases, [LeaseId(3)]);
+    assert!(words.contains(&BlobId::of(&content).to_string()), "{words}");
 }
 
 #[tokio::test]

@@ -296,7 +296,7 @@ pub fn lease(id: u64, program: BlobRef, inputs: &[(&[u8], Source)]) -> Lease {
 }
 
 pub fn range(blob: BlobRef, offset: u64) -> Source {
-    Source::Blob(BlobSource { blob, offset })
+    Source::Blob(BlobSource::at(blob, offset))
 }
 
 /// A provider with its events and its folder.
