@@ -72,7 +72,7 @@ async fn a_piece_is_fetched_without_the_rest_of_its_file() {
     let header = ByteRange { offset: 9_000_000, len: 100 };
     let pieces = [piece(header, 1_000_000), piece(ByteRange::default(), 1_040_000)];
     let leases = pieces.iter().zip(1..);
-    let leases = leases.map(|((content, source), id)| lease(id, program, &[(content, source.clone())]));
+    let leases = leases.map(|((content, source), id)| lease(id, program, &[(&content[..], source.clone())]));
     joined.lease(leases.collect()).await;
     for result in joined.settle(2).await {
         assert_eq!(result.claim.outcome, Outcome::Done);
@@ -81,7 +81,7 @@ async fn a_piece_is_fetched_without_the_rest_of_its_file() {
     // Bytes of the blob, and not those of the piece.
     let (content, _) = piece(header, 2_000_000);
     let (_, elsewhere) = piece(header, 2_000_004);
-    joined.lease(vec![lease(3, program, &[(&content, elsewhere)])]).await;
+    joined.lease(vec![lease(3, program, &[(&content[..], elsewhere)])]).await;
     let Some(FromProvider::Returned { leases, reason: ReturnReason::Fetch(words) }) = joined.next().await
     else {
         panic!("it should have come back")

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fs};
 use rustix::process::Signal;
 use serde_json::Value;
 use tidemill_net::ticket::{Pass, Ticket};
+use tidemill_types::BlobId;
 
 use crate::{
     examples::example,
@@ -133,6 +134,55 @@ fn outputs_of_files_lie_under_their_paths_whatever_their_size() {
     }
     let task = network.tidemill(&["explain", "copies", "tasks/data/300/reads.fq", "--json"]).code(0).json();
     assert_eq!(task["task"], 9, "{task}");
+}
+
+/// The bytes of all files below a directory together.
+fn bytes_below(place: &Place, name: &str) -> usize {
+    place.tree(name).values().map(Vec::len).sum()
+}
+
+/// Pieces are ranges of their file, also where they repeat a part of it.
+#[test]
+fn a_file_that_is_cut_is_sent_once() {
+    let place = Place::new();
+    let bases = (0..1u32 << 21).map(|at| b"ACGT"[(at.wrapping_mul(0x9e37_79b9) >> 30) as usize]);
+    let bases: Vec<u8> = bases.collect();
+    let genome = [&b">one\n"[..], &bases.chunks(64).collect::<Vec<_>>().join(&b'\n'), b"\n"].concat();
+    place.write("genome.fa", &genome);
+    place.job(
+        "name = \"cut\"\n[program]\npath = \"puppet.wasm\"\nargs = [\"copy\", \"{input}\"]\n\
+         [tasks]\nsplit = { input = \"genome.fa\", by = \"fasta\", size = \"64 KiB\", overlap = 32768 }\n",
+    );
+    let network = Network::start(place);
+    let files = same_as_here(&network, &[]);
+    let pieces: usize =
+        files.iter().filter(|(path, _)| path.ends_with("/stdout")).map(|(_, piece)| piece.len()).sum();
+    assert!(pieces > genome.len() * 5 / 4, "the pieces have {pieces} bytes, and the file {}", genome.len());
+
+    // The outputs, each below 128 KiB, are in the coordinator's state.
+    let place = &network.place;
+    let blobs = place.tree("coordinator/blobs");
+    assert!(blobs[&format!("data/{}", BlobId::of(&genome))] == genome);
+    let all = bytes_below(place, "coordinator/blobs");
+    assert!(all < genome.len() + (128 << 10), "{all} bytes for a file of {}", genome.len());
+}
+
+#[test]
+fn small_pieces_come_with_their_leases() {
+    let place = Place::new();
+    let lines: String = (0..40_000).map(|line| format!("{line}\n")).collect();
+    place.write("lines.txt", &lines);
+    place.job(
+        "name = \"lines\"\n[program]\npath = \"puppet.wasm\"\nargs = [\"copy\", \"{input}\"]\n\
+         [tasks]\nsplit = { input = \"lines.txt\", by = \"lines\", size = \"4 KiB\" }\n",
+    );
+    let network = Network::start(place);
+    let files = same_as_here(&network, &[]);
+    assert!(files.len() > 50, "{:?}", files.keys());
+    for provider in ["one/blobs", "two/blobs"] {
+        let fetched = bytes_below(&network.place, provider);
+        assert!(fetched < 64 << 10, "{fetched} bytes in {provider}, where the program alone should be");
+    }
 }
 
 #[test]
