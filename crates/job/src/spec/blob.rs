@@ -48,7 +48,7 @@ pub(crate) struct BlobPieces {
 pub(crate) struct Piece {
     /// The hash of its own bytes.
     pub(crate) content: BlobId,
-    /// The range of its first bytes, where they do not lie before the others. Mostly empty.
+    /// The range of its first bytes, where the others do not follow on them in the file. Mostly empty.
     pub(crate) head: ByteRange,
     /// The range of its other bytes.
     pub(crate) body: ByteRange,

@@ -349,7 +349,52 @@ impl Bounded for ToProvider {
 
 #[cfg(test)]
 mod tests {
+    use tidemill_types::{BlobId, BlobRef, ByteRange, FloatClass, GuestPath, InputSpec, Limits, ProgramKind};
+
     use super::*;
+
+    #[test]
+    fn sources_travel_as_they_are_and_there_are_as_many_as_inputs() {
+        let blob = BlobRef { id: BlobId::of(b"a file"), len: 6 };
+        let input = |name: &str| InputSpec {
+            path: GuestPath::new(name).expect("a path"),
+            content: BlobId::of(name.as_bytes()),
+            len: 3,
+        };
+        let spec = TaskSpec {
+            kind: ProgramKind::Wasm,
+            program: BlobId::of(b"program"),
+            floats: FloatClass::Native,
+            args: vec!["program".to_owned()],
+            env: Vec::new(),
+            inputs: vec![input("a"), input("b"), input("c")],
+            limits: Limits::default(),
+            seed: 0,
+        };
+        let mut lease = Lease {
+            id: LeaseId(1),
+            seal: [1; 16],
+            job: JobId([2; 16]),
+            task: TaskNumber(3),
+            spec,
+            program_len: 7,
+            sources: vec![
+                Source::Inline(vec![0; MAX_ALONG_BYTES]),
+                Source::Blob(BlobSource::at(blob, 3)),
+                Source::Blob(BlobSource { blob, head: ByteRange { offset: 4, len: 1 }, offset: 1 }),
+            ],
+            within: Millis(1),
+            pay: None,
+        };
+        let message = ToProvider::Leases(vec![lease.clone()]);
+        message.check().expect("it is within bounds");
+        let bytes = postcard::to_stdvec(&message).expect("plain data has an encoding");
+        assert_eq!(crate::frame::decode::<ToProvider>(&bytes).expect("a message"), message);
+        lease.sources.pop();
+        ToProvider::Leases(vec![lease.clone()]).check().expect_err("an input is nowhere");
+        lease.sources.extend([Source::Inline(vec![]), Source::Inline(vec![])]);
+        ToProvider::Leases(vec![lease]).check().expect_err("there is one source more");
+    }
 
     #[test]
     fn a_long_log_travels_as_its_end() {
