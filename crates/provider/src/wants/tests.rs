@@ -92,7 +92,7 @@ fn a_part_of_a_blob_is_looked_for_where_the_first_lease_says() {
 fn two_lengths_of_one_blob_are_a_lie() {
     let mut wants = Wants::new(2);
     wants.need(LeaseId(1), &[need(1)]).expect("no conflict");
-    let longer = BlobRef { len: 2, ..blob(1) };
+    let longer = Need::whole(BlobRef { len: 2, ..need(1).blob });
     assert!(wants.need(LeaseId(2), &[need(2), longer]).is_err());
     assert!(!wants.blobs.contains_key(&need(2).blob.id), "a lease that is refused needs nothing");
 }
