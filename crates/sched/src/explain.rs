@@ -9,6 +9,7 @@ use crate::{
     ClassId, Cost, Micros, Scheduler, Single, Unfit, Waiting,
     cost::{self, Estimate},
     filter::{self, Count},
+    lanes::Lanes,
     place::Seat,
     provider::Provider,
     work::{ClassState, JobState},
@@ -160,7 +161,7 @@ impl Scheduler {
             return Verdict::Filtered(Unfit::Untrusted);
         }
         let memory = needs.memory.0;
-        let lanes = self.lanes(node, provider, now);
+        let lanes = Lanes::of(provider, &self.policy, now);
         let start = lanes.next_start(memory);
         let own = |node: &NodeId| single.map_or(class.class.own_bytes, |single| single.missing(node));
         let estimate = Estimate::of(class, (node, provider), own(node), &self.policy, now);

@@ -35,6 +35,7 @@ impl Scheduler {
         provider.present = true;
         provider.since = now;
         provider.start_waiting(&self.policy, now);
+        self.roster.changed(node);
         self.set_due(node, false);
     }
 
@@ -42,6 +43,7 @@ impl Scheduler {
     pub fn set_credits(&mut self, node: NodeId, credits: u32) {
         if let Some(provider) = self.providers.get_mut(&node) {
             provider.credits = credits.min(self.policy.most_credits);
+            self.roster.changed(node);
         }
     }
 
@@ -53,6 +55,7 @@ impl Scheduler {
         };
         provider.present = false;
         provider.since = now;
+        self.roster.changed(node);
         self.set_due(node, true);
         self.remember_absent(node);
     }
@@ -140,6 +143,7 @@ impl Scheduler {
             job.load = job.load.saturating_add(load);
         }
         provider.hold(new.id, Waits { class, memory, work }, &self.policy, now);
+        self.roster.changed(new.node);
         let lease = Lease {
             task: new.task,
             stage: new.stage,
@@ -160,6 +164,7 @@ impl Scheduler {
         let Some(lease) = self.leases.remove(&id) else { return };
         if let Some(provider) = self.providers.get_mut(&lease.node) {
             let started = provider.release(id, &self.policy, now);
+            self.roster.changed(lease.node);
             match end {
                 LeaseEnd::Done { .. } => provider.succeeded(),
                 LeaseEnd::Failed | LeaseEnd::Expired => provider.failed(lease.leased_at, &self.policy, now),
@@ -222,6 +227,7 @@ impl Scheduler {
         };
         let explained = fuel as f64 / provider.fuel_per_us(&self.policy);
         let overhead = (wall as f64 - explained).max(0.0);
+        let is_first = class.fuel.get().is_none();
         class.fuel.observe(fuel as f64);
         class.overhead.observe(overhead);
         if let Some(program) = class.class.program() {
@@ -232,6 +238,24 @@ impl Scheduler {
             place.warm = true;
             for (blob, _) in class.class.shared.iter().take(self.policy.remembered_blobs) {
                 provider.blobs.add(*blob, self.policy.remembered_blobs);
+            }
+        }
+        if is_first {
+            self.predict(lease.class());
+        }
+    }
+
+    /// The first task of a class has ended: now it can be told how long its other leases take.
+    fn predict(&mut self, class: ClassId) {
+        let state = self.jobs.get(&class.job).and_then(|job| job.class(class.stage));
+        let places = state.into_iter().flat_map(|state| &state.places);
+        let nodes: Vec<NodeId> =
+            places.filter(|(_, place)| place.leases > 0).map(|(node, _)| *node).collect();
+        for node in nodes {
+            let length = self.providers.get(&node).and_then(|provider| self.length(class, &node, provider));
+            if let (Some(length), Some(provider)) = (length, self.providers.get_mut(&node)) {
+                provider.predict(class, length);
+                self.roster.changed(node);
             }
         }
     }

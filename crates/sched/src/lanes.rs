@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use crate::{
-    ClassId, Micros, Policy,
+    Micros, Policy,
     provider::{Provider, Running},
 };
 
@@ -18,25 +18,26 @@ pub(crate) struct Lanes {
     busy: BinaryHeap<Reverse<u64>>,
     /// Slots in use of which nobody knows for how long.
     unknown: u64,
+    /// When the first of the others gets free, what waits left out; none where there is no other.
+    first_told: Option<u64>,
     /// Something waits, so nothing new starts before a slot gets free.
     waits: bool,
     horizon: u64,
 }
 
 impl Lanes {
-    /// `length` predicts the length of a task whose class was unknown when it was leased.
-    pub fn of(
-        provider: &Provider,
-        policy: &Policy,
-        now: Micros,
-        length: impl Fn(ClassId) -> Option<u64>,
-    ) -> Self {
+    /// Those of a provider.
+    pub fn of(provider: &Provider, policy: &Policy, now: Micros) -> Self {
         let horizon = policy.horizon.0;
-        let mut unknown = 0;
+        let (mut unknown, mut first_told) = (0, None);
         let mut busy: Vec<u64> = Vec::with_capacity(provider.running.len());
         for running in provider.running.values() {
-            busy.push(match running.lease.work.or_else(|| length(running.lease.class)) {
-                Some(work) => remaining(running, work, now),
+            busy.push(match running.lease.work {
+                Some(work) => {
+                    let left = remaining(running, work, now);
+                    first_told = Some(first_told.map_or(left, |first: u64| first.min(left)));
+                    left
+                }
                 None => {
                     unknown += 1;
                     horizon
@@ -50,6 +51,7 @@ impl Lanes {
             memory: provider.memory().saturating_sub(provider.running_memory),
             busy: busy.into_iter().map(Reverse).collect(),
             unknown,
+            first_told,
             waits: !provider.waiting.is_empty(),
             horizon,
         }
@@ -85,6 +87,17 @@ impl Lanes {
         let end = start.max(ready).saturating_add(length.unwrap_or(self.horizon));
         self.busy.push(Reverse(end));
         end
+    }
+
+    /// When the first slot of a lease whose end can be told gets free, what waits left out. Of a provider as it is, that is
+    /// before anything is given to it.
+    pub fn first_told(&self) -> Option<u64> {
+        self.first_told
+    }
+
+    /// What starts later is not given yet.
+    pub fn horizon(&self) -> u64 {
+        self.horizon
     }
 
     /// When the next lease ends; none where nothing runs.

@@ -22,6 +22,7 @@ mod pace;
 mod place;
 mod policy;
 mod provider;
+mod roster;
 mod scheduler;
 #[cfg(test)]
 mod tests;

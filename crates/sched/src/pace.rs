@@ -11,11 +11,22 @@ pub(crate) struct Power {
     pub length: f64,
 }
 
-/// When the last of `tasks` is done when all of `powers` share them as water would. A task that would be done
-/// later than this at some provider is better left to the others.
+/// What comes of tasks that several providers share as water would. Times are µs from now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shared {
+    /// When the water is gone: whoever can begin only after this has no share.
+    pub water: f64,
+    /// When the first task can be done.
+    pub first: f64,
+    /// When the last one is done. A task that would be done later than this at some provider is better left to the
+    /// others.
+    pub last: u64,
+}
+
+/// Lets all of `powers` share so many tasks.
 ///
 /// The time by which `tasks` are done is a convex function of time, so Newton's steps from the right find it.
-pub(crate) fn finish(powers: &[Power], tasks: f64) -> u64 {
+pub(crate) fn share(powers: &[Power], tasks: f64) -> Shared {
     let mut time = f64::INFINITY;
     // Each step but the last drops a provider that begins too late; a bound keeps many of them cheap.
     for _ in 0..16 {
@@ -38,10 +49,11 @@ pub(crate) fn finish(powers: &[Power], tasks: f64) -> u64 {
     let in_time = powers.iter().filter(|power| power.start <= time);
     let last = time + least(&mut in_time.map(|power| power.length));
     let first = least(&mut powers.iter().map(|power| power.start + power.length));
-    if first.is_finite() { last.max(first) as u64 } else { u64::MAX }
+    let last = if first.is_finite() { last.max(first) as u64 } else { u64::MAX };
+    Shared { water: time, first, last }
 }
 
-/// No time that [`finish`] gives is under this: `lanes` slots as fast as the fastest of all, idle, and
+/// No end that [`share`] gives is under this: `lanes` slots as fast as the fastest of all, idle, and
 /// nothing to fetch.
 pub(crate) fn earliest(lanes: u64, tasks: u64, shortest: u64) -> u64 {
     (tasks.saturating_mul(shortest) / lanes.max(1)).saturating_add(shortest)
@@ -50,6 +62,10 @@ pub(crate) fn earliest(lanes: u64, tasks: u64, shortest: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn finish(powers: &[Power], tasks: f64) -> u64 {
+        share(powers, tasks).last
+    }
 
     #[test]
     fn tasks_are_shared_by_rates() {

@@ -20,6 +20,7 @@ use crate::{
     pace::{self, Power},
     place::bulk::Candidates,
     provider::Provider,
+    roster::Busy,
     work::{ClassState, JobState},
 };
 
@@ -73,12 +74,14 @@ struct Turn<'a> {
 struct Placing<'a> {
     scheduler: &'a Scheduler,
     now: Micros,
+    /// Those that may take something, by their names.
     seats: Vec<Seat<'a>>,
-    /// The rate of the fastest of them, in fuel a µs.
+    others: Others<'a>,
+    /// The rate of the fastest of all, in fuel a µs.
     fastest: f64,
-    /// The chance of success, in thousandths, of the most reliable of them.
+    /// The chance of success, in thousandths, of the most reliable of all.
     surest: u64,
-    /// Slots of all of them.
+    /// Slots of all.
     slots: u64,
     placements: Vec<Placement>,
     /// Seats that may still be looked at for singles.
@@ -88,6 +91,18 @@ struct Placing<'a> {
     served: BTreeMap<JobId, u64>,
     cursors: Vec<(JobId, TaskNumber)>,
 }
+
+/// Those that take nothing now, and have done their share of what is left all the same: seen one by one, as far as they
+/// matter.
+#[derive(Default)]
+struct Others<'a> {
+    /// With when each can begin at the earliest.
+    seen: Vec<(Micros, Seat<'a>)>,
+    unseen: Option<Busy<'a>>,
+}
+
+/// So many of the others are looked at, then twice as many each time.
+const FIRST_OTHERS: usize = 16;
 
 /// Looks at seats for singles in one call: what keeps a call within milliseconds.
 const MOST_LOOKS: usize = 50_000;
@@ -99,13 +114,11 @@ impl Scheduler {
         if !self.jobs.values().any(|job| job.has_ready() || self.may_copy(job, now)) {
             return Vec::new();
         }
-        let mut placing = Placing::new(self, now);
-        if placing.seats.iter().all(|seat| seat.room == 0) {
+        let roused = self.rouse(now);
+        if roused.is_empty() {
             return Vec::new();
         }
-        placing.place_ready();
-        placing.place_copies();
-        let Placing { placements, turns, served, cursors, .. } = placing;
+        let Placing { placements, turns, served, cursors, .. } = Placing::of_roused(self, roused, now).run();
         self.turns = turns;
         for (id, turn) in served {
             if let Some(job) = self.jobs.get_mut(&id) {
@@ -132,6 +145,12 @@ impl Scheduler {
         placements
     }
 
+    /// What [`Self::place`] should decide, without the roster and without a change.
+    #[cfg(test)]
+    pub(crate) fn place_plainly(&self, now: Micros) -> Vec<Placement> {
+        Placing::of_all(self, now).run().placements
+    }
+
     /// Everybody that takes leases, also those whose hands are full now.
     pub(crate) fn seats(&self, now: Micros) -> Vec<Seat<'_>> {
         let taking = self
@@ -141,11 +160,23 @@ impl Scheduler {
         let seats = taking.map(|(node, provider)| Seat {
             node: *node,
             provider,
-            lanes: self.lanes(node, provider, now),
+            lanes: Lanes::of(provider, &self.policy, now),
             room: provider.room(),
             slots: u64::from(provider.slots(&self.policy)),
         });
         seats.collect()
+    }
+
+    /// The seat of one that takes leases.
+    fn seat(&self, node: NodeId, lanes: Option<Lanes>, now: Micros) -> Option<Seat<'_>> {
+        let provider = self.providers.get(&node)?;
+        Some(Seat {
+            node,
+            provider,
+            lanes: lanes.unwrap_or_else(|| Lanes::of(provider, &self.policy, now)),
+            room: provider.room(),
+            slots: u64::from(provider.slots(&self.policy)),
+        })
     }
 
     /// When the others will have done the `left` tasks of a class, in µs from now. `own` says how many
@@ -159,47 +190,89 @@ impl Scheduler {
         own: impl Fn(&NodeId) -> u64,
         now: Micros,
     ) -> u64 {
+        let powers: Vec<Power> =
+            seats.iter().filter_map(|seat| self.power(class, seat, exclude, &own, now)).collect();
+        pace::share(&powers, left as f64).last
+    }
+
+    /// What one of the others brings to a class; none where it can have none of its tasks.
+    fn power(
+        &self,
+        class: &ClassState,
+        seat: &Seat<'_>,
+        exclude: &[Address],
+        own: &impl Fn(&NodeId) -> u64,
+        now: Micros,
+    ) -> Option<Power> {
+        if filter::unfit(seat.provider, &class.class, &self.policy).is_some()
+            || exclude.contains(&seat.provider.operator)
+        {
+            return None;
+        }
         let needs = &class.class.needs;
-        let fits = |seat: &&Seat<'_>| {
-            filter::unfit(seat.provider, &class.class, &self.policy).is_none()
-                && !exclude.contains(&seat.provider.operator)
+        let place = (&seat.node, seat.provider);
+        let estimate = Estimate::of(class, place, own(&seat.node), &self.policy, now);
+        let fit = seat.provider.memory().checked_div(needs.memory.0).unwrap_or(u64::MAX);
+        // Whose hands are full gets free slots only as its leases end.
+        let (slots, start) = match seat.room {
+            0 => (seat.lanes.told(), seat.lanes.next_end().unwrap_or(u64::MAX)),
+            _ => (seat.lanes.told() + seat.lanes.idle(), seat.lanes.next_start(needs.memory.0)),
         };
-        let powers = seats.iter().filter(fits).map(|seat| {
-            let place = (&seat.node, seat.provider);
-            let estimate = Estimate::of(class, place, own(&seat.node), &self.policy, now);
-            let fit = seat.provider.memory().checked_div(needs.memory.0).unwrap_or(u64::MAX);
-            // Whose hands are full gets free slots only as its leases end.
-            let (slots, start) = match seat.room {
-                0 => (seat.lanes.told(), seat.lanes.next_end().unwrap_or(u64::MAX)),
-                _ => (seat.lanes.told() + seat.lanes.idle(), seat.lanes.next_start(needs.memory.0)),
-            };
-            let lanes = slots.min(fit).min(u64::from(seat.provider.credits));
-            let start = start.max(estimate.shared);
-            let length = estimate.weighted_length().max(1) as f64;
-            Power { lanes: lanes as f64, start: estimate.weigh(start) as f64, length }
-        });
-        let powers: Vec<Power> = powers.filter(|power| power.lanes > 0.0).collect();
-        pace::finish(&powers, left as f64)
+        let lanes = slots.min(fit).min(u64::from(seat.provider.credits));
+        let start = start.max(estimate.shared);
+        let length = estimate.weighted_length().max(1) as f64;
+        (lanes > 0).then(|| Power { lanes: lanes as f64, start: estimate.weigh(start) as f64, length })
     }
 }
 
 impl<'a> Placing<'a> {
-    fn new(scheduler: &'a Scheduler, now: Micros) -> Self {
+    /// With those that the roster says may take something.
+    fn of_roused(scheduler: &'a Scheduler, roused: Vec<(NodeId, Lanes)>, now: Micros) -> Self {
+        let seats = roused.into_iter().filter_map(|(node, lanes)| scheduler.seat(node, Some(lanes), now));
+        let roster = &scheduler.roster;
+        Self {
+            others: Others { seen: Vec::new(), unseen: Some(roster.busy()) },
+            fastest: roster.fastest().unwrap_or(1e-3),
+            surest: roster.surest().unwrap_or(1),
+            slots: roster.slots(),
+            ..Self::with(scheduler, seats.collect(), now)
+        }
+    }
+
+    /// With everybody that takes leases, as a look at each of them shows it: what [`Self::of_roused`] is tested against.
+    #[cfg(test)]
+    pub(crate) fn of_all(scheduler: &'a Scheduler, now: Micros) -> Self {
         let seats = scheduler.seats(now);
         let rates = seats.iter().map(|seat| seat.provider.fuel_per_us(&scheduler.policy));
         Self {
-            scheduler,
-            now,
             fastest: rates.fold(1e-3, f64::max),
             surest: seats.iter().map(|seat| seat.provider.odds.permille()).max().unwrap_or(1),
             slots: seats.iter().map(|seat| seat.slots).sum(),
+            ..Self::with(scheduler, seats, now)
+        }
+    }
+
+    fn with(scheduler: &'a Scheduler, seats: Vec<Seat<'a>>, now: Micros) -> Self {
+        Self {
+            scheduler,
+            now,
             seats,
+            others: Others::default(),
+            fastest: 1e-3,
+            surest: 1,
+            slots: 0,
             placements: Vec::new(),
             looks: MOST_LOOKS,
             turns: scheduler.turns,
             served: BTreeMap::new(),
             cursors: Vec::new(),
         }
+    }
+
+    fn run(mut self) -> Self {
+        self.place_ready();
+        self.place_copies();
+        self
     }
 
     /// The job with the least load by its weight goes first; those with the same take turns.
@@ -230,10 +303,45 @@ impl<'a> Placing<'a> {
     /// Whether a task at this cost is surely no later than the others have done all that is left: a cheap
     /// test before [`Scheduler::finish`].
     fn is_early(&self, class: &ClassState, total: u64) -> bool {
-        cost::work(class, self.fastest).is_none_or(|work| {
-            let shortest = work.saturating_mul(1_000) / self.surest;
-            total <= pace::earliest(self.slots, class.left(), shortest)
-        })
+        self.shortest(class)
+            .is_none_or(|shortest| total <= pace::earliest(self.slots, class.left(), shortest))
+    }
+
+    /// No task of a class takes less anywhere, weighted by the odds.
+    fn shortest(&self, class: &ClassState) -> Option<u64> {
+        Some(cost::work(class, self.fastest)?.saturating_mul(1_000) / self.surest)
+    }
+
+    /// What [`Scheduler::finish`] says of all that take leases, without a look at those that begin too late to matter.
+    fn finish(
+        &mut self,
+        class: &ClassState,
+        left: u64,
+        exclude: &[Address],
+        own: impl Fn(&NodeId) -> u64,
+    ) -> u64 {
+        let (scheduler, now) = (self.scheduler, self.now);
+        let power = |seat: &Seat<'_>| {
+            let power = scheduler.power(class, seat, exclude, &own, now)?;
+            Some((seat.node, power))
+        };
+        let shortest = self.shortest(class).unwrap_or(0) as f64;
+        let mut powers: Vec<(NodeId, Power)> = self.seats.iter().filter_map(power).collect();
+        let (mut looked_at, mut more) = (0, FIRST_OTHERS);
+        loop {
+            // The order in which they are added up must not depend on who was seen when.
+            powers.sort_by_key(|(node, _)| *node);
+            let in_order: Vec<Power> = powers.iter().map(|(_, power)| *power).collect();
+            let shared = pace::share(&in_order, left as f64);
+            let Some(next) = self.others.begins(looked_at, scheduler, now) else { return shared.last };
+            if next > shared.water && next + shortest >= shared.first {
+                return shared.last;
+            }
+            let seen = self.others.see(looked_at + more, scheduler, now);
+            powers.extend(seen.iter().skip(looked_at).filter_map(|(_, seat)| power(seat)));
+            looked_at += more;
+            more *= 2;
+        }
     }
 
     fn load(&self, estimate: &Estimate) -> u64 {
@@ -244,6 +352,24 @@ impl<'a> Placing<'a> {
     /// The moment that is so many µs from now.
     fn at(&self, after: u64) -> Micros {
         self.now.plus(Micros(after))
+    }
+}
+
+impl<'a> Others<'a> {
+    /// When the next one after so many can begin at the earliest, in µs from now; none where there are no more.
+    fn begins(&mut self, after: usize, scheduler: &'a Scheduler, now: Micros) -> Option<f64> {
+        let (begins, _) = self.see(after + 1, scheduler, now).get(after)?;
+        Some(begins.since(now).0 as f64)
+    }
+
+    /// The first `count`, or all where there are fewer.
+    fn see(&mut self, count: usize, scheduler: &'a Scheduler, now: Micros) -> &[(Micros, Seat<'a>)] {
+        while self.seen.len() < count
+            && let Some((begins, node)) = self.unseen.as_mut().and_then(Iterator::next)
+        {
+            self.seen.extend(scheduler.seat(*node, None, now).map(|seat| (*begins, seat)));
+        }
+        &self.seen
     }
 }
 

@@ -163,6 +163,19 @@ impl Provider {
         }
     }
 
+    /// Leases of a class whose length was unknown should take so long, in µs.
+    pub fn predict(&mut self, class: ClassId, length: u64) {
+        let unknown = |lease: &&mut Waits| lease.class == class && lease.work.is_none();
+        for lease in self.running.values_mut().map(|running| &mut running.lease).filter(unknown) {
+            lease.work = Some(length);
+        }
+        for lease in self.waiting.values_mut().filter(unknown) {
+            lease.work = Some(length);
+            self.waiting_unknown = self.waiting_unknown.saturating_sub(1);
+            self.waiting_work = self.waiting_work.saturating_add(length);
+        }
+    }
+
     fn count_waiting(&mut self, lease: Waits, more: bool) {
         let (work, unknown) = lease.work.map_or((0, 1), |work| (work, 0));
         if more {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tidemill_types::{BlobId, JobId, LeaseId, NodeId};
 
 use crate::{
-    ClassId, Micros, Policy, cost, history::History, lanes::Lanes, lease::Lease, provider::Provider,
+    ClassId, Micros, Policy, cost, history::History, lease::Lease, provider::Provider, roster::Roster,
     work::JobState,
 };
 
@@ -20,6 +20,7 @@ pub struct Scheduler {
     /// Absent providers without leases, by when they were last heard of.
     pub(crate) absent: BTreeSet<(Micros, NodeId)>,
     pub(crate) history: History,
+    pub(crate) roster: Roster,
     /// How often a job was given something, all jobs together.
     pub(crate) turns: u64,
 }
@@ -34,6 +35,7 @@ impl Scheduler {
             leases: BTreeMap::new(),
             absent: BTreeSet::new(),
             history: History::default(),
+            roster: Roster::default(),
             turns: 0,
         }
     }
@@ -57,11 +59,6 @@ impl Scheduler {
     /// What a task of a program burnt in earlier jobs; none where it has not run here.
     pub fn typical_fuel(&self, program: BlobId) -> Option<u64> {
         Some(self.history.get(program)?.fuel.get()? as u64)
-    }
-
-    /// A provider's slots from now on.
-    pub(crate) fn lanes(&self, node: &NodeId, provider: &Provider, now: Micros) -> Lanes {
-        Lanes::of(provider, &self.policy, now, |class| self.length(class, node, provider))
     }
 
     /// How long a task of a class takes a slot of a provider; none before one has ended.

@@ -160,7 +160,9 @@ impl Bench {
 
     /// Places and leases; what was placed, and the leases.
     pub fn place(&mut self) -> (Vec<Placement>, Vec<LeaseId>) {
+        let plainly = self.scheduler.place_plainly(self.now);
         let placements = self.scheduler.place(self.now);
+        assert_eq!(placements, plainly, "the roster leaves out nobody who matters");
         let mut leases = Vec::new();
         for placement in &placements {
             for index in 0..placement.work.count() {

@@ -140,14 +140,15 @@ impl<'a> Placing<'a> {
     }
 
     /// Whether the others have done all that is left of a class before a task of that cost is done.
-    fn is_outpaced(&self, class: &ClassState, candidates: &mut Candidates, total: u64) -> bool {
+    fn is_outpaced(&mut self, class: &ClassState, candidates: &mut Candidates, total: u64) -> bool {
         if self.is_early(class, total) {
             return false;
         }
         let left = class.left().saturating_sub(candidates.placed);
-        let finish = *candidates.finish.get_or_insert_with(|| {
-            self.scheduler.finish(class, left, &self.seats, &[], |_| class.class.own_bytes, self.now)
-        });
+        let finish = match candidates.finish {
+            Some(finish) => finish,
+            None => *candidates.finish.insert(self.finish(class, left, &[], |_| class.class.own_bytes)),
+        };
         total > finish
     }
 

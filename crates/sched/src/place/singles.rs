@@ -68,10 +68,8 @@ impl<'a> Placing<'a> {
         });
         let (total, at, estimate) = costs.min_by_key(|(total, at, _)| (*total, *at))?;
         if estimate.work.is_some() {
-            let (seats, left) = (&self.seats, class.left());
             let own = |node: &_| single.missing(node);
-            if !self.is_early(class, total)
-                && total > self.scheduler.finish(class, left, seats, &single.exclude, own, self.now)
+            if !self.is_early(class, total) && total > self.finish(class, class.left(), &single.exclude, own)
             {
                 return None;
             }

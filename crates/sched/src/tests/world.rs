@@ -183,7 +183,10 @@ impl World {
     }
 
     fn place(&mut self) {
-        for placement in self.scheduler.place(self.now) {
+        let plainly = self.scheduler.place_plainly(self.now);
+        let placements = self.scheduler.place(self.now);
+        assert_eq!(placements, plainly, "the roster leaves out nobody who matters");
+        for placement in placements {
             let at = placement.node;
             let mill = &self.mills[&at];
             let (present, credits, operator) = (mill.present, mill.credits as usize, mill.operator);

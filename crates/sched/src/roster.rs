@@ -1,0 +1,197 @@
+//! Who may be given something now, kept from call to call: a call of [`Scheduler::place`] looks at those that may, and at
+//! those of whom something changed, rather than at everybody.
+//!
+//! What is predicted for a provider's slots changes with time alone too, but in one way: a slot gets free no sooner than
+//! was predicted at any moment before, unless the scheduler is told something new of that provider. So a provider whose
+//! slots are taken for too long is left alone until the moment before which it cannot take anything.
+
+use std::collections::{BTreeMap, BTreeSet, btree_set};
+
+use tidemill_types::NodeId;
+
+use crate::{Micros, Policy, Scheduler, lanes::Lanes, provider::Provider};
+
+/// All who take leases.
+#[derive(Debug, Default)]
+pub(crate) struct Roster {
+    /// Of whom something changed since the last call.
+    changed: BTreeSet<NodeId>,
+    known: BTreeMap<NodeId, Standing>,
+    awake: BTreeSet<NodeId>,
+    /// Those that are to be looked at again, by when.
+    wakes: BTreeSet<(Micros, NodeId)>,
+    /// Those that take nothing now, by the moment before which none of their slots gets free.
+    busy: BTreeSet<(Micros, NodeId)>,
+    /// Their rates in fuel a µs, which are positive: their bits have the order of the numbers.
+    rates: BTreeSet<(u64, NodeId)>,
+    /// Their chances of success, in thousandths.
+    odds: BTreeSet<(u64, NodeId)>,
+    /// Slots of all of them.
+    slots: u64,
+}
+
+/// Those that take nothing now, the one whose slot gets free first coming first.
+pub(crate) type Busy<'a> = btree_set::Iter<'a, (Micros, NodeId)>;
+
+/// What is kept of one that takes leases.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Standing {
+    rest: Rest,
+    rate: u64,
+    permille: u64,
+    slots: u64,
+}
+
+/// Whether it may be given something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Rest {
+    /// Now.
+    Awake,
+    /// Not before `until`; none: not before something changes. None of its slots gets free before `busy`; none: it has
+    /// none whose end can be told.
+    Asleep { until: Option<Micros>, busy: Option<Micros> },
+    /// It has failed, and is left alone until then: it is taken not to be there.
+    Paused { until: Micros },
+}
+
+impl Roster {
+    /// Something changed of a provider.
+    pub fn changed(&mut self, node: NodeId) {
+        self.changed.insert(node);
+    }
+
+    /// Those that take nothing now.
+    pub fn busy(&self) -> Busy<'_> {
+        self.busy.iter()
+    }
+
+    /// No rate is higher, in fuel a µs.
+    pub fn fastest(&self) -> Option<f64> {
+        self.rates.last().map(|(bits, _)| f64::from_bits(*bits))
+    }
+
+    /// No chance of success is higher, in thousandths.
+    pub fn surest(&self) -> Option<u64> {
+        self.odds.last().map(|(permille, _)| *permille)
+    }
+
+    /// There are no more slots.
+    pub fn slots(&self) -> u64 {
+        self.slots
+    }
+
+    fn set(&mut self, node: NodeId, standing: Option<Standing>) {
+        let old = match standing {
+            Some(standing) => self.known.insert(node, standing),
+            None => self.known.remove(&node),
+        };
+        if old == standing {
+            return;
+        }
+        if let Some(old) = old {
+            if old.counts() {
+                self.rates.remove(&(old.rate, node));
+                self.odds.remove(&(old.permille, node));
+                self.slots -= old.slots;
+            }
+            match old.rest {
+                Rest::Awake => drop(self.awake.remove(&node)),
+                Rest::Asleep { until, busy } => {
+                    if let Some(until) = until {
+                        self.wakes.remove(&(until, node));
+                    }
+                    if let Some(busy) = busy {
+                        self.busy.remove(&(busy, node));
+                    }
+                }
+                Rest::Paused { until } => drop(self.wakes.remove(&(until, node))),
+            }
+        }
+        if let Some(new) = standing {
+            if new.counts() {
+                self.rates.insert((new.rate, node));
+                self.odds.insert((new.permille, node));
+                self.slots += new.slots;
+            }
+            match new.rest {
+                Rest::Awake => drop(self.awake.insert(node)),
+                Rest::Asleep { until, busy } => {
+                    self.wakes.extend(until.map(|until| (until, node)));
+                    self.busy.extend(busy.map(|busy| (busy, node)));
+                }
+                Rest::Paused { until } => drop(self.wakes.insert((until, node))),
+            }
+        }
+    }
+
+    /// Those that are to be looked at, by their names.
+    fn to_look_at(&mut self, now: Micros) -> Vec<NodeId> {
+        let mut look: Vec<NodeId> = self.awake.iter().copied().collect();
+        look.extend(std::mem::take(&mut self.changed));
+        look.extend(self.wakes.range(..=(now, NodeId([u8::MAX; 32]))).map(|(_, node)| *node));
+        look.sort();
+        look.dedup();
+        look
+    }
+}
+
+impl Standing {
+    fn of(provider: &Provider, rest: Rest, policy: &Policy) -> Self {
+        Self {
+            rest,
+            rate: provider.fuel_per_us(policy).to_bits(),
+            permille: provider.odds.permille(),
+            slots: u64::from(provider.slots(policy)),
+        }
+    }
+
+    /// Whether it counts among those that take leases.
+    fn counts(&self) -> bool {
+        !matches!(self.rest, Rest::Paused { .. })
+    }
+}
+
+impl Rest {
+    fn of(provider: &Provider, lanes: &Lanes, now: Micros) -> Self {
+        let room = provider.room();
+        // Of a task that needs no memory and whose length is unknown the least is asked.
+        if room > 0 && lanes.takes(0, false) {
+            return Self::Awake;
+        }
+        // Of a slot with a task of unknown length nobody can say that it gets free in time.
+        let until = lanes.first_told().filter(|_| room > 0).map(|told| {
+            let wait = lanes.next_start(0).max(told).saturating_sub(lanes.horizon());
+            now.plus(Micros(wait.max(1)))
+        });
+        let slots = lanes.told() + if room > 0 { lanes.idle() } else { 0 };
+        let busy = lanes.next_end().filter(|_| slots > 0).map(|end| now.plus(Micros(end)));
+        Self::Asleep { until, busy }
+    }
+}
+
+impl Scheduler {
+    /// Brings the roster up to the moment. Gives everybody that may take a lease now, by their names.
+    pub(crate) fn rouse(&mut self, now: Micros) -> Vec<(NodeId, Lanes)> {
+        let Self { roster, providers, policy, .. } = self;
+        let mut roused = Vec::new();
+        for node in roster.to_look_at(now) {
+            let takes = |provider: &&Provider| provider.present && provider.credits > 0;
+            let Some(provider) = providers.get(&node).filter(takes) else {
+                roster.set(node, None);
+                continue;
+            };
+            let rest = if provider.paused_until > now {
+                Rest::Paused { until: provider.paused_until }
+            } else {
+                let lanes = Lanes::of(provider, policy, now);
+                let rest = Rest::of(provider, &lanes, now);
+                if rest == Rest::Awake {
+                    roused.push((node, lanes));
+                }
+                rest
+            };
+            roster.set(node, Some(Standing::of(provider, rest, policy)));
+        }
+        roused
+    }
+}
