@@ -7,6 +7,7 @@ mod exec;
 mod kernels;
 mod ledger;
 mod noop;
+mod placement;
 mod settle;
 
 /// Measure this machine.
@@ -22,6 +23,7 @@ enum What {
     Dispatch(dispatch::Args),
     Exec(exec::Args),
     Ledger(ledger::Args),
+    Placement(placement::Args),
     Settle(settle::Args),
 }
 
@@ -32,6 +34,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         What::Dispatch(args) => dispatch::run(args),
         What::Exec(args) => exec::run(args),
         What::Ledger(args) => ledger::run(args),
+        What::Placement(args) => placement::run(args),
         What::Settle(args) => settle::run(args),
     }
 }
