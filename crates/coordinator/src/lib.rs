@@ -19,6 +19,7 @@ mod failpoint;
 mod inputs;
 mod outbox;
 mod parts;
+mod present;
 mod queue;
 mod recovery;
 mod server;

@@ -26,6 +26,7 @@ use crate::{
     core::{Core, CoreConfig, Step},
     effects::Effects,
     failpoint::Failpoint,
+    present::Present,
     queue::{Events, queue},
     recovery, session,
     shared::Shared,
@@ -166,9 +167,11 @@ impl Coordinator {
         let Choice { chosen, left_out } = node.addresses(&advertise, ADDRESSES_PATIENCE).await;
         let ticket = Ticket::new(node.id(), chosen, pass.clone())?;
         let (queue, core_events) = queue();
+        let (present, absent) = Present::open(&directory);
         let stop = CancellationToken::new();
-        let shared =
-            Shared::new(node, operator, pass, welcome, pace, store, blobs, queue, teller, executor, stop);
+        let shared = Shared::new(
+            node, operator, pass, welcome, pace, store, blobs, present, queue, teller, executor, stop,
+        );
 
         let mut clock = Clock::new();
         let core = recovery::recover(&shared, core_config, clock.now()).await?;
@@ -198,6 +201,7 @@ impl Coordinator {
             }
         })?;
         shared.tasks.spawn(session::accept(shared.clone()));
+        shared.tasks.spawn(session::recall_all(shared.clone(), absent));
         if let Some(teller) = &shared.teller {
             shared.tasks.spawn(teller.clone().run(shared.clone()));
             shared.tasks.spawn(teller.clone().watch_stakes(shared.clone()));

@@ -3,6 +3,7 @@
 mod admission;
 pub mod answers;
 mod provider;
+mod recall;
 mod requester;
 mod seats;
 
@@ -10,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use tidemill_net::{
     blobs::BLOBS_ALPN,
-    endpoint::{Connection, Incoming, SendStream, finish, peer, remote_address},
+    endpoint::{Connection, Incoming, SendStream, finish, peer, remote_address, remote_socket},
     frame::{FrameError, FrameWriter},
     opening,
     session::Session,
@@ -21,6 +22,7 @@ use tokio::sync::Semaphore;
 use tracing::{Instrument, info_span};
 
 pub use self::{
+    recall::recall_all,
     requester::{reply, submitted_before},
     seats::Seats,
 };
@@ -123,6 +125,7 @@ async fn session(shared: &Arc<Shared>, connection: Connection) {
         return;
     }
     let node = session.peer;
+    let noted = remote_socket(&session.connection).map(|address| recall::Noted::new(shared, (node, address)));
     let (outbox, outgoings) = outbox(node);
     shared.outboxes.open(id, outbox.clone());
     shared.peers.joined(node);
@@ -163,6 +166,7 @@ async fn session(shared: &Arc<Shared>, connection: Connection) {
     shared.outboxes.close(id);
     drop(outbox);
     shared.peers.left(node);
+    drop(noted);
     drop(admitted);
     // What has been said is to arrive, unless nobody listens; closing the connection would drop it.
     let patience = if reads { 2 * FAREWELL } else { Duration::ZERO };

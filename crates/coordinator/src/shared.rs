@@ -26,6 +26,7 @@ use crate::{
     event::{Event, SessionId},
     inputs::Inputs,
     outbox::Outboxes,
+    present::Present,
     queue::Queue,
     session::Seats,
     teller::Teller,
@@ -44,6 +45,8 @@ pub struct Shared {
     pub inputs: Inputs,
     pub outboxes: Outboxes,
     pub peers: Peers,
+    /// The same for the next process.
+    pub present: Present,
     /// Which process of each provider is here.
     pub seats: Seats<Connection>,
     pub queue: Queue,
@@ -113,6 +116,7 @@ impl Shared {
         pace: Pace,
         store: Store,
         blobs: Blobs,
+        present: Present,
         queue: Queue,
         teller: Option<Arc<Teller>>,
         executor: Option<Arc<dyn Executor>>,
@@ -129,6 +133,7 @@ impl Shared {
             inputs: Inputs::default(),
             outboxes: Outboxes::default(),
             peers: Peers::default(),
+            present,
             seats: Seats::default(),
             queue,
             teller,

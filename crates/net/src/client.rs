@@ -15,6 +15,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use crate::{
     endpoint::{Connection, Node, RecvStream, SendStream},
     frame::{FrameReader, FrameWriter},
+    recall::{Recalls, recalled},
     session::{Session, SessionError},
     ticket::Ticket,
     wire::{Answer, Bounded, Call, MAX_CALLS_IN_FLIGHT, Refusal, Reply, Request, Role},
@@ -40,7 +41,7 @@ struct Inner {
     waiting: Arc<Waiting>,
     next: AtomicU64,
     ended: CancellationToken,
-    _tasks: [AbortOnDropHandle<()>; 2],
+    _tasks: [AbortOnDropHandle<()>; 3],
 }
 
 /// Who waits for answers, by the number of the call.
@@ -80,7 +81,8 @@ impl Client {
         let ended = CancellationToken::new();
         let write = tokio::spawn(write(writer, outgoing, ended.clone()));
         let read = tokio::spawn(read(reader, waiting.clone(), ended.clone()));
-        let tasks = [AbortOnDropHandle::new(write), AbortOnDropHandle::new(read)];
+        let recalled = tokio::spawn(end_when_recalled(connection.clone(), node.recalls()));
+        let tasks = [write, read, recalled].map(AbortOnDropHandle::new);
         let inner = Inner { peer, connection, calls, waiting, next: AtomicU64::new(1), ended, _tasks: tasks };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -150,6 +152,12 @@ impl Waiting {
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, mpsc::Sender<Result<Reply, Refusal>>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The coordinator was started anew: the connection is dead, and so is every call that waits for an answer.
+async fn end_when_recalled(connection: Connection, mut recalls: Option<Recalls>) {
+    recalled(recalls.as_mut()).await;
+    connection.close(1u32.into(), b"the coordinator was started anew");
 }
 
 async fn write(

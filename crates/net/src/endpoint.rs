@@ -20,6 +20,7 @@ pub use iroh::endpoint::{Connection, RecvStream, SendStream};
 use crate::{
     addresses::{Advertised, Choice, choose},
     interfaces,
+    recall::{RECALL_ALPN, Recalls},
     ticket::{Pass, Ticket, TicketError},
 };
 
@@ -65,6 +66,8 @@ pub struct NodeOptions {
     pub connect_timeout: Duration,
     /// How many streams the other side may have open at once on one connection.
     pub max_streams: u32,
+    /// For a node that dials a coordinator and accepts nobody: the coordinator, to whose recalls it listens.
+    pub recalled_by: Option<NodeId>,
 }
 
 impl Default for NodeOptions {
@@ -76,6 +79,7 @@ impl Default for NodeOptions {
             keep_alive: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(10),
             max_streams: 64,
+            recalled_by: None,
         }
     }
 }
@@ -151,6 +155,7 @@ pub struct Node {
     endpoint: Endpoint,
     bind: Bind,
     connect_timeout: Duration,
+    recalls: Option<Recalls>,
 }
 
 /// The name of the node that has this secret key.
@@ -168,7 +173,16 @@ impl Node {
     /// # Errors
     /// [`BindError`]
     pub async fn bind(secret: &[u8; 32], options: NodeOptions) -> Result<Self, BindError> {
-        let NodeOptions { bind, protocols, idle_timeout, keep_alive, connect_timeout, max_streams } = options;
+        let NodeOptions {
+            bind,
+            mut protocols,
+            idle_timeout,
+            keep_alive,
+            connect_timeout,
+            max_streams,
+            recalled_by,
+        } = options;
+        protocols.extend(recalled_by.map(|_| RECALL_ALPN.to_vec()));
         let idle = idle_timeout.try_into().map_err(|_| BindError::IdleTimeout(idle_timeout))?;
         let keep_alive = keep_alive.min(Duration::from_secs(5));
         let transport = QuicTransportConfig::builder()
@@ -199,12 +213,20 @@ impl Node {
             }
         };
         let endpoint = builder.bind().await.map_err(|error| listen_error(error.into()))?;
-        Ok(Self { endpoint, bind, connect_timeout })
+        let recalls = recalled_by.map(|coordinator| Recalls::listen(endpoint.clone(), coordinator));
+        Ok(Self { endpoint, bind, connect_timeout, recalls })
     }
 
     /// Its name.
     pub fn id(&self) -> NodeId {
         NodeId(*self.endpoint.id().as_bytes())
+    }
+
+    /// What it hears of its coordinator's recalls from now on; none where it listens for none.
+    pub fn recalls(&self) -> Option<Recalls> {
+        let mut recalls = self.recalls.clone()?;
+        recalls.forget();
+        Some(recalls)
     }
 
     /// Signs with the node's ed25519 key. What is signed must say itself what it is, or it could be taken for
@@ -230,6 +252,17 @@ impl Node {
             Ok(Err(error)) => Err(self.refine(error, ticket, protocol)),
             Err(_) => Err(self.no_answer(ticket)),
         }
+    }
+
+    /// Dials a node at one address. Nothing: it was not reached.
+    pub(crate) async fn connect_at(
+        &self,
+        node: NodeId,
+        address: SocketAddr,
+        protocol: &[u8],
+    ) -> Option<Connection> {
+        let address = EndpointAddr::new(PublicKey::from_bytes(&node.0).ok()?).with_ip_addr(address);
+        timeout(self.connect_timeout, self.endpoint.connect(address, protocol)).await.ok()?.ok()
     }
 
     fn refine(&self, error: IrohConnectError, ticket: &Ticket, protocol: &[u8]) -> ConnectError {
@@ -322,8 +355,13 @@ pub fn peer(connection: &Connection) -> NodeId {
 
 /// The address of a connection's peer, where it is reached directly and not by a relay.
 pub fn remote_address(connection: &Connection) -> Option<IpAddr> {
+    remote_socket(connection).map(|address| address.ip())
+}
+
+/// The same with its port.
+pub fn remote_socket(connection: &Connection) -> Option<SocketAddr> {
     connection.paths().iter().find_map(|path| match path.remote_addr() {
-        TransportAddr::Ip(address) => Some(address.ip()),
+        TransportAddr::Ip(address) => Some(*address),
         _ => None,
     })
 }

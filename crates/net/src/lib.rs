@@ -11,6 +11,7 @@ mod interfaces;
 pub mod key;
 pub mod opening;
 pub mod probe;
+pub mod recall;
 pub mod session;
 pub mod ticket;
 pub mod wire;

@@ -28,6 +28,11 @@ impl Backoff {
         Duration::from_micros(half + random % (half + 1))
     }
 
+    /// The coordinator is there: dialing begins anew, at once.
+    pub(crate) fn begin_anew(&mut self) {
+        self.failures = 0;
+    }
+
     /// A session has ended after so long.
     pub(crate) fn held(&mut self, for_so_long: Duration) {
         if for_so_long >= GOOD {
@@ -61,5 +66,8 @@ mod tests {
         assert!(backoff.next(5) >= FIRST / 2, "a coordinator that hangs up at once is not dialed at once");
         backoff.held(GOOD);
         assert_eq!(backoff.next(5), Duration::ZERO);
+        assert!(backoff.next(5) >= FIRST / 2);
+        backoff.begin_anew();
+        assert_eq!(backoff.next(5), Duration::ZERO, "it is known to be there");
     }
 }

@@ -16,6 +16,7 @@ use tidemill_net::{
     blobs::{BlobError, FetchError},
     endpoint::Node,
     frame::FrameError,
+    recall::{Recalls, recalled},
     ticket::Ticket,
     wire::{Incarnation, ReturnReason, TaskResult, ToProvider},
 };
@@ -111,6 +112,7 @@ pub(crate) struct Owner {
     idle: Idle,
     backoff: Backoff,
     link: LinkState,
+    recalls: Option<Recalls>,
     draining: bool,
     /// Until when, and why, no leases are taken.
     no_room: Option<(Instant, String)>,
@@ -133,6 +135,8 @@ struct LinkState {
     forsaken: Option<Instant>,
     /// How long leases outlive a session, in the words of the last one.
     lease: Duration,
+    /// When the last one was lost.
+    lost: Option<Instant>,
     /// Why there is none.
     reason: String,
 }
@@ -155,6 +159,7 @@ enum Wake {
     Flushed(Result<(), FrameError>),
     Chore(Done),
     Closed(String),
+    Recalled,
     Time,
 }
 
@@ -183,6 +188,7 @@ impl Owner {
             retry: Some(now),
             forsaken: None,
             lease: Duration::ZERO,
+            lost: None,
             reason: "the coordinator is being dialed".to_owned(),
         };
         Ok(Self {
@@ -200,6 +206,7 @@ impl Owner {
             idle: Idle::new(setting.idle_report, now),
             backoff: Backoff::default(),
             link,
+            recalls: setting.node.recalls(),
             draining: false,
             no_room: None,
             told_credits: 0,
@@ -232,6 +239,7 @@ impl Owner {
                 Wake::Flushed(Ok(())) => {}
                 Wake::Flushed(Err(error)) => self.lost(&mut link, crate::session::words(&error)),
                 Wake::Closed(reason) => self.lost(&mut link, reason),
+                Wake::Recalled => self.recalled(&mut link),
                 Wake::Chore(done) => {
                     if let Some(ending) = self.chore_done(done, &mut link) {
                         return self.end(ending, link).await;
@@ -257,6 +265,8 @@ impl Owner {
             () = self.orders.stop.cancelled() => Wake::Stop,
             () = self.orders.drain.cancelled(), if !self.draining => Wake::Drain,
             _ = self.ended.recv_many(ends, MOST_ENDS) => Wake::Ended,
+            // While it is dialed, whoever dials hears it.
+            () = recalled(self.recalls.as_mut()), if !self.link.dialing => Wake::Recalled,
             heard = hear(reader) => Wake::Heard(heard),
             // Before the chores, or fetches that fail over it would be begun again over it.
             reason = closed(blobs) => Wake::Closed(format!("the connection for blobs ended: {reason}")),

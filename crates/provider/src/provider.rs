@@ -120,7 +120,7 @@ impl Provider {
             Some(pay) => Some(open_purse(pay, rates, directory).await?),
             None => None,
         };
-        let node = Node::bind(&node_key, node_options(bind)).await?;
+        let node = Node::bind(&node_key, node_options(bind, ticket.node())).await?;
         let (events, listener) = broadcast::channel(EVENTS_KEPT);
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
         let (ended, ending) = watch::channel(None);

@@ -12,7 +12,7 @@ use tidemill_net::{
     ticket::Ticket,
     wire::{FromProvider, Money, Role, ToProvider},
 };
-use tidemill_types::{Chain, Millis, ResultKey, causes, one_line};
+use tidemill_types::{Chain, Millis, NodeId, ResultKey, causes, one_line};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::room::Room;
@@ -86,9 +86,9 @@ pub(crate) fn words(error: &dyn std::error::Error) -> String {
     one_line(&causes(error), 500)
 }
 
-/// How the endpoint behaves: it dials, and nobody dials it.
-pub(crate) fn node_options(bind: Bind) -> NodeOptions {
-    NodeOptions { bind, ..NodeOptions::default() }
+/// How the endpoint behaves: it dials, and nobody dials it but a coordinator that was started anew.
+pub(crate) fn node_options(bind: Bind, coordinator: NodeId) -> NodeOptions {
+    NodeOptions { bind, recalled_by: Some(coordinator), ..NodeOptions::default() }
 }
 
 /// Dials the coordinator twice: for the session, and for blobs, which both sides may then ask for.

@@ -14,6 +14,7 @@ use tidemill_net::{
     client::{CallError, Client, Replies},
     endpoint::{Bind, Connection, Node, NodeOptions},
     opening::OpeningError,
+    recall::recalled,
     session::SessionError,
     ticket::Ticket,
     wire::{JobReport, MAX_PAGE, ProviderReport, Refusal, Reply, Request},
@@ -75,7 +76,7 @@ impl Requester {
     pub async fn connect_as(identity: Identity, folder: PathBuf, ticket: Ticket) -> anyhow::Result<Self> {
         let here = ticket.addresses().iter().all(|address| address.ip().is_loopback());
         let bind = if here { Bind::Loopback { port: 0 } } else { Bind::Everywhere { port: 0 } };
-        let options = NodeOptions { bind, ..NodeOptions::default() };
+        let options = NodeOptions { bind, recalled_by: Some(ticket.node()), ..NodeOptions::default() };
         let node = Node::bind(&identity.node, options).await.code(Code::Host)?;
         let client = Client::connect(&node, &identity.result, &ticket).await;
         let client = client.map_err(|error| no_session(error, &ticket))?;
@@ -130,9 +131,15 @@ impl Requester {
         let deadline = Instant::now() + patience;
         let (mut pause, longest) = PAUSES;
         self.blobs_link = None;
+        let mut recalls = self.node.recalls();
         loop {
             let attempt = Client::connect(&self.node, &self.key, &self.ticket);
-            match timeout_at(deadline, attempt).await {
+            let attempted = tokio::select! {
+                attempted = timeout_at(deadline, attempt) => attempted,
+                // It has just come back, and what was said to it before went nowhere.
+                () = recalled(recalls.as_mut()) => continue,
+            };
+            match attempted {
                 Ok(Ok(client)) => {
                     self.client = client;
                     return Ok(());
@@ -140,7 +147,10 @@ impl Requester {
                 Ok(Err(error)) if !error.may_pass() || Instant::now() + pause >= deadline => {
                     return Err(no_session(error, &self.ticket));
                 }
-                Ok(Err(_)) => sleep(pause).await,
+                Ok(Err(_)) => tokio::select! {
+                    () = sleep(pause) => {}
+                    () = recalled(recalls.as_mut()) => {}
+                },
                 Err(_) => {
                     let message =
                         format!("the coordinator did not come back within {} s", patience.as_secs());

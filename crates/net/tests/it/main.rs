@@ -6,6 +6,7 @@ mod frames;
 mod fuzz;
 mod keys;
 mod parts;
+mod recalls;
 mod segments;
 mod sessions;
 mod support;

@@ -8,6 +8,7 @@ use std::{
 
 use tidemill_net::{
     frame::FrameError,
+    recall::{Recalls, recalled},
     wire::{Bounded, HeldLease, Role, ToProvider},
 };
 use tidemill_types::{LeaseId, TaskId, one_line};
@@ -42,8 +43,27 @@ impl Owner {
         let key = self.setting.key.clone();
         self.link.dialing = true;
         self.link.retry = None;
-        self.chores
-            .spawn(async move { Done::Dialed(dial(&node, &key, &ticket, role, room).await.map(Box::new)) });
+        self.chores.spawn(async move {
+            let mut recalls = node.recalls();
+            let dialed = loop {
+                tokio::select! {
+                    dialed = dial(&node, &key, &ticket, role.clone(), room.clone()) => break dialed,
+                    // It has just come back, and what was said to it before went nowhere.
+                    () = recalled(recalls.as_mut()) => {}
+                }
+            };
+            Done::Dialed(dialed.map(Box::new))
+        });
+    }
+
+    /// The coordinator was started anew: a session with the process before it is dead.
+    pub(super) fn recalled(&mut self, link: &mut Option<Box<Link>>) {
+        self.backoff.begin_anew();
+        if link.is_some() {
+            self.lost(link, "the coordinator was started anew".to_owned());
+        } else {
+            self.link.retry = self.link.retry.map(|_| Instant::now());
+        }
     }
 
     pub(super) fn dialed(
@@ -61,7 +81,8 @@ impl Owner {
                     return Some(Ending::Refused { reason });
                 }
                 let coordinator = self.setting.ticket.node();
-                tracing::info!(coordinator = %coordinator.short(), "joined");
+                let away = self.link.lost.take().map(|lost| lost.elapsed());
+                tracing::info!(coordinator = %coordinator.short(), ?away, "joined");
                 self.say(Event::Joined { coordinator, software: new.software.clone() });
                 if self.works_for_nothing() {
                     self.say(Event::Free);
@@ -69,6 +90,8 @@ impl Owner {
                 self.link.lease = new.lease;
                 self.link.forsaken = None;
                 self.idle.told(None);
+                // What was heard while it was dialed is the reason why it answered.
+                self.recalls.iter_mut().for_each(Recalls::forget);
                 *link = Some(new);
                 None
             }
@@ -118,6 +141,7 @@ impl Owner {
         self.reports.lost(now);
         self.forget_releases();
         self.link.forsaken = now.checked_add(self.link.lease);
+        self.link.lost = Some(now);
         self.retry(reason);
     }
 

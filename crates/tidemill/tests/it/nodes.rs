@@ -85,6 +85,30 @@ fn a_coordinator_that_starts_again_is_found_again() {
     coordinator.ends_with(0);
 }
 
+/// Nobody finds out by silence, which takes seconds: who had a session is told.
+#[test]
+fn a_coordinator_that_was_killed_calls_its_providers_back() {
+    let place = Place::new();
+    let coordinator = Node::serve(&place);
+    let mut providers = [Node::provide(&place, "one"), Node::provide(&place, "two")];
+    for provider in &mut providers {
+        provider.until("joined");
+    }
+    coordinator.kill();
+    let mut coordinator = Node::serve(&place);
+    for provider in &mut providers {
+        let lost = provider.until("lost");
+        assert_eq!(lost["reason"], "the coordinator was started anew", "{lost}");
+        provider.until("joined");
+    }
+    wait_for("the coordinator's word on it", || {
+        let log = coordinator.stderr();
+        let line = log.lines().find(|line| line.contains("the coordinator is there again"))?;
+        println!("{line}");
+        Some(())
+    });
+}
+
 #[test]
 fn a_pass_that_is_not_the_coordinators_is_of_no_use() {
     let place = Place::new();

@@ -82,8 +82,7 @@ struct Site {
     place: Place,
     coordinator: Process,
     providers: Vec<Process>,
-    /// Whether providers outlive their coordinator. They are killed with it otherwise, as by a power cut, since it
-    /// takes them many seconds of silence to notice that one was killed.
+    /// Whether providers outlive their coordinator. They are killed with it otherwise, as by a power cut.
     providers_stay: bool,
 }
 

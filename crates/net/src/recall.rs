@@ -1,0 +1,108 @@
+//! How a coordinator that was started anew tells so those who had sessions with the process before it.
+//!
+//! Their connections are dead, and nothing says so: what they send is answered with a reset that they cannot tell from a
+//! forged one, since iroh draws the key of resets anew for each process. They would find out by silence, many seconds
+//! later, or at the end of a pause between two attempts to dial. So the coordinator dials them, on the path that their own
+//! packets keep open. The handshake proves who calls; the rest is one empty stream, as in [`probe`](crate::probe), which
+//! the other side ends once it has heard. What no recall reaches is left to silence, as before.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use iroh::Endpoint;
+use tidemill_types::NodeId;
+use tokio::{sync::watch, task::JoinSet, time::timeout};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::{
+    endpoint::{Node, peer},
+    probe,
+};
+
+/// The protocol's name and version.
+pub(crate) const RECALL_ALPN: &[u8] = b"tidemill/recall/1";
+
+/// Callers that are listened to at a time. More are turned away: but for the coordinator nobody has a reason to dial.
+const MOST_CALLERS: usize = 4;
+
+/// How long one may take to say what it has to say.
+const HEARING: Duration = Duration::from_secs(10);
+
+/// What a node has heard of its coordinator's recalls. Clones hear each for itself.
+#[derive(Clone, Debug)]
+pub struct Recalls {
+    heard: watch::Receiver<u64>,
+    _listening: Arc<AbortOnDropHandle<()>>,
+}
+
+impl Recalls {
+    /// Listens for a coordinator's recalls; everybody else who dials is turned away.
+    pub(crate) fn listen(endpoint: Endpoint, coordinator: NodeId) -> Self {
+        let (tell, heard) = watch::channel(0);
+        let listening = tokio::spawn(listen(endpoint, coordinator, tell));
+        Self { heard, _listening: Arc::new(AbortOnDropHandle::new(listening)) }
+    }
+
+    /// What was heard until now is of no interest: a session has begun since.
+    pub fn forget(&mut self) {
+        self.heard.mark_unchanged();
+    }
+
+    /// Waits for a recall that has not been waited for; for ever once the node is closed.
+    pub async fn next(&mut self) {
+        if self.heard.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Waits for a recall; for ever at a node that listens for none.
+pub async fn recalled(recalls: Option<&mut Recalls>) {
+    match recalls {
+        Some(recalls) => recalls.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Tells a node at this address that the coordinator, which this node is, was started anew; whether it has heard. Where
+/// nothing is `wanted` any more once it is reached, it is told nothing.
+pub async fn recall(
+    node: &Node,
+    called: NodeId,
+    address: SocketAddr,
+    patience: Duration,
+    wanted: impl FnOnce() -> bool,
+) -> bool {
+    let call = async {
+        let connection = node.connect_at(called, address, RECALL_ALPN).await?;
+        let heard = wanted() && probe::lives(&connection, patience).await;
+        connection.close(0u32.into(), b"");
+        Some(heard)
+    };
+    matches!(timeout(patience, call).await, Ok(Some(true)))
+}
+
+async fn listen(endpoint: Endpoint, coordinator: NodeId, tell: watch::Sender<u64>) {
+    let mut callers = JoinSet::new();
+    while let Some(incoming) = endpoint.accept().await {
+        while callers.try_join_next().is_some() {}
+        if callers.len() >= MOST_CALLERS {
+            incoming.refuse();
+            continue;
+        }
+        let tell = tell.clone();
+        callers.spawn(async move { timeout(HEARING, hear(incoming, coordinator, &tell)).await.is_ok() });
+    }
+}
+
+async fn hear(incoming: iroh::endpoint::Incoming, coordinator: NodeId, tell: &watch::Sender<u64>) {
+    let Ok(connection) = incoming.await else { return };
+    if peer(&connection) != coordinator {
+        connection.close(0u32.into(), b"");
+        return;
+    }
+    let Ok((mut send, _)) = connection.accept_bi().await else { return };
+    tell.send_modify(|count| *count += 1);
+    let _ = send.finish();
+    // Whoever has called ends it: to end it here would take the answer along.
+    connection.closed().await;
+}

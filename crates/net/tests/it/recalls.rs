@@ -1,0 +1,72 @@
+//! A coordinator that was started anew is heard by those who had sessions with it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use tidemill_net::{
+    client::Client,
+    endpoint::{Bind, Node, NodeOptions},
+    opening,
+    recall::recall,
+    session::{SOFTWARE, Session, bind_keys},
+    wire::{SESSION_ALPN, Welcome},
+};
+use tidemill_types::{Chain, Millis, ResultKey};
+use tokio::time::timeout;
+
+use crate::support::{PATIENCE, node, ticket};
+
+/// A node that dials this coordinator, and where it is.
+async fn caller(coordinator: &Node) -> (Node, SocketAddr) {
+    let options = NodeOptions {
+        bind: Bind::Loopback { port: 0 },
+        recalled_by: Some(coordinator.id()),
+        ..NodeOptions::default()
+    };
+    let node = Node::bind(&[1; 32], options).await.expect("loopback is there");
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, node.port().expect("it is open")));
+    (node, address)
+}
+
+#[tokio::test]
+async fn a_recall_is_heard_from_the_coordinator_alone() {
+    let (coordinator, stranger) = (node(2).await, node(3).await);
+    let (called, address) = caller(&coordinator).await;
+    let mut recalls = called.recalls().expect("it listens");
+    assert!(!recall(&stranger, called.id(), address, PATIENCE, || true).await, "it is nobody's business");
+    assert!(!recall(&coordinator, called.id(), address, PATIENCE, || false).await, "it came back by itself");
+    assert!(recall(&coordinator, called.id(), address, PATIENCE, || true).await);
+    timeout(PATIENCE, recalls.next()).await.expect("it was told");
+    tokio::join!(coordinator.close(), stranger.close(), called.close());
+}
+
+#[tokio::test]
+async fn a_recall_ends_a_requesters_session_with_the_process_before() {
+    let options = NodeOptions {
+        bind: Bind::Loopback { port: 0 },
+        protocols: vec![SESSION_ALPN.to_vec()],
+        ..NodeOptions::default()
+    };
+    let coordinator = Node::bind(&[2; 32], options).await.expect("loopback is there");
+    let (requester, address) = caller(&coordinator).await;
+    let ticket = ticket(&coordinator).await;
+    let key = ResultKey::from_bytes(&[7; 32]).expect("a key");
+    let welcome = Welcome {
+        software: SOFTWARE.to_owned(),
+        binding: bind_keys(&coordinator, &key, &Chain::default()),
+        chain: Chain::default(),
+        heartbeat: Millis(3_000),
+        lease: Millis(15_000),
+        money: None,
+    };
+    let take_in = async {
+        let connection = coordinator.accept().await.expect("open").finish().await.expect("a good dialer");
+        let (mut session, version, _) = Session::hear(connection).await.expect("a good requester");
+        opening::welcome(&mut session.writer, version, &welcome).await.expect("it listens");
+        session
+    };
+    let (client, _session) = tokio::join!(Client::connect(&requester, &key, &ticket), take_in);
+    let client = client.expect("let in");
+    assert!(recall(&coordinator, requester.id(), address, PATIENCE, || true).await);
+    timeout(PATIENCE, client.lost()).await.expect("the session is over");
+    tokio::join!(coordinator.close(), requester.close());
+}
