@@ -227,6 +227,11 @@ impl Coordinator {
         self.shared.node.port()
     }
 
+    /// How many providers have a session, as it changes. Whoever asks about those that are counted is told of them.
+    pub fn providers(&self) -> watch::Receiver<usize> {
+        self.shared.providers.subscribe()
+    }
+
     /// Its node.
     pub fn node(&self) -> NodeId {
         self.shared.node.id()

@@ -18,7 +18,7 @@ use tidemill_net::{
     wire::{Answer, Refusal, Role, SESSION_ALPN, ToProvider},
 };
 use tidemill_types::NodeId;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tracing::{Instrument, info_span};
 
 pub use self::{
@@ -87,6 +87,22 @@ async fn serve(shared: &Arc<Shared>, incoming: Incoming) {
     .await;
 }
 
+/// A provider's session, counted as long as it lasts.
+struct Counted<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a watch::Sender<usize>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
 /// Lends blobs to a node that has a session, and lets the coordinator borrow from it.
 async fn blobs(shared: &Arc<Shared>, node: NodeId, connection: Connection) {
     // A node that has not shown a pass in a session takes up no room here.
@@ -150,6 +166,7 @@ async fn session(shared: &Arc<Shared>, connection: Connection) {
                     held,
                 };
                 shared.tell(joined).await;
+                let _counted = Counted::new(&shared.providers);
                 provider::read(shared, id, node, session.reader).await;
             }
             Role::Requester => {

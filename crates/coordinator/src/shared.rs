@@ -18,7 +18,7 @@ use tidemill_net::{
 };
 use tidemill_store::Store;
 use tidemill_types::{Address, NodeId};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -54,6 +54,8 @@ pub struct Shared {
     pub teller: Option<Arc<Teller>>,
     /// Runs programs that compare outputs; nothing where no job may have one.
     pub executor: Option<Arc<dyn Executor>>,
+    /// How many sessions providers have: the core has heard of each that is counted.
+    pub providers: watch::Sender<usize>,
     /// Set when the coordinator is to end.
     pub stop: CancellationToken,
     /// Every task that the shell spawned.
@@ -138,6 +140,7 @@ impl Shared {
             queue,
             teller,
             executor,
+            providers: watch::Sender::new(0),
             stop,
             tasks: TaskTracker::new(),
             large_jobs: Semaphore::new(MOST_LARGE_JOBS),

@@ -138,9 +138,13 @@ impl Embedded {
         let key = state.result_key()?;
         // Accounts outlive the network: what is earned stays theirs, and so do the coins for gas.
         let place = purse.map(|_| Place::claim(&directory)).transpose()?;
-        let money = match (purse, &place) {
-            (Some(purse), Some(place)) => Some(place.coordinator(purse).await?),
-            _ => None,
+        let share = Share::of(providers, cores(), memory_available(), task_memory);
+        let (money, child_ledger) = match (purse, &place) {
+            (Some(purse), Some(place)) => {
+                place.fund(purse, share.providers).await?;
+                (Some(place.coordinator(purse).await?), Some(place.ledger(&purse.ledger)?))
+            }
+            _ => (None, None),
         };
         let reach = Reach::loopback();
         let trust = Trust { everybody: !strangers, ..Trust::default() };
@@ -152,7 +156,6 @@ impl Embedded {
             .with_context(|| format!("cannot write {}", ticket_file.display()))
             .code(Code::Host)?;
 
-        let share = Share::of(providers, cores(), memory_available(), task_memory);
         let (ending, ended) = watch::channel(false);
         let (failed, failures) = mpsc::channel(1);
         let mut children = JoinSet::new();
@@ -163,10 +166,7 @@ impl Embedded {
                 name: format!("local-{number}"),
                 ticket_file: ticket_file.clone(),
                 share,
-                ledger: match (purse, &place) {
-                    (Some(purse), Some(place)) => Some(place.fund_provider(purse, number).await?),
-                    _ => None,
-                },
+                ledger: child_ledger.clone(),
             };
             // The first start is made here, so that a machine that cannot start programs is found out at once.
             let child = provider.start().code(Code::Host)?;

@@ -63,6 +63,8 @@ pub(super) struct Money {
     decisions: BTreeMap<SessionId, Vec<(LeaseId, Decision)>>,
     /// Nothing more is decided and promised before this, unless somebody waits for it.
     next_pay: Micros,
+    /// A job has left its escrow, which may be due.
+    was_left: bool,
 }
 
 /// Decisions and vouchers leave this often at most while results stream in: a signature takes as long as a short task, and
@@ -78,7 +80,7 @@ impl Money {
         let escrows = escrows.into_iter();
         let escrows = escrows.map(|(record, payees)| (record.id, Escrow::restored(record, payees))).collect();
         let closed = closed.into_iter().collect();
-        Self { config, escrows, closed, decisions: BTreeMap::new(), next_pay: Micros(0) }
+        Self { config, escrows, closed, decisions: BTreeMap::new(), next_pay: Micros(0), was_left: false }
     }
 }
 
@@ -266,6 +268,7 @@ impl Core {
         let (Some(money), Some(pay)) = (&mut self.money, pay) else { return };
         if let Some(escrow) = money.escrows.get_mut(&pay.record.escrow) {
             escrow.jobs.remove(&job);
+            money.was_left = true;
         }
     }
 
@@ -339,6 +342,9 @@ impl Core {
     /// What the events of a step have earned, promised and decided: into the step, at its end. What is earned is on disk
     /// with the result that earned it; its decision and its voucher may come a little later.
     pub(super) fn close_books(&mut self, now: Now) {
+        if self.money.as_mut().is_some_and(|money| std::mem::take(&mut money.was_left)) {
+            self.tick_money(now);
+        }
         let Some(money) = &mut self.money else { return };
         let is_waited_for = money.escrows.values().any(Escrow::awaits_releases);
         let (mut decisions, mut vouchers) = (BTreeMap::new(), BTreeMap::new());

@@ -56,6 +56,8 @@ pub(super) struct Owner {
     head: Option<u64>,
     started: Instant,
     next_look: Instant,
+    /// How often it was looked since something was broadcast.
+    looks: u32,
     /// How often in a row the node did not answer.
     failures: u32,
 }
@@ -76,6 +78,13 @@ enum RoundEnd {
 
 /// Why a transaction waits that the account cannot pay for.
 const POOR: &str = "the account has not enough coins for it and its fees";
+
+/// After a broadcast the first look is one part in so many of the usual pause away, and each one twice as long as the one
+/// before, up to that pause: where blocks come at once, the transaction is in one within milliseconds.
+const FIRST_LOOK: u32 = 32;
+
+/// So many looks after a broadcast the pause is the usual one.
+const MANY_LOOKS: u32 = 16;
 
 /// A disk that is full is tried again after so long.
 const DISK_RETRY: Duration = Duration::from_millis(500);
@@ -107,6 +116,7 @@ impl Owner {
             head: None,
             started: now,
             next_look: now,
+            looks: MANY_LOOKS,
             failures: 0,
         }
     }
@@ -169,7 +179,7 @@ impl Owner {
             }
         }
         self.answer_waiters();
-        self.next_look = Instant::now() + self.watch.settings.poll;
+        self.next_look = Instant::now() + self.pause();
         if broadcasts.is_empty() {
             return Ok(None);
         }
@@ -188,6 +198,7 @@ impl Owner {
     ) -> Result<Option<Round>, SenderError> {
         // Where blocks come at once, the transactions are in one by now.
         self.next_look = Instant::now();
+        self.looks = 0;
         for (id, hash, answer) in answers {
             let answer = match answer {
                 Ok(answer) => answer,
@@ -209,6 +220,14 @@ impl Owner {
             }
         }
         Ok(None)
+    }
+
+    /// How long until the chain is looked at again.
+    fn pause(&mut self) -> Duration {
+        let poll = self.watch.settings.poll;
+        let pause = (poll / FIRST_LOOK).saturating_mul(1 << self.looks.min(MANY_LOOKS)).min(poll);
+        self.looks = self.looks.saturating_add(1);
+        pause
     }
 
     /// Waits longer and longer for a node that does not answer.

@@ -367,7 +367,13 @@ impl Owner {
             purse.drained = None;
             return false;
         }
-        let since = *purse.drained.get_or_insert(now);
+        let since = match purse.drained {
+            Some(since) => since,
+            None => {
+                purse.book.look_for_the_end();
+                *purse.drained.insert(now)
+            }
+        };
         let is_told = is_told && (purse.ready.is_empty() || !is_connected);
         purse.is_done() && is_told || now >= since + DRAIN_PATIENCE
     }

@@ -333,6 +333,14 @@ impl Book {
         Some(errands)
     }
 
+    /// Nothing is waited for any more but the end of what was released: it is looked at now, whenever that was done last.
+    pub(crate) fn look_for_the_end(&mut self) {
+        for account in self.accounts.values_mut() {
+            account.is_wanted |= account.released.is_some() && !account.has_ended;
+        }
+        self.is_stirred = true;
+    }
+
     /// When there is something to do if nothing happens before.
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
         let patience = self.exposed.filter(|exposed| !exposed.gave_back);

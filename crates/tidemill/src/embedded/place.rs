@@ -11,13 +11,13 @@ use std::{
 use anyhow::Context;
 use tidemill_coordinator::MoneyConfig;
 use tidemill_ledger::evm;
-use tidemill_types::Coin;
+use tidemill_types::{Coin, ResultKey};
 use tidemill_verify::SlashOdds;
 
 use crate::{
     exit::{Code, Exit, WithCode},
     home::data_directory,
-    ledger::Purse,
+    ledger::{Ledger, Purse},
     money::{self, COORDINATOR_COINS},
     network::private_directory,
     node_state::{StateDirectory, result_key},
@@ -89,28 +89,35 @@ impl Place {
         self.state.path()
     }
 
-    /// How the network's coordinator pays. Its account has coins for gas on return.
+    /// The coordinator and the first so many providers have accounts with coins for gas on return.
+    ///
+    /// # Errors
+    /// With a code when the ledger or the disk does not do its part.
+    pub async fn fund(&self, purse: &Purse, providers: u16) -> anyhow::Result<()> {
+        let (_, coordinator) = self.account("coordinator")?;
+        let mut accounts =
+            vec![(evm(coordinator.address()), COORDINATOR_COINS, "the coordinator".to_owned())];
+        for number in 1..=providers {
+            let (_, key) = self.account(&format!("provider-{number}"))?;
+            accounts.push((evm(key.address()), PROVIDER_COINS, format!("provider {number}")));
+        }
+        money::fund(purse, accounts).await
+    }
+
+    /// How the network's coordinator pays.
     ///
     /// # Errors
     /// With a code when the ledger does not do its part.
     pub async fn coordinator(&self, purse: &Purse) -> anyhow::Result<MoneyConfig> {
-        let directory = self.path().join("coordinator");
-        private_directory(&directory).code(Code::Host)?;
-        let key = result_key(&directory)?;
-        money::fund(purse, evm(key.address()), COORDINATOR_COINS, "the coordinator").await?;
+        let (directory, key) = self.account("coordinator")?;
         money::coordinator(&purse.ledger, key, &directory, 0, COMFORTABLE_GAS_PRICE, SlashOdds::USUAL).await
     }
 
-    /// Where a provider of the network finds the ledger. Its account has coins for gas on return.
+    /// Where the providers of the network find the ledger.
     ///
     /// # Errors
-    /// With a code when the ledger or the disk does not do its part.
-    pub async fn fund_provider(&self, purse: &Purse, number: u16) -> anyhow::Result<ChildLedger> {
-        let directory = self.path().join(format!("provider-{number}"));
-        private_directory(&directory).code(Code::Host)?;
-        let key = result_key(&directory)?;
-        money::fund(purse, evm(key.address()), PROVIDER_COINS, &format!("provider {number}")).await?;
-        let ledger = &purse.ledger;
+    /// With a code when the disk does not do its part.
+    pub fn ledger(&self, ledger: &Ledger) -> anyhow::Result<ChildLedger> {
         let book = self.path().join("address-book.json");
         ledger
             .book
@@ -118,5 +125,13 @@ impl Place {
             .with_context(|| format!("cannot write {}", book.display()))
             .code(Code::Host)?;
         Ok(ChildLedger { url: ledger.url.clone(), book, confirmations: ledger.settings.confirmations })
+    }
+
+    /// The directory of one of its nodes, and the key of the account that this works for.
+    fn account(&self, node: &str) -> anyhow::Result<(PathBuf, ResultKey)> {
+        let directory = self.path().join(node);
+        private_directory(&directory).code(Code::Host)?;
+        let key = result_key(&directory)?;
+        Ok((directory, key))
     }
 }

@@ -202,6 +202,43 @@ impl Purse {
         }
     }
 
+    /// Sends coins to several accounts at once, each with its label, and waits until all are in blocks.
+    ///
+    /// # Errors
+    /// As those of [`Purse::call`].
+    pub async fn send_coins(&self, transfers: Vec<(String, Address, Coin)>) -> anyhow::Result<()> {
+        let intent = |(label, to, value)| Intent {
+            to: Some(to),
+            value,
+            data: Bytes::new(),
+            gas_limit: None,
+            label,
+            key: None,
+        };
+        let intents: Vec<Intent> = transfers.into_iter().map(intent).collect();
+        for intent in &intents {
+            self.can_pay(intent).await?;
+        }
+        let labels: Vec<String> = intents.iter().map(|intent| intent.label.clone()).collect();
+        let ids = self.sender.submit_all(intents).await.map_err(failed)?;
+        for (id, label) in ids.into_iter().zip(labels) {
+            let waiting = Waiting::begin(&label);
+            let outcome = self.sender.wait(id, 1).await.map_err(failed)?;
+            drop(waiting);
+            match outcome {
+                Outcome::Succeeded(_) => {}
+                Outcome::Reverted { reason, .. } => {
+                    let message = format!("{label}: the account refused: {reason}");
+                    return Err(Exit::new(Code::Failed, message).into());
+                }
+                Outcome::Dropped(reason) => {
+                    return Err(Exit::new(Code::Failed, format!("{label}: not sent: {reason}")).into());
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Says at once what would otherwise wait until somebody sends coins, before it is written down.
     async fn can_pay(&self, intent: &Intent) -> anyhow::Result<()> {
         let short = self.sender.short_of(intent).await.map_err(unreachable)?;

@@ -79,17 +79,22 @@ pub async fn provider_sender(ledger: &Ledger, key: &ResultKey, directory: &Path)
     sender(ledger, key, directory).await
 }
 
-/// Sees to it that an account has coins for gas.
+/// Sees to it that accounts have coins for gas: each with how many it gets where it has few, and what it is.
 ///
 /// # Errors
-/// As those of [`Purse::send`].
-pub async fn fund(purse: &Purse, to: EvmAddress, coins: Coin, what: &str) -> anyhow::Result<()> {
-    let has = purse.ledger.chain.balance(to).await.map_err(unreachable)?;
-    if has.wei() >= coins.wei() / REFILL_BELOW {
-        return Ok(());
+/// As those of [`Purse::send_coins`].
+pub async fn fund(purse: &Purse, accounts: Vec<(EvmAddress, Coin, String)>) -> anyhow::Result<()> {
+    let mut poor = Vec::new();
+    for (account, coins, what) in accounts {
+        let has = purse.ledger.chain.balance(account).await.map_err(unreachable)?;
+        if has.wei() < coins.wei() / REFILL_BELOW {
+            poor.push((format!("coins for the gas of {what}"), account, coins));
+        }
     }
-    purse.send(&format!("coins for the gas of {what}"), to, coins, Vec::new()).await?;
-    Ok(())
+    match poor.is_empty() {
+        true => Ok(()),
+        false => purse.send_coins(poor).await,
+    }
 }
 
 /// Why a provider cannot register itself yet: what a person is told.

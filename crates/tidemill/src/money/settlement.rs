@@ -18,8 +18,9 @@ use crate::{
 /// How long a settlement is waited for by a command.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// How often it is looked at.
-const LOOK: Duration = Duration::from_millis(150);
+/// The first pause between two looks at it, and the longest: most are made within a moment.
+const FIRST_LOOK: Duration = Duration::from_millis(5);
+const LONGEST_LOOK: Duration = Duration::from_millis(150);
 
 /// What was paid, for scripts.
 #[derive(Clone, Debug, Serialize)]
@@ -70,6 +71,7 @@ pub async fn settlement(
     let mut is_said = quiet || !bar.is_hidden();
     bar.set_message("waiting for the settlement");
     let deadline = Instant::now() + PATIENCE;
+    let mut pause = FIRST_LOOK;
     loop {
         let report = requester.escrow(escrow).await?;
         let is_over =
@@ -85,7 +87,8 @@ pub async fn settlement(
             }
             bar.set_message(words);
         }
-        sleep(LOOK).await;
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_LOOK);
     }
 }
 

@@ -14,6 +14,7 @@ use tidemill_net::{
     wire::{JobPay, JobPhase, JobReport},
 };
 use tidemill_types::{JobId, Reliance};
+use tokio::{sync::watch, time::timeout};
 
 use super::{Args, Summary, print_usage, print_written, tasks_in_words};
 use crate::{
@@ -48,20 +49,18 @@ struct Own {
     /// Its ledger, where it pays.
     ledger: Option<Ledger>,
     /// How many providers were started.
-    providers: u64,
+    providers: usize,
+    /// How many have joined.
+    joined: watch::Receiver<usize>,
 }
 
 impl Own {
     /// Waits until all of its providers have joined, but not for long: a slow one joins later.
-    async fn is_complete(&self, requester: &mut Requester) -> anyhow::Result<()> {
-        let end = Instant::now() + GATHERING;
-        while Instant::now() < end {
-            let connected = requester.providers().await?.iter().filter(|one| one.connected).count();
-            if connected as u64 >= self.providers {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+    async fn is_complete(&self) -> anyhow::Result<()> {
+        let mut joined = self.joined.clone();
+        let all = joined.wait_for(|joined| *joined >= self.providers);
+        // Whether it waited too long or the coordinator is gone, what comes next will say.
+        let _ = timeout(GATHERING, all).await;
         Ok(())
     }
 }
@@ -137,7 +136,8 @@ impl Run<'_> {
                 let starting = Embedded::start_for(&network, shape, self.args.money(), self.args.json);
                 let embedded = unless_stopped(&mut signals, starting).await?;
                 let (ticket, ledger) = (embedded.ticket.clone(), embedded.ledger().cloned());
-                let own = Own { ledger, providers: embedded.providers.into() };
+                let joined = embedded.coordinator.providers();
+                let own = Own { ledger, providers: embedded.providers.into(), joined };
                 let ended = tokio::select! {
                     ended = self.run_in(ticket, Some(own), &mut signals) => ended,
                     why = embedded.failed() => Err(Exit::new(Code::Host, format!("the network failed: {why}"))
@@ -173,11 +173,11 @@ impl Run<'_> {
         signals: &mut Signals,
     ) -> anyhow::Result<Ended> {
         let embedded = own.is_some();
+        let sealed = unless_stopped(signals, requester.seal(&self.file, &self.plan)).await?;
         if let Some(own) = &own {
-            unless_stopped(signals, own.is_complete(requester)).await?;
+            unless_stopped(signals, own.is_complete()).await?;
         }
         let ledger = own.and_then(|own| own.ledger);
-        let sealed = unless_stopped(signals, requester.seal(&self.file, &self.plan)).await?;
         let (job, attached) = self.submit(requester, &sealed, (embedded, ledger), signals).await?;
         let reused = if attached { requester.job(job).await?.done } else { 0 };
         if attached && !self.args.json {
