@@ -224,8 +224,7 @@ impl Owner {
 
     /// How long until the chain is looked at again.
     fn pause(&mut self) -> Duration {
-        let poll = self.watch.settings.poll;
-        let pause = (poll / FIRST_LOOK).saturating_mul(1 << self.looks.min(MANY_LOOKS)).min(poll);
+        let pause = pause_after(self.looks, self.watch.settings.poll);
         self.looks = self.looks.saturating_add(1);
         pause
     }
@@ -488,9 +487,27 @@ async fn broadcast(
     answers
 }
 
+/// How long to wait after so many looks since a broadcast, where the usual pause is `poll`.
+fn pause_after(looks: u32, poll: Duration) -> Duration {
+    (poll / FIRST_LOOK).saturating_mul(1 << looks.min(MANY_LOOKS)).min(poll)
+}
+
 /// Between half of a time and all of it, so that many clients of a node that was down do not come back at once.
 fn jittered(pause: Duration) -> Duration {
     // Without randomness the pause is whole.
     let random = getrandom::u32().unwrap_or(u32::MAX);
     pause / 2 + pause.mul_f64(f64::from(random) / f64::from(u32::MAX) / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_follow_a_broadcast_closely_and_then_as_usual() {
+        let pause = |looks| pause_after(looks, Duration::from_millis(96));
+        let pauses: Vec<_> =
+            [0, 1, 4, 5, 6, MANY_LOOKS, u32::MAX].map(|looks| pause(looks).as_millis()).into();
+        assert_eq!(pauses, [3, 6, 48, 96, 96, 96, 96]);
+    }
 }

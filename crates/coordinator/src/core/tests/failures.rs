@@ -331,6 +331,21 @@ fn a_large_output_counts_once_it_is_here() {
 }
 
 #[test]
+fn releases_are_asked_for_in_the_step_in_which_a_job_leaves_its_escrow() {
+    let mut world = World::of(true);
+    world.submit_paid(job_id(1), &map_job(1), true);
+    let mut one = Peer::joined(1, &mut world);
+    let lease = next_lease(&mut world, &one).expect("it is the only one there");
+    let results = vec![one.done(&lease)];
+    let message = one.batch(results);
+    one.say(&mut world, message);
+    let effects = world.settle();
+    assert_eq!(end(&world), Some(JobEnd::Done));
+    let asks = |effect: &Effect| matches!(effect, Effect::ToProvider(_, ToProvider::ReleaseWanted(_)));
+    assert!(effects.iter().any(asks), "without a tick");
+}
+
+#[test]
 fn an_output_that_cannot_be_had_is_made_again() {
     for problem in [FetchProblem::Provider("a".to_owned()), FetchProblem::Here("b".to_owned())] {
         let (mut world, mut one, lease) = with_a_large_output();

@@ -243,6 +243,11 @@ impl World {
 
     /// Submits a job with an escrow that holds more than it can cost.
     pub fn fund_and_submit(&mut self, job: JobId, spec: &Arc<JobSpec>) {
+        self.submit_paid(job, spec, false);
+    }
+
+    /// The same; `close` says whether the escrow is to be closed with the job.
+    pub fn submit_paid(&mut self, job: JobId, spec: &Arc<JobSpec>, close: bool) {
         let mut ledger = ledger::Ledger::default();
         let escrow = EscrowId([9; 32]);
         ledger.open(escrow, Amount::tide(1_000_000), 1_000_000);
@@ -251,7 +256,7 @@ impl World {
             mandate: Signature65([0; 65]),
             ceiling: RateCard::default(),
             max_price: None,
-            close: false,
+            close,
         };
         let view = ledger.view(escrow, self.now.unix_ms / 1000);
         let (caller, encoded) = (caller(0), spec.encode());

@@ -258,6 +258,31 @@ fn a_release_is_signed_when_nothing_is_left_and_after_it_no_lease_is_taken() {
 }
 
 #[test]
+fn the_end_of_what_was_released_is_looked_for_at_once_when_nothing_else_is_left() {
+    let mut world = World::new();
+    world.open(1);
+    world.earn(1, 1, tide(4));
+    let looks = |world: &mut World| {
+        let errands = world.book.errands(world.now);
+        errands.map_or_else(Vec::new, |errands| errands.looks)
+    };
+    world.book.look_for_the_end();
+    assert_eq!(looks(&mut world), [], "it is not released, and was looked at a moment ago");
+    world.book.release_asked(ReleaseAsked { escrow: escrow(1), amount: tide(4) }, false);
+    world.store();
+    assert_eq!(looks(&mut world), [], "its end may be long in coming");
+    world.book.look_for_the_end();
+    assert_eq!(looks(&mut world), [escrow(1)]);
+    let (gross, net) = (tide(4), tide(4));
+    let view = EscrowView { closed: true, paid: gross, ..world.view(1) };
+    world.see(1, Some(Sight { view, gross, net, ..world.sight(1) }));
+    world.store();
+    assert!(world.book.is_covered(), "it is paid");
+    world.book.look_for_the_end();
+    assert_eq!(looks(&mut world), []);
+}
+
+#[test]
 fn of_an_escrow_that_is_not_known_nothing_is_released() {
     let mut world = World::new();
     world.book.release_asked(ReleaseAsked { escrow: escrow(1), amount: tide(5) }, false);
