@@ -1,7 +1,11 @@
 //! Why, in words: for each task why each provider was or was not chosen, for each provider why it has no
 //! work.
 
-use std::fmt;
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::BTreeMap,
+    fmt,
+};
 
 use tidemill_types::{NodeId, TaskNumber};
 
@@ -76,13 +80,15 @@ impl Scheduler {
         // While an attempt runs nobody else gets the task, unless more results of it are wanted.
         let is_open = holders.is_empty() || single.is_some_and(|single| single.beside);
         let seats = self.seats(now);
+        let others = OnceCell::new();
         let providers = self.providers.iter().filter(|(_, provider)| provider.offer.is_some());
         let mut candidates: Vec<Candidate> = providers
             .map(|(node, provider)| {
                 if holders.contains(node) {
                     return Candidate { node: *node, verdict: Verdict::Holds };
                 }
-                let verdict = match self.verdict(job, state, single, &seats, (node, provider), now) {
+                let finish = || *others.get_or_init(|| self.finish_beside(state, single, &seats, now));
+                let verdict = match self.verdict(job, state, single, (node, provider), now, finish) {
                     Verdict::Open(cost) | Verdict::Waiting(_, cost) if !is_open => {
                         Verdict::Waiting(Waiting::Leased, cost)
                     }
@@ -102,42 +108,25 @@ impl Scheduler {
 
     /// Why a provider has no work, or no more than it has.
     pub fn idle_reason(&self, node: NodeId, now: Micros) -> IdleReason {
-        let Some(provider) = self.providers.get(&node) else { return IdleReason::Stranger };
-        if !provider.present {
-            return IdleReason::Unfit(Unfit::Absent);
-        }
-        if provider.credits == 0 {
-            return IdleReason::Unfit(Unfit::NoCredits);
-        }
-        if provider.leases() > 0 {
-            return IdleReason::Working { leases: u32::try_from(provider.leases()).unwrap_or(u32::MAX) };
-        }
-        if self.jobs.is_empty() {
-            return IdleReason::NoJobs;
-        }
-        let seats = self.seats(now);
-        let mut closest = IdleReason::NothingReady;
-        for job in self.jobs.values() {
-            for (stage, class) in job.classes() {
-                let bulk = (class.ready > 0).then_some(None);
-                let singles = job.singles.values().filter(|single| single.stage == stage);
-                // A few singles stand for all of them.
-                let singles = singles.take(self.policy.singles_per_call).map(Some);
-                for single in bulk.into_iter().chain(singles) {
-                    let reason = match self.verdict(job, class, single, &seats, (&node, provider), now) {
-                        Verdict::Filtered(unfit) => IdleReason::Unfit(unfit),
-                        Verdict::Waiting(waiting, _) => IdleReason::Waiting(waiting),
-                        Verdict::Open(_) => return IdleReason::Soon,
-                        // It has no lease.
-                        Verdict::Holds => continue,
-                    };
-                    if reason.closeness() > closest.closeness() {
-                        closest = reason;
-                    }
-                }
-            }
-        }
-        closest
+        self.idle_reasons(now).of(node)
+    }
+
+    /// The same of several providers: what all of them are compared with is worked out once.
+    pub fn idle_reasons(&self, now: Micros) -> IdleReasons<'_> {
+        IdleReasons { scheduler: self, now, seats: OnceCell::new(), others: RefCell::default() }
+    }
+
+    /// When the others will have done all that is left of a class, of which somebody might get this task.
+    fn finish_beside(
+        &self,
+        class: &ClassState,
+        single: Option<&Single>,
+        seats: &[Seat<'_>],
+        now: Micros,
+    ) -> u64 {
+        let exclude = single.map_or(&[][..], |single| &single.exclude);
+        let own = |node: &NodeId| single.map_or(class.class.own_bytes, |single| single.missing(node));
+        self.finish(class, class.left().max(1), seats, exclude, own, now)
     }
 
     fn verdict(
@@ -145,9 +134,9 @@ impl Scheduler {
         job: &JobState,
         class: &ClassState,
         single: Option<&Single>,
-        seats: &[Seat<'_>],
         (node, provider): (&NodeId, &Provider),
         now: Micros,
+        finish: impl FnOnce() -> u64,
     ) -> Verdict {
         let needs = &class.class.needs;
         if let Some(unfit) = filter::unfit(provider, &class.class, &self.policy) {
@@ -183,7 +172,7 @@ impl Scheduler {
                 _ => Waiting::Queue { busy, starts_in: Micros(start) },
             }
         } else if known {
-            let others = self.finish(class, class.left().max(1), seats, exclude, own, now);
+            let others = finish();
             if cost.total.0 <= others {
                 return Verdict::Open(cost);
             }
@@ -192,6 +181,69 @@ impl Scheduler {
             return Verdict::Open(cost);
         };
         Verdict::Waiting(waiting, cost)
+    }
+}
+
+/// Why providers have no work, as of one moment.
+pub struct IdleReasons<'a> {
+    scheduler: &'a Scheduler,
+    now: Micros,
+    seats: OnceCell<Vec<Seat<'a>>>,
+    /// When all that is left of a class is done, once somebody was compared with it.
+    others: RefCell<BTreeMap<ClassId, u64>>,
+}
+
+impl IdleReasons<'_> {
+    /// Why this one has none, or no more than it has.
+    pub fn of(&self, node: NodeId) -> IdleReason {
+        let (scheduler, now) = (self.scheduler, self.now);
+        let Some(provider) = scheduler.providers.get(&node) else { return IdleReason::Stranger };
+        if !provider.present {
+            return IdleReason::Unfit(Unfit::Absent);
+        }
+        if provider.credits == 0 {
+            return IdleReason::Unfit(Unfit::NoCredits);
+        }
+        if provider.leases() > 0 {
+            return IdleReason::Working { leases: u32::try_from(provider.leases()).unwrap_or(u32::MAX) };
+        }
+        if scheduler.jobs.is_empty() {
+            return IdleReason::NoJobs;
+        }
+        let mut closest = IdleReason::NothingReady;
+        for (id, job) in &scheduler.jobs {
+            for (stage, class) in job.classes() {
+                let bulk = (class.ready > 0).then_some(None);
+                let singles = job.singles.values().filter(|single| single.stage == stage);
+                // A few singles stand for all of them.
+                let singles = singles.take(scheduler.policy.singles_per_call).map(Some);
+                for single in bulk.into_iter().chain(singles) {
+                    let finish = || self.finish(ClassId { job: *id, stage }, class, single);
+                    let place = (&node, provider);
+                    let reason = match scheduler.verdict(job, class, single, place, now, finish) {
+                        Verdict::Filtered(unfit) => IdleReason::Unfit(unfit),
+                        Verdict::Waiting(waiting, _) => IdleReason::Waiting(waiting),
+                        Verdict::Open(_) => return IdleReason::Soon,
+                        // It has no lease.
+                        Verdict::Holds => continue,
+                    };
+                    if reason.closeness() > closest.closeness() {
+                        closest = reason;
+                    }
+                }
+            }
+        }
+        closest
+    }
+
+    /// What somebody is compared with: for tasks that are not placed one by one it is the same for everybody.
+    fn finish(&self, id: ClassId, class: &ClassState, single: Option<&Single>) -> u64 {
+        let seats = self.seats.get_or_init(|| self.scheduler.seats(self.now));
+        let work_out = || self.scheduler.finish_beside(class, single, seats, self.now);
+        match single {
+            Some(_) => work_out(),
+            None => *self.others.borrow_mut().entry(id).or_insert_with(work_out),
+        }
     }
 }
 

@@ -30,7 +30,7 @@ mod time;
 mod work;
 
 pub use cost::Cost;
-pub use explain::{Candidate, IdleReason, Verdict};
+pub use explain::{Candidate, IdleReason, IdleReasons, Verdict};
 pub use filter::{Dearer, Unfit, Waiting};
 pub use lease::{LeaseEnd, NewLease};
 pub use place::{Placement, Work};

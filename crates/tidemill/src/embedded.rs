@@ -15,6 +15,7 @@ use std::{
 
 use anyhow::Context;
 use tidemill_coordinator::{Coordinator, Pace, Trust};
+use tidemill_ledger::keystore::Account;
 use tidemill_net::ticket::Ticket;
 use tidemill_provider::memory_available;
 use tidemill_types::ByteSize;
@@ -79,8 +80,8 @@ pub struct Embedded {
     ending: watch::Sender<bool>,
     children: JoinSet<()>,
     failure: watch::Receiver<Option<String>>,
-    /// The ledger that it pays on.
-    ledger: Option<Ledger>,
+    /// The ledger that it pays on, and the account that pays there.
+    payer: Option<(Ledger, Account)>,
     _state: StateDirectory,
     _place: Option<Place>,
 }
@@ -110,15 +111,21 @@ impl Embedded {
     ) -> anyhow::Result<Self> {
         let Some(args) = money else { return Self::start(directory, shape, None).await };
         let ledger = args.ledger.connect_or_make(quiet).await?;
-        let purse = Purse::on(ledger.clone(), args.payer()?).await?;
+        let account = args.payer()?;
+        let purse = Purse::on(ledger.clone(), account.clone()).await?;
         let started = Self::start(directory, shape, Some(&purse)).await;
         purse.close().await;
-        Ok(Self { ledger: Some(ledger), ..started? })
+        Ok(Self { payer: Some((ledger, account)), ..started? })
     }
 
     /// The ledger that it pays on.
     pub fn ledger(&self) -> Option<&Ledger> {
-        self.ledger.as_ref()
+        self.payer.as_ref().map(|(ledger, _)| ledger)
+    }
+
+    /// The same, and the account that pays there: unlocking it takes time, by intent.
+    pub fn payer(&self) -> Option<(Ledger, Account)> {
+        self.payer.clone()
     }
 
     /// Starts a coordinator that listens on this host alone and so many providers, all of whose state is below
@@ -181,7 +188,7 @@ impl Embedded {
             ending,
             children,
             failure,
-            ledger: None,
+            payer: None,
             _state: state,
             _place: place,
         })
@@ -197,7 +204,7 @@ impl Embedded {
             }
         };
         let of_ledger = async {
-            match &self.ledger {
+            match self.ledger() {
                 Some(ledger) => ledger.lost().await,
                 None => std::future::pending().await,
             }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidemill_net::wire::{FromProvider, HeldLease, ReturnReason, ToProvider};
-use tidemill_sched::{LeaseEnd, Micros};
+use tidemill_sched::{IdleReasons, LeaseEnd, Micros};
 use tidemill_types::{Address, JobId, LeaseId, NodeId, Offer};
 
 use super::{Core, Provider};
@@ -193,18 +193,12 @@ impl Core {
 
     /// Tells every provider that the coordinator is there, and those without work why they have none.
     pub(super) fn beat(&mut self, now: Now) {
+        let reasons = self.sched.idle_reasons(now.mono);
         for (node, provider) in &self.providers {
             let Some(session) = provider.session else { continue };
-            let idle = provider.leases.is_empty().then(|| self.idle_reason(*node, provider, now));
+            let idle = provider.leases.is_empty().then(|| provider.idle_reason(*node, &reasons));
             self.step.effects.push(Effect::ToProvider(session, ToProvider::Heartbeat { idle }));
         }
-    }
-
-    pub(super) fn idle_reason(&self, node: NodeId, provider: &Provider, now: Now) -> String {
-        if provider.paused_until.is_some() {
-            return format!("its last {} attempts failed: it is given none for a while", provider.strikes);
-        }
-        self.sched.idle_reason(node, now.mono).to_string()
     }
 
     /// Ends the session of a provider that broke the rules. Its leases go to others at once.
@@ -225,5 +219,13 @@ impl Provider {
     /// How many leases it may hold now, by its own word and by ours.
     pub(super) fn open_credits(&self) -> u32 {
         if self.paused_until.is_some() || self.silent { 0 } else { self.credits }
+    }
+
+    /// Why it has no work, in words.
+    pub(super) fn idle_reason(&self, node: NodeId, reasons: &IdleReasons<'_>) -> String {
+        if self.paused_until.is_some() {
+            return format!("its last {} attempts failed: it is given none for a while", self.strikes);
+        }
+        reasons.of(node).to_string()
     }
 }

@@ -396,6 +396,7 @@ impl Core {
 
     fn provider_reports(&self, now: Now) -> Vec<ProviderReport> {
         let unjudged = self.results_unjudged();
+        let reasons = self.sched.idle_reasons(now.mono);
         let report = |(node, provider): (&_, &super::Provider)| ProviderReport {
             node: *node,
             operator: provider.operator,
@@ -407,7 +408,7 @@ impl Core {
             lost_attempts: provider.lost_attempts,
             observed_fuel_per_s: self.sched.observed_rate(*node).unwrap_or(0),
             idle: (provider.session.is_some() && provider.leases.is_empty())
-                .then(|| self.idle_reason(*node, provider, now)),
+                .then(|| provider.idle_reason(*node, &reasons)),
         };
         self.providers.iter().map(report).collect()
     }

@@ -129,6 +129,8 @@ fn what_a_provider_cannot_run_it_does_not_get() {
     bench.join(4, Offer { slots: 0, ..offer(1) }, 9);
     assert!(bench.place().0.is_empty());
     let reasons = [1, 2, 3, 4].map(|at| bench.scheduler.idle_reason(node(at), bench.now));
+    let together = bench.scheduler.idle_reasons(bench.now);
+    assert_eq!(reasons, [1, 2, 3, 4].map(|at| together.of(node(at))));
     assert_eq!(
         reasons,
         [

@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::Context;
 use tidemill_job::{JobFile, Plan};
+use tidemill_ledger::keystore::Account;
 use tidemill_net::{
     ticket::Ticket,
     wire::{JobPay, JobPhase, JobReport},
@@ -46,8 +47,8 @@ const GATHERING: Duration = Duration::from_secs(10);
 
 /// A network that is a command's own.
 struct Own {
-    /// Its ledger, where it pays.
-    ledger: Option<Ledger>,
+    /// Its ledger, and the account that pays there; nothing where it is free.
+    payer: Option<(Ledger, Account)>,
     /// How many providers were started.
     providers: usize,
     /// How many have joined.
@@ -135,9 +136,9 @@ impl Run<'_> {
                 let shape = Shape { providers, task_memory: memory, strangers: self.args.strangers };
                 let starting = Embedded::start_for(&network, shape, self.args.money(), self.args.json);
                 let embedded = unless_stopped(&mut signals, starting).await?;
-                let (ticket, ledger) = (embedded.ticket.clone(), embedded.ledger().cloned());
+                let (ticket, payer) = (embedded.ticket.clone(), embedded.payer());
                 let joined = embedded.coordinator.providers();
-                let own = Own { ledger, providers: embedded.providers.into(), joined };
+                let own = Own { payer, providers: embedded.providers.into(), joined };
                 let ended = tokio::select! {
                     ended = self.run_in(ticket, Some(own), &mut signals) => ended,
                     why = embedded.failed() => Err(Exit::new(Code::Host, format!("the network failed: {why}"))
@@ -177,8 +178,8 @@ impl Run<'_> {
         if let Some(own) = &own {
             unless_stopped(signals, own.is_complete()).await?;
         }
-        let ledger = own.and_then(|own| own.ledger);
-        let (job, attached) = self.submit(requester, &sealed, (embedded, ledger), signals).await?;
+        let payer = own.and_then(|own| own.payer);
+        let (job, attached) = self.submit(requester, &sealed, (embedded, payer), signals).await?;
         let reused = if attached { requester.job(job).await?.done } else { 0 };
         if attached && !self.args.json {
             eprintln!("taking up job {}, of which {} are done", job.short(), plural(reused, "task"));
@@ -220,7 +221,7 @@ impl Run<'_> {
         &self,
         requester: &mut Requester,
         sealed: &Sealed,
-        (embedded, ledger): (bool, Option<Ledger>),
+        (embedded, payer): (bool, Option<(Ledger, Account)>),
     ) -> anyhow::Result<Option<JobPay>> {
         let args = &self.args.pay;
         let terms = requester.terms(&sealed.spec).await?;
@@ -239,11 +240,11 @@ impl Run<'_> {
             }
             return Ok(None);
         };
-        let ledger = match ledger {
-            Some(ledger) => ledger,
-            None => args.ledger.connect().await?,
+        let (ledger, account) = match payer {
+            Some(payer) => payer,
+            None => (args.ledger.connect().await?, args.payer()?),
         };
-        let payer = Payer::new(ledger, args.payer()?).await?;
+        let payer = Payer::new(ledger, account).await?;
         let quote = payer.quote(requester, &sealed.spec, &money, self.file.max_price).await?;
         if !self.args.json {
             quote.lines(embedded, self.args.escrow).iter().for_each(|line| eprintln!("{line}"));
@@ -265,7 +266,7 @@ impl Run<'_> {
         &self,
         requester: &mut Requester,
         sealed: &Sealed,
-        of: (bool, Option<Ledger>),
+        of: (bool, Option<(Ledger, Account)>),
         signals: &mut Signals,
     ) -> anyhow::Result<(JobId, bool)> {
         let work = self.out.work();
