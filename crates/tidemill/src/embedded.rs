@@ -33,7 +33,7 @@ use crate::{
     commands::cores,
     exit::{Code, WithCode},
     hosting,
-    ledger::{Ledger, Purse},
+    ledger::Ledger,
     listen::Reach,
     money::PayArgs,
     network,
@@ -111,11 +111,7 @@ impl Embedded {
     ) -> anyhow::Result<Self> {
         let Some(args) = money else { return Self::start(directory, shape, None).await };
         let ledger = args.ledger.connect_or_make(quiet).await?;
-        let account = args.payer()?;
-        let purse = Purse::on(ledger.clone(), account.clone()).await?;
-        let started = Self::start(directory, shape, Some(&purse)).await;
-        purse.close().await;
-        Ok(Self { payer: Some((ledger, account)), ..started? })
+        Self::start(directory, shape, Some((ledger, args.payer()?))).await
     }
 
     /// The ledger that it pays on.
@@ -135,7 +131,7 @@ impl Embedded {
     ///
     /// # Errors
     /// With a code, when this machine cannot do its part, or another process has the directory.
-    async fn start(directory: &Path, shape: Shape, purse: Option<&Purse>) -> anyhow::Result<Self> {
+    async fn start(directory: &Path, shape: Shape, payer: Option<(Ledger, Account)>) -> anyhow::Result<Self> {
         let Shape { providers, task_memory, strangers } = shape;
         let directory = std::path::absolute(directory).code(Code::Usage)?;
         network::private_directory(&directory)
@@ -144,18 +140,26 @@ impl Embedded {
         let state = StateDirectory::claim(&directory.join("coordinator"))?;
         let key = state.result_key()?;
         // Accounts outlive the network: what is earned stays theirs, and so do the coins for gas.
-        let place = purse.map(|_| Place::claim(&directory)).transpose()?;
+        let place = payer.as_ref().map(|_| Place::claim(&directory)).transpose()?;
+        let paying = payer.as_ref().zip(place.as_ref());
         let share = Share::of(providers, cores(), memory_available(), task_memory);
-        let (money, child_ledger) = match (purse, &place) {
-            (Some(purse), Some(place)) => {
-                place.fund(purse, share.providers).await?;
-                (Some(place.coordinator(purse).await?), Some(place.ledger(&purse.ledger)?))
+        let fund = async {
+            match paying {
+                Some(((ledger, account), place)) => place.fund(ledger, account, share.providers).await,
+                None => Ok(()),
             }
-            _ => (None, None),
         };
-        let reach = Reach::loopback();
-        let trust = Trust { everybody: !strangers, ..Trust::default() };
-        let coordinator = hosting::start(&state, &key, &reach, None, Pace::default(), trust, money).await?;
+        let host = async {
+            let money = match paying {
+                Some(((ledger, _), place)) => Some(place.coordinator(ledger).await?),
+                None => None,
+            };
+            let (reach, trust) = (Reach::loopback(), Trust { everybody: !strangers, ..Trust::default() });
+            hosting::start(&state, &key, &reach, None, Pace::default(), trust, money).await
+        };
+        // A coordinator needs coins only once something is to be settled, its providers before they join.
+        let ((), coordinator) = tokio::try_join!(fund, host)?;
+        let child_ledger = paying.map(|((ledger, _), place)| place.ledger(ledger)).transpose()?;
         let ticket = coordinator.ticket().clone();
         // In a file and not among the arguments, which all users of this machine can read.
         let ticket_file = state.path().join(network::TICKET);
@@ -188,7 +192,7 @@ impl Embedded {
             ending,
             children,
             failure,
-            payer: None,
+            payer,
             _state: state,
             _place: place,
         })

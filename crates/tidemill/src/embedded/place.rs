@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context;
 use tidemill_coordinator::MoneyConfig;
-use tidemill_ledger::evm;
+use tidemill_ledger::{evm, keystore::Account};
 use tidemill_types::{Coin, ResultKey};
 use tidemill_verify::SlashOdds;
 
@@ -89,11 +89,12 @@ impl Place {
         self.state.path()
     }
 
-    /// The coordinator and the first so many providers have accounts with coins for gas on return.
+    /// The coordinator and the first so many providers have accounts with coins for gas on return, from this account where
+    /// they had few.
     ///
     /// # Errors
     /// With a code when the ledger or the disk does not do its part.
-    pub async fn fund(&self, purse: &Purse, providers: u16) -> anyhow::Result<()> {
+    pub async fn fund(&self, ledger: &Ledger, from: &Account, providers: u16) -> anyhow::Result<()> {
         let (_, coordinator) = self.account("coordinator")?;
         let mut accounts =
             vec![(evm(coordinator.address()), COORDINATOR_COINS, "the coordinator".to_owned())];
@@ -101,16 +102,19 @@ impl Place {
             let (_, key) = self.account(&format!("provider-{number}"))?;
             accounts.push((evm(key.address()), PROVIDER_COINS, format!("provider {number}")));
         }
-        money::fund(purse, accounts).await
+        let purse = Purse::on(ledger.clone(), from.clone()).await?;
+        let funded = money::fund(&purse, accounts).await;
+        purse.close().await;
+        funded
     }
 
     /// How the network's coordinator pays.
     ///
     /// # Errors
     /// With a code when the ledger does not do its part.
-    pub async fn coordinator(&self, purse: &Purse) -> anyhow::Result<MoneyConfig> {
+    pub async fn coordinator(&self, ledger: &Ledger) -> anyhow::Result<MoneyConfig> {
         let (directory, key) = self.account("coordinator")?;
-        money::coordinator(&purse.ledger, key, &directory, 0, COMFORTABLE_GAS_PRICE, SlashOdds::USUAL).await
+        money::coordinator(ledger, key, &directory, 0, COMFORTABLE_GAS_PRICE, SlashOdds::USUAL).await
     }
 
     /// Where the providers of the network find the ledger.
