@@ -22,6 +22,7 @@
 mod disk;
 mod encode;
 mod error;
+mod failpoints;
 mod fetch;
 mod import;
 mod index;
@@ -51,6 +52,7 @@ use self::{
 };
 pub use self::{
     error::{BlobError, FetchError, OverBudget},
+    failpoints::FAILPOINTS,
     import::{FileMode, hash_content},
     index::Usage,
     lent::{Lent, LentReader},

@@ -6,6 +6,7 @@ pub mod addresses;
 pub mod blobs;
 pub mod client;
 pub mod endpoint;
+pub mod failpoint;
 pub mod frame;
 mod interfaces;
 pub mod key;

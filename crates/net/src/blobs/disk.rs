@@ -22,6 +22,7 @@ use tidemill_types::BlobId;
 use super::{
     Keeps,
     error::BlobError,
+    failpoints::Failpoint,
     index::{Index, Place, Victim},
 };
 
@@ -188,6 +189,7 @@ impl Folder {
     /// not in it; [`Self::sync`] makes it durable.
     pub fn install(&self, id: BlobId, data: &Path, tree: Option<&Path>) -> Result<(), BlobError> {
         self.install_tree(id, tree)?;
+        Failpoint::TreeInstalled.pass();
         let target = self.data(id);
         fs::rename(data, &target).map_err(|source| BlobError::disk("put a blob at", &target, source))
     }

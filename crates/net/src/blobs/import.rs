@@ -14,6 +14,7 @@ use tidemill_types::{BlobId, Content, Segment};
 use super::{
     BlobError, BlobRef, Blobs, Inner, Pin, Reservation, blocking,
     disk::{self, Folder, GATHER_BYTES, Stamp, bytes_on_disk, tree_of},
+    failpoints::Failpoint,
     index::Place,
     log::record_bytes,
     segments::MOST_PACKED_BYTES,
@@ -172,6 +173,7 @@ impl Inner {
     ) -> Result<(), BlobError> {
         let BlobRef { id, len } = blob;
         let linked = link.is_some();
+        Failpoint::BlobDrafted.pass();
         {
             let mut index = self.index();
             // Before what the blob takes is added, so that it never counts twice.
@@ -192,7 +194,9 @@ impl Inner {
             }
             index.pin(pin, id);
         }
+        Failpoint::BlobInstalled.pass();
         self.folder.sync(linked)?;
+        Failpoint::BlobSynced.pass();
         self.pin(pin, id).map(|_| ())
     }
 }

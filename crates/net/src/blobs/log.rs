@@ -14,7 +14,7 @@ use std::{fs::File, io, os::unix::fs::FileExt};
 use bytes::Bytes;
 use tidemill_types::BlobId;
 
-use super::{disk, pins::Pin};
+use super::{disk, failpoints::Failpoint, pins::Pin};
 
 /// What a segment begins with.
 pub(super) const HEAD_BYTES: u64 = 48;
@@ -252,6 +252,7 @@ impl<F: LogFile> Appender<F> {
             payloads.push(self.end + (bytes.len() - payload) as u64);
         }
         let written = self.file.write_all_at(&bytes, self.end);
+        Failpoint::RecordsWritten.pass();
         let synced = if durable && written.is_ok() { self.file.sync() } else { Ok(()) };
         if written.is_err() || synced.is_err() {
             self.spoiled = self.file.cut(self.end).is_err() || synced.is_err();

@@ -19,6 +19,7 @@ use tidemill_types::BlobId;
 use super::{
     Keeps, disk,
     error::BlobError,
+    failpoints::Failpoint,
     index::{Index, Packed},
     log::{self, Appender, Damage, Entry, HEAD_BYTES, Key, Payloads, Seen, Walked},
     pins::Pin,
@@ -96,6 +97,7 @@ impl Segments {
         let path = self.path(number);
         let key = Key::random()?;
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        Failpoint::SegmentMade.pass();
         let begun = Appender::begin(file, key).and_then(|appender| {
             if self.is_durable() {
                 // The head waits for the disk with the first records.

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use super::{
     BlobId, Reservation,
     error::BlobError,
+    failpoints::Failpoint,
     index::{Index, Packed},
     lock,
     log::{self, Record},
@@ -280,6 +281,7 @@ impl Worker {
                 return;
             }
         };
+        Failpoint::RecordsSynced.pass();
         let mut answers = Vec::with_capacity(changes.len());
         {
             let mut index = self.index();
@@ -302,6 +304,7 @@ impl Worker {
                 answers.push((answer, here));
             }
         }
+        Failpoint::RecordsIndexed.pass();
         for (answer, here) in answers {
             // Whoever asked may be gone.
             let _ = answer.send(Ok(here));
@@ -347,6 +350,7 @@ impl Appended {
 
 fn begin(segments: &Segments, index: &Mutex<Index>, next: &mut u64) -> Result<Active, (io::Error, PathBuf)> {
     let (active, file) = segments.begin(*next).map_err(|error| (error, segments.path(*next)))?;
+    Failpoint::SegmentBegun.pass();
     *next += 1;
     lock(index).add_segment(active.number, file, active.appender.end());
     Ok(active)

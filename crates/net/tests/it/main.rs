@@ -1,6 +1,7 @@
 //! The network on loopback: keys, tickets, frames, sessions that open or are refused, and blobs that travel.
 
 mod blobs;
+mod crashes;
 mod disk;
 mod frames;
 mod fuzz;

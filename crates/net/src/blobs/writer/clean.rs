@@ -10,6 +10,7 @@ use super::{BATCH_BYTES, Worker, same};
 use crate::blobs::{
     Pin,
     error::BlobError,
+    failpoints::Failpoint,
     index::{Packed, Place},
     log::{self, Entry, Item, Payloads, Record, Seen},
 };
@@ -24,14 +25,18 @@ impl Worker {
             self.active = None;
         }
         let path = self.segments.path(number);
+        Failpoint::CleaningBegun.pass();
         self.copy_on(number, &path)?;
+        Failpoint::SegmentCopied.pass();
         // All that is needed of it is elsewhere, and on disk if that matters here.
         let file = self.index().remove_segment(number);
+        Failpoint::SegmentForgotten.pass();
         if let Some(file) = file {
             file.give_up();
             self.lingering.retain(|file| file.strong_count() > 0);
             self.lingering.push(Arc::downgrade(&file));
         }
+        Failpoint::SegmentRemoved.pass();
         Ok(())
     }
 
@@ -157,6 +162,7 @@ impl Worker {
         let appended = self
             .append(&records, true)
             .map_err(|(error, path)| BlobError::disk("write to", &path, same(&error)))?;
+        Failpoint::CopiesSynced.pass();
         let mut index = self.index();
         index.resize_segment(appended.segment, appended.end);
         for (record, place) in records.iter().zip(appended.places()) {

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use rustix::process::Signal;
 use tidemill_coordinator::FAILPOINTS;
+use tidemill_net::blobs::FAILPOINTS as BLOB_FAILPOINTS;
 
 use super::{
     cluster::{
@@ -19,10 +20,11 @@ use crate::{
 /// The variable that arms a point.
 const FAILPOINT: &str = "TIDEMILL_FAILPOINT";
 
-/// The points that a coordinator without money passes.
+/// The points that a coordinator without money passes, and those of its blobs that every job passes.
 static POINTS: LazyLock<Vec<&str>> = LazyLock::new(|| {
     let of_money = |name: &str| name.ends_with("vouchers") || name.ends_with("settlement");
-    FAILPOINTS.iter().copied().filter(|name| !of_money(name)).collect()
+    let of_records = BLOB_FAILPOINTS.into_iter().filter(|name| name.starts_with("records-"));
+    FAILPOINTS.into_iter().filter(|name| !of_money(name)).chain(of_records).collect()
 });
 
 /// A run in normal tests, and in deep ones, of each of the tests that share the seeds.
