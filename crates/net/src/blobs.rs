@@ -54,7 +54,7 @@ pub use self::{
     error::{BlobError, FetchError, OverBudget},
     failpoints::FAILPOINTS,
     import::{FileMode, hash_content},
-    index::Usage,
+    index::{Lost, Usage},
     lent::{Lent, LentReader},
     pins::{MAX_PIN_BYTES, Pin},
 };

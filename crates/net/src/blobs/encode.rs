@@ -11,7 +11,9 @@ use bao_tree::{
     },
     iter::{BaoChunk, ResponseIter},
 };
+use blake3::hazmat::{HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
 use iroh_blobs::store::IROH_BLOCK_SIZE;
+use tidemill_types::BlobId;
 
 use super::disk::tree_of;
 
@@ -24,13 +26,15 @@ const MAX_PIECES: usize = 8192;
 /// The length of a pair of hashes.
 const PAIR_BYTES: usize = 64;
 
-/// Reads an answer to a request, batch by batch. What is on disk is sent as it is: who fetches it finds every wrong
-/// byte.
+/// Reads an answer to a request, batch by batch. What comes from files is hashed before it goes: a damaged blob is
+/// noticed where it lies, and not only by whoever fetches it.
 #[derive(Debug)]
 pub(super) struct Encoder {
     tree: BaoTree,
     pieces: ResponseIter,
     source: Source,
+    /// The hashes of pieces to come, the next one last. None of what was hashed just now.
+    expected: Option<Vec<blake3::Hash>>,
     begun: bool,
 }
 
@@ -61,7 +65,13 @@ impl Source {
 impl Encoder {
     /// Opens a blob of this length. `None` when the request is none that nodes make: only whole groups of chunks are
     /// sent, since the tree has no hashes below them.
-    pub fn open(data: &Path, hashes: &Path, len: u64, ranges: ChunkRanges) -> io::Result<Option<Self>> {
+    pub fn open(
+        id: BlobId,
+        data: &Path,
+        hashes: &Path,
+        len: u64,
+        ranges: ChunkRanges,
+    ) -> io::Result<Option<Self>> {
         if !is_for_groups(&ranges) {
             return Ok(None);
         }
@@ -74,10 +84,11 @@ impl Encoder {
             ));
         }
         let hashes = if tree.outboard_size() > 0 { Some(File::open(hashes)?) } else { None };
-        Ok(Some(Self::new(tree, ranges, Source::Files { data, hashes })))
+        let expected = vec![blake3::Hash::from_bytes(*id.as_bytes())];
+        Ok(Some(Self { expected: Some(expected), ..Self::new(tree, ranges, Source::Files { data, hashes }) }))
     }
 
-    /// Takes a blob that is in memory, whose tree is made now.
+    /// Takes a blob that is in memory and was hashed just now, and whose tree is made now.
     pub fn over(data: Vec<u8>, ranges: ChunkRanges) -> io::Result<Option<Self>> {
         if !is_for_groups(&ranges) {
             return Ok(None);
@@ -95,10 +106,10 @@ impl Encoder {
         let boundaries = truncate_ranges(&ranges, tree.size()).boundaries().iter().copied().collect();
         let ranges = ChunkRanges::new(boundaries).expect("what is left of sorted boundaries is sorted");
         let pieces = ResponseIter::new(tree, ranges);
-        Self { tree, pieces, source, begun: false }
+        Self { tree, pieces, source, expected: None, begun: false }
     }
 
-    /// The next bytes; none at the end.
+    /// The next bytes; none at the end. An error that [`is_damage`] says that the blob is damaged.
     pub fn next_batch(&mut self) -> io::Result<Vec<u8>> {
         let mut batch = Vec::with_capacity(BATCH_BYTES + IROH_BLOCK_SIZE.bytes());
         if !self.begun {
@@ -109,19 +120,66 @@ impl Encoder {
             let start = batch.len();
             match self.pieces.next() {
                 None => break,
-                Some(BaoChunk::Parent { node, .. }) => {
-                    let pair = self.tree.pre_order_offset(node).ok_or(io::ErrorKind::NotFound)?;
+                Some(BaoChunk::Parent { node, is_root, left, right, .. }) => {
+                    let pair = self.tree.pre_order_offset(node).ok_or(io::ErrorKind::InvalidInput)?;
                     batch.resize(start + PAIR_BYTES, 0);
                     self.source.read_hashes(pair * PAIR_BYTES as u64, &mut batch[start..])?;
+                    self.check_pair(&batch[start..], is_root, (left, right))?;
                 }
-                Some(BaoChunk::Leaf { start_chunk, size, .. }) => {
+                Some(BaoChunk::Leaf { start_chunk, size, is_root, .. }) => {
                     batch.resize(start + size, 0);
                     self.source.read_data(start_chunk.to_bytes(), &mut batch[start..])?;
+                    self.check_data(&batch[start..], start_chunk.to_bytes(), is_root)?;
                 }
             }
         }
         Ok(batch)
     }
+
+    /// Checks a pair of hashes, and expects what it says of the sides that are asked for.
+    fn check_pair(&mut self, pair: &[u8], is_root: bool, (left, right): (bool, bool)) -> io::Result<()> {
+        let Some(expected) = &mut self.expected else { return Ok(()) };
+        let (Some(left_hash), Some(right_hash)) = (pair.first_chunk::<32>(), pair.last_chunk::<32>()) else {
+            return Err(damage());
+        };
+        let found = match is_root {
+            true => merge_subtrees_root(left_hash, right_hash, Mode::Hash),
+            false => merge_subtrees_non_root(left_hash, right_hash, Mode::Hash).into(),
+        };
+        if expected.pop() != Some(found) {
+            return Err(damage());
+        }
+        if right {
+            expected.push(blake3::Hash::from_bytes(*right_hash));
+        }
+        if left {
+            expected.push(blake3::Hash::from_bytes(*left_hash));
+        }
+        Ok(())
+    }
+
+    fn check_data(&mut self, data: &[u8], offset: u64, is_root: bool) -> io::Result<()> {
+        let Some(expected) = &mut self.expected else { return Ok(()) };
+        let found = match is_root {
+            true => blake3::hash(data),
+            false => {
+                let mut hasher = blake3::Hasher::new();
+                hasher.set_input_offset(offset).update(data);
+                hasher.finalize_non_root().into()
+            }
+        };
+        if expected.pop() == Some(found) { Ok(()) } else { Err(damage()) }
+    }
+}
+
+fn damage() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the bytes are not the blob's")
+}
+
+/// Whether what could not be read of a blob is damaged: other bytes, or too few, or no file.
+pub(super) fn is_damage(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
+    matches!(error.kind(), InvalidData | NotFound | UnexpectedEof)
 }
 
 /// Whether a request is one that nodes make.

@@ -2,13 +2,14 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use tidemill_types::BlobId;
+use tidemill_types::{BlobId, BlobRef};
+use tokio::sync::Notify;
 
 use super::{disk::Stamp, error::OverBudget, log::HEAD_BYTES, pins::Pin, segments::SegmentFile};
 
@@ -121,6 +122,15 @@ pub struct Usage {
     pub blobs: usize,
 }
 
+/// A blob that was found to be damaged, and is not here any more.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Lost {
+    /// The blob.
+    pub blob: BlobRef,
+    /// What holds it, should it come again.
+    pub pins: Vec<Pin>,
+}
+
 /// A fetch that was broken off.
 #[derive(Debug)]
 struct Partial {
@@ -143,6 +153,10 @@ pub(super) struct Index {
     pins: HashMap<Pin, HashSet<BlobId>>,
     /// How many pins hold each blob, whether it is here or not.
     held: HashMap<BlobId, u32>,
+    /// Blobs that were found to be damaged while a pin held them, and of which nobody was told.
+    lost: BTreeSet<BlobRef>,
+    /// Told when there are some.
+    pub lost_some: Arc<Notify>,
 }
 
 impl Index {
@@ -157,6 +171,8 @@ impl Index {
             segments: BTreeMap::new(),
             pins: HashMap::new(),
             held: HashMap::new(),
+            lost: BTreeSet::new(),
+            lost_some: Arc::default(),
         }
     }
 
@@ -256,6 +272,27 @@ impl Index {
         if let Some(entry) = self.blobs.remove(&id) {
             self.used -= entry.counted();
         }
+    }
+
+    /// Forgets a blob that is damaged. Its pins stay, for when it comes again.
+    pub fn lose(&mut self, id: BlobId) {
+        let Some(entry) = self.blobs.get(&id) else { return };
+        if entry.pins > 0 {
+            self.lost.insert(BlobRef { id, len: entry.len });
+            self.lost_some.notify_one();
+        }
+        self.forget(id);
+    }
+
+    /// What was lost since the last call, and is not here again.
+    pub fn take_lost(&mut self) -> Vec<Lost> {
+        let lost = std::mem::take(&mut self.lost).into_iter();
+        let missing = lost.filter(|blob| !self.blobs.contains_key(&blob.id));
+        let with_pins = missing.map(|blob| {
+            let pins = self.pins.iter().filter(|(_, held)| held.contains(&blob.id));
+            Lost { blob, pins: pins.map(|(pin, _)| pin.clone()).collect() }
+        });
+        with_pins.collect()
     }
 
     /// Takes in what a broken fetch left.

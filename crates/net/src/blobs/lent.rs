@@ -10,8 +10,9 @@ use std::{
 use tidemill_types::{BlobId, Segment};
 
 use super::{
-    BlobError, Blobs, Inner, blocking,
+    BlobError, Blobs, Inner, Lost, blocking,
     disk::{self, Stamp},
+    encode::is_damage,
     index::{Packed, Place},
     segments::SegmentFile,
 };
@@ -156,6 +157,29 @@ impl Blobs {
     }
 }
 
+impl Blobs {
+    /// Looks at the bytes of a blob of which somebody read wrong ones. Whether it is here and right; otherwise it is not
+    /// here any more. It reads all of it.
+    pub async fn recheck(&self, id: BlobId) -> bool {
+        let inner = self.0.clone();
+        blocking(move || inner.recheck(id)).await
+    }
+
+    /// Waits until blobs that are pinned were found to be damaged, and gives those of them that are not here again. Each
+    /// is given once, so one alone should wait.
+    pub async fn lost(&self) -> Vec<Lost> {
+        let lost_some = self.0.index().lost_some.clone();
+        loop {
+            let lost = self.0.index().take_lost();
+            if !lost.is_empty() {
+                return lost;
+            }
+            // One that was lost meanwhile has left its word.
+            lost_some.notified().await;
+        }
+    }
+}
+
 impl Inner {
     /// Where a blob is, and the bytes of one that is small.
     pub(super) fn lend(&self, id: BlobId) -> Result<(Lent, Option<Vec<u8>>), BlobError> {
@@ -181,9 +205,7 @@ impl Inner {
             Place::Packed(_) => {
                 let bytes = match lent.read() {
                     Ok(bytes) => bytes,
-                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                        return Err(self.damaged(id, &place, &lent));
-                    }
+                    Err(error) if is_damage(&error) => return Err(self.damaged(id, &place, &lent)),
                     Err(error) => return Err(BlobError::disk("read a blob in", lent.path(), error)),
                 };
                 if BlobId::of(&bytes) != id {
@@ -215,6 +237,35 @@ impl Inner {
         Ok((lent, None))
     }
 
+    /// Looks at the bytes of a blob that has a file of its own and of which somebody read wrong ones. Whether it is here
+    /// and right: another one may have read a file that was there before. It reads all of it.
+    pub(super) fn recheck(&self, id: BlobId) -> bool {
+        let (len, place) = {
+            let index = self.index();
+            let Some(entry) = index.get(id) else { return false };
+            (entry.len, entry.place.clone())
+        };
+        let lent = match &place {
+            Place::Owned => Lent::file(&self.folder.data(id), len),
+            Place::Linked { path, .. } => Lent::file(path, len),
+            // Those are hashed whenever they are lent.
+            Place::Packed(_) => return self.lend(id).is_ok(),
+        };
+        let is_right = match disk::is_right(id, len, lent.path(), &self.folder.tree(id)) {
+            Ok(is_right) => is_right,
+            Err(error) if is_damage(&error) => false,
+            Err(error) => {
+                tracing::warn!(blob = %id, path = %lent.path().display(), %error, "cannot read a blob that is here");
+                true
+            }
+        };
+        if !is_right {
+            // It says so in the log.
+            let _ = self.damaged(id, &place, &lent);
+        }
+        is_right
+    }
+
     fn damaged(&self, id: BlobId, place: &Place, lent: &Lent) -> BlobError {
         tracing::warn!(blob = %id, path = %lent.path().display(), offset = lent.offset(), "a blob is damaged, and not here any more");
         self.drop_wrong(id, place);
@@ -225,7 +276,7 @@ impl Inner {
     fn drop_wrong(&self, id: BlobId, place: &Place) {
         let mut index = self.index();
         if index.get(id).is_some_and(|entry| entry.place == *place) {
-            index.forget(id);
+            index.lose(id);
             if !matches!(place, Place::Packed(_)) {
                 self.folder.remove_blob(id);
             }

@@ -7,7 +7,10 @@ use iroh_blobs::protocol::Request;
 use tidemill_types::{BlobId, NodeId};
 use tokio::{task::JoinSet, time::timeout};
 
-use super::{BlobError, Blobs, blocking, encode::Encoder};
+use super::{
+    BlobError, Blobs, blocking,
+    encode::{Encoder, is_damage},
+};
 use crate::endpoint::{Connection, RecvStream, SendStream, peer};
 
 /// How long a request may take to arrive: it is a few bytes.
@@ -55,9 +58,14 @@ impl Blobs {
             let (lent, bytes) = blobs.0.lend(id)?;
             let opened = match bytes {
                 Some(bytes) => Encoder::over(bytes, ranges),
-                None => Encoder::open(lent.path(), &blobs.0.folder.tree(id), len, ranges),
+                None => Encoder::open(id, lent.path(), &blobs.0.folder.tree(id), len, ranges),
             };
-            opened.map_err(|source| BlobError::disk("read a blob at", lent.path(), source))
+            opened.map_err(|source| {
+                if is_damage(&source) && !blobs.0.recheck(id) {
+                    return BlobError::NotHere(id);
+                }
+                BlobError::disk("read a blob at", lent.path(), source)
+            })
         });
         match opened.await {
             Ok(encoder) => encoder,
@@ -92,25 +100,40 @@ where
         let _ = send.finish();
         return;
     };
-    if let Err(reason) = stream(&mut send, encoder, blobs.0.options.stall).await {
+    if let Err(reason) = stream(&blobs, id, &mut send, encoder).await {
         tracing::debug!(peer = %node.short(), blob = %id, reason, "cut short");
         let _ = send.reset(CUT_SHORT.into());
     }
 }
 
-async fn stream(send: &mut SendStream, mut encoder: Encoder, stall: Duration) -> Result<(), &'static str> {
+async fn stream(
+    blobs: &Blobs,
+    id: BlobId,
+    send: &mut SendStream,
+    mut encoder: Encoder,
+) -> Result<(), &'static str> {
     loop {
+        let with = blobs.clone();
         let (back, batch) = blocking(move || {
             let batch = encoder.next_batch();
+            if batch.as_ref().is_err_and(is_damage) {
+                with.0.recheck(id);
+            }
             (encoder, batch)
         })
         .await;
         encoder = back;
-        let batch = batch.map_err(|_| "its file cannot be read")?;
+        let batch = match batch {
+            Ok(batch) => batch,
+            // What was right arrives, and the rest is missed there. A reset could take back what is on its way.
+            Err(error) if is_damage(&error) => Vec::new(),
+            Err(_) => return Err("its file cannot be read"),
+        };
         if batch.is_empty() {
             return send.finish().map_err(|_| "the other side stopped it");
         }
-        let sent = timeout(stall, send.write_all(&batch)).await.map_err(|_| "the other side keeps still")?;
+        let sent = timeout(blobs.0.options.stall, send.write_all(&batch)).await;
+        let sent = sent.map_err(|_| "the other side keeps still")?;
         sent.map_err(|_| "the other side stopped it")?;
     }
 }

@@ -1,6 +1,7 @@
 //! Blobs between two nodes, over a connection that one of them dialed.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -9,11 +10,11 @@ use std::{
 };
 
 use tidemill_net::{
-    blobs::{BLOBS_ALPN, BlobError, BlobOptions, BlobRef, Blobs, FetchError},
+    blobs::{BLOBS_ALPN, BlobError, BlobOptions, BlobRef, Blobs, FetchError, Lost, Pin},
     endpoint::Connection,
 };
 use tidemill_types::BlobId;
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 
 use crate::support::{PATIENCE, Pair, bytes, folder, open, options, pin};
 
@@ -101,27 +102,109 @@ async fn a_false_length_is_refused_before_anything_is_written() {
 }
 
 #[tokio::test]
-async fn false_bytes_are_found_and_the_right_ones_are_kept() {
+async fn false_bytes_are_found_by_whoever_fetches_them() {
+    let pair = Pair::new(BLOBS_ALPN).await;
+    let (ours, _a) = folder(AMPLE).await;
+    // A blob of one group travels as its length and its bytes.
+    let (content, there) = (bytes(10_000, 1), pair.there.clone());
+    let blob = BlobRef { id: BlobId::of(&content), len: 10_000 };
+    let mut rotten = content;
+    rotten[7_000] ^= 1;
+    let lying = tokio::spawn(async move {
+        let (mut send, mut recv) = there.accept_bi().await.expect("it asks");
+        let _ = recv.read(&mut [0; 1024]).await;
+        let answer = [&10_000u64.to_le_bytes()[..], &rotten].concat();
+        send.write_all(&answer).await.expect("it listens");
+        let _ = send.finish();
+        let _ = send.stopped().await;
+    });
+    let error = ours.fetch(&pair.here, blob, &pin("a"), |_| {}).await.expect_err("rotten");
+    assert!(matches!(error, FetchError::Corrupt { .. }), "{error:?}");
+    assert_eq!(ours.has(blob.id), None);
+    pair.close().await;
+    lying.await.expect("no panic");
+}
+
+#[tokio::test]
+async fn damage_to_a_large_blob_is_found_where_it_lies_and_what_was_right_is_kept() {
     let pair = Pair::new(BLOBS_ALPN).await;
     let ((ours, _a), (theirs, _b)) = (folder(AMPLE).await, folder(AMPLE).await);
     let serving = serve(&theirs, &pair.there);
     let content = bytes(2 << 20, 1);
-    let blob = theirs.import_bytes(content.clone(), &pin("a")).await.expect("room");
-    let path = theirs.lend(blob.id).await.expect("there").path().to_owned();
-    let mut rotten = content.clone();
-    rotten[1_900_000] ^= 1;
-    std::fs::write(&path, &rotten).expect("written");
-    let error = ours.fetch(&pair.here, blob, &pin("a"), |_| {}).await.expect_err("rotten");
-    assert!(matches!(error, FetchError::Corrupt { .. }), "{error:?}");
-    assert_eq!(ours.has(blob.id), None);
+    for at in [1_900_000, 1_950_000] {
+        let blob = theirs.import_bytes(content.clone(), &pin("a")).await.expect("room");
+        theirs.import_bytes(content.clone(), &pin("b")).await.expect("room");
+        let path = theirs.lend(blob.id).await.expect("there").path().to_owned();
+        let mut rotten = content.clone();
+        rotten[at] ^= 1;
+        std::fs::write(&path, &rotten).expect("written");
+        let error = ours.fetch(&pair.here, blob, &pin("a"), |_| {}).await.expect_err("rotten");
+        assert!(matches!(error, FetchError::Broken { .. }), "{error:?}");
+        assert_eq!(ours.has(blob.id), None);
+        let lost = timeout(PATIENCE, theirs.lost()).await.expect("it is noticed");
+        assert_eq!(lost, [Lost { blob, pins: lost[0].pins.clone() }]);
+        let pins: BTreeSet<_> = lost[0].pins.iter().map(Pin::name).collect();
+        assert_eq!(pins, BTreeSet::from(["a", "b"]));
+        assert_eq!((theirs.has(blob.id), path.exists()), (None, false));
+        let error = ours.fetch(&pair.here, blob, &pin("a"), |_| {}).await.expect_err("not there");
+        assert!(matches!(error, FetchError::NotThere(_)), "{error:?}");
 
-    std::fs::write(&path, &content).expect("written");
-    let mut first = None;
-    ours.fetch(&pair.here, blob, &pin("a"), |here| _ = first.get_or_insert(here)).await.expect("mended");
-    assert!(first >= Some(1_000_000), "it went on at {first:?}");
-    assert_eq!(ours.read(blob.id, AMPLE).await.expect("here"), content);
+        theirs.import_bytes(content.clone(), &pin("a")).await.expect("room");
+        assert_eq!(theirs.pinned(&pin("b")), [blob.id], "its pins have waited for it");
+        let mut first = None;
+        ours.fetch(&pair.here, blob, &pin("a"), |here| _ = first.get_or_insert(here)).await.expect("mended");
+        assert!(first >= Some(1_000_000), "it went on at {first:?}");
+        assert_eq!(ours.read(blob.id, AMPLE).await.expect("here"), content);
+
+        // And when its tree is damaged, or its file is gone.
+        let tree = path.with_extension("tree");
+        let mut hashes = std::fs::read(&tree).expect("there");
+        hashes[70] ^= 1;
+        std::fs::write(&tree, hashes).expect("written");
+        assert!(!theirs.recheck(blob.id).await);
+        assert_eq!(timeout(PATIENCE, theirs.lost()).await.expect("it is noticed").len(), 1);
+        theirs.import_bytes(content.clone(), &pin("a")).await.expect("room");
+        assert!(theirs.recheck(blob.id).await);
+        std::fs::remove_file(&path).expect("there");
+        let (others, _c) = folder(AMPLE).await;
+        let error = others.fetch(&pair.here, blob, &pin("a"), |_| {}).await.expect_err("gone");
+        assert!(matches!(error, FetchError::NotThere(_)), "{error:?}");
+        assert_eq!(timeout(PATIENCE, theirs.lost()).await.expect("it is noticed").len(), 1);
+        // Ours is to be fetched anew in the next round.
+        ours.unpin(&pin("a")).await.expect("a disk");
+        let lent = ours.lend(blob.id).await.expect("here");
+        std::fs::remove_file(lent.path()).expect("there");
+        assert!(!ours.recheck(blob.id).await);
+    }
     pair.close().await;
     serving.await.expect("no panic");
+}
+
+/// What nobody holds is no loss, and what came again before anybody asked is none either.
+#[tokio::test]
+async fn only_what_is_held_and_missing_is_told_of() {
+    let (blobs, _root) = folder(AMPLE).await;
+    let content = bytes(50_000, 1);
+    let damage = |id: BlobId| {
+        let blobs = blobs.clone();
+        async move {
+            let lent = blobs.lend(id).await.expect("here");
+            let mut file = std::fs::read(lent.path()).expect("there");
+            file[lent.offset() as usize + 10] ^= 1;
+            std::fs::write(lent.path(), file).expect("written");
+            blobs.lend(id).await.expect_err("damaged");
+        }
+    };
+    let blob = blobs.import_bytes(content.clone(), &pin("a")).await.expect("room");
+    blobs.unpin(&pin("a")).await.expect("a disk");
+    damage(blob.id).await;
+    blobs.import_bytes(content.clone(), &pin("a")).await.expect("room");
+    damage(blob.id).await;
+    blobs.import_bytes(content.clone(), &pin("a")).await.expect("room");
+    let other = blobs.import_bytes(bytes(50_000, 2), &pin("b")).await.expect("room");
+    damage(other.id).await;
+    let lost = timeout(PATIENCE, blobs.lost()).await.expect("it is noticed");
+    assert_eq!(lost, [Lost { blob: other, pins: vec![pin("b")] }]);
 }
 
 #[tokio::test]

@@ -136,7 +136,7 @@ impl Worker {
             Ok(()) | Err(_) => {}
         }
         tracing::warn!(blob = %id, path = %path.display(), "a blob is damaged, and not here any more");
-        self.index().forget(id);
+        self.index().lose(id);
         Ok(None)
     }
 
