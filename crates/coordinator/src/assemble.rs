@@ -57,6 +57,14 @@ pub enum AssembleError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A part's output is a blob that was damaged, and is not here any more.
+    #[error("the output {output} of task {task} is not on the coordinator's disk any more")]
+    Lost {
+        /// The part's task.
+        task: u64,
+        /// Its output.
+        output: BlobId,
+    },
     /// A part's output is not what its provider signed: what is on this disk has changed since.
     #[error("the output {output} of task {task} is damaged on the coordinator's disk")]
     Damaged {
@@ -64,10 +72,22 @@ pub enum AssembleError {
         task: u64,
         /// Its output.
         output: BlobId,
+        /// Whether it is a blob, which may come again, or a row of the store.
+        is_blob: bool,
     },
     /// The parts do not make a task.
     #[error("the parts do not make a task")]
     Task(#[from] tidemill_job::ReduceTaskError),
+}
+
+impl AssembleError {
+    /// The blob that is missing or damaged, and may come again.
+    pub fn lost(&self) -> Option<BlobId> {
+        match self {
+            Self::Lost { output, .. } | Self::Damaged { output, is_blob: true, .. } => Some(*output),
+            _ => None,
+        }
+    }
 }
 
 /// Makes a reduce task. `lend` says where a blob is. It blocks: what is in an output is read, but where that is known. What
@@ -96,14 +116,17 @@ pub fn make(
         let body = match store.output(id).map_err(|error| read(error.into()))? {
             Some(bytes) => Body::Inline(bytes),
             None => Body::File(lend(archive.id).map_err(|error| match error {
-                BlobError::NotHere(_) => AssembleError::Missing(number.0),
+                BlobError::NotHere(output) | BlobError::Damaged { id: output, .. } => {
+                    AssembleError::Lost { task: number.0, output }
+                }
                 error => read(error.into()),
             })?),
         };
         let files = match known.of(archive.id) {
             Some(files) if matches!(body, Body::File(_)) => files.to_vec(),
             _ if hash_of(&body).map_err(|error| read(error.into()))? != archive.id => {
-                return Err(AssembleError::Damaged { task: number.0, output: archive.id });
+                let is_blob = matches!(body, Body::File(_));
+                return Err(AssembleError::Damaged { task: number.0, output: archive.id, is_blob });
             }
             _ => {
                 let files = files(&body, archive.len).map_err(read)?;

@@ -240,6 +240,10 @@ impl Core {
                 self.output_fetched(session, lease, result, now)
             }
             Event::Assembled { task, number, result } => self.assembled(task, number, result, now),
+            Event::Damaged { blob, jobs } => self.damaged(blob, &jobs),
+            Event::LostFound(found) => self.lost_found(found, now),
+            Event::InputBack { blob } => self.input_back(blob),
+            Event::OutputBack { job, output, is_here } => self.output_back(job, output, is_here, now),
             Event::Compared { task, lease, same } => self.compared(task, lease, same, now),
             Event::UncheckedFound(found) => self.unchecked_found(found, now),
             Event::Submit { caller, job, spec, encoded, follow, funding } => {

@@ -15,8 +15,9 @@ use tokio::{sync::Semaphore, time::timeout};
 use crate::{
     assemble::{self, Body, Made},
     compare::{CompareError, Comparing, Places, Turns},
-    event::{Caller, Effect, Event, FetchProblem, FoundUnchecked, SessionId},
+    event::{Caller, Effect, Event, FetchProblem, FoundUnchecked, SessionId, Unmade},
     failpoint::Failpoint,
+    mending,
     outbox::Outgoing,
     parts::Parts,
     session::{self, answers},
@@ -107,6 +108,21 @@ impl Effects {
             }
             Effect::FindUnchecked { job, operator, from, undone } => {
                 self.find_unchecked(job, operator, from, undone);
+            }
+            Effect::FetchInput { owner, blob } => {
+                let shared = self.shared.clone();
+                let fetch = async move { mending::fetch_input(&shared, owner, blob).await };
+                self.shared.tasks.spawn(fetch);
+            }
+            Effect::FindLost { job, from, undone } => {
+                let shared = self.shared.clone();
+                let find = async move { mending::find_lost(&shared, job, from, undone).await };
+                self.shared.tasks.spawn(find);
+            }
+            Effect::FetchAgain { job, output, from } => {
+                let shared = self.shared.clone();
+                let fetch = async move { mending::fetch_again(&shared, job, output, &from).await };
+                self.shared.tasks.spawn(fetch);
             }
             Effect::ReleaseInputs(job) => release_inputs(&self.shared, job),
             Effect::Pay { session, decisions, vouchers } => self.pay(session, decisions, vouchers),
@@ -324,19 +340,30 @@ impl Effects {
             let made = tokio::task::spawn_blocking(move || {
                 assemble::make(&with.store, &spec, task, &parts, |blob| with.blobs.blocking_lend(blob))
             });
+            let failed = |error: &dyn std::error::Error| Unmade::Failed(causes(error));
             let result = async {
-                match made.await.map_err(|error| error.to_string())?.map_err(|error| causes(&error))? {
+                let made = match made.await.map_err(|error| failed(&error))? {
+                    Ok(made) => made,
+                    Err(error) => {
+                        let Some(output) = error.lost() else { return Err(failed(&error)) };
+                        tracing::error!(%task, error = causes(&error), "a reduce task waits for a part");
+                        // It is not here any more from now on, if it is damaged indeed.
+                        shared.blobs.recheck(output).await;
+                        return Err(Unmade::PartLost);
+                    }
+                };
+                match made {
                     Made::Ready(assembled) => Ok(assembled),
                     Made::Pack(content, packed) => {
-                        let pin = output_pin(task.job).map_err(|error| causes(&error))?;
+                        let pin = output_pin(task.job).map_err(|error| failed(&error))?;
                         let pack = loop {
                             match shared.blobs.import_content(&content, &pin).await {
                                 Ok(pack) => break pack,
                                 Err(error) if may_find_room(&error) => wait_for_room(&error).await,
-                                Err(error) => return Err(causes(&error)),
+                                Err(error) => return Err(failed(&error)),
                             }
                         };
-                        assemble::with_pack(packed, pack).map_err(|error| causes(&error))
+                        assemble::with_pack(packed, pack).map_err(|error| failed(&error))
                     }
                 }
             };
@@ -406,7 +433,7 @@ fn decided(
 }
 
 /// Whether what found no room may find some later.
-fn may_find_room(error: &BlobError) -> bool {
+pub fn may_find_room(error: &BlobError) -> bool {
     match error {
         BlobError::OverBudget(over) => over.need <= over.budget,
         error => error.is_disk_full(),
@@ -414,7 +441,7 @@ fn may_find_room(error: &BlobError) -> bool {
 }
 
 /// Waits a while for someone to make room on this disk.
-async fn wait_for_room(error: &BlobError) {
+pub async fn wait_for_room(error: &BlobError) {
     tracing::error!(error = error as &dyn std::error::Error, "no room for a blob; it waits until there is");
     tokio::time::sleep(ROOM_PAUSE).await;
 }

@@ -14,7 +14,7 @@ use tidemill_net::{
 use tidemill_sched::Micros;
 use tidemill_store::DoneRecord;
 use tidemill_types::{
-    Address, BlobId, EscrowId, JobId, LeaseId, Needs, NodeId, Offer, TaskId, TaskNumber, Voucher,
+    Address, Amount, BlobId, EscrowId, JobId, LeaseId, Needs, NodeId, Offer, TaskId, TaskNumber, Voucher,
 };
 
 use crate::core::{Funding, SeenStakes, Settled};
@@ -102,7 +102,30 @@ pub enum Event {
         /// Which of the job's assemblies.
         number: u64,
         /// The task with where its inputs are.
-        result: Result<Assembled, String>,
+        result: Result<Assembled, Unmade>,
+    },
+    /// A blob that jobs may need was found to be damaged, and is not here any more.
+    Damaged {
+        /// The blob.
+        blob: BlobRef,
+        /// The jobs that had it pinned as an output.
+        jobs: Vec<JobId>,
+    },
+    /// Some of the outputs of a job were found that are not here any more.
+    LostFound(FoundLost),
+    /// An input that was damaged is here again.
+    InputBack {
+        /// Which.
+        blob: BlobId,
+    },
+    /// An output that was damaged is here again, or nobody has it any more.
+    OutputBack {
+        /// The job.
+        job: JobId,
+        /// The output.
+        output: BlobId,
+        /// Whether it is here.
+        is_here: bool,
     },
     /// Some of the results were found that somebody was believed.
     UncheckedFound(FoundUnchecked),
@@ -219,6 +242,43 @@ pub struct FoundUnchecked {
     pub results: Vec<(TaskNumber, DoneRecord)>,
     /// Where to go on; nothing where that was all.
     pub next: Option<TaskNumber>,
+}
+
+/// The output of a task that is done, which is not here any more.
+#[derive(Clone, Debug)]
+pub struct LostOutput {
+    /// The task.
+    pub task: TaskNumber,
+    /// Its result.
+    pub done: DoneRecord,
+    /// What was paid for it, and for those that agreed.
+    pub paid: Amount,
+    /// The providers that made it.
+    pub from: Vec<NodeId>,
+}
+
+/// Outputs of a job that are not here any more, by what the store has of its tasks.
+#[derive(Debug)]
+pub struct FoundLost {
+    /// The job.
+    pub job: JobId,
+    /// From which task on was looked.
+    pub from: TaskNumber,
+    /// How often tasks of the job had been undone when the look began.
+    pub undone: u64,
+    /// What was found.
+    pub outputs: Vec<LostOutput>,
+    /// Where to go on; nothing where that was all.
+    pub next: Option<TaskNumber>,
+}
+
+/// Why a reduce task could not be made from its parts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Unmade {
+    /// A part of it is damaged, and may come again.
+    PartLost,
+    /// It cannot be made.
+    Failed(String),
 }
 
 /// Why an output could not be fetched.
@@ -382,6 +442,31 @@ pub enum Effect {
         from: TaskNumber,
         /// How often tasks of the job have been undone.
         undone: u64,
+    },
+    /// Have an input that was damaged here again, from its requester once that is there, and tell when it is.
+    FetchInput {
+        /// The requester.
+        owner: NodeId,
+        /// The input.
+        blob: BlobRef,
+    },
+    /// Look for tasks of a job that are done and whose outputs are not here, and tell what is found.
+    FindLost {
+        /// The job.
+        job: JobId,
+        /// From which task on.
+        from: TaskNumber,
+        /// How often tasks of the job have been undone.
+        undone: u64,
+    },
+    /// Have an output that was damaged here again, and tell whether anybody has it.
+    FetchAgain {
+        /// The job, under whose name it is kept.
+        job: JobId,
+        /// The output.
+        output: BlobRef,
+        /// The providers that made it.
+        from: Vec<NodeId>,
     },
     /// The job's inputs are of no use any more.
     ReleaseInputs(JobId),

@@ -17,6 +17,7 @@ mod effects;
 mod event;
 mod failpoint;
 mod inputs;
+mod mending;
 mod outbox;
 mod parts;
 mod present;

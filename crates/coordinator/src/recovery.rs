@@ -4,23 +4,29 @@ use std::sync::Arc;
 
 use tidemill_job::JobSpec;
 use tidemill_store::{JobRecord, Recovered, Store};
-use tidemill_types::JobId;
+use tidemill_types::{BlobId, JobId, TaskId};
 
 use crate::{
     core::{Core, CoreConfig, MoneyConfig, Resuming},
     effects,
-    event::Now,
+    event::{Event, Now},
     failpoint::Failpoint,
     inputs::Named,
+    mending,
     server::StartError,
     shared::Shared,
 };
 
 /// A core that goes on with what the store remembers, and has the blobs pinned that it needs.
 pub async fn recover(shared: &Arc<Shared>, config: CoreConfig, now: Now) -> Result<Core, StartError> {
-    let (core, recovered) = take_up(&shared.store, config, now, |job, spec| {
-        shared.inputs.hold(job, &Named::by(spec));
-    })?;
+    let mut needed = Vec::new();
+    let hold = |job, spec: &JobSpec| {
+        let named = Named::by(spec);
+        shared.inputs.hold(job, &named);
+        needed.extend(named.blobs);
+    };
+    let is_here = |blob| shared.blobs.has(blob).is_some();
+    let (mut core, recovered) = take_up(&shared.store, config, now, hold, is_here)?;
     Failpoint::InRecovery.pass();
     // A crash may have come between a pin and the job that it was for, or between a job's end and its pins'.
     for pin in shared.blobs.pins() {
@@ -36,6 +42,12 @@ pub async fn recover(shared: &Arc<Shared>, config: CoreConfig, now: Now) -> Resu
             shared.blobs.unpin(&pin).await?;
         }
     }
+    needed.sort_unstable();
+    needed.dedup();
+    for blob in needed.into_iter().filter(|blob| !is_here(blob.id)) {
+        tracing::error!(blob = %blob.id, "an input of a job is damaged, and is to come again");
+        core.handle(Event::Damaged { blob, jobs: Vec::new() }, now);
+    }
     for blob in shared.inputs.all() {
         let pin = effects::input_pin(blob)?;
         // Each pin waits for the disk, and most are there.
@@ -46,18 +58,20 @@ pub async fn recover(shared: &Arc<Shared>, config: CoreConfig, now: Now) -> Resu
     Ok(core)
 }
 
-/// A core that goes on with what the store remembers. `hold` is told of each running job, which needs its blobs.
+/// A core that goes on with what the store remembers. `hold` is told of each running job, which needs its blobs;
+/// `is_here` says whether a blob is on this disk.
 pub fn take_up(
     store: &Store,
     config: CoreConfig,
     now: Now,
     mut hold: impl FnMut(JobId, &JobSpec),
+    is_here: impl Fn(BlobId) -> bool,
 ) -> Result<(Core, Recovered), StartError> {
     let recovered = store.recover()?;
     check_money(&recovered, config.money.as_ref())?;
     let mut core = Core::new(config, &recovered);
     for record in recovered.jobs.iter().filter(|record| record.ended.is_none()) {
-        let resuming = resuming(store, record, now)?;
+        let resuming = resuming(store, record, now, &is_here)?;
         hold(record.job, resuming.spec());
         // They come by job.
         let first = recovered.leases.partition_point(|lease| lease.task.job < record.job);
@@ -94,12 +108,28 @@ fn check_money(recovered: &Recovered, money: Option<&MoneyConfig>) -> Result<(),
     Ok(())
 }
 
-fn resuming(store: &Store, record: &JobRecord, now: Now) -> Result<Resuming, StartError> {
+fn resuming(
+    store: &Store,
+    record: &JobRecord,
+    now: Now,
+    is_here: impl Fn(BlobId) -> bool,
+) -> Result<Resuming, StartError> {
     let bad = |reason: String| StartError::Job { job: record.job, reason };
     let encoded = store.job_spec(record.job)?.ok_or_else(|| bad("it is not in the store".to_owned()))?;
     let spec = JobSpec::decode(&encoded).map_err(|error| bad(error.to_string()))?;
     let mut resuming = Resuming::new(record, Arc::new(spec), JobSpec::hash_of(&encoded), now);
-    store.for_each_done(record.job, |task, done| resuming.done(task, &done))?;
+    let mut missing = Vec::new();
+    store.for_each_done(record.job, |task, done| {
+        resuming.done(task, &done);
+        if mending::is_missing(&done, &is_here) {
+            missing.push((task, done));
+        }
+    })?;
+    for (task, done) in missing {
+        let id = TaskId { job: record.job, task };
+        tracing::error!(task = %id, output = %done.result.output, "the output of a task is damaged, and is to come again");
+        resuming.lost(mending::lost_output(store, id, done)?);
+    }
     store.for_each_opinion(record.job, |task, opinion| resuming.opinion(task, opinion))?;
     store.for_each_failed(record.job, |task, failed| resuming.failed(task, failed))?;
     Ok(resuming)

@@ -26,6 +26,7 @@ use crate::{
     core::{Core, CoreConfig, Step},
     effects::Effects,
     failpoint::Failpoint,
+    mending,
     present::Present,
     queue::{Events, queue},
     recovery, session,
@@ -202,6 +203,7 @@ impl Coordinator {
         })?;
         shared.tasks.spawn(session::accept(shared.clone()));
         shared.tasks.spawn(session::recall_all(shared.clone(), absent));
+        shared.tasks.spawn(mending::watch(shared.clone()));
         if let Some(teller) = &shared.teller {
             shared.tasks.spawn(teller.clone().run(shared.clone()));
             shared.tasks.spawn(teller.clone().watch_stakes(shared.clone()));

@@ -160,6 +160,8 @@ impl Scheduler {
         let known = estimate.work.is_some();
         let waiting = if provider.paused_until > now {
             Waiting::Paused(provider.paused_until.since(now))
+        } else if job.held {
+            Waiting::Held
         } else if job.budget == Some(0) {
             Waiting::Budget
         } else if job.room() == 0 {
@@ -254,7 +256,7 @@ impl IdleReason {
             Self::Stranger | Self::NoJobs | Self::NothingReady | Self::Working { .. } => 0,
             Self::Unfit(Unfit::Excluded(_)) => 2,
             Self::Unfit(_) => 1,
-            Self::Waiting(Waiting::JobLimit(_) | Waiting::Budget) => 3,
+            Self::Waiting(Waiting::JobLimit(_) | Waiting::Budget | Waiting::Held) => 3,
             Self::Waiting(_) => 4,
             Self::Soon => 5,
         }
@@ -289,7 +291,7 @@ impl fmt::Display for IdleReason {
             Self::Waiting(Waiting::JobLimit(most)) => {
                 write!(f, "the job has {}, as many as it may", Count(*most, "lease"))
             }
-            Self::Waiting(Waiting::Budget) => Waiting::Budget.fmt(f),
+            Self::Waiting(waiting @ (Waiting::Budget | Waiting::Held)) => waiting.fmt(f),
             Self::Waiting(waiting) => write!(f, "this provider: {waiting}"),
             Self::Soon => f.write_str("this provider is about to be given work"),
         }

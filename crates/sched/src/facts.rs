@@ -88,6 +88,13 @@ impl Scheduler {
         }
     }
 
+    /// Whether none of a job's tasks may be leased for now, since something is missing that all of them need.
+    pub fn set_held(&mut self, job: JobId, held: bool) {
+        if let Some(job) = self.jobs.get_mut(&job) {
+            job.held = held;
+        }
+    }
+
     /// A task that wants care by itself is ready. One of the same number is replaced.
     pub fn add_single(&mut self, single: Single) {
         self.remove_single(single.task);

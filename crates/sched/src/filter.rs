@@ -72,6 +72,8 @@ pub enum Waiting {
     Paused(Micros),
     /// What is left of the budget does not pay for another lease.
     Budget,
+    /// Something is missing that all tasks of the job need.
+    Held,
     /// The job has as many leases as it may.
     JobLimit(u32),
     /// Others are predicted to have done all that is left before it would have done one.
@@ -176,6 +178,7 @@ impl fmt::Display for Waiting {
             Self::Unknown { busy } => write!(f, "{} busy with tasks of unknown length", Count(*busy, "slot")),
             Self::Paused(length) => write!(f, "failed several times in a row, left alone for {length}"),
             Self::Budget => f.write_str("the job's budget does not hold another lease: it waits for money"),
+            Self::Held => f.write_str("the job waits for an input that was damaged at the coordinator"),
             Self::JobLimit(most) => write!(f, "the job has {}, as many as it may", Count(*most, "lease")),
             Self::Outpaced { here, others } => {
                 write!(f, "would be done in {here}, others have done all that is left in {others}")

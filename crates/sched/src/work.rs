@@ -77,6 +77,8 @@ pub(crate) struct JobState {
     pub most_running: Option<u32>,
     /// How many more leases can be paid for.
     pub budget: Option<u64>,
+    /// Whether none of its tasks may be leased for now.
+    pub held: bool,
     map: ClassState,
     reduce: Option<ClassState>,
     pub singles: BTreeMap<TaskNumber, Single>,
@@ -139,6 +141,7 @@ impl JobState {
             weight: job.weight.max(1),
             most_running: job.most_running,
             budget: None,
+            held: false,
             map: ClassState::new(job.map, history),
             reduce: job.reduce.map(|class| ClassState::new(class, history)),
             singles: BTreeMap::new(),
@@ -179,6 +182,9 @@ impl JobState {
 
     /// How many leases more it may have.
     pub fn room(&self) -> u64 {
+        if self.held {
+            return 0;
+        }
         let held = self.attempts.len() as u64;
         let of_limit = self.most_running.map_or(u64::MAX, |most| u64::from(most).saturating_sub(held));
         of_limit.min(self.budget.unwrap_or(u64::MAX))

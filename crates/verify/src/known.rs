@@ -31,6 +31,11 @@ impl<T> KnownAnswers<T> {
         self.tasks.push_back((task, known));
     }
 
+    /// A task is not done any more.
+    pub fn forget(&mut self, task: TaskNumber) {
+        self.tasks.retain(|(other, _)| *other != task);
+    }
+
     /// Whether there is one that somebody may be tried with.
     pub fn has(&self, fits: impl Fn(&T) -> bool) -> bool {
         self.tasks.iter().any(|(_, known)| fits(known))

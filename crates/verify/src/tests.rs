@@ -368,6 +368,7 @@ fn a_known_answer_is_asked_once_and_of_those_that_may_be_tried() {
     assert_eq!(known.take(|kind| *kind == 1), Some((TaskNumber(85), 1)));
     assert_eq!(known.take(|kind| *kind == 1), Some((TaskNumber(87), 1)));
     assert_eq!(known.take(|_| true), Some((TaskNumber(84), 0)));
-    assert_eq!(std::iter::from_fn(|| known.take(|_| true)).count(), 13);
+    known.forget(TaskNumber(86));
+    assert_eq!(std::iter::from_fn(|| known.take(|_| true)).count(), 12);
     assert!(!known.has(|_| true));
 }

@@ -10,8 +10,8 @@ use tidemill_net::wire::{Decision, MAX_CALLS_IN_FLIGHT, Refusal, Reliability, Re
 use tidemill_sched::{Class, LeaseEnd, Micros};
 use tidemill_store::{AttemptRecord, Change, JobEnd, ReputationKey, UnixMillis};
 use tidemill_types::{
-    Address, Amount, EXEC_VERSION, Failure, JobId, LeaseId, Needs, NodeId, Offer, RateCard, Stage, TaskId,
-    TaskNumber, Usage, Weight, input_bytes,
+    Address, Amount, BlobId, EXEC_VERSION, Failure, JobId, LeaseId, Needs, NodeId, Offer, RateCard, Stage,
+    TaskId, TaskNumber, Usage, Weight, input_bytes,
 };
 use tidemill_verify::{Checks, Course, KnownAnswers, Next};
 
@@ -21,7 +21,7 @@ use super::{
     reports::Summary,
     verdicts::{self, Answer, Candidate, Counted, Given},
 };
-use crate::event::{Assembled, Caller, Effect, Now, Question};
+use crate::event::{Assembled, Caller, Effect, LostOutput, Now, Question, Unmade};
 
 /// A job that runs.
 pub(super) struct Job {
@@ -70,6 +70,12 @@ pub(super) struct Job {
     pub(super) undone: u64,
     /// How often a reduce task of it was made from its parts.
     pub(super) assemblies: u64,
+    /// Its inputs and programs that were damaged on this disk, and come again.
+    pub(super) lost_inputs: BTreeSet<BlobId>,
+    /// The outputs that were damaged on this disk and come again, each with the tasks that have it.
+    pub(super) lost_outputs: BTreeMap<BlobId, BTreeMap<TaskNumber, LostOutput>>,
+    /// Open reduce tasks that are made from their parts once those are here again.
+    pub(super) halted: BTreeSet<TaskNumber>,
 }
 
 /// A task that was leased, has failed, or is a reduce task that may run.
@@ -143,6 +149,9 @@ impl Job {
             nobody_since: None,
             undone: 0,
             assemblies: 0,
+            lost_inputs: BTreeSet::new(),
+            lost_outputs: BTreeMap::new(),
+            halted: BTreeSet::new(),
             spec,
             open: BTreeMap::new(),
             unmade: BTreeSet::new(),
@@ -310,7 +319,7 @@ impl Core {
         &mut self,
         task: TaskId,
         number: u64,
-        result: Result<Assembled, String>,
+        result: Result<Assembled, Unmade>,
         now: Now,
     ) {
         let Some(job) = self.jobs.get_mut(&task.job) else { return };
@@ -320,9 +329,11 @@ impl Core {
         match result {
             Ok(assembled) => {
                 open.assembled = Some(assembled);
+                job.halted.remove(&task.task);
                 self.wait_for_someone(task, now);
             }
-            Err(reason) => {
+            Err(Unmade::PartLost) => self.part_lost(task),
+            Err(Unmade::Failed(reason)) => {
                 let failure = Failure::Host { reason };
                 self.end(task.job, JobEnd::Failed { task: task.task, failure, attempts: 0 }, now);
             }
@@ -469,7 +480,9 @@ impl Core {
     }
 
     pub(super) fn end_if_done(&mut self, id: JobId, now: Now) {
-        if self.jobs.get(&id).is_some_and(|job| job.frontier.is_done() && job.looking.is_empty()) {
+        let is_done =
+            |job: &Job| job.frontier.is_done() && job.looking.is_empty() && job.lost_outputs.is_empty();
+        if self.jobs.get(&id).is_some_and(is_done) {
             self.end(id, JobEnd::Done, now);
         }
     }

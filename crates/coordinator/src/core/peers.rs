@@ -6,7 +6,7 @@ use tidemill_net::wire::{FromProvider, HeldLease, ReturnReason, ToProvider};
 use tidemill_sched::{IdleReasons, LeaseEnd, Micros};
 use tidemill_types::{Address, JobId, LeaseId, NodeId, Offer};
 
-use super::{Core, Provider};
+use super::{Core, Provider, jobs::Job};
 use crate::event::{Effect, Network, Now, SessionId};
 
 /// So many attempts lost in a row are bad luck; more are a reason to pause.
@@ -150,10 +150,12 @@ impl Core {
             tracing::info!(node = %node.short(), leases = ours.len(), ?reason, "a provider gives leases back");
             for lease in &ours {
                 let held = &self.leases[lease];
-                // Who does not work for an escrow that has ended has done nothing wrong.
+                // Who does not work for an escrow that has ended has done nothing wrong, nor has who could not fetch what
+                // is damaged here.
                 let is_paid = held.bill.is_none_or(|bill| self.is_open(bill.escrow, now));
                 let job = held.task.job;
-                if is_paid {
+                let is_damaged = self.jobs.get(&job).is_some_and(Job::is_damaged);
+                if is_paid && !is_damaged {
                     self.strike(node, job, now);
                 }
             }

@@ -18,7 +18,7 @@ use super::{
     money::{Bill, JobMoney},
     verdicts::Known,
 };
-use crate::event::Now;
+use crate::event::{LostOutput, Now};
 
 /// A job that is being taken up again. It is told of the tasks that are done, then of the results that did not decide
 /// theirs, then of those that failed, then handed to [`Core::resume`].
@@ -29,6 +29,8 @@ pub struct Resuming {
     decided: BTreeMap<TaskNumber, (BlobId, LeaseId)>,
     /// The results of tasks that are not decided.
     opinions: Vec<(TaskNumber, OpinionRecord)>,
+    /// The outputs of tasks that are done which are not on this disk.
+    lost: Vec<LostOutput>,
 }
 
 impl Resuming {
@@ -44,7 +46,7 @@ impl Resuming {
             let end_ms = record.submitted.0.saturating_add(deadline.0);
             after(now, end_ms.saturating_sub(now.unix_ms))
         });
-        Self { id: record.job, job, decided: BTreeMap::new(), opinions: Vec::new() }
+        Self { id: record.job, job, decided: BTreeMap::new(), opinions: Vec::new(), lost: Vec::new() }
     }
 
     /// The job itself.
@@ -65,6 +67,11 @@ impl Resuming {
         if verdict.results > 1 {
             self.decided.insert(task, (result.output, result.lease));
         }
+    }
+
+    /// The output of a task that is done is not on this disk. Said after all that are done.
+    pub fn lost(&mut self, output: LostOutput) {
+        self.lost.push(output);
     }
 
     /// A result of a task came that did not decide it alone.
@@ -140,7 +147,7 @@ impl Core {
     /// Takes a job up again, with the leases of it that had not ended. Their providers may come back with results
     /// until the leases expire.
     pub fn resume(&mut self, resuming: Resuming, leases: &[LeaseRecord], now: Now) {
-        let Resuming { id, mut job, opinions, .. } = resuming;
+        let Resuming { id, mut job, opinions, lost, .. } = resuming;
         let mut held = Vec::new();
         for lease in leases.iter().filter(|lease| lease.task.job == id) {
             let Some(node) = job.spec.node(lease.task.task) else { continue };
@@ -165,6 +172,9 @@ impl Core {
         let spec = job.spec.clone();
         self.use_escrow(id, job.money.as_ref());
         self.begin(id, job);
+        for output in lost {
+            self.lose_output(id, output);
+        }
         for (task, opinion) in opinions {
             let bill = postcard::from_bytes::<Option<Bill>>(&opinion.bill).ok().flatten();
             self.hold_again(id, bill.as_ref());

@@ -21,6 +21,27 @@ use super::{
 };
 use crate::event::{Caller, Effect, Now, Question};
 
+/// What is said of an output that is damaged.
+const COMES_AGAIN: &str =
+    "its output, damaged on the coordinator's disk, is fetched again from the provider that made it";
+
+impl Job {
+    /// What of it is damaged, and how that comes again.
+    fn why_damaged(&self) -> Option<String> {
+        if let Some(blob) = self.lost_inputs.first() {
+            let programs = [Stage::Map, Stage::Reduce].map(|stage| self.spec.program(stage));
+            let is_program = programs.iter().flatten().any(|program| program.id == *blob);
+            let what = if is_program { "program" } else { "input" };
+            return Some(format!(
+                "the job waits for its {what} {blob}, which was damaged on the coordinator's disk: it comes again \
+                 when the requester connects with it, by running the job or submitting it again"
+            ));
+        }
+        let task = self.lost_outputs.values().next()?.keys().next()?;
+        Some(format!("{}: {COMES_AGAIN}", self.label(*task)))
+    }
+}
+
 impl Core {
     pub(super) fn reply(&mut self, caller: Caller, reply: Result<Reply, Refusal>) {
         self.effect(Effect::Reply(caller.session, Box::new(Answer { id: caller.call, reply })));
@@ -178,6 +199,9 @@ impl Core {
                 };
                 let failures = open.map_or(0, |open| open.failures.len());
                 let state = match open {
+                    _ if is_done && job.lost_outputs.values().any(|tasks| tasks.contains_key(&task)) => {
+                        format!("it is done, and {COMES_AGAIN}")
+                    }
                     _ if is_done => "it is done".to_owned(),
                     Some(open) if !open.leases.is_empty() => {
                         let nodes: Vec<_> = open
@@ -213,7 +237,8 @@ impl Core {
 
     pub(super) fn job_report(&self, id: JobId, job: &Job, now: Now) -> JobReport {
         let leased: u64 = job.open.values().map(|open| open.leases.len() as u64).sum();
-        let stuck = (leased == 0 && !job.frontier.is_done()).then(|| self.why_stuck(id, job, now)).flatten();
+        let is_done = job.frontier.is_done() && job.lost_outputs.is_empty();
+        let stuck = (leased == 0 && !is_done).then(|| self.why_stuck(id, job, now)).flatten();
         JobReport {
             job: id,
             requester: job.owner,
@@ -295,6 +320,9 @@ impl Core {
 
     /// Why no provider has any of a job's tasks.
     fn why_stuck(&self, id: JobId, job: &Job, now: Now) -> Option<String> {
+        if let Some(reason) = job.why_damaged() {
+            return Some(reason);
+        }
         if self.providers.values().all(|provider| provider.session.is_none()) {
             return Some("no provider is connected".to_owned());
         }

@@ -2,6 +2,7 @@
 
 mod failures;
 mod hostile;
+mod lost;
 mod memory;
 mod peer;
 mod reduces;

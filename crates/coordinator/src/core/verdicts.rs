@@ -9,6 +9,7 @@ mod deciding;
 mod doubts;
 mod fate;
 mod known;
+mod lost;
 mod standing;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -521,6 +522,7 @@ impl Core {
         let Some(job) = self.jobs.get_mut(&id.job) else { return Open::default() };
         job.checks.forget(id.task);
         job.unmade.remove(&id.task);
+        job.halted.remove(&id.task);
         let open = job.open.remove(&id.task).unwrap_or_default();
         job.prepared -= usize::from(open.prepared);
         job.undecided -= u64::from(!open.opinions.is_empty());

@@ -119,7 +119,10 @@ async fn funding(shared: &Shared, submission: &Submission) -> Result<Option<Fund
 /// A job whose blobs are all needed by other jobs already, and so are here; nothing when some are not.
 fn ready(shared: &Shared, job: JobId, encoded: &[u8]) -> Result<Option<Arc<JobSpec>>, Refusal> {
     let spec = decode(shared, encoded)?;
-    let here = shared.inputs.hold_if_needed(job, &Named::by(&spec));
+    let named = Named::by(&spec);
+    // One that other jobs need may be damaged.
+    let are_here = named.blobs.iter().all(|blob| shared.blobs.has(blob.id).is_some());
+    let here = are_here && shared.inputs.hold_if_needed(job, &named);
     Ok(here.then(|| Arc::new(spec)))
 }
 
@@ -233,7 +236,7 @@ async fn fetch_blobs(shared: &Arc<Shared>, caller: Caller, job: JobId, named: &N
     let arriving = Arc::new(Arriving::new(shared.clone(), caller, blobs));
     let mut missing = Vec::new();
     for blob in blobs {
-        if shared.inputs.has(blob.id) {
+        if shared.inputs.has(blob.id) && shared.blobs.has(blob.id).is_some() {
             arriving.add(blob.len);
         } else {
             missing.push(*blob);

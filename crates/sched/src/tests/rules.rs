@@ -456,3 +456,18 @@ fn what_is_too_dear_or_not_paid_for_is_not_leased() {
         [(node(2), Work::Any(1))]
     );
 }
+
+#[test]
+fn a_job_that_is_held_is_given_to_nobody() {
+    let mut bench = Bench::new();
+    bench.join(1, offer(1), 9);
+    bench.job(1, job(), 5);
+    bench.scheduler.set_held(job_id(1), true);
+    assert!(bench.scheduler.place(Micros(0)).is_empty());
+    let words = bench.scheduler.explain(ClassId { job: job_id(1), stage: Stage::Map }, None, Micros(0));
+    assert!(words[0].to_string().contains("waits for an input"), "{}", words[0]);
+    let idle = bench.scheduler.idle_reason(node(1), Micros(0)).to_string();
+    assert_eq!(idle, "the job waits for an input that was damaged at the coordinator");
+    bench.scheduler.set_held(job_id(1), false);
+    assert!(!bench.scheduler.place(Micros(0)).is_empty());
+}

@@ -74,6 +74,8 @@ fn a_damaged_part_makes_no_reduce() {
     };
     map_is_done(&mut world, &mut peer, &spec, [40, 40], damaged);
     let said = world.assemble(&spec, REDUCE).expect_err("a part is damaged");
+    assert_eq!(said.lost(), None, "nobody else has what the store had");
+    let said = said.to_string();
     assert!(said.contains("of task 1 is damaged"), "{said}");
 }
 
@@ -92,6 +94,8 @@ fn a_part_that_is_damaged_in_its_file_is_noticed_unless_it_is_known_what_was_in_
     fs::write(world.blob_file(output), bytes).expect("the blob can be written");
     assert_eq!(spec_hash(make(&world)), right, "whoever fetches the file finds out");
     let said = world.assemble(&spec, REDUCE).expect_err("it is read anew");
+    assert_eq!(said.lost(), Some(output));
+    let said = said.to_string();
     assert!(said.contains("of task 0 is damaged"), "{said}");
 }
 

@@ -23,7 +23,7 @@ use self::{
     rng::Rng,
     scenario::{ASSURANCES, Fate, Submitted, among_strangers_with, credible, job},
 };
-use super::world::{World, caller, config};
+use super::world::{World, caller, config, unmade};
 use crate::{
     core::{Funding, Step},
     effects,
@@ -456,7 +456,7 @@ impl Simulation {
                 self.later(Event::OutputFetched { session, lease, result });
             }
             Effect::Assemble { spec, task, number } => {
-                let result = self.world.assemble(&spec, task);
+                let result = self.world.assemble(&spec, task).map_err(unmade);
                 self.later(Event::Assembled { task, number, result });
             }
             Effect::Compare { spec, task, lease, output, with } => {
@@ -518,6 +518,9 @@ impl Simulation {
             | Effect::WatchEscrow(_)
             | Effect::UnwatchEscrow(_)
             | Effect::EscrowFromStore(..)
+            | Effect::FetchInput { .. }
+            | Effect::FindLost { .. }
+            | Effect::FetchAgain { .. }
             | Effect::ReleaseInputs(_)
             | Effect::ReleaseOutputs(_) => {}
         }

@@ -29,11 +29,11 @@ use super::{
     simulation::ledger,
 };
 use crate::{
-    assemble::{self, Made},
+    assemble::{self, AssembleError, Made},
     compare::{Comparing, Places},
     core::{Core, CoreConfig, Funding, MoneyConfig, Step, Trust},
     effects,
-    event::{Assembled, Caller, Effect, Event, Now, Question, SessionId},
+    event::{Assembled, Caller, Effect, Event, Now, Question, SessionId, Unmade},
     parts::Parts,
     recovery,
 };
@@ -291,9 +291,9 @@ impl World {
     }
 
     /// Makes a reduce task over what is in the store, where a part may not be done any more.
-    pub fn assemble(&self, spec: &Arc<JobSpec>, task: TaskId) -> Result<Assembled, String> {
+    pub fn assemble(&self, spec: &Arc<JobSpec>, task: TaskId) -> Result<Assembled, AssembleError> {
         let made = assemble::make(&self.store, spec, task, &Parts::default(), |blob| self.lend(blob));
-        match made.map_err(|error| tidemill_types::causes(&error))? {
+        match made? {
             Made::Ready(assembled) => Ok(assembled),
             Made::Pack(content, packed) => {
                 let bytes = content.segments.iter().flat_map(|segment| match segment {
@@ -301,7 +301,7 @@ impl World {
                     Segment::File { .. } => unreachable!("only small outputs are packed"),
                 });
                 let pack = self.keep_blob(&bytes.collect::<Vec<u8>>());
-                assemble::with_pack(packed, pack).map_err(|error| tidemill_types::causes(&error))
+                assemble::with_pack(packed, pack)
             }
         }
     }
@@ -358,7 +358,7 @@ impl World {
                 self.tell(Event::OutputFetched { session, lease, result: Ok(()) });
             }
             Effect::Assemble { spec, task, number } => {
-                let result = self.assemble(&spec, task);
+                let result = self.assemble(&spec, task).map_err(unmade);
                 self.tell(Event::Assembled { task, number, result });
             }
             Effect::Compare { spec, task, lease, output, with } => {
@@ -409,7 +409,16 @@ impl World {
 }
 
 fn take_up(store: &Store, now: Now, config: &CoreConfig) -> Core {
-    recovery::take_up(store, config.clone(), now, |_, _| {}).unwrap_or_else(|error| panic!("{error}")).0
+    let taken_up = recovery::take_up(store, config.clone(), now, |_, _| {}, |_| true);
+    taken_up.unwrap_or_else(|error| panic!("{error}")).0
+}
+
+/// As the shell tells the core.
+pub fn unmade(error: AssembleError) -> Unmade {
+    match error.lost() {
+        Some(_) => Unmade::PartLost,
+        None => Unmade::Failed(tidemill_types::causes(&error)),
+    }
 }
 
 /// The leases that are sent to a session.

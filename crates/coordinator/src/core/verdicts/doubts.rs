@@ -97,14 +97,19 @@ impl Core {
         job.undecided += 1;
         let opinions = std::iter::once(given).chain(others).collect();
         job.open.insert(id.task, Open { opinions, ..Open::default() });
-        // What is being made from it waits until it is certain. Where that was done before and is doubted too, what was
-        // made from it goes with it.
+        self.reset_made_from(id.job, place, now);
+    }
+
+    /// A task is not done any more. What is being made from it waits until it is. Where that was done before and is
+    /// doubted, what was made from it goes with it.
+    pub(super) fn reset_made_from(&mut self, id: JobId, place: Node, now: Now) {
+        let Some(job) = self.jobs.get(&id) else { return };
         if let Some(parent) = job.spec.tree().and_then(|tree| tree.parent(place))
             && let Some(open) = job.spec.number(parent).and_then(|parent| job.open.get(&parent))
         {
             match open.opinions.iter().any(|given| given.is_paid) {
-                true => self.reset_above(id.job, place, now),
-                false => self.reset(id.job, parent, now),
+                true => self.reset_above(id, place, now),
+                false => self.reset(id, parent, now),
             }
         }
     }
