@@ -67,7 +67,7 @@ impl Inputs {
             .map(|(input, source)| {
                 let (found, content) = match source {
                     Source::Inline(bytes) => (BlobId::of(bytes), Content::bytes(bytes.clone())),
-                    Source::Blob(source) => self.range(source, input.len, places)?,
+                    Source::Blob(source) => self.range(source, (input.content, input.len), places)?,
                 };
                 if found == input.content {
                     Ok(content)
@@ -100,8 +100,14 @@ impl Inputs {
         Ok(program)
     }
 
-    /// The hash of a part of a blob, and where it is.
-    fn range(&self, source: &BlobSource, len: u64, places: &Places) -> Result<(BlobId, Content), InputError> {
+    /// The hash of a part of a blob, and where it is. It is remembered if it is as it should be: another one may come
+    /// from damage, and be mended.
+    fn range(
+        &self,
+        source: &BlobSource,
+        (content_id, len): (BlobId, u64),
+        places: &Places,
+    ) -> Result<(BlobId, Content), InputError> {
         let blob = source.blob.id;
         if len == 0 {
             return Ok((BlobId::of(b""), Content::default()));
@@ -118,7 +124,9 @@ impl Inputs {
             Some(found) => found,
             None => {
                 let found = hash_ranges(blob, lent, ranges)?;
-                lock(&self.ranges).put((*source, len), found, 1);
+                if found == content_id {
+                    lock(&self.ranges).put((*source, len), found, 1);
+                }
                 found
             }
         };

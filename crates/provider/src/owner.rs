@@ -33,6 +33,7 @@ use crate::{
     capacity::Bandwidth,
     event::{Ending, Event},
     idle::Idle,
+    inputs::InputError,
     queue::{self, Queue},
     report::Reports,
     room::{Fetched, Room},
@@ -147,6 +148,7 @@ enum Done {
     Fetched { blob: tidemill_job::BlobRef, result: Result<Fetched, FetchError>, broken: bool },
     Kept { result: Box<TaskResult>, kept: Result<(), BlobError> },
     Forgotten,
+    Rechecked { lease: LeaseId, error: InputError, damaged: Vec<BlobId> },
     Pay(PayDone),
 }
 

@@ -1,7 +1,7 @@
 //! The blobs of this machine: inputs that were fetched, and outputs that are kept until they are settled.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -25,13 +25,26 @@ const STALL: Duration = Duration::from_secs(30);
 /// Outputs that the coordinator may fetch at once.
 const MOST_STREAMS: usize = 32;
 
+/// Outputs that are given once more after they were settled.
+const MOST_SETTLED: usize = 4096;
+
 /// The folder of blobs, with the names under which this provider pins what it needs.
 #[derive(Clone, Debug)]
 pub(crate) struct Room {
     blobs: Blobs,
-    /// The outputs that are kept, each with the number of results that name it. Nothing else is given away.
-    outputs: Arc<Mutex<HashMap<BlobId, usize>>>,
+    /// Nothing else is given away.
+    outputs: Arc<Mutex<Outputs>>,
     inputs: Arc<Inputs>,
+}
+
+/// What may be given to the coordinator.
+#[derive(Debug, Default)]
+struct Outputs {
+    /// Those that are kept, each with the number of results that name it.
+    kept: HashMap<BlobId, usize>,
+    /// Those that were kept last, the oldest first: the coordinator may have lost them to damage. They are here for as
+    /// long as nobody needs their room.
+    settled: VecDeque<BlobId>,
 }
 
 /// The pins of the inputs that are here. Each fetch pins under a name of its own, so that a pin that is being taken
@@ -94,6 +107,17 @@ impl Room {
         }
     }
 
+    /// Which of these inputs are not here, or not what they should be. It reads all of them.
+    pub(crate) async fn damaged(&self, inputs: &[BlobRef]) -> Vec<BlobId> {
+        let mut damaged = Vec::new();
+        for blob in inputs {
+            if !self.blobs.recheck(blob.id).await {
+                damaged.push(blob.id);
+            }
+        }
+        damaged
+    }
+
     /// Keeps an output, which stays until [`Self::forget`].
     ///
     /// # Errors
@@ -112,7 +136,7 @@ impl Room {
                 imported.map(|_| ())?;
             }
         }
-        *self.outputs().entry(output.id).or_default() += 1;
+        *self.outputs().kept.entry(output.id).or_default() += 1;
         Ok(())
     }
 
@@ -120,10 +144,14 @@ impl Room {
     pub(crate) async fn forget(&self, lease: LeaseId, output: BlobId) {
         {
             let mut outputs = self.outputs();
-            if let Some(results) = outputs.get_mut(&output) {
+            if let Some(results) = outputs.kept.get_mut(&output) {
                 *results -= 1;
                 if *results == 0 {
-                    outputs.remove(&output);
+                    outputs.kept.remove(&output);
+                    if outputs.settled.len() == MOST_SETTLED {
+                        outputs.settled.pop_front();
+                    }
+                    outputs.settled.push_back(output);
                 }
             }
         }
@@ -134,7 +162,8 @@ impl Room {
     pub(crate) async fn serve(self, connection: Connection, coordinator: NodeId) {
         let outputs = self.outputs.clone();
         let allow = move |node: NodeId, blob: BlobId| {
-            node == coordinator && outputs.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&blob)
+            let outputs = outputs.lock().unwrap_or_else(PoisonError::into_inner);
+            node == coordinator && (outputs.kept.contains_key(&blob) || outputs.settled.contains(&blob))
         };
         self.blobs.serve(connection, allow, MOST_STREAMS).await;
     }
@@ -145,7 +174,7 @@ impl Room {
         }
     }
 
-    fn outputs(&self) -> MutexGuard<'_, HashMap<BlobId, usize>> {
+    fn outputs(&self) -> MutexGuard<'_, Outputs> {
         self.outputs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

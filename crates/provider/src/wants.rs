@@ -157,6 +157,21 @@ impl Wants {
         }
     }
 
+    /// A blob that was here is damaged, and is fetched again if somebody needs it. A lease that took it to be here finds
+    /// out by itself.
+    pub(crate) fn lost(&mut self, id: BlobId) {
+        let Some(wanted) = self.blobs.get_mut(&id) else { return };
+        if matches!(wanted.state, State::Missing { .. }) {
+            return;
+        }
+        if wanted.users == 0 {
+            self.blobs.remove(&id);
+        } else {
+            wanted.state = State::Missing { fetching: false, waiting: Vec::new() };
+            self.next.push_back(id);
+        }
+    }
+
     /// Where a blob is that is here.
     pub(crate) fn lent(&self, id: BlobId) -> Option<&Lent> {
         match &self.blobs.get(&id)?.state {

@@ -7,12 +7,13 @@ use tidemill_net::{
     blobs::{BlobError, FetchError},
     wire::{Lease, MAX_WORDS_BYTES, ReturnReason, TaskResult},
 };
-use tidemill_types::{LeaseId, TaskId, one_line};
+use tidemill_types::{BlobId, LeaseId, TaskId, one_line};
 
 use super::{Done, NO_ROOM_PAUSE, Owner};
 use crate::{
     attempt::{Attempt, LeaseError},
     event::{Ending, Event},
+    inputs::InputError,
     pay::book::Admission,
     queue::Dropped,
     room::Fetched,
@@ -129,9 +130,12 @@ impl Owner {
                 });
             }
             Ran::NoInputs(error) => {
-                self.queue.done(lease);
-                self.wants.release(lease, &attempt.blobs, now);
-                self.distrust(lease, &error);
+                // This disk may be to blame, and not the coordinator.
+                let room = self.room.clone();
+                self.chores.spawn(async move {
+                    let damaged = room.damaged(&attempt.blobs).await;
+                    Done::Rechecked { lease, error, damaged }
+                });
             }
             Ran::Cancelled => {
                 self.queue.done(lease);
@@ -195,9 +199,36 @@ impl Owner {
             Done::Fetched { blob, result: Err(error), .. } => self.fetch_failed(blob, &error, now),
             Done::Kept { result, kept } => self.kept(result, kept, now),
             Done::Forgotten => {}
+            Done::Rechecked { lease, error, damaged } => self.rechecked(lease, &error, &damaged, now),
             Done::Pay(done) => self.pay_done(done, now),
         }
         None
+    }
+
+    /// A lease could not begin: these of its inputs are damaged here, and are fetched again.
+    fn rechecked(&mut self, lease: LeaseId, error: &InputError, damaged: &[BlobId], now: Instant) {
+        let attempt = self.queue.done(lease);
+        if let Some(attempt) = &attempt {
+            self.wants.release(lease, &attempt.blobs, now);
+        }
+        for id in damaged {
+            tracing::warn!(blob = %id, "an input is damaged, and is fetched again");
+            self.wants.lost(*id);
+        }
+        let released = self.room.release(damaged);
+        self.chores.spawn(async move {
+            released.await;
+            Done::Forgotten
+        });
+        // It may have been cancelled meanwhile.
+        let Some(attempt) = attempt else { return };
+        if damaged.is_empty() {
+            return self.distrust(lease, error);
+        }
+        match self.wants.need(lease, &attempt.blobs) {
+            Ok(missing) => self.queue.add(attempt, missing),
+            Err(conflict) => self.distrust(lease, &conflict),
+        }
     }
 
     fn fetch_failed(&mut self, blob: tidemill_job::BlobRef, error: &FetchError, now: Instant) {

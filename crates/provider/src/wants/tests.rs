@@ -29,6 +29,27 @@ fn a_blob_is_fetched_once_for_all_who_need_it() {
 }
 
 #[test]
+fn what_is_damaged_is_fetched_again_for_those_who_need_it_from_then_on() {
+    let now = Instant::now();
+    let mut wants = Wants::new(4);
+    wants.need(LeaseId(1), &[blob(1), blob(2)]).expect("no conflict");
+    while wants.next().is_some() {}
+    wants.arrived(blob(1).id, here(), now);
+    wants.arrived(blob(2).id, here(), now);
+    wants.lost(blob(1).id);
+    assert!(wants.lent(blob(1).id).is_none());
+    assert_eq!(wants.need(LeaseId(2), &[blob(1)]), Ok(1));
+    assert_eq!(wants.next(), Some(blob(1)));
+    wants.lost(blob(1).id);
+    assert_eq!(wants.next(), None, "it is on its way");
+    assert_eq!(wants.arrived(blob(1).id, here(), now), [LeaseId(2)]);
+    wants.release(LeaseId(1), &[blob(1), blob(2)], now);
+    wants.lost(blob(2).id);
+    assert_eq!((wants.next(), wants.need(LeaseId(3), &[blob(2)])), (None, Ok(1)), "nobody needed it");
+    assert_eq!(wants.next(), Some(blob(2)));
+}
+
+#[test]
 fn a_few_are_fetched_at_once() {
     let mut wants = Wants::new(2);
     wants.need(LeaseId(1), &[need(1), need(2), need(3)]).expect("no conflict");

@@ -1,6 +1,6 @@
 //! Tasks that run, and their results.
 
-use std::sync::Arc;
+use std::{fs, path::Path, sync::Arc};
 
 use tidemill_net::wire::{FromProvider, OutputBody, ReturnReason, Source, ToProvider};
 use tidemill_types::{Archive, BlobId, BlobSource, ByteRange, ByteSize, Failure, LeaseId, Outcome};
@@ -53,6 +53,44 @@ async fn inputs_come_in_the_lease_and_as_ranges_of_blobs() {
     };
     assert_eq!(leases, [LeaseId(2)]);
     assert!(words.contains("the coordinator lies"), "{words}");
+}
+
+/// Flips a bit of a blob of sevens in whatever file of a folder it is, so far from where it begins.
+fn damage(folder: &Path, at: usize) {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for item in fs::read_dir(folder).expect("there") {
+            let path = item.expect("there").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let mut content = fs::read(&path).expect("a file");
+            if let Some(start) = content.windows(1000).position(|window| *window == [7; 1000]) {
+                content[start + at] ^= 1;
+                fs::write(&path, content).expect("written");
+                return;
+            }
+        }
+    }
+    panic!("the blob is in no file");
+}
+
+#[tokio::test]
+async fn an_input_that_was_damaged_here_is_fetched_again() {
+    let coordinator = Coordinator::new().await;
+    let program = coordinator.program(NOOP).await;
+    let blob = coordinator.keep(&[7; 100_000]).await;
+    let lender = lend(coordinator.ticket().await, 1).await;
+    let mut joined = coordinator.join().await;
+    let at = |offset: u64| -> Vec<(&'static [u8], Source)> { vec![(&[7; 500][..], range(blob, offset))] };
+    joined.lease(vec![lease(1, program, &at(0))]).await;
+    joined.settle(1).await;
+    damage(lender.folder(), 50_100);
+    // Nobody lied, and nothing comes back.
+    joined.lease(vec![lease(2, program, &at(50_000)), lease(3, program, &at(50_001))]).await;
+    let results = joined.settle(2).await;
+    assert!(results.iter().all(|result| result.claim.outcome == Outcome::Done));
 }
 
 #[tokio::test]

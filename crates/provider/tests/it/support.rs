@@ -303,7 +303,7 @@ pub fn range(blob: BlobRef, offset: u64) -> Source {
 pub struct Lender {
     pub provider: Provider,
     pub events: broadcast::Receiver<Event>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// Starts a provider with so many slots.
@@ -341,10 +341,15 @@ pub async fn lend_on(
     change(&mut config);
     let (provider, events) =
         Provider::start(config, executor).await.expect("loopback and a folder are there");
-    Lender { provider, events, _folder: folder }
+    Lender { provider, events, folder }
 }
 
 impl Lender {
+    /// Where it keeps what it has.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The next event of a kind.
     pub async fn event<T>(&mut self, mut wanted: impl FnMut(Event) -> Option<T>) -> T {
         loop {
