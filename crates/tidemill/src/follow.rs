@@ -70,6 +70,7 @@ async fn follow_with(
 ) -> anyhow::Result<Option<JobReport>> {
     let mut stuck = Stuck::default();
     loop {
+        requester.lend().await;
         if let Some(mut replies) = requester.follow(Request::Watch { job }).await {
             loop {
                 let answer = tokio::select! {

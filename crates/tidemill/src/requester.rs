@@ -265,6 +265,16 @@ impl Requester {
         Ok((own.blobs.clone(), own.pin.clone()))
     }
 
+    /// Lets the coordinator fetch what this process has for it, should it have lost some of that to damage.
+    pub async fn lend(&mut self) {
+        if self.own.is_some()
+            && let Err(error) = self.link().await
+        {
+            // It shows where something is fetched.
+            tracing::debug!(error = causes(&error), "nothing can be lent to the coordinator");
+        }
+    }
+
     /// The connection for blobs, over which the coordinator may fetch those of this process.
     async fn link(&mut self) -> anyhow::Result<Connection> {
         if let Some(link) = self.blobs_link.as_ref().filter(|link| link.close_reason().is_none()) {

@@ -132,7 +132,8 @@ impl Requester {
                         let lent = blobs.lend(piece.output.id).await;
                         return lent.context("an output that was fetched is gone").code(Code::Host);
                     }
-                    Err(error) if !error.may_pass() => {
+                    // What was damaged there may come again from the provider that made it.
+                    Err(error) if !error.may_pass() && !matches!(error, FetchError::NotThere(_)) => {
                         return Err(Exit::new(Code::Host, causes(&error.into())).into());
                     }
                     Err(error) => causes(&error.into()),

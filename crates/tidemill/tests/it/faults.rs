@@ -3,6 +3,7 @@
 mod cable;
 pub mod cluster;
 mod crashes;
+mod damage;
 mod disk;
 pub mod process;
 
