@@ -195,6 +195,9 @@ fn show(report: &JobReport, bar: &Progress, stuck: &mut Stuck) {
     if report.usage.read.0 > 0 {
         words += &format!(", {} read", report.usage.read);
     }
+    if report.usage.output.0 > 0 {
+        words += &format!(", {} written", report.usage.output);
+    }
     bar.update_with(report.done, words);
     stuck.hear(report.stuck.as_deref());
 }

@@ -36,9 +36,7 @@ enum Counted {
 impl Progress {
     /// A bar for so many tasks.
     pub fn start(name: &str, tasks: u64) -> Self {
-        let progress = Self::of(Counted::Tasks, name, tasks);
-        progress.bar.enable_steady_tick(Duration::from_millis(200));
-        progress
+        Self::of(Counted::Tasks, name, tasks)
     }
 
     /// A bar for so many bytes.
@@ -66,6 +64,9 @@ impl Progress {
             });
         let bar = ProgressBar::new(total);
         bar.set_style(style);
+        // It is there before anything is done: what is waited for may take long to begin.
+        bar.tick();
+        bar.enable_steady_tick(Duration::from_millis(200));
         Self { bar, words }
     }
 
@@ -190,6 +191,8 @@ impl Line {
 
     fn bar(&self, len: usize) -> String {
         let filled = match u128::from(self.total) {
+            // How much there is in all is not known yet.
+            0 if self.done == 0 => 0,
             0 => len,
             total => usize::try_from(u128::from(self.done) * len as u128 / total).unwrap_or(len).min(len),
         };
@@ -243,6 +246,6 @@ mod tests {
     fn a_bar_is_as_full_as_its_work_is_done() {
         let bar = |done, total| Line { done, total, ..line("a") }.bar(4);
         assert_eq!([bar(0, 8), bar(1, 8), bar(4, 8), bar(8, 8)], ["    ", ">   ", "==> ", "===="]);
-        assert_eq!([bar(0, 0), bar(9, 8), bar(u64::MAX, u64::MAX)], ["====", "====", "===="]);
+        assert_eq!([bar(0, 0), bar(9, 8), bar(u64::MAX, u64::MAX)], ["    ", "====", "===="]);
     }
 }

@@ -55,6 +55,20 @@ impl Blobs {
     /// # Errors
     /// [`BlobError`]; the file's are [`BlobError::Source`], [`BlobError::NotAFile`] and [`BlobError::Changed`].
     pub async fn import_file(&self, path: &Path, mode: FileMode, pin: &Pin) -> Result<BlobRef, BlobError> {
+        self.import_file_with(path, mode, pin, |_| {}).await
+    }
+
+    /// As [`Self::import_file`]. `progress` is told how many of its bytes were read.
+    ///
+    /// # Errors
+    /// As those of [`Self::import_file`].
+    pub async fn import_file_with(
+        &self,
+        path: &Path,
+        mode: FileMode,
+        pin: &Pin,
+        progress: impl FnMut(u64) + Send + 'static,
+    ) -> Result<BlobRef, BlobError> {
         let (inner, pin, path) = (self.0.clone(), pin.clone(), path.to_owned());
         blocking(move || {
             let error = |source| BlobError::Source { path: path.clone(), source };
@@ -64,9 +78,10 @@ impl Blobs {
             }
             let file = File::open(&path).map_err(error)?;
             let stamp = Stamp::of(&file.metadata().map_err(error)?);
+            let counted = Counted { source: file, read: 0, progress };
             match mode {
-                FileMode::Copy => copy_in(&inner, file, stamp.len, &path, &pin),
-                FileMode::Reference => link_in(&inner, &file, stamp, &path, &pin),
+                FileMode::Copy => copy_in(&inner, counted, stamp.len, &path, &pin),
+                FileMode::Reference => link_in(&inner, counted, stamp, &path, &pin),
             }
         })
         .await
@@ -263,7 +278,7 @@ fn copy_in(
 /// Makes a blob of a file that stays where it is.
 fn link_in(
     inner: &Arc<Inner>,
-    file: &File,
+    file: impl Read,
     stamp: Stamp,
     path: &Path,
     pin: &Pin,
@@ -344,6 +359,24 @@ fn source_error(path: &Path, source: io::Error) -> BlobError {
         return BlobError::Changed(path.to_owned());
     }
     BlobError::Source { path: path.to_owned(), source }
+}
+
+/// Tells how much was read.
+struct Counted<R, F> {
+    source: R,
+    read: u64,
+    progress: F,
+}
+
+impl<R: Read, F: FnMut(u64)> Read for Counted<R, F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(buffer)?;
+        if read > 0 {
+            self.read += read as u64;
+            (self.progress)(self.read);
+        }
+        Ok(read)
+    }
 }
 
 /// Copies what is read, and knows whether reading it was what failed.

@@ -1,6 +1,9 @@
 //! A folder of blobs: what goes in, what holds it, what makes way.
 
-use std::fs;
+use std::{
+    fs,
+    sync::{Arc, Mutex},
+};
 
 use tidemill_net::blobs::{BlobError, BlobRef, Blobs, FileMode, Pin};
 use tidemill_types::{BlobId, Content, Segment};
@@ -65,6 +68,24 @@ async fn a_file_is_copied_or_stays_where_it_is() {
     assert!(matches!(missing, BlobError::Source { .. }), "{missing}");
     let folder = blobs.import_file(root.path(), FileMode::Copy, &pin).await.expect_err("a folder");
     assert!(matches!(folder, BlobError::NotAFile(_)), "{folder}");
+}
+
+#[tokio::test]
+async fn whoever_imports_a_file_is_told_how_much_was_read() {
+    let (blobs, root) = folder(AMPLE).await;
+    for (seed, len) in [1, 100_000, 5 << 20].into_iter().enumerate() {
+        let path = root.path().join("input");
+        fs::write(&path, bytes(len, seed as u8)).expect("written");
+        for mode in [FileMode::Reference, FileMode::Copy] {
+            let told = Arc::new(Mutex::new(Vec::new()));
+            let tell = told.clone();
+            let progress = move |read| tell.lock().expect("no panic").push(read);
+            blobs.import_file_with(&path, mode, &pin("a"), progress).await.expect("a file");
+            let told = told.lock().expect("no panic");
+            assert!(told.is_sorted() && told.last() == Some(&(len as u64)), "{mode:?}: {told:?}");
+            assert!(len < 4 << 20 || told.len() > 1, "{mode:?}: it is told on the way");
+        }
+    }
 }
 
 #[tokio::test]

@@ -37,9 +37,11 @@ impl Requester {
             let bar = Progress::bytes("reading inputs", plan.sealed_bytes());
             let (mut read, mut files) = (0, Files::default());
             let mut import = |content: &Content, wanted: Wanted| {
+                let (shown, before) = (bar.clone(), read);
+                let progress = move |here| shown.update_bytes(before + here);
                 let blob = match wanted {
                     Wanted::Blob => handle
-                        .block_on(import(&blobs, content, &pin))
+                        .block_on(import(&blobs, content, &pin, progress))
                         .inspect(|blob| files.note(content, blob.id)),
                     Wanted::Hash => files.hash(&blobs, content),
                 };
@@ -85,11 +87,17 @@ impl Files {
     }
 }
 
-async fn import(blobs: &Blobs, content: &Content, pin: &Pin) -> Result<BlobRef, BlobError> {
+/// `progress` is told how many bytes of a whole file were read.
+async fn import(
+    blobs: &Blobs,
+    content: &Content,
+    pin: &Pin,
+    progress: impl FnMut(u64) + Send + 'static,
+) -> Result<BlobRef, BlobError> {
     if let [Segment::File { path, offset: 0, len }] = content.segments.as_slice()
         && fs::metadata(path).is_ok_and(|metadata| metadata.len() == *len)
     {
-        return blobs.import_file(path, FileMode::Reference, pin).await;
+        return blobs.import_file_with(path, FileMode::Reference, pin, progress).await;
     }
     blobs.import_content(content, pin).await
 }

@@ -165,7 +165,9 @@ impl Requester {
             let (blobs, pin) = self.blobs().await?;
             SpecBody::Blob(blobs.import_bytes(sealed.encoded.clone(), &pin).await.code(Code::Host)?)
         };
-        let bar = Progress::bytes("sending", 0);
+        // Of what the coordinator has already nothing is sent, and it counts as done.
+        let total = sealed.spec.blobs().iter().fold(0u64, |sum, blob| sum.saturating_add(blob.len));
+        let bar = Progress::bytes("sending", total);
         let submission = Request::Submit { job, spec, follow: false, pay };
         let submitted = self.submit_with(&submission, &bar).await;
         bar.finish();
