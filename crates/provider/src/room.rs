@@ -108,9 +108,9 @@ impl Room {
     }
 
     /// Which of these inputs are not here, or not what they should be. It reads all of them.
-    pub(crate) async fn damaged(&self, inputs: &[BlobRef]) -> Vec<BlobId> {
+    pub(crate) async fn damaged(&self, inputs: &[Need]) -> Vec<BlobId> {
         let mut damaged = Vec::new();
-        for blob in inputs {
+        for Need { blob, .. } in inputs {
             if !self.blobs.recheck(blob.id).await {
                 damaged.push(blob.id);
             }

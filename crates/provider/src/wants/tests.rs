@@ -32,21 +32,21 @@ fn a_blob_is_fetched_once_for_all_who_need_it() {
 fn what_is_damaged_is_fetched_again_for_those_who_need_it_from_then_on() {
     let now = Instant::now();
     let mut wants = Wants::new(4);
-    wants.need(LeaseId(1), &[blob(1), blob(2)]).expect("no conflict");
+    wants.need(LeaseId(1), &[need(1), need(2)]).expect("no conflict");
     while wants.next().is_some() {}
-    wants.arrived(blob(1).id, here(), now);
-    wants.arrived(blob(2).id, here(), now);
-    wants.lost(blob(1).id);
-    assert!(wants.lent(blob(1).id).is_none());
-    assert_eq!(wants.need(LeaseId(2), &[blob(1)]), Ok(1));
-    assert_eq!(wants.next(), Some(blob(1)));
-    wants.lost(blob(1).id);
+    wants.arrived(need(1).blob.id, here(), now);
+    wants.arrived(need(2).blob.id, here(), now);
+    wants.lost(need(1).blob.id);
+    assert!(wants.lent(need(1).blob.id).is_none());
+    assert_eq!(wants.need(LeaseId(2), &[need(1)]), Ok(1));
+    assert_eq!(wants.next(), Some(need(1)));
+    wants.lost(need(1).blob.id);
     assert_eq!(wants.next(), None, "it is on its way");
-    assert_eq!(wants.arrived(blob(1).id, here(), now), [LeaseId(2)]);
-    wants.release(LeaseId(1), &[blob(1), blob(2)], now);
-    wants.lost(blob(2).id);
-    assert_eq!((wants.next(), wants.need(LeaseId(3), &[blob(2)])), (None, Ok(1)), "nobody needed it");
-    assert_eq!(wants.next(), Some(blob(2)));
+    assert_eq!(wants.arrived(need(1).blob.id, here(), now), [LeaseId(2)]);
+    wants.release(LeaseId(1), &[need(1), need(2)], now);
+    wants.lost(need(2).blob.id);
+    assert_eq!((wants.next(), wants.need(LeaseId(3), &[need(2)])), (None, Ok(1)), "nobody needed it");
+    assert_eq!(wants.next(), Some(need(2)));
 }
 
 #[test]
