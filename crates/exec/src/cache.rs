@@ -12,7 +12,6 @@ use std::{
     time::SystemTime,
 };
 
-use serde::{Deserialize, Serialize};
 use tidemill_scratch::Scratch;
 use tidemill_types::BlobId;
 
@@ -42,7 +41,7 @@ pub enum CacheError {
 }
 
 /// A cache of compiled code.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone)]
 pub struct CodeCache {
     directory: PathBuf,
     key: [u8; KEY_BYTES],

@@ -10,7 +10,7 @@
 
 mod abi;
 mod descriptor;
-mod input;
+pub(crate) mod input;
 pub(crate) mod link;
 mod listing;
 mod memory;
@@ -23,13 +23,12 @@ mod walk;
 use std::sync::Arc;
 
 use tidemill_types::{
-    ArchiveBuilder, ArchiveError, ByteSize, Content, Failure, Fuel, GuestPath, MAX_INDEX_BYTES, TaskSpec,
-    Usage,
+    ArchiveBuilder, ArchiveError, ByteSize, Failure, Fuel, GuestPath, MAX_INDEX_BYTES, TaskSpec, Usage,
 };
 
 use self::{
     abi::{Errno, FileType, Rights},
-    input::Inputs,
+    input::{Given, Inputs},
     listing::Listing,
     meter::{Meter, Stop},
     process::{Clock, Random},
@@ -131,11 +130,11 @@ pub(crate) struct Leavings {
 impl Guest {
     pub(crate) fn new(
         spec: Arc<TaskSpec>,
-        contents: Vec<Content>,
+        given: Given,
         layout: &Layout,
         stop: Stop,
     ) -> Result<Self, Failure> {
-        let inputs = Inputs::new(&spec.inputs, contents)?;
+        let inputs = Inputs::new(&spec.inputs, given)?;
         let clock = Clock::default();
         let now = clock.realtime(0);
         let mut tree = Tree::new(&spec.limits, now);

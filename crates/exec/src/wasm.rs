@@ -24,5 +24,5 @@ pub(crate) use self::{
     engine::CodeClass,
     executor::capabilities,
     limiter::Limiter,
-    run::{Job, Runtime},
+    run::{Code, Job, Runtime},
 };

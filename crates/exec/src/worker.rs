@@ -6,12 +6,14 @@
 //! and output ([`protocol`]); a worker ends when its parent does.
 
 mod child;
+mod handing;
+mod link;
 mod pool;
 mod process;
 mod protocol;
 
 pub use self::{
-    child::worker_main,
+    child::{WorkerKind, taken_over_main, worker_main},
     pool::{CompileLimits, PoolConfig, WorkerPool},
     process::WorkerCommand,
 };

@@ -27,17 +27,12 @@ struct Argument {
 
 /// An `int` that has to be this.
 const fn int(index: u8, value: i32) -> Argument {
-    flags(index, u32::MAX as i32, value)
+    flags(index, -1, value)
 }
 
 /// An `int` that has to be this under a mask.
 const fn flags(index: u8, mask: i32, value: i32) -> Argument {
-    Argument {
-        index,
-        wide: false,
-        mask: mask.cast_unsigned() as u64,
-        value: value.cast_unsigned() as u64,
-    }
+    Argument { index, wide: false, mask: mask.cast_unsigned() as u64, value: value.cast_unsigned() as u64 }
 }
 
 /// A pointer that has to be null.
@@ -70,7 +65,10 @@ const LISTED: &[Row] = &[
     (libc::SYS_close, ANY),
     // The standard library asserts that a descriptor is open, and copies one. What would have the system send signals to
     // other processes (`F_SETOWN`), or wait for locks, is not among these.
-    (libc::SYS_fcntl, &[&[int(1, libc::F_GETFD)], &[int(1, libc::F_GETFL)], &[int(1, libc::F_DUPFD_CLOEXEC)]]),
+    (
+        libc::SYS_fcntl,
+        &[&[int(1, libc::F_GETFD)], &[int(1, libc::F_GETFL)], &[int(1, libc::F_DUPFD_CLOEXEC)]],
+    ),
     // The length of the code that wasmtime maps. C libraries ask for it by one of these, with an empty name; with
     // another name they say whether a file is there, and in an empty root none is.
     (libc::SYS_fstat, ANY),
@@ -78,10 +76,7 @@ const LISTED: &[Row] = &[
     (libc::SYS_statx, ANY),
     // Memory: the allocator's, linear memories, tables, stacks, and machine code, which is made executable. Private
     // mappings alone, since the limit on memory counts neither shared ones nor those that grow like a stack.
-    (
-        libc::SYS_mmap,
-        &[&[flags(3, MAP_TYPE | libc::MAP_GROWSDOWN | libc::MAP_HUGETLB, libc::MAP_PRIVATE)]],
-    ),
+    (libc::SYS_mmap, &[&[flags(3, MAP_TYPE | libc::MAP_GROWSDOWN | libc::MAP_HUGETLB, libc::MAP_PRIVATE)]]),
     (libc::SYS_munmap, ANY),
     (libc::SYS_mremap, ANY),
     (libc::SYS_mprotect, ANY),
@@ -247,21 +242,13 @@ fn filter(
 
 /// Has a call that is not listed end the process with its number as the last words.
 fn name_calls() {
-    /// What the kernel tells of such a call, as `siginfo_t` has it on 64-bit machines.
-    #[repr(C)]
-    struct Refused {
-        signal: libc::c_int,
-        error: libc::c_int,
-        code: libc::c_int,
-        padding: libc::c_int,
-        address: *mut libc::c_void,
-        call: libc::c_int,
-        arch: libc::c_uint,
-    }
+    /// Where `siginfo_t` says which call it was, in words of 32 bits, on 64-bit machines: behind the signal, the error,
+    /// the code, what aligns, and an address.
+    const CALL: usize = 6;
 
     extern "C" fn end(signal: libc::c_int, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
         // SAFETY: the kernel hands a valid `siginfo_t`, which for this signal has this layout.
-        let call = unsafe { (*info.cast::<Refused>()).call };
+        let call = unsafe { *info.cast::<libc::c_int>().add(CALL) };
         let mut words = *b"system call      is not on the list of a worker\n";
         let mut rest = call.unsigned_abs();
         for place in (12..16).rev() {

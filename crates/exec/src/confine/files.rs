@@ -1,7 +1,8 @@
 //! Landlock without a single rule: what the worker was handed is all that it has.
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, LandlockStatus, Ruleset, RulesetAttr, RulesetError, RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, LandlockStatus, Ruleset, RulesetAttr, RulesetError, RulesetStatus,
+    Scope,
 };
 
 /// What is asked for; a kernel that knows less gives what it knows.

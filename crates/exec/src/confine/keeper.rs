@@ -13,9 +13,7 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::Errno,
-    process::{
-        Pid, Signal, WaitOptions, getpid, kill_process, set_parent_process_death_signal, waitpid,
-    },
+    process::{Pid, Signal, WaitOptions, getpid, kill_process, set_parent_process_death_signal, waitpid},
 };
 
 /// Exit codes from here on stand for the signal that many above it: the first process of a namespace cannot die of a

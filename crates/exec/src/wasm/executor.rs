@@ -7,12 +7,12 @@ use tidemill_types::{EXEC_VERSION, Failure, FloatClass, ProgramKind};
 use super::{
     compile::Compiler,
     engine::{Backend, CodeClass, MANY_INSTANCES, hardware_class},
-    run::{Job, Loaded, Runtime},
+    run::{Code, Job, Loaded, Runtime},
 };
 use crate::{
     cancel::Cancel,
     executor::{Capabilities, Executor, Prepared, Program, Report, Task},
-    wasi::Layout,
+    wasi::{Layout, input::Given},
 };
 
 /// Compiles and runs in the calling process. Compiling is not limited here, so this is for programs that
@@ -42,7 +42,7 @@ impl WasmExecutor {
         }
         let bytes = self.compiler.compile(class, &program.bytes)?;
         // SAFETY: the bytes come straight from the compiler of this process.
-        let loaded = unsafe { self.runtime.load(code, class, stack, &bytes) }?;
+        let loaded = unsafe { self.runtime.load(code, class, stack, Code::Bytes(&bytes)) }?;
         Ok((loaded, false))
     }
 }
@@ -69,7 +69,7 @@ impl Executor for WasmExecutor {
         };
         let job = Job {
             spec: task.spec.clone(),
-            contents: task.contents.clone(),
+            given: Given::here(task.contents.clone()),
             layout: self.layout.clone(),
             cancel: cancel.clone(),
         };

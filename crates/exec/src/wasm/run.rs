@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    fs::File,
     future::Future,
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
@@ -9,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use tidemill_types::{BlobId, ByteSize, Content, Failure, Outcome, TaskSpec, Usage};
+use tidemill_types::{BlobId, ByteSize, Failure, Outcome, TaskSpec, Usage};
 use wasmtime::{Engine, InstancePre, Linker, Module, Store};
 
 use super::{
@@ -19,7 +20,7 @@ use super::{
 use crate::{
     cancel::Cancel,
     executor::Raw,
-    wasi::{Guest, Layout, link::linker, meter::Stop},
+    wasi::{Guest, Layout, input::Given, link::linker, meter::Stop},
 };
 
 /// Fuel between two looks at the wall clock: about a millisecond, and half a second of the dearest code
@@ -31,6 +32,8 @@ const MAX_LOADED: usize = 16;
 const MAX_LOADED_BYTES: usize = 256 << 20;
 /// Stacks come in powers of two, so that there are few engines.
 const LEAST_STACK: u64 = 256 << 10;
+/// Engines kept at a time. Each reserves what a task may need at most, and that counts for the limits of a worker.
+const MAX_ENGINES: usize = 4;
 
 /// Loaded code, ready to be instantiated.
 pub(crate) type Loaded = Arc<InstancePre<Guest>>;
@@ -52,6 +55,23 @@ struct Kept {
     loaded: Loaded,
 }
 
+/// Where compiled code is.
+pub(crate) enum Code<'a> {
+    /// In memory.
+    Bytes(&'a [u8]),
+    /// In a file of this length that nobody can change.
+    File(File, usize),
+}
+
+impl Code<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::File(_, len) => *len,
+        }
+    }
+}
+
 /// An engine with the calls that it offers.
 #[derive(Clone)]
 struct Host {
@@ -62,7 +82,7 @@ struct Host {
 /// What a run needs besides the code.
 pub(crate) struct Job {
     pub(crate) spec: Arc<TaskSpec>,
-    pub(crate) contents: Vec<Content>,
+    pub(crate) given: Given,
     pub(crate) layout: Layout,
     pub(crate) cancel: Cancel,
 }
@@ -101,17 +121,23 @@ impl Runtime {
     /// Loads code.
     ///
     /// # Safety
-    /// `bytes` must be what [`super::Compiler::compile`] returned for this class on this host, unchanged.
+    /// `bytes` must be what [`super::Compiler::compile`] returned for this class on this host, unchanged, and stay so.
     pub(crate) unsafe fn load(
         &self,
         code: BlobId,
         class: CodeClass,
         stack: ByteSize,
-        bytes: &[u8],
+        bytes: Code<'_>,
     ) -> Result<Loaded, Failure> {
         let Host { engine, linker } = self.host(class, stack)?;
-        // SAFETY: the caller vouches that the bytes are unchanged compiler output.
-        let module = unsafe { Module::deserialize(&engine, bytes) }.map_err(|error| {
+        let code_bytes = bytes.len();
+        let module = match bytes {
+            // SAFETY: the caller vouches that the bytes are unchanged compiler output.
+            Code::Bytes(bytes) => unsafe { Module::deserialize(&engine, bytes) },
+            // SAFETY: the same, and that the file stays as it is.
+            Code::File(file, _) => unsafe { Module::deserialize_open_file(&engine, file) },
+        };
+        let module = module.map_err(|error| {
             // What is wrong with the module itself was found before it was compiled.
             Failure::Host { reason: format!("could not load compiled code: {error:#}") }
         })?;
@@ -121,7 +147,7 @@ impl Runtime {
             Failure::ImportNotOffered { imports: vec![format!("{error:#}")] }
         })?;
         let ready = Arc::new(ready);
-        self.keep(Kept { key: (code, stack_size(stack)), code_bytes: bytes.len(), loaded: ready.clone() });
+        self.keep(Kept { key: (code, stack_size(stack)), code_bytes, loaded: ready.clone() });
         Ok(ready)
     }
 
@@ -142,6 +168,11 @@ impl Runtime {
         if let Some(found) = hosts.get(&(class, size)) {
             return Ok(found.clone());
         }
+        if hosts.len() >= MAX_ENGINES {
+            // What still runs keeps its own.
+            hosts.clear();
+            self.loaded.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
         let failed = |error: wasmtime::Error| Failure::Host { reason: format!("{error:#}") };
         let engine = running(class, ByteSize(size), self.instances).map_err(|error| no_room(&error))?;
         let linker = Arc::new(linker(&engine).map_err(failed)?);
@@ -156,7 +187,7 @@ impl Runtime {
         let spec = job.spec;
         let limits = spec.limits;
         let stop = Stop { deadline: begun + limits.wall_time.duration(), cancel: job.cancel, limits };
-        let guest = match Guest::new(spec, job.contents, &job.layout, stop.clone()) {
+        let guest = match Guest::new(spec, job.given, &job.layout, stop.clone()) {
             Ok(guest) => guest,
             Err(failure) => return Raw::failed(failure, begun.elapsed()),
         };

@@ -2,21 +2,30 @@
 
 use std::{
     collections::HashMap,
+    fs::File,
+    io::{self, BufReader, Seek, Write},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use tidemill_types::{BlobId, ByteSize, Failure, FloatClass, Millis, Outcome};
+use tidemill_types::{
+    Archive, BlobId, ByteSize, Failure, FloatClass, Limits, MAX_INDEX_BYTES, Millis, Outcome,
+};
 
 use super::{
-    process::{Silence, Worker, WorkerCommand},
-    protocol::{Body, CompileReply, CompileRequest, Ran, Role, RunReply, RunRequest},
+    handing,
+    process::{Silence, Waiting, Worker, WorkerCommand},
+    protocol::{
+        Body, CodeReply, CompileReply, CompileRequest, INLINE_BYTES, Ran, Role, RunReply, RunRequest,
+    },
 };
 use crate::{
     cache::CodeCache,
     cancel::Cancel,
+    confine::{Confinement, UnlistedCalls, Work, limits::task_bytes},
     executor::{Capabilities, Executor, Output, OutputBody, Prepared, Program, Report, Task},
+    wasi::input::{HostRange, numbered},
     wasm::{Backend, CodeClass, Compiler, capabilities},
 };
 
@@ -43,13 +52,15 @@ pub struct PoolConfig {
     pub command: WorkerCommand,
     /// Where compiled code is kept.
     pub cache: CodeCache,
-    /// A directory for outputs too large for a message. The files in it belong to whoever receives the
-    /// reports that name them.
+    /// A directory for outputs too large for a message. The pool makes the files in it, and they belong to whoever
+    /// receives the reports that name them.
     pub spool: PathBuf,
     /// Workers kept waiting for the next task: the number of tasks that usually run at a time.
     pub idle_workers: usize,
     /// What compiling may take.
     pub compile: CompileLimits,
+    /// What happens when a worker makes a system call that it should not need.
+    pub unlisted: UnlistedCalls,
 }
 
 /// Runs tasks in worker processes.
@@ -122,9 +133,10 @@ impl WorkerPool {
         let (mut worker, compiled) = match kept {
             Some(kept) => kept,
             None => {
-                let role = Role::Compile { memory: self.config.compile.memory };
-                let worker = Worker::start(&self.config.command, &role)
-                    .map_err(|error| host("could not start a worker", &error))?;
+                let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+                let threads = u32::try_from(threads).unwrap_or(u32::MAX);
+                let work = Work::Compile { memory: self.config.compile.memory, threads };
+                let worker = self.start(work).map_err(|error| host("could not start a worker", &error))?;
                 (worker, 0)
             }
         };
@@ -137,52 +149,61 @@ impl WorkerPool {
         };
         // Processor time is what is limited; on a busy machine it may take many times as long.
         let deadline = Instant::now() + limits.time.duration() * 10 + GRACE;
+        let waiting = Waiting { deadline, cancel };
         let reply: CompileReply =
-            worker.ask(&request, deadline, cancel).map_err(|silence| compile_failure(silence, &limits))?;
+            worker.ask(&request, &waiting).map_err(|silence| compile_failure(silence, &limits))?;
         *compiling = Some((worker, compiled + 1));
         let bytes = reply?;
         self.config.cache.put(&code, &bytes).map_err(|error| host("could not keep compiled code", &error))?;
         Ok(cached(false))
     }
 
+    /// What the system holds a running worker to on this machine: it is the same for all.
+    ///
+    /// # Errors
+    /// When a worker cannot be started.
+    pub fn confinement(&self) -> io::Result<Confinement> {
+        let worker = self.worker()?;
+        let confinement = worker.confinement().clone();
+        self.give_back(worker);
+        Ok(confinement)
+    }
+
+    fn start(&self, work: Work) -> io::Result<Worker> {
+        Worker::start(&self.config.command, &Role { work, unlisted: self.config.unlisted })
+    }
+
     /// A worker that is waiting, or a new one.
-    fn worker(&self) -> std::io::Result<Worker> {
+    fn worker(&self) -> io::Result<Worker> {
         if let Some(worker) = lock(&self.idle).pop() {
             return Ok(worker);
         }
-        let role = Role::Run { cache: self.config.cache.clone(), spool: self.config.spool.clone() };
-        Worker::start(&self.config.command, &role)
+        self.start(Work::Run)
     }
 
-    fn attempt(&self, task: &Task, cancel: &Cancel) -> Result<Ran, Failure> {
-        let floats = task.spec.floats;
+    fn attempt(&self, task: &Task, cancel: &Cancel) -> Result<Report, Failure> {
+        let (mut contents, ranges) = numbered(task.contents.clone());
+        let sent_along = handing::send_along(&mut contents, &ranges);
         let request = RunRequest {
-            code: self.code_id(&task.program.id, floats)?,
+            code: self.code_id(&task.program.id, task.spec.floats)?,
             backend: Backend::Sandbox,
             spec: (*task.spec).clone(),
-            contents: task.contents.clone(),
+            contents,
         };
-        let mut again = false;
+        let wall_time = task.spec.limits.wall_time;
         loop {
             let mut worker = self
                 .worker()
                 .map_err(|error| Failure::Host { reason: format!("could not start a worker: {error}") })?;
-            let wall_time = task.spec.limits.wall_time;
-            let deadline = Instant::now() + wall_time.duration() + GRACE;
-            match worker.ask(&request, deadline, cancel) {
-                Ok(reply) => {
-                    self.give_back(worker);
-                    match reply {
-                        RunReply::Ran(ran) => return Ok(*ran),
-                        RunReply::NoCode if again => {
-                            let reason = "compiled code was stored and cannot be read back".to_owned();
-                            return Err(Failure::Host { reason });
-                        }
-                        RunReply::NoCode => {
-                            self.compile(&task.program, floats, cancel, true)?;
-                            again = true;
-                        }
+            // One that cannot be allowed more has what it has: the task may need less than its limits.
+            let _ = worker.allow(task_bytes(&task.spec.limits, sent_along));
+            let mut attempt = Attempt { pool: self, worker, task, ranges: &ranges, cancel };
+            match attempt.run(&request) {
+                Ok(ended) => {
+                    if ended.is_reusable {
+                        self.give_back(attempt.worker);
                     }
+                    return ended.report;
                 }
                 // It died while it waited, and nothing was asked of it: the next one will do.
                 Err(Silence::Gone) => {}
@@ -192,6 +213,24 @@ impl WorkerPool {
                 Err(Silence::Died { reason, .. }) => return Err(Failure::WorkerDied { reason }),
             }
         }
+    }
+
+    /// A program's code, in a file that can be handed to a worker. It is authentic: the cache has checked it, or it comes
+    /// from the compiler.
+    fn code(&self, program: &Program, floats: FloatClass, cancel: &Cancel) -> Result<(u64, File), Failure> {
+        let code = self.code_id(&program.id, floats)?;
+        let host = |reason: String| Failure::Host { reason };
+        let bytes = match self.config.cache.get(&code) {
+            Some(bytes) => bytes,
+            None => {
+                self.compile(program, floats, cancel, true)?;
+                let stored = self.config.cache.get(&code);
+                stored.ok_or_else(|| host("compiled code was stored and cannot be read back".to_owned()))?
+            }
+        };
+        let file = handing::sealed(&bytes)
+            .map_err(|error| host(format!("could not hand compiled code to a worker: {error}")))?;
+        Ok((bytes.len() as u64, file))
     }
 
     fn give_back(&self, worker: Worker) {
@@ -213,20 +252,149 @@ impl Executor for WorkerPool {
 
     fn run(&self, task: &Task, cancel: &Cancel) -> Report {
         match self.attempt(task, cancel) {
-            Ok(ran) => report(ran),
+            Ok(report) => report,
             Err(failure) => Report::not_run(failure),
         }
     }
 }
 
-fn report(ran: Ran) -> Report {
-    let body = match ran.output {
-        Body::Inline(bytes) => OutputBody::Bytes(bytes),
-        Body::Spooled(path) => OutputBody::File(path),
+/// A task in a worker.
+struct Attempt<'a> {
+    pool: &'a WorkerPool,
+    worker: Worker,
+    task: &'a Task,
+    ranges: &'a [HostRange],
+    cancel: &'a Cancel,
+}
+
+/// How an attempt ended whose worker has answered.
+struct Ended {
+    report: Result<Report, Failure>,
+    /// Whether the worker waits for the next request.
+    is_reusable: bool,
+}
+
+impl Ended {
+    fn failed(failure: Failure, is_reusable: bool) -> Self {
+        Self { report: Err(failure), is_reusable }
+    }
+}
+
+impl<'a> Attempt<'a> {
+    /// Sends the request and answers the worker's questions until there is a report.
+    fn run(&mut self, request: &RunRequest) -> Result<Ended, Silence> {
+        let most = most_of_reply(&self.task.spec.limits);
+        let mut waiting = self.waiting();
+        self.worker.request(request, &waiting)?;
+        loop {
+            match self.worker.receive::<RunReply>(most, &waiting)? {
+                RunReply::NeedsRange(number) => {
+                    let (answer, file) = handing::range(self.ranges, number);
+                    self.worker.answer(&answer, file.as_ref(), &waiting)?;
+                }
+                RunReply::NeedsCode => {
+                    let code = self.pool.code(&self.task.program, self.task.spec.floats, self.cancel);
+                    // Compiling may have taken longer than the task may.
+                    waiting = self.waiting();
+                    match code {
+                        Ok((len, file)) => {
+                            self.worker.answer(&CodeReply::File(len), Some(&file), &waiting)?;
+                        }
+                        Err(failure) => {
+                            self.worker.answer(&CodeReply::None, None, &waiting)?;
+                            return Ok(Ended::failed(failure, true));
+                        }
+                    }
+                }
+                RunReply::Ran(ran) => return self.report(*ran, &waiting),
+            }
+        }
+    }
+
+    fn waiting(&self) -> Waiting<'a> {
+        let deadline = Instant::now() + self.task.spec.limits.wall_time.duration() + GRACE;
+        Waiting { deadline, cancel: self.cancel }
+    }
+
+    /// What the worker says, as far as it can be true: a worker may have been taken over.
+    fn report(&mut self, ran: Ran, waiting: &Waiting<'_>) -> Result<Ended, Silence> {
+        if let Some(what) = excess(&ran, &self.task.spec.limits) {
+            let reason = format!("it reported more {what} than its task may have");
+            return Ok(Ended::failed(Failure::WorkerDied { reason }, false));
+        }
+        let output = match ran.output {
+            Body::Inline(bytes) => in_memory(bytes, &ran.outcome),
+            Body::Follows(len) => self.receive_output(len, waiting)?,
+        };
+        let output = match output {
+            Ok(output) => (ran.outcome == Outcome::Done).then_some(output),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let reason = format!("its output is not an archive: {error}");
+                return Ok(Ended::failed(Failure::WorkerDied { reason }, false));
+            }
+            Err(error) => {
+                let spool = self.pool.config.spool.display();
+                let reason = format!("could not write an output into {spool}: {error}");
+                return Ok(Ended::failed(Failure::Host { reason }, false));
+            }
+        };
+        let report = Report { outcome: ran.outcome, usage: ran.usage, output, log: ran.log, wall: ran.wall };
+        Ok(Ended { report: Ok(report), is_reusable: true })
+    }
+
+    /// Writes an output that follows into a new file of the spool. What could not be written whole is removed: the disk
+    /// may be full because of it.
+    fn receive_output(&mut self, len: u64, waiting: &Waiting<'_>) -> Result<io::Result<Output>, Silence> {
+        let made = tempfile::Builder::new().prefix("output-").tempfile_in(&self.pool.config.spool);
+        let mut file = match made {
+            Ok(file) => file,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut hasher = blake3::Hasher::new();
+        let taken = self.worker.receive_bytes(len, waiting, |part| {
+            hasher.update(part);
+            file.write_all(part)
+        })?;
+        let keep = || -> io::Result<PathBuf> {
+            taken?;
+            file.as_file_mut().rewind()?;
+            Archive::read_index(&mut BufReader::new(file.as_file()), len)?;
+            let (_, path) = file.keep().map_err(|error| error.error)?;
+            Ok(path)
+        };
+        let id = BlobId::from_hash(hasher.finalize());
+        Ok(keep().map(|path| Output { id, len, body: OutputBody::File(path) }))
+    }
+}
+
+/// A small output, which is an archive if the task is done.
+fn in_memory(bytes: Vec<u8>, outcome: &Outcome) -> io::Result<Output> {
+    if *outcome == Outcome::Done {
+        Archive::parse(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    }
+    Ok(Output { id: BlobId::of(&bytes), len: bytes.len() as u64, body: OutputBody::Bytes(bytes) })
+}
+
+/// What a report has more of than its task's limits allow.
+fn excess(ran: &Ran, limits: &Limits) -> Option<&'static str> {
+    let output = match &ran.output {
+        Body::Inline(bytes) => bytes.len() as u64,
+        Body::Follows(len) => *len,
     };
-    let output =
-        (ran.outcome == Outcome::Done).then_some(Output { id: ran.output_id, len: ran.output_len, body });
-    Report { outcome: ran.outcome, usage: ran.usage, output, log: ran.log, wall: ran.wall }
+    let index = (Archive::HEADER_BYTES + MAX_INDEX_BYTES) as u64;
+    let found = [
+        (ran.usage.fuel > limits.fuel, "fuel"),
+        (ran.usage.memory > limits.memory, "memory"),
+        (ran.usage.output > limits.output || output > limits.output.0.saturating_add(index), "output"),
+        (ran.log.len() as u64 > limits.log.0 || ran.usage.log > limits.log, "log"),
+    ];
+    found.into_iter().find(|(is_more, _)| *is_more).map(|(_, what)| what)
+}
+
+/// The longest reply of a worker: a small output, the log, and a failure with its words.
+fn most_of_reply(limits: &Limits) -> usize {
+    const WORDS_BYTES: u64 = 4 << 20;
+    usize::try_from(INLINE_BYTES + limits.log.0 + WORDS_BYTES).unwrap_or(usize::MAX)
 }
 
 /// What the end of the compiling worker means for the program that it was given.

@@ -1,30 +1,42 @@
 //! What parent and worker say to each other: frames of a little-endian `u32` length and a postcard
-//! message. The two are the same binary, so the messages need no versions.
+//! message, over a socket that descriptors travel by from the parent to the worker. The two are the same binary, so the
+//! messages need no versions.
+//!
+//! The worker's keeper says [`Started`], the parent a [`Role`], the worker what it is held to
+//! ([`crate::Confinement`]). Then each request has its reply; before a [`RunReply::Ran`] the worker may ask for code
+//! and for inputs, and after one that says so the bytes of the output follow.
 
 use std::{
     io::{self, Read, Write},
-    path::PathBuf,
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tidemill_types::{BlobId, ByteSize, Content, Failure, Millis, Outcome, TaskSpec, Usage};
+use tidemill_types::{BlobId, Failure, Millis, Outcome, TaskSpec, Usage};
 
-use crate::{cache::CodeCache, wasm::Backend};
+use crate::{
+    confine::{UnlistedCalls, Work},
+    wasi::input::Part,
+    wasm::Backend,
+};
 
-/// The longest frame: a program, its code, or an output that was not spooled.
-const MAX_FRAME_BYTES: usize = 1 << 30;
+/// The longest frame: a program or its code.
+pub(super) const MAX_FRAME_BYTES: usize = 1 << 30;
 
-/// Outputs up to this size travel in the reply; larger ones go through a file.
+/// Outputs up to this size travel in the reply; larger ones follow it.
 pub(super) const INLINE_BYTES: u64 = 256 << 10;
 
-/// The first message to a worker: what it is for.
+/// The number of the worker's process, as the parent knows it.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Role {
-    /// It compiles, with at most this much memory.
-    Compile { memory: ByteSize },
-    /// It runs tasks, takes code from this cache and puts large outputs into this directory.
-    Run { cache: CodeCache, spool: PathBuf },
+pub(super) struct Started {
+    pub(super) pid: u32,
+}
+
+/// The first message to a worker: what it is for.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Role {
+    pub(super) work: Work,
+    pub(super) unlisted: UnlistedCalls,
 }
 
 /// A request to a compiling worker.
@@ -46,16 +58,38 @@ pub(super) struct RunRequest {
     pub(super) code: BlobId,
     pub(super) backend: Backend,
     pub(super) spec: TaskSpec,
-    pub(super) contents: Vec<Content>,
+    pub(super) contents: Vec<Vec<Part>>,
 }
 
-/// Its answer.
+/// What a running worker says after a request.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum RunReply {
-    /// The cache does not have the code, or not authentically.
-    NoCode,
+    /// It has not loaded the code: a [`CodeReply`] is to follow.
+    NeedsCode,
+    /// It needs the range with this number: a [`RangeReply`] is to follow.
+    NeedsRange(u32),
     /// The attempt came to an end.
     Ran(Box<Ran>),
+}
+
+/// Code for a worker.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum CodeReply {
+    /// It is in the file that comes with this, of so many bytes.
+    File(u64),
+    /// There is none, and the request is over.
+    None,
+}
+
+/// A range of a file of the host, for a worker.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum RangeReply {
+    /// It begins at this offset of the file that comes with this.
+    File(u64),
+    /// Its bytes.
+    Bytes(Vec<u8>),
+    /// It cannot be read.
+    Failed(String),
 }
 
 /// The report of an attempt, as it travels.
@@ -65,8 +99,6 @@ pub(super) struct Ran {
     pub(super) usage: Usage,
     pub(super) log: Vec<u8>,
     pub(super) wall: Duration,
-    pub(super) output_id: BlobId,
-    pub(super) output_len: u64,
     pub(super) output: Body,
 }
 
@@ -74,7 +106,8 @@ pub(super) struct Ran {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Body {
     Inline(Vec<u8>),
-    Spooled(PathBuf),
+    /// So many bytes come after this message.
+    Follows(u64),
 }
 
 /// A message as a frame. `InvalidInput` when it is too long.
@@ -99,16 +132,27 @@ pub(super) fn write_frame(writer: &mut impl Write, message: &impl Serialize) -> 
 pub(super) fn read_frame<T: DeserializeOwned>(reader: &mut impl Read) -> io::Result<T> {
     let mut len = [0; 4];
     reader.read_exact(&mut len)?;
-    let len = u32::from_le_bytes(len) as usize;
-    if len > MAX_FRAME_BYTES {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a frame claims {len} bytes")));
-    }
+    let len = frame_len(len, MAX_FRAME_BYTES)?;
     // The buffer grows with what arrives, not with what a broken peer claims.
     let mut frame = Vec::with_capacity(len.min(1 << 20));
     if reader.take(len as u64).read_to_end(&mut frame)? < len {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    postcard::from_bytes(&frame).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    decode(&frame)
+}
+
+/// How long a frame is that begins so. `InvalidData` when it would be longer than `most`.
+pub(super) fn frame_len(head: [u8; 4], most: usize) -> io::Result<usize> {
+    let len = u32::from_le_bytes(head) as usize;
+    if len > most {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a frame claims {len} bytes")));
+    }
+    Ok(len)
+}
+
+/// The message of a frame.
+pub(super) fn decode<T: DeserializeOwned>(frame: &[u8]) -> io::Result<T> {
+    postcard::from_bytes(frame).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 #[cfg(test)]
