@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use tidemill_exec::{CodeCache, CompileLimits, PoolConfig, WorkerCommand, WorkerPool};
+use tidemill_exec::{CodeCache, CompileLimits, PoolConfig, UnlistedCalls, WorkerCommand, WorkerPool};
 use tidemill_net::key::{KeyKind, load_or_create};
 use tidemill_types::ResultKey;
 
@@ -104,5 +104,6 @@ pub fn worker_pool(slots: usize, spool: &Path) -> anyhow::Result<WorkerPool> {
         spool: std::path::absolute(spool)?,
         idle_workers: slots,
         compile: CompileLimits::default(),
+        unlisted: UnlistedCalls::Refused,
     }))
 }

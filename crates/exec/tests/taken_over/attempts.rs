@@ -71,11 +71,11 @@ fn text(text: impl Into<Vec<u8>>) -> CString {
     CString::new(text).expect("no zero bytes")
 }
 
-/// Makes a call and reports it. The pointers that are given are valid for the call.
+/// Makes a call and reports it. Each argument is passed in the full width of a register.
 macro_rules! attempt {
     ($name:literal, $call:expr $(, $argument:expr)*) => {{
         // SAFETY: each pointer among the arguments is null or valid for what the call does with it.
-        let result = unsafe { libc::syscall($call $(, $argument)*) };
+        let result = unsafe { libc::syscall($call $(, $argument as usize)*) };
         report($name, result);
         result
     }};
@@ -118,7 +118,7 @@ fn network() {
 fn processes(outside: i32) {
     let signal = libc::SIGTERM;
     attempt!("kill", libc::SYS_kill, outside, signal);
-    attempt!("kill_all", libc::SYS_kill, -1, signal);
+    attempt!("kill_all", libc::SYS_kill, -1_i32, signal);
     attempt!("tgkill", libc::SYS_tgkill, outside, outside, signal);
     attempt!("tkill", libc::SYS_tkill, outside, signal);
     attempt!("pidfd_open", libc::SYS_pidfd_open, outside, 0);
@@ -151,42 +151,48 @@ fn exit_if_child(result: c_long) {
     }
 }
 
+/// Makes a mapping of no file, at a place of the system's choice.
+fn map(len: usize, protection: i32, flags: i32) -> c_long {
+    let (protection, flags) = (protection as usize, flags as usize);
+    // SAFETY: a new mapping touches no other.
+    unsafe { libc::syscall(libc::SYS_mmap, 0_usize, len, protection, flags, usize::MAX, 0_usize) }
+}
+
+fn unmap(mapping: c_long, len: usize) {
+    // SAFETY: nothing uses what `map` made.
+    unsafe { libc::syscall(libc::SYS_munmap, mapping, len) };
+}
+
 fn memory() {
     let most = 64 * GIB;
-    let none = ptr::null::<u8>();
-    attempt!("map_64_gib", libc::SYS_mmap, none, most, READ_WRITE, PRIVATE, -1, 0);
-    let shared = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
-    attempt!("map_shared", libc::SYS_mmap, none, GIB, READ_WRITE, shared, -1, 0);
-    let stack = PRIVATE | libc::MAP_GROWSDOWN;
-    attempt!("map_growing", libc::SYS_mmap, none, GIB, READ_WRITE, stack, -1, 0);
+    report("map_64_gib", map(most, READ_WRITE, PRIVATE));
+    report("map_shared", map(GIB, READ_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS));
+    report("map_growing", map(GIB, READ_WRITE, PRIVATE | libc::MAP_GROWSDOWN));
     // Address space alone is not memory; using it is.
-    // SAFETY: a new mapping at a place of the system's choice touches no other.
-    let reserved = unsafe { libc::syscall(libc::SYS_mmap, none, most, libc::PROT_NONE, PRIVATE, -1, 0) };
+    let reserved = map(most, libc::PROT_NONE, PRIVATE | libc::MAP_NORESERVE);
     if reserved < 0 {
         report("reserve_and_use", reserved);
     } else {
         attempt!("reserve_and_use", libc::SYS_mprotect, reserved, most, READ_WRITE);
-        // SAFETY: nothing uses that mapping.
-        unsafe { libc::syscall(libc::SYS_munmap, reserved, most) };
+        unmap(reserved, most);
     }
     raise_limits();
     attempt!("memfd_create", libc::SYS_memfd_create, text("more").as_ptr(), 0);
     attempt!("shmget", libc::SYS_shmget, libc::IPC_PRIVATE, GIB, libc::IPC_CREAT | 0o600);
-    // Small pieces, until there are no more. They are not written to, so that a test takes no memory.
+    // Small pieces, until there are no more. They are not written to, so that the test takes no memory.
     const PIECE: usize = 64 << 20;
     let mut pieces = Vec::with_capacity(2048);
     let end = loop {
-        // SAFETY: as above.
-        let piece = unsafe { libc::syscall(libc::SYS_mmap, none, PIECE, READ_WRITE, PRIVATE, -1, 0) };
-        if piece < 0 || pieces.len() == pieces.capacity() {
+        let piece = map(PIECE, READ_WRITE, PRIVATE);
+        if piece < 0 {
             break std::io::Error::last_os_error().raw_os_error().unwrap_or(-1);
+        }
+        if pieces.len() == pieces.capacity() {
+            break 0;
         }
         pieces.push(piece);
     };
-    for piece in &pieces {
-        // SAFETY: nothing uses that mapping.
-        unsafe { libc::syscall(libc::SYS_munmap, *piece, PIECE) };
-    }
+    pieces.iter().for_each(|piece| unmap(*piece, PIECE));
     tell("pieces", end.into());
     tell("piece_mib", i64::try_from(pieces.len() * (PIECE >> 20)).unwrap_or(i64::MAX));
 }

@@ -82,7 +82,7 @@ pub struct Args {
     ledger: LedgerArgs,
     #[command(flatten)]
     asks: Asks,
-    /// Print one JSON object a line for each event: offer, joined, working, task, paid, idle, lost, draining, ...
+    /// Print one JSON object a line for each event: confinement, offer, joined, working, task, paid, idle, lost, draining, ...
     #[arg(long)]
     json: bool,
     /// For a child of another tidemill: end when standard input does
@@ -231,6 +231,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     let spool = fresh_spool(state.path()).code(Code::Host)?;
     let pool = worker_pool(usize::try_from(slots).unwrap_or(usize::MAX), &spool).code(Code::Host)?;
+    let confinement = pool.confinement().context("cannot start a worker").code(Code::Host)?;
     let executor = Arc::new(Metered { executor: pool, fuel: AtomicU64::new(0) });
 
     let bind = args.listen.choose(None)?;
@@ -255,6 +256,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let mut signals = Signals::listen()?;
         let _syncs = tell_syncs(args.json)?;
         let mut telling = Telling::new(Announcer::with_progress(args.json));
+        telling.confined(&confinement);
         let begun = async {
             let capacity = capacity(args, &state, &executor, slots).await?;
             let (pay, ledger) = args.pay(&config, &state, &mut telling).await?.unzip();

@@ -1,20 +1,24 @@
 //! The processes of this machine, as `/proc` shows them.
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The first word of a worker's command line.
 const WORKER: &[u8] = b"tidemill-worker";
 
+/// What the process calls itself that watches a worker from outside, and has the same command line.
+const KEEPER: &str = "tidemill-keeper";
+
 /// A worker process, by its id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Worker(pub u32);
 
 impl Worker {
-    /// The workers of a process.
+    /// The workers of a process. Between the two there is a worker's keeper.
     pub fn of(parent: u32) -> Vec<Self> {
-        all().filter(|worker| worker.parent() == Some(parent)).collect()
+        let keeper = |worker: &Self| worker.parent().map(Self);
+        all().filter(|worker| keeper(worker).and_then(Self::parent) == Some(parent)).collect()
     }
 
     /// The workers with this word among their arguments.
@@ -24,7 +28,7 @@ impl Worker {
 
     /// Whether it runs. One that has ended and that nobody has asked about has no command line left.
     pub fn is_alive(self) -> bool {
-        self.words().first().is_some_and(|word| word == WORKER)
+        self.words().first().is_some_and(|word| word == WORKER) && !self.is_keeper()
     }
 
     /// The most memory that it has had at once, in bytes.
@@ -41,12 +45,29 @@ impl Worker {
         times().unwrap_or(0)
     }
 
+    /// A line of what the system says of its state, after its name and a colon.
+    pub fn status(self, name: &str) -> Option<String> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0)).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        Some(line.trim().to_owned())
+    }
+
+    /// Which namespace of a kind it is in.
+    pub fn namespace(self, kind: &str) -> Option<PathBuf> {
+        fs::read_link(format!("/proc/{}/ns/{kind}", self.0)).ok()
+    }
+
+    fn is_keeper(self) -> bool {
+        fs::read_to_string(format!("/proc/{}/comm", self.0)).is_ok_and(|name| name.trim_end() == KEEPER)
+    }
+
     fn words(self) -> Vec<Vec<u8>> {
         let line = fs::read(format!("/proc/{}/cmdline", self.0)).unwrap_or_default();
         line.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()
     }
 
-    fn parent(self) -> Option<u32> {
+    /// The process that started it.
+    pub fn parent(self) -> Option<u32> {
         self.fields()?.get(1)?.parse().ok()
     }
 

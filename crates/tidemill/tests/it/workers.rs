@@ -3,6 +3,7 @@
 
 mod cache;
 mod compiling;
+mod confined;
 mod running;
 
 use std::{
@@ -17,8 +18,8 @@ use std::{
 
 use tempfile::TempDir;
 use tidemill_exec::{
-    Cancel, CodeCache, CompileLimits, Executor, OutputBody, PoolConfig, Program, Report, Task, WorkerCommand,
-    WorkerPool,
+    Cancel, CodeCache, CompileLimits, Executor, OutputBody, PoolConfig, Program, Report, Task, UnlistedCalls,
+    WorkerCommand, WorkerPool,
 };
 use tidemill_types::{Archive, BlobId, Failure, FloatClass, Fuel, Limits, Outcome, ProgramKind, TaskSpec};
 use wasm_encoder::{CustomSection, Section};
@@ -59,6 +60,8 @@ impl Pool {
             spool,
             idle_workers: 2,
             compile,
+            // So each test here also says whether a worker needs a system call that is not on its list.
+            unlisted: UnlistedCalls::Fatal,
         });
         Self { pool, directory, tag }
     }

@@ -7,8 +7,9 @@ use std::{
 };
 
 use serde_json::json;
+use tidemill_exec::Confinement;
 use tidemill_provider::{Event, Provider};
-use tidemill_types::{Address, Failure, Fuel, Millis, Outcome};
+use tidemill_types::{Address, Failure, Fuel, Millis, Outcome, one_line};
 
 use super::money;
 use crate::{announce::Announcer, money::no_coins};
@@ -36,6 +37,26 @@ impl Telling {
     pub fn new(announcer: Announcer) -> Self {
         let state = "joining".to_owned();
         Self { announcer, state, running: 0, waiting: 0, done: 0, failed: 0, burnt: VecDeque::new() }
+    }
+
+    /// What programs of strangers are held to here, beside the sandbox itself, and what this machine lacks.
+    pub fn confined(&self, confinement: &Confinement) {
+        let lacks = confinement.lacks();
+        let event = json!({
+            "event": "confinement",
+            "holds": confinement.holds().iter().map(|measure| measure.name()).collect::<Vec<_>>(),
+            "lacks": lacks
+                .iter()
+                .map(|lack| json!({ "measure": lack.measure.name(), "reason": lack.reason }))
+                .collect::<Vec<_>>(),
+        });
+        let holds: Vec<_> = confinement.holds().iter().map(ToString::to_string).collect();
+        let mut text = format!("programs run in workers that the system confines: {}", holds.join(", "));
+        for lack in lacks {
+            let reason = one_line(&lack.reason, 200);
+            text += &format!("\nthis machine lacks for them: {} ({reason})", lack.measure);
+        }
+        self.announcer.tell(&event, &text);
     }
 
     /// What is missing before it can begin; said once.
