@@ -428,3 +428,42 @@ const _: fn() = || {
     fn shared<T: Send + Sync>() {}
     shared::<Arc<WorkerPool>>();
 };
+
+#[cfg(test)]
+mod tests {
+    use tidemill_types::{ArchiveBuilder, Fuel, Usage};
+
+    use super::*;
+
+    fn ran(output: Body) -> Ran {
+        Ran { outcome: Outcome::Done, usage: Usage::default(), log: Vec::new(), wall: Duration::ZERO, output }
+    }
+
+    #[test]
+    fn a_worker_that_reports_more_than_its_task_may_have_is_not_believed() {
+        let limits = Limits::default();
+        let honest = || ran(Body::Inline(Vec::new()));
+        assert_eq!(excess(&honest(), &limits), None);
+        let lies = |change: fn(&mut Ran, &Limits)| {
+            let mut ran = honest();
+            change(&mut ran, &limits);
+            excess(&ran, &limits)
+        };
+        assert_eq!(lies(|ran, limits| ran.usage.fuel = Fuel(limits.fuel.0 + 1)), Some("fuel"));
+        assert_eq!(lies(|ran, limits| ran.usage.memory = ByteSize(limits.memory.0 + 1)), Some("memory"));
+        assert_eq!(lies(|ran, limits| ran.usage.output = ByteSize(limits.output.0 + 1)), Some("output"));
+        assert_eq!(lies(|ran, _| ran.output = Body::Follows(u64::MAX)), Some("output"));
+        assert_eq!(lies(|ran, limits| ran.log = vec![0; limits.log.0 as usize + 1]), Some("log"));
+    }
+
+    #[test]
+    fn an_output_is_named_by_the_parent_and_is_an_archive() {
+        let (archive, _) = ArchiveBuilder::default().finish().expect("an archive of nothing");
+        let output = in_memory(archive.clone(), &Outcome::Done).expect("an archive");
+        assert_eq!((output.id, output.len), (BlobId::of(&archive), archive.len() as u64));
+        let error = in_memory(b"no archive".to_vec(), &Outcome::Done).expect_err("no archive");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        // A task that failed has no output.
+        assert!(in_memory(Vec::new(), &Outcome::Failed(Failure::Cancelled)).is_ok());
+    }
+}

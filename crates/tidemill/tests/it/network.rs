@@ -280,6 +280,22 @@ fn a_job_that_fails_says_why_as_a_run_here_does() {
 }
 
 #[test]
+fn a_provider_says_at_its_start_what_programs_are_held_to() {
+    let place = Place::new();
+    let _coordinator = Node::serve(&place);
+    let mut provider = Node::provide(&place, "one");
+    let said = provider.until("confinement");
+    let holds = said["holds"].as_array().expect("a list");
+    for measure in ["privileges", "system_calls", "memory", "counts"] {
+        assert!(holds.contains(&measure.into()), "{said}");
+    }
+    for lack in said["lacks"].as_array().expect("a list") {
+        assert!(lack["measure"].is_string() && lack["reason"].is_string(), "{said}");
+    }
+    provider.until("offer");
+}
+
+#[test]
 fn providers_are_listed() {
     let network = Network::start(Place::new());
     let text = network.tidemill(&["providers"]).code(0).stdout;
