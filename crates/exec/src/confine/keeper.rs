@@ -34,6 +34,7 @@ pub(super) fn split(socket: &File, started: impl FnOnce(u32) -> io::Result<()>) 
             drop(alive);
             // Open for as long as the worker lives, and closed by the system, however it ends.
             std::mem::forget(life);
+            let _ = rustix::thread::set_name(c"tidemill-worker");
             set_parent_process_death_signal(Some(Signal::KILL))?;
             if getpid().is_init() {
                 die_of_own_signals();

@@ -3,7 +3,7 @@
 use rustix::{
     io,
     mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount},
-    process::{chdir, pivot_root},
+    process::{chdir, chroot, pivot_root},
     thread::{UnshareFlags, unshare_unsafe},
 };
 
@@ -43,8 +43,12 @@ fn empty_root() -> io::Result<()> {
         }
     }
     chdir(mounted?)?;
-    // The old root is put on top of the new one, and taken off.
-    pivot_root(".", ".")?;
-    unmount(".", UnmountFlags::DETACH)?;
+    // The old root is put on top of the new one, and taken off. Where a system runs from its first root, which cannot be
+    // moved, it is left where nothing leads to: there is no descriptor of a directory, and no call that opens one.
+    if pivot_root(".", ".").is_ok() {
+        unmount(".", UnmountFlags::DETACH)?;
+    } else {
+        chroot(".")?;
+    }
     chdir("/")
 }

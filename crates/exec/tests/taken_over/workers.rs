@@ -121,7 +121,7 @@ fn died(failure: Failure) -> String {
 
 /// What each attempt came to.
 fn results(words: &str) -> BTreeMap<&str, i64> {
-    let (_, words) = words.split_once(": ").expect("an exit status and words");
+    let words = words.strip_prefix("exit status: 0: ").expect("an end in order, after its words");
     let pairs = words.split("; ").map(|pair| pair.trim().split_once('=').expect("a name and a value"));
     pairs.map(|(name, value)| (name, value.parse().expect("a number"))).collect()
 }

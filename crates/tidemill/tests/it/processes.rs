@@ -7,8 +7,8 @@ use rustix::process::{Pid, Signal, kill_process};
 /// The first word of a worker's command line.
 const WORKER: &[u8] = b"tidemill-worker";
 
-/// What the process calls itself that watches a worker from outside, and has the same command line.
-const KEEPER: &str = "tidemill-keeper";
+/// What a worker calls itself. The process that watches it from outside has the same command line and another name.
+const NAME: &str = "tidemill-worker";
 
 /// A worker process, by its id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -28,7 +28,7 @@ impl Worker {
 
     /// Whether it runs. One that has ended and that nobody has asked about has no command line left.
     pub fn is_alive(self) -> bool {
-        self.words().first().is_some_and(|word| word == WORKER) && !self.is_keeper()
+        self.words().first().is_some_and(|word| word == WORKER) && self.is_named()
     }
 
     /// The most memory that it has had at once, in bytes.
@@ -57,8 +57,8 @@ impl Worker {
         fs::read_link(format!("/proc/{}/ns/{kind}", self.0)).ok()
     }
 
-    fn is_keeper(self) -> bool {
-        fs::read_to_string(format!("/proc/{}/comm", self.0)).is_ok_and(|name| name.trim_end() == KEEPER)
+    fn is_named(self) -> bool {
+        fs::read_to_string(format!("/proc/{}/comm", self.0)).is_ok_and(|name| name.trim_end() == NAME)
     }
 
     fn words(self) -> Vec<Vec<u8>> {
