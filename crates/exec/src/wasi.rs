@@ -11,6 +11,7 @@
 mod abi;
 mod descriptor;
 pub(crate) mod input;
+mod leavings;
 pub(crate) mod link;
 mod listing;
 mod memory;
@@ -20,11 +21,9 @@ mod process;
 mod tree;
 mod walk;
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use tidemill_types::{
-    ArchiveBuilder, ArchiveError, ByteSize, Failure, Fuel, GuestPath, MAX_INDEX_BYTES, TaskSpec, Usage,
-};
+use tidemill_types::{ArchiveBuilder, ArchiveError, ByteSize, Failure, Fuel, GuestPath, TaskSpec, Usage};
 
 use self::{
     abi::{Errno, FileType, Rights},
@@ -237,20 +236,22 @@ impl Guest {
     /// # Errors
     /// [`Failure::BadOutput`] where something in `/out` has no place in an archive.
     pub(crate) fn take_output(&mut self) -> Result<Leavings, Failure> {
-        let mut files = Vec::new();
-        if let Some(out) = self.out {
-            // The index is bounded while it is gathered: long paths of many files are more than names.
-            let mut index_bytes = 0;
-            self.collect_files(out, String::new(), &mut files, &mut index_bytes)?;
-        }
+        let files = match self.out {
+            Some(out) => leavings::collect(&self.tree, out)?,
+            None => Vec::new(),
+        };
         // A file with several names is kept once while the task runs, and once for each name in the output.
         let sizes = files.iter().map(|(_, node)| self.tree.size(*node));
         let limit = self.spec.limits.output;
         if sizes.sum::<u64>() + self.stdout.len() as u64 > limit.0 {
             return Err(Failure::Output { limit });
         }
-        let mut bodies: std::collections::HashMap<GuestPath, Vec<u8>> =
-            files.into_iter().map(|(path, node)| (path, self.file_bytes(node))).collect();
+        let mut names: HashMap<NodeId, usize> = HashMap::new();
+        for (_, node) in &files {
+            *names.entry(*node).or_default() += 1;
+        }
+        let mut bodies: HashMap<GuestPath, Vec<u8>> =
+            files.into_iter().map(|(path, node)| (path, self.file_bytes(node, &mut names))).collect();
         if !self.stdout.is_empty() {
             let name = GuestPath::new("stdout").expect("a plain name is a path");
             if bodies.insert(name, std::mem::take(&mut self.stdout)).is_some() {
@@ -270,52 +271,17 @@ impl Guest {
         Ok(Leavings { archive, output_bytes })
     }
 
-    /// A file's bytes, moved out unless another name still needs them.
-    fn file_bytes(&mut self, node: NodeId) -> Vec<u8> {
-        if self.tree.stat(node).links == 1 {
-            self.tree.take_file(node)
-        } else {
-            match self.tree.body(node) {
-                Body::File(bytes) => bytes.clone(),
-                _ => Vec::new(),
-            }
+    /// A file's bytes, moved out unless another name still needs them. `names` says how many names of the output do.
+    fn file_bytes(&mut self, node: NodeId, names: &mut HashMap<NodeId, usize>) -> Vec<u8> {
+        let left = names.entry(node).or_default();
+        *left = left.saturating_sub(1);
+        if *left == 0 && self.tree.stat(node).links == 1 {
+            return self.tree.take_file(node);
         }
-    }
-
-    /// Lists the regular files below a directory. Recursion is bounded by the length of a path.
-    fn collect_files(
-        &self,
-        directory: NodeId,
-        prefix: String,
-        files: &mut Vec<(GuestPath, NodeId)>,
-        index_bytes: &mut usize,
-    ) -> Result<(), Failure> {
-        /// A path's length and a file's length, as postcard writes them at most.
-        const ENTRY_BYTES: usize = 13;
-        let bad = |reason: String| Failure::BadOutput { reason };
-        let entries = self.tree.entries(directory).map_err(|_| bad("`/out` is no directory".to_owned()))?;
-        for (name, node) in entries {
-            let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
-            if path.len() > GuestPath::MAX_BYTES {
-                return Err(bad(format!("a path in `/out` is longer than {} bytes", GuestPath::MAX_BYTES)));
-            }
-            match self.tree.body(*node) {
-                Body::Directory { .. } => self.collect_files(*node, path, files, index_bytes)?,
-                Body::File(_) => {
-                    *index_bytes += path.len() + ENTRY_BYTES;
-                    if *index_bytes > MAX_INDEX_BYTES {
-                        let reason =
-                            format!("the paths in `/out` are longer than {MAX_INDEX_BYTES} bytes together");
-                        return Err(bad(reason));
-                    }
-                    let path = GuestPath::new(path).map_err(|error| bad(error.to_string()))?;
-                    files.push((path, *node));
-                }
-                Body::Link(_) => return Err(bad(format!("`/out/{path}` is a symbolic link"))),
-                Body::Input { .. } => return Err(bad(format!("`/out/{path}` is an input"))),
-            }
+        match self.tree.body(node) {
+            Body::File(bytes) => bytes.clone(),
+            _ => Vec::new(),
         }
-        Ok(())
     }
 
     fn descriptor(&self, fd: u32) -> Call<&Descriptor> {

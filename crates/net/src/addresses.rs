@@ -171,7 +171,7 @@ pub fn choose(advertised: &[Advertised], bound: &[SocketAddr], interfaces: &[Int
         };
         let loopback = SocketAddr::new(loopback, socket.port());
         choice.left_out.retain(|left_out| left_out.address != loopback);
-        choice.chosen.push(loopback);
+        choice.add(loopback);
     }
     choice
 }

@@ -1,14 +1,14 @@
 //! A node on the network: an iroh endpoint that needs no relay, no name service and no internet.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 
 use iroh::{
     Endpoint, EndpointAddr, PublicKey, RelayMode, SecretKey, Signature, TransportAddr,
     endpoint::{
-        ConnectError as IrohConnectError, ConnectingError, ConnectionError, PortmapperConfig,
+        BindOpts, ConnectError as IrohConnectError, ConnectingError, ConnectionError, PortmapperConfig,
         QuicTransportConfig, VarInt, presets,
     },
 };
@@ -203,15 +203,19 @@ impl Node {
             .portmapper_config(PortmapperConfig::Disabled)
             .transport_config(transport);
         let listen_error = |source| BindError::Listen { bind, source };
-        let builder = match address_of(bind) {
-            // Both families at the same port where the system allows it; IPv6 may be missing.
-            None => builder,
-            Some(address) => {
-                let builder =
-                    if address.ip().is_unspecified() { builder } else { builder.clear_ip_transports() };
-                builder.bind_addr(address).map_err(|error| listen_error(error.into()))?
+        let builder = match bind {
+            Bind::Everywhere { port: 0 } => Ok(builder),
+            // Both families at one port, which a ticket names and a firewall lets through. IPv6 may be missing.
+            Bind::Everywhere { port } => {
+                let optional = BindOpts::default().set_is_required(false);
+                builder
+                    .bind_addr((Ipv4Addr::UNSPECIFIED, port))
+                    .and_then(|builder| builder.bind_addr_with_opts((Ipv6Addr::UNSPECIFIED, port), optional))
             }
+            Bind::Loopback { port } => builder.clear_ip_transports().bind_addr((Ipv4Addr::LOCALHOST, port)),
+            Bind::At(address) => builder.clear_ip_transports().bind_addr(address),
         };
+        let builder = builder.map_err(|error| listen_error(error.into()))?;
         let endpoint = builder.bind().await.map_err(|error| listen_error(error.into()))?;
         let recalls = recalled_by.map(|coordinator| Recalls::listen(endpoint.clone(), coordinator));
         Ok(Self { endpoint, bind, connect_timeout, recalls })
@@ -377,15 +381,6 @@ pub fn verify(node: NodeId, bytes: &[u8], signature: &[u8; 64]) -> bool {
 pub async fn finish(stream: &mut SendStream, patience: Duration) {
     if stream.finish().is_ok() {
         let _ = timeout(patience, stream.stopped()).await;
-    }
-}
-
-fn address_of(bind: Bind) -> Option<SocketAddr> {
-    match bind {
-        Bind::Everywhere { port: 0 } => None,
-        Bind::Everywhere { port } => Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)),
-        Bind::Loopback { port } => Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)),
-        Bind::At(address) => Some(address),
     }
 }
 

@@ -7,7 +7,7 @@
 mod place;
 
 use std::{
-    fs::File,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -32,6 +32,7 @@ use crate::{
     child::{last_words, this_program},
     commands::cores,
     exit::{Code, WithCode},
+    home::check_address_space,
     hosting,
     ledger::Ledger,
     listen::Reach,
@@ -50,6 +51,9 @@ const STRANGERS: u16 = 7;
 pub fn usual_providers(strangers: bool) -> u16 {
     if strangers { STRANGERS } else { PROVIDERS }
 }
+
+/// The file in a network's directory that says how many providers it has.
+const PROVIDERS_NOTE: &str = "providers";
 
 /// Fuel a second of each core that the coordinator begins with: of the right order, which is enough, since placement
 /// goes on with what it observes. Measuring would take longer than many jobs.
@@ -109,9 +113,16 @@ impl Embedded {
         money: Option<&PayArgs>,
         quiet: bool,
     ) -> anyhow::Result<Self> {
+        check_address_space()?;
         let Some(args) = money else { return Self::start(directory, shape, None).await };
         let ledger = args.ledger.connect_or_make(quiet).await?;
-        Self::start(directory, shape, Some((ledger, args.payer()?))).await
+        let providers = shape.providers.max(earlier_providers(directory));
+        if providers > shape.providers && !quiet {
+            eprintln!(
+                "note: {providers} providers start, as many as in the run before: each has to release what it has earned"
+            );
+        }
+        Self::start(directory, Shape { providers, ..shape }, Some((ledger, args.payer()?))).await
     }
 
     /// The ledger that it pays on.
@@ -160,6 +171,10 @@ impl Embedded {
         // A coordinator needs coins only once something is to be settled, its providers before they join.
         let ((), coordinator) = tokio::try_join!(fund, host)?;
         let child_ledger = paying.map(|((ledger, _), place)| place.ledger(ledger)).transpose()?;
+        let note = directory.join(PROVIDERS_NOTE);
+        fs::write(&note, share.providers.to_string())
+            .with_context(|| format!("cannot write {}", note.display()))
+            .code(Code::Host)?;
         let ticket = coordinator.ticket().clone();
         // In a file and not among the arguments, which all users of this machine can read.
         let ticket_file = state.path().join(network::TICKET);
@@ -226,6 +241,13 @@ impl Embedded {
         while self.children.join_next().await.is_some() {}
         self.coordinator.stop().await;
     }
+}
+
+/// How many providers the network in a directory had before: without one that has earned something, an escrow closes only
+/// after its collect window.
+fn earlier_providers(directory: &Path) -> u16 {
+    let noted = fs::read_to_string(directory.join(PROVIDERS_NOTE));
+    noted.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
 async fn tell_first(mut failures: mpsc::Receiver<String>, told: watch::Sender<Option<String>>) {

@@ -25,7 +25,7 @@ use self::{
     inputs::Hashes,
     results::{Results, Stored},
 };
-pub use self::{inputs::hash_content, results::SPOOL};
+pub use self::{inputs::hash_content, results::{SPOOL, clear}};
 use crate::progress::Progress;
 
 /// A job that is ready to run.

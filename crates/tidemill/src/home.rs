@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use tidemill_exec::{CodeCache, CompileLimits, PoolConfig, UnlistedCalls, WorkerCommand, WorkerPool};
 use tidemill_net::key::{KeyKind, load_or_create};
-use tidemill_types::ResultKey;
+use tidemill_types::{ByteSize, ResultKey};
 
 use crate::{
     exit::{Code, Exit, WithCode, causes},
@@ -89,12 +89,34 @@ pub fn keys_directory() -> anyhow::Result<PathBuf> {
     Ok(directory)
 }
 
+/// The address space that a worker takes for one task, whatever memory that uses.
+const TASK_SPACE: ByteSize = ByteSize(6 << 30);
+
+/// Refuses to start what runs tasks where the address space is too short for one, as batch systems limit it: before a
+/// network is made and money is locked.
+///
+/// # Errors
+/// With [`Code::Host`]
+pub fn check_address_space() -> anyhow::Result<()> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::As).current.map(ByteSize);
+    match limit.filter(|limit| *limit < TASK_SPACE) {
+        None => Ok(()),
+        Some(limit) => Err(Exit::new(
+            Code::Host,
+            format!("the address space is limited to {limit} here (`ulimit -v`), and a task takes about {TASK_SPACE} of it"),
+        )
+        .hint("raise the limit, of which a task uses as much memory as it needs and no more: `ulimit -v unlimited`, or what your batch system calls it")
+        .into()),
+    }
+}
+
 /// The executor for programs from anyone: worker processes for up to `slots` tasks at a time, whose large
 /// outputs go to the directory `spool`, which must be there when the first task runs.
 ///
 /// # Errors
-/// When the cache of compiled code cannot be opened.
+/// When the cache of compiled code cannot be opened, or the address space is too short.
 pub fn worker_pool(slots: usize, spool: &Path) -> anyhow::Result<WorkerPool> {
+    check_address_space()?;
     let cache = CodeCache::open(&cache_directory()?.join("code"))?;
     let command =
         WorkerCommand::this_program([WORKER_ARGUMENT]).context("cannot find this program's own file")?;

@@ -44,15 +44,17 @@ pub fn on_interrupt() -> anyhow::Result<Cancel> {
 pub enum Asked {
     /// By Ctrl-C: a person is there.
     Interrupt,
-    /// By the signal to terminate.
+    /// By the signal to terminate, or because the terminal was closed.
     Terminate,
 }
 
-/// Ctrl-C and the signal to terminate, for commands on the runtime. While this is held, they do not end the process
+/// Ctrl-C, the signal to terminate and a closed terminal, for commands on the runtime. While this is held, they do not end the process
 /// by themselves.
 pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    /// That of a terminal that was closed; none where whoever started the command had it ignored, as `nohup` does.
+    hangup: Option<Signal>,
 }
 
 impl Signals {
@@ -62,7 +64,11 @@ impl Signals {
     /// When the handlers cannot be installed.
     pub fn listen() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals").code(Code::Host);
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hangup: if hangup_is_ignored() { None } else { Some(listen(SignalKind::hangup())?) },
+        })
     }
 
     /// Waits for the next one.
@@ -72,11 +78,26 @@ impl Signals {
 
     /// Waits for the next one, and says which it is.
     pub async fn which(&mut self) -> Asked {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => Asked::Interrupt,
             _ = self.terminate.recv() => Asked::Terminate,
+            _ = hangup => Asked::Terminate,
         }
     }
+}
+
+/// Whether this process was started with `SIGHUP` ignored, as Linux tells it.
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // The lowest bit is that of signal 1.
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 /// Tells how often this process has waited for the disk, whenever it gets the signal `USR1`, for as long as the set is

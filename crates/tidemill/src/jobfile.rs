@@ -20,7 +20,7 @@ const MAX_JOB_FILE_BYTES: u64 = 16 << 20;
 /// Reads and checks a job file, and finds its inputs.
 ///
 /// # Errors
-/// With [`Code::Usage`], all mistakes at once.
+/// With [`Code::Usage`], all mistakes at once; with [`Code::Host`] where a compressed input finds no room.
 pub fn read(path: &Path) -> anyhow::Result<(JobFile, Plan)> {
     let (file, directory) = read_file_alone(path)?;
     let plan = expand(&file, &directory).map_err(|errors| {
@@ -28,7 +28,11 @@ pub fn read(path: &Path) -> anyhow::Result<(JobFile, Plan)> {
             1 => errors.to_string(),
             count => format!("there are {count} mistakes in what the job file names\n\n{errors}"),
         };
-        Exit::new(Code::Usage, message)
+        match errors.are_of_this_machine() {
+            true => Exit::new(Code::Host, message)
+                .hint("make room there, or have TMPDIR name a directory with room for what the files unpack to"),
+            false => Exit::new(Code::Usage, message),
+        }
     })?;
     Ok((file, plan))
 }

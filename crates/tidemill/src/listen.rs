@@ -1,7 +1,8 @@
 //! Where a node listens and where others reach it: the options of all commands that start one.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     str::FromStr,
 };
 
@@ -95,7 +96,10 @@ impl Reach {
     /// # Errors
     /// With [`Code::Usage`] when two ports are named.
     pub fn listen(&self, kept: Option<u16>) -> anyhow::Result<Bind> {
-        self.listen.choose(kept)
+        Ok(match self.listen.choose(kept)? {
+            Bind::Everywhere { port: 0 } => Bind::Everywhere { port: on_both().unwrap_or(0) },
+            chosen => chosen,
+        })
     }
 
     /// Where others reach it as well.
@@ -141,12 +145,12 @@ impl Listen {
     /// The kept port if it is free, else 0.
     fn free(&self, kept: Option<u16>) -> u16 {
         let Some(port) = kept else { return 0 };
-        let ip = match self.bind {
-            Some(address) => address.ip,
-            None if self.loopback => IpAddr::from([127, 0, 0, 1]),
-            None => IpAddr::from([0, 0, 0, 0]),
+        let (ip, is_free_on_ipv6) = match self.bind {
+            Some(address) => (address.ip, true),
+            None if self.loopback => (IpAddr::from(Ipv4Addr::LOCALHOST), true),
+            None => (IpAddr::from(Ipv4Addr::UNSPECIFIED), is_free_on_ipv6(port)),
         };
-        if std::net::UdpSocket::bind((ip, port)).is_ok() {
+        if UdpSocket::bind((ip, port)).is_ok() && is_free_on_ipv6 {
             return port;
         }
         eprintln!(
@@ -154,6 +158,20 @@ impl Listen {
         );
         0
     }
+}
+
+/// A port that is free for IPv4 and for IPv6, so that a ticket with addresses of both holds after a restart.
+fn on_both() -> Option<u16> {
+    /// Ports that the system is asked for: one that IPv6 alone has taken is rare.
+    const ATTEMPTS: usize = 8;
+    let drawn = || Some(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?.local_addr().ok()?.port());
+    (0..ATTEMPTS).filter_map(|_| drawn()).find(|port| is_free_on_ipv6(*port))
+}
+
+/// Whether nobody has the port on IPv6, as where there is no IPv6.
+fn is_free_on_ipv6(port: u16) -> bool {
+    let bound = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port));
+    !bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
 }
 
 #[cfg(test)]
@@ -211,8 +229,19 @@ mod tests {
     }
 
     #[test]
+    fn a_coordinator_on_all_addresses_has_one_port_for_both_families() {
+        let Ok(Bind::Everywhere { port }) = Reach::default().listen(None) else { panic!("not everywhere") };
+        assert_ne!(port, 0);
+        assert!(is_free_on_ipv6(port));
+        assert_eq!(Reach::default().listen(Some(port)).ok(), Some(Bind::Everywhere { port }));
+        let Ok(taken) = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)) else { return };
+        let port = taken.local_addr().expect("an address").port();
+        assert!(!is_free_on_ipv6(port));
+    }
+
+    #[test]
     fn the_port_of_the_last_start_is_taken_again_if_it_is_free() {
-        let taken = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let taken = UdpSocket::bind("127.0.0.1:0").expect("a port");
         let port = taken.local_addr().expect("an address").port();
         let reach = Reach::loopback();
         assert_eq!(reach.listen(Some(port)).expect("a choice"), Bind::Loopback { port: 0 });

@@ -13,7 +13,7 @@ use tidemill_net::wire::Money;
 
 pub use self::{
     earners::{COORDINATOR_COINS, coordinator, fund, no_coins, poll, provider_sender, register},
-    payer::{Payer, forget_escrow},
+    payer::{Payer, forget_escrow, has_escrow},
     quote::{Quote, shown, tide},
     settlement::{PaymentSummary, settlement},
     spent::{PaidJob, jobs_by_escrow, note_job},

@@ -2,6 +2,7 @@
 //! coordinator runs in this home.
 
 use std::{
+    ffi::{OsStr, OsString},
     fs, io,
     io::Write,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
@@ -28,7 +29,7 @@ pub struct Join {
     /// The network: a ticket, or a file that holds one [default: $TIDEMILL_JOIN, else that of `tidemill join`; of most
     /// commands else the one whose coordinator runs in this home]
     #[arg(long, value_name = "TICKET")]
-    pub join: Option<String>,
+    pub join: Option<OsString>,
 }
 
 /// The longest file that is read as a ticket; tickets are shorter than a page.
@@ -44,16 +45,12 @@ pub const TICKET: &str = "ticket";
 ///
 /// # Errors
 /// With [`Code::Usage`] when what is there is no ticket.
-pub fn ticket(option: Option<&str>) -> anyhow::Result<Option<Ticket>> {
+pub fn ticket(option: Option<&OsStr>) -> anyhow::Result<Option<Ticket>> {
     if let Some(text) = option {
         return parse(text, "--join").map(Some);
     }
-    match std::env::var(VARIABLE) {
-        Ok(text) if !text.is_empty() => return parse(&text, VARIABLE).map(Some),
-        Err(std::env::VarError::NotUnicode(_)) => {
-            return Err(Exit::new(Code::Usage, format!("{VARIABLE} is not a ticket")).into());
-        }
-        _ => {}
+    if let Some(text) = std::env::var_os(VARIABLE).filter(|text| !text.is_empty()) {
+        return parse(&text, VARIABLE).map(Some);
     }
     let file = configured()?;
     if file.exists() { read(&file).map(Some) } else { Ok(None) }
@@ -63,7 +60,7 @@ pub fn ticket(option: Option<&str>) -> anyhow::Result<Option<Ticket>> {
 ///
 /// # Errors
 /// With [`Code::Usage`] when what is there is no ticket.
-pub fn known(option: Option<&str>) -> anyhow::Result<Option<Ticket>> {
+pub fn known(option: Option<&OsStr>) -> anyhow::Result<Option<Ticket>> {
     match ticket(option)? {
         Some(ticket) => Ok(Some(ticket)),
         None => served(&data_directory().code(Code::Host)?),
@@ -84,7 +81,7 @@ fn served(home: &Path) -> anyhow::Result<Option<Ticket>> {
 ///
 /// # Errors
 /// With [`Code::Usage`] when there is none.
-pub fn required(option: Option<&str>) -> anyhow::Result<Ticket> {
+pub fn required(option: Option<&OsStr>) -> anyhow::Result<Ticket> {
     known(option)?.ok_or_else(|| {
         Exit::new(Code::Usage, "no network is given or configured")
             .hint(
@@ -133,14 +130,16 @@ pub fn private_directory(path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// With [`Code::Usage`], which says that it came from `from`.
-pub fn parse(text: &str, from: &str) -> anyhow::Result<Ticket> {
-    match text.parse::<Ticket>() {
+pub fn parse(text: &OsStr, from: &str) -> anyhow::Result<Ticket> {
+    // The path of a file may be anything.
+    let word = text.to_string_lossy();
+    match word.parse::<Ticket>() {
         Ok(ticket) => Ok(ticket),
         // What does not even look like a ticket is the path of one.
         Err(TicketError::NotATicket) if Path::new(text).exists() => read(Path::new(text)),
         Err(error @ TicketError::NotATicket) => {
-            let text = one_line(text, 80);
-            Err(wrong(error, &format!("{from} {text:?}, which is no file either")))
+            let text = one_line(&word, 80);
+            Err(wrong(error, &format!("{from} {text:?}, which is not a file either")))
         }
         Err(error) => Err(wrong(error, from)),
     }

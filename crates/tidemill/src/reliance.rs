@@ -63,8 +63,8 @@ pub fn check(spec: &JobSpec, terms: &NetworkTerms, anyway: bool) -> anyhow::Resu
     let are_named = !spec.trusted().is_empty();
     let reason = if anyway { None } else { undecidable(*spec.reliance(), are_named, terms) };
     let Some(reason) = reason else { return Ok(()) };
-    let ways = "ask for less with `assurance` or `replicate` under [policy], trust somebody with `trusted` there or \
-                `tidemill serve --trust`, have more operators join, or give `--anyway`: others may join later";
+    let ways = "ask for less with `assurance` or `replicate` under [policy], trust an operator with `trusted` there or \
+                `tidemill serve --trust`, have more operators join, or give `--anyway` to wait for more of them";
     Err(Exit::new(Code::Usage, reason).hint(ways).into())
 }
 
@@ -77,16 +77,16 @@ fn undecidable(reliance: Reliance, are_named: bool, terms: &NetworkTerms) -> Opt
     let here = plural(stage.operators.into(), "operator");
     match reliance {
         Reliance::Replicated { quorum, .. } if stage.operators < quorum => Some(format!(
-            "no task would be decided: {quorum} equal results of each are asked for, of one operator each, and there are \
-             only {here} here that could run it"
+            "no task would be decided: the job asks for {quorum} equal results of each task, each by another operator, \
+             and only {here} here could run it"
         )),
         Reliance::Assured(assurance) => {
             let (_, most) = results_each(reliance, terms);
             let is_enough = stage.agreed_one_in >= u64::from(assurance.results());
             (stage.operators < most && !is_enough).then(|| {
                 format!(
-                    "no task would be decided: even if all agree of the {here} here that could run it, 1 of {} results \
-                     may be wrong, as little as is known of them, and {assurance} is asked for",
+                    "no task would be decided: if the {here} here that could run it all agree, 1 of {} results may \
+                     still be wrong, with as few results as they have on record, and the job asks for {assurance}",
                     stage.agreed_one_in
                 )
             })

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tidemill_net::wire::{Contribution, JobPhase, JobReport};
 use tidemill_types::{Failure, Usage, Weight, one_line};
 
@@ -50,7 +50,8 @@ impl From<&Usage> for UsageSummary {
 pub struct OutputSummary {
     /// The output's hash.
     pub id: String,
-    /// Where it is.
+    /// Where it is; in JSON, bytes that are not UTF-8 are replaced.
+    #[serde(serialize_with = "lossy")]
     pub directory: PathBuf,
     /// Its files.
     pub files: Vec<OutFile>,
@@ -335,6 +336,10 @@ pub fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
+fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
+}
+
 /// A list of files as a few words: one by its path, more by their number.
 pub struct FileList<'a> {
     /// The directory that they are in.
@@ -347,7 +352,8 @@ impl fmt::Display for FileList<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // What lies below the current directory is shown relative to it.
         let here = std::env::current_dir().unwrap_or_default();
-        let directory = self.directory.strip_prefix(&here).unwrap_or(self.directory);
+        let below = self.directory.strip_prefix(&here).unwrap_or(self.directory);
+        let directory = if below.as_os_str().is_empty() { Path::new(".") } else { below };
         match self.files {
             [] => write!(f, "no files in {}", directory.display()),
             [file] => write!(f, "{}", directory.join(&file.path).display()),

@@ -1,21 +1,25 @@
-//! Tables for people: columns under their heads, no wider than a terminal.
+//! Tables for people: columns under their heads, no wider than the terminal.
+
+use std::io;
 
 use tidemill_types::{columns, fitting, one_line};
 
-/// The width that every terminal has.
-const WIDTH: usize = 80;
+/// The least that the last column gets, however narrow the terminal is.
+const LEAST: usize = 16;
 
 /// A table that is gathered row by row.
 pub struct Table {
     heads: Vec<&'static str>,
     rows: Vec<Vec<String>>,
+    /// The columns that a line may have.
+    width: usize,
 }
 
 impl Table {
     /// A table with these heads. Columns whose head ends in a space are words and begin at the left; others are
     /// numbers and end at the right. The last column gets what is left of the width.
     pub fn new(heads: &[&'static str]) -> Self {
-        Self { heads: heads.to_vec(), rows: Vec::new() }
+        Self { heads: heads.to_vec(), rows: Vec::new(), width: width() }
     }
 
     /// Adds a row, with a cell for each head.
@@ -47,7 +51,7 @@ impl Table {
             let padding = " ".repeat(widths[at].saturating_sub(columns(cell)));
             match (at == last, words) {
                 (true, true) => {
-                    let left = WIDTH.saturating_sub(columns(&line) + gap.len()).max(16);
+                    let left = self.width.saturating_sub(columns(&line) + gap.len()).max(LEAST);
                     line += gap;
                     line += &shorten(cell, left);
                 }
@@ -56,6 +60,14 @@ impl Table {
             }
         }
         line.trim_end().to_owned()
+    }
+}
+
+/// The columns of the terminal that standard output is, without bound where it is none: a program reads it then.
+fn width() -> usize {
+    match rustix::termios::tcgetwinsize(io::stdout()) {
+        Ok(size) if size.ws_col > 0 => size.ws_col.into(),
+        _ => usize::MAX,
     }
 }
 
@@ -74,11 +86,14 @@ mod tests {
     #[test]
     fn columns_stand_under_their_heads() {
         let mut table = Table::new(&["who ", "tasks", "why "]);
+        table.width = 80;
         table.row(vec!["a".to_owned(), "12".to_owned(), "x".repeat(200)]);
         let widths = [3, 5, 200];
         let line = table.line("  ", &table.rows[0], &widths);
         assert!(line.starts_with("  a       12  xxx") && line.ends_with('…'), "{line}");
-        assert_eq!(line.chars().count(), WIDTH);
+        assert_eq!(line.chars().count(), 80);
+        table.width = usize::MAX;
+        assert!(table.line("  ", &table.rows[0], &widths).ends_with(&"x".repeat(200)), "whole in a pipe");
         assert_eq!(shorten("four", 4), "four");
         assert_eq!(shorten("日本語", 5), "日本…");
     }

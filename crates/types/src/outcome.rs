@@ -303,6 +303,9 @@ impl Failure {
             Self::CompileTime { .. } | Self::CompileMemory { .. } | Self::Compile { .. } => {
                 "split very large functions, or build with `opt-level = \"s\"`"
             }
+            Self::Trap { kind: TrapKind::Unreachable, stderr, .. } if stderr.is_empty() => {
+                "the program panicked or aborted, and wrote nothing to standard error; build with names (`strip = false`) for a readable backtrace"
+            }
             Self::Trap { kind: TrapKind::Unreachable, .. } => {
                 "the program panicked or aborted: see the end of its log; build with names (`strip = false`) for a readable backtrace"
             }

@@ -66,14 +66,19 @@ fn history(
     if count == 0 {
         return Ok(FeeHistory::default());
     }
-    let newest = context.find(newest.into()).ok_or_else(no_header)?.number;
+    let point = context.find(newest.into()).ok_or_else(no_header)?;
+    let pending = if point.pending { Some(context.pending()?.block.clone()) } else { None };
+    let newest = pending.as_ref().map_or(point.number, |block| block.number());
     let count = count.min(MAX_BLOCKS).min(newest + 1);
     let oldest_block = newest + 1 - count;
     let mut history = FeeHistory { oldest_block, ..FeeHistory::default() };
     let mut rewards = Vec::new();
     let mut last: Option<Arc<Block>> = None;
     for number in oldest_block..=newest {
-        let block = context.block(number)?.ok_or_else(no_header)?;
+        let block = match &pending {
+            Some(block) if number == newest => block.clone(),
+            _ => context.block(number)?.ok_or_else(no_header)?,
+        };
         history.base_fee_per_gas.push(block.base_fee().into());
         history.gas_used_ratio.push(block.header.gas_used as f64 / block.header.gas_limit as f64);
         history.base_fee_per_blob_gas.push(1);

@@ -21,6 +21,11 @@ pub(super) fn register(module: &mut RpcModule<Context>) -> Result<(), RegisterMe
     })?;
     module.register_method("eth_newFilter", |params, context, _| -> Answer<U256> {
         let filter = params.one::<Filter>()?;
+        if let FilterBlockOption::Range { from_block: Some(from), to_block: Some(to) } = &filter.block_option
+            && matches!((from.as_number(), to.as_number()), (Some(from), Some(to)) if from > to)
+        {
+            return Err(invalid("invalid block range params"));
+        }
         add(context, Kind::Logs { filter: Box::new(filter), cursor: context.shared.cursor() })
     })?;
     module.register_method("eth_newBlockFilter", |_, context, _| -> Answer<U256> {
@@ -63,6 +68,10 @@ fn search(context: &Context, filter: &Filter, deadline: Instant) -> Answer<Vec<L
             return Ok(matching(&block, filter));
         }
         FilterBlockOption::Range { from_block, to_block } => {
+            // The pending block has no hash, so its logs could not be told from those of another one.
+            if [from_block, to_block].into_iter().flatten().any(BlockNumberOrTag::is_pending) {
+                return Err(invalid("pending logs are not supported"));
+            }
             (number(context, *from_block), number(context, *to_block))
         }
     };

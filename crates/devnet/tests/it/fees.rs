@@ -75,6 +75,13 @@ fn rewards_are_percentiles_of_gas() {
     for percentiles in [[50.0, 10.0], [50.0, 50.0]] {
         assert_eq!(node.refusal("eth_feeHistory", json!(["0x1", "latest", percentiles])).0, -32602);
     }
+    // The pending block is the one after the head.
+    node.send(&Tx { nonce: 1, tip: 5, gas: 21_000, ..Tx::default() }.sign(0));
+    let pending = node.ask("eth_feeHistory", json!(["0x1", "pending", [50.0]]));
+    let head = quantity(&node.ask("eth_blockNumber", json!([])));
+    assert_eq!(quantity(&pending["oldestBlock"]), head + 1);
+    assert_eq!(pending["reward"], json!([["0x5"]]));
+    assert_eq!(pending["baseFeePerGas"][0], history["baseFeePerGas"][1]);
     let none = node.ask("eth_feeHistory", json!(["0x0", "latest", []]));
     assert_eq!((&none["oldestBlock"], &none["gasUsedRatio"]), (&json!("0x0"), &json!([])));
     node.stop();

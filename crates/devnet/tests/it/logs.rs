@@ -39,6 +39,10 @@ fn filters_by_address_topics_and_range() {
         assert_eq!(count(filter.clone()), expected, "{filter}");
     }
     assert_eq!(node.refusal("eth_getLogs", json!([{"fromBlock": "0x4", "toBlock": "0x3"}])).0, -32602);
+    assert_eq!(node.refusal("eth_newFilter", json!([{"fromBlock": "0x4", "toBlock": "0x3"}])).0, -32602);
+    for range in [json!({"fromBlock": "pending"}), json!({"fromBlock": "0x1", "toBlock": "pending"})] {
+        assert_eq!(node.refusal("eth_getLogs", json!([range])).0, -32602);
+    }
     assert_eq!(node.refusal("eth_getLogs", json!([{"blockHash": B256::ZERO}])).1, "unknown block");
     // There may be logs later, so none is no answer now.
     for (from, to) in [("0x64", "0x65"), ("0x1", "0x65"), ("0x1", "0xffffffffffffffff")] {

@@ -46,7 +46,8 @@ pub enum UnpackError {
     },
     /// It would become far longer than what is compressed by rights does.
     #[error(
-        "it unpacks to more than {most}, {MAX_RATIO} times its own length; unpack it first, if it is right"
+        "it unpacks to more than {most}, which is {MAX_RATIO} times its own length and {} more; unpack it first, if it is right",
+        ByteSize(FREE_BYTES)
     )]
     Ratio {
         /// What it may unpack to.
@@ -135,6 +136,13 @@ impl Output<'_> {
     }
 
     fn damaged(&self, source: io::Error) -> UnpackError {
+        let source = match self.compression {
+            // What its decoder says is for who develops it.
+            Compression::Zstd if source.kind() == io::ErrorKind::Other => {
+                io::Error::new(io::ErrorKind::InvalidData, "a frame ends early or makes no sense")
+            }
+            _ => source,
+        };
         UnpackError::Damaged { compression: self.compression, source }
     }
 }
@@ -166,7 +174,7 @@ fn frames(mut input: impl BufRead, output: &mut Output<'_>) -> Result<(), Unpack
 fn check(decoder: &FrameDecoder) -> io::Result<()> {
     match decoder.get_checksum_from_data() {
         Some(stated) if decoder.get_calculated_checksum() != Some(stated) => {
-            Err(io::Error::other("its checksum is another"))
+            Err(io::Error::new(io::ErrorKind::InvalidData, "its checksum does not match"))
         }
         _ => Ok(()),
     }
@@ -209,6 +217,7 @@ mod tests {
         let skipped = [&[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, b'x', b'y', b'z'][..], &zstd("a\n")].concat();
         let led = [zstd("b\n"), skipped].concat();
         assert_eq!(unpack(&led).expect("it is whole").as_deref(), Some("b\na\n"));
+        assert_eq!(unpack(&led[zstd("b\n").len()..]).expect("it is whole").as_deref(), Some("a\n"));
         assert_eq!(unpack(b"plain\n").expect("it can be read"), None);
     }
 

@@ -55,9 +55,18 @@ const BZIP2_BLOCKS: [&[u8]; 2] =
 /// How many bytes are looked at for zeros.
 const LOOKED_AT: usize = 4096;
 
+/// What follows the first byte of a frame that a decoder of zstd is to skip; that one is 0x50 to 0x5f (RFC 8878, 3.1.2).
+/// Tools that compress in parallel begin their files with one.
+const SKIPPED_FRAME: &[u8] = &[0x2a, 0x4d, 0x18];
+
 impl Form {
     /// What a file is, by as many of its first bytes as are at hand.
     pub fn of(beginning: &[u8]) -> Self {
+        if let [0x50..=0x5f, rest @ ..] = beginning
+            && rest.starts_with(SKIPPED_FRAME)
+        {
+            return Self::Compressed(Compression::Zstd);
+        }
         let found = COMPRESSED.iter().find(|(magic, _)| beginning.starts_with(magic));
         match found {
             // Three letters alone may begin a text.
@@ -139,6 +148,7 @@ mod tests {
             (b"BZh9\x17\x72\x45\x38\x50\x90", Compression::Bzip2),
             (b"\xfd7zXZ\x00\x00", Compression::Xz),
             (b"\x28\xb5\x2f\xfd\x24", Compression::Zstd),
+            (b"\x50\x2a\x4d\x18\x04\x00\x00\x00", Compression::Zstd),
             (b"\x04\x22\x4d\x18", Compression::Lz4),
             (b"PK\x03\x04", Compression::Zip),
         ] {

@@ -232,5 +232,5 @@ fn provider_json(directory: &Path, history: &History) -> serde_json::Value {
             })
         })
         .collect();
-    json!({ "directory": directory, "escrows": escrows })
+    json!({ "directory": directory.to_string_lossy(), "escrows": escrows })
 }

@@ -21,7 +21,7 @@ use crate::{
 pub struct Args {
     /// The network's ticket, or a file that holds it
     #[arg(value_name = "TICKET", required_unless_present = "forget")]
-    ticket: Option<String>,
+    ticket: Option<std::ffi::OsString>,
     /// Forget the network that was remembered
     #[arg(long, conflicts_with = "ticket")]
     forget: bool,

@@ -244,7 +244,7 @@ fn tell_listening(
         "addresses": addresses,
         "left_out": coordinator.left_out().iter().map(left_out).collect::<Vec<_>>(),
         "ticket": ticket.to_string(),
-        "directory": state.path(),
+        "directory": state.path().to_string_lossy(),
         "free": account.is_none(),
         "trusts_everybody": trust.everybody,
         "trusted": trust.operators.iter().map(ToString::to_string).collect::<Vec<_>>(),

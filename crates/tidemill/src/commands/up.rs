@@ -106,7 +106,7 @@ fn tell_listening(
         "node": ticket.node().to_string(),
         "ticket": ticket.to_string(),
         "providers": embedded.providers,
-        "directory": directory,
+        "directory": directory.to_string_lossy(),
         "ledger": embedded.ledger().map(|ledger| &ledger.url),
         "free": embedded.ledger().is_none(),
     });

@@ -25,6 +25,30 @@ pub const SPOOL: &str = "spool";
 /// What the name of a file that is being written begins with.
 const TEMPORARY: &str = ".part-";
 
+/// Removes what runs on this machine have kept in a work directory, and the directory if nothing else is in it. Says
+/// whether it is gone: a run in a network keeps its job there, and an escrow may depend on that.
+///
+/// # Errors
+/// When something cannot be removed.
+pub fn clear(directory: &Path) -> io::Result<bool> {
+    remove_tree(&directory.join(SPOOL))?;
+    let mut is_empty = true;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_output = name.split_once('.').is_some_and(|(_, output)| BlobId::from_str(output).is_ok());
+        if is_output || name.starts_with(TEMPORARY) {
+            fs::remove_file(entry.path())?;
+        } else {
+            is_empty = false;
+        }
+    }
+    if is_empty {
+        fs::remove_dir(directory)?;
+    }
+    Ok(is_empty)
+}
+
 /// A finished task's output.
 #[derive(Clone, Copy, Debug)]
 pub struct Stored {

@@ -1,6 +1,7 @@
 //! Accounts of this home: which one a command acts for, and its password.
 
 use std::{
+    cell::Cell,
     io::{self, IsTerminal},
     path::{Path, PathBuf},
 };
@@ -118,16 +119,17 @@ impl NewPassword {
     /// # Errors
     /// With [`Code::Usage`] when there is none.
     pub fn read(&self, name: &AccountName) -> anyhow::Result<Password> {
-        let source = self.password.source();
+        let differ = Cell::new(false);
         let ask = || {
             let first = prompt(&format!("new password of {name}: "))?;
-            if first == prompt("the same again: ")? {
-                Ok(first)
-            } else {
-                Err(io::Error::other("the two passwords are not the same"))
-            }
+            differ.set(first != prompt("the same again: ")?);
+            Ok(first)
         };
-        source.read(ask).map_err(no_password)
+        let password = self.password.source().read(ask).map_err(no_password)?;
+        if differ.get() {
+            return Err(Exit::new(Code::Usage, "the two passwords differ, and nothing was made").into());
+        }
+        Ok(password)
     }
 }
 

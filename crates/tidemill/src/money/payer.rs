@@ -371,6 +371,11 @@ impl Requester {
     }
 }
 
+/// Whether an escrow was opened for the job that is run into a work directory.
+pub fn has_escrow(work: &Path) -> bool {
+    Draft::read(work).is_some()
+}
+
 /// Forgets what the escrow of a job was opened under: the job has ended, and with it the escrow.
 pub fn forget_escrow(work: &Path) {
     if let Err(error) = fs::remove_file(work.join(FILE))

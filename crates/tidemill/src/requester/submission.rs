@@ -109,6 +109,25 @@ impl Requester {
         Ok(Standing::New)
     }
 
+    /// The job of an earlier run into this work directory, if it is another one than this and still runs.
+    ///
+    /// # Errors
+    /// With a code for what went wrong.
+    pub async fn changed_since(&mut self, sealed: &Sealed, work: &Path) -> anyhow::Result<Option<JobId>> {
+        let (spec, coordinator) = self.names(sealed);
+        let Some(earlier) = Submission::read(work) else { return Ok(None) };
+        let Some(job) = earlier.id().filter(|_| earlier.spec != spec && earlier.coordinator == coordinator)
+        else {
+            return Ok(None);
+        };
+        match self.job(job).await {
+            Ok(report) => Ok((report.phase == JobPhase::Running).then_some(job)),
+            // It never arrived, or was removed.
+            Err(error) if code_of(&error) == Code::Usage => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn names(&self, sealed: &Sealed) -> (String, String) {
         (BlobId::from_hash(sealed.hash.into()).to_string(), self.coordinator().to_string())
     }

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fs::File,
+    fs::{self, File},
     os::unix::{ffi::OsStrExt, process::ExitStatusExt},
     process::{Command, Stdio},
 };
@@ -103,6 +103,22 @@ fn a_full_standard_error_does_not_change_the_exit_code() {
     }
 }
 
+#[test]
+fn a_job_is_paid_for_where_paths_are_not_utf8() {
+    let place = place();
+    let odd = place.path("").join(OsStr::from_bytes(b"odd \xff"));
+    fs::create_dir(&odd).expect("a directory");
+    for name in ["job.toml", "puppet.wasm"] {
+        fs::copy(place.path(name), odd.join(name)).expect("a copy");
+    }
+    let mut command = place.command(&["run", "job.toml", "--json", "--out", "o"]);
+    let ran = command.current_dir(&odd).env("TIDEMILL_HOME", odd.join("home")).output().expect("it starts");
+    let words = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(0), "{words}");
+    let summary: serde_json::Value = serde_json::from_slice(&ran.stdout).expect("one JSON object");
+    assert_eq!(summary["outcome"], "done", "{summary}");
+}
+
 /// The binary by way of a shell, which can close its streams and set its limits first.
 fn by_shell(what: &str, script: &str) {
     let place = place();
@@ -201,8 +217,10 @@ fn a_limit_on_address_space_is_enough_or_named() {
     };
     let enough = exec(12 << 20);
     assert_eq!(enough.status.code(), Some(0), "{}", String::from_utf8_lossy(&enough.stderr));
-    let short = exec(4 << 20);
-    let words = String::from_utf8_lossy(&short.stderr);
-    assert_eq!(short.status.code(), Some(4), "{words}");
-    assert!(words.contains("`ulimit -v`"), "{words}");
+    for kib in [4 << 20, 200 << 10] {
+        let short = exec(kib);
+        let words = String::from_utf8_lossy(&short.stderr);
+        assert_eq!(short.status.code(), Some(4), "{words}");
+        assert!(words.contains("`ulimit -v`"), "{words}");
+    }
 }

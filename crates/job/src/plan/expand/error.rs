@@ -129,6 +129,14 @@ impl ExpandErrors {
         self.kept.len() + self.omitted
     }
 
+    /// Whether this machine lacks something, and the job file and its inputs may be right.
+    pub fn are_of_this_machine(&self) -> bool {
+        let is = |error: &ExpandError| {
+            matches!(error, ExpandError::Unpack { source: UnpackError::Write(_), .. })
+        };
+        self.kept.iter().any(is)
+    }
+
     /// Adds one.
     pub(super) fn push(&mut self, error: ExpandError) {
         if self.kept.len() < MOST_KEPT {

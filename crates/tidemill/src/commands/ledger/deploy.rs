@@ -180,7 +180,7 @@ fn print(args: &Args, book: &AddressBook) {
     if args.json {
         let contracts: Vec<_> =
             book.addresses().map(|(name, at)| json!({ "name": name, "address": at.to_string() })).collect();
-        let text = json!({ "chain_id": book.chain_id, "address_book": args.out, "contracts": contracts });
+        let text = json!({ "chain_id": book.chain_id, "address_book": args.out.to_string_lossy(), "contracts": contracts });
         println!("{text:#}");
         return;
     }

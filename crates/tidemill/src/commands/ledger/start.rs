@@ -235,7 +235,7 @@ fn tell_listening(
         "url": url,
         "chain_id": ledger.chain_id(),
         "block": ledger.head().number,
-        "directory": directory,
+        "directory": directory.to_string_lossy(),
     });
     let commands = if remembered {
         "the commands of this home are for it; for other homes:"

@@ -86,7 +86,7 @@ impl Telling {
             "disk_bytes": offer.disk.0,
             "single_fuel_per_s": capacity.single_fuel_per_s,
             "all_fuel_per_s": capacity.all_fuel_per_s,
-            "directory": directory,
+            "directory": directory.to_string_lossy(),
         });
         let text = format!(
             "provider {} ({}) lends {} {}, {} of memory, {} of disk\n\

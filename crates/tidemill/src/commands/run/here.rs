@@ -125,8 +125,14 @@ fn finish(
         End::Done(finished) => {
             let output = place(job, out, &finished)?;
             // The output has all that the work directory had.
-            if let Err(error) = fs::remove_dir_all(&config.work) {
-                eprintln!("warning: cannot remove {}: {error}", config.work.display());
+            let work = config.work.display();
+            match here::clear(&config.work) {
+                Ok(true) => {}
+                Ok(false) => eprintln!(
+                    "note: {work} keeps a job that an earlier run began in a network: `tidemill run` without `--here` goes \
+                     on with it, or settles what it used"
+                ),
+                Err(error) => eprintln!("warning: cannot remove {work}: {error}"),
             }
             if !json {
                 // As a stopwatch would say: with laying out the output and removing what it was made from.

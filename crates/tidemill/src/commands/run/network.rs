@@ -26,7 +26,7 @@ use crate::{
     interrupt::Signals,
     jobfile::{check_programs, task_memory},
     ledger::Ledger,
-    money::{Payer, PaymentSummary, forget_escrow, settlement},
+    money::{Payer, PaymentSummary, forget_escrow, has_escrow, settlement},
     network::{self, private_directory},
     outdir::{OutDir, remove_tree},
     reliance,
@@ -107,6 +107,7 @@ pub fn run(args: &Args, file: JobFile, plan: Plan, begun: Instant) -> anyhow::Re
         return super::describe(&file, &plan, None, args.json);
     }
     let mut out = args.claim_out(&file)?;
+    check_work(&out, ticket.is_some(), args.free)?;
     let logs = args.logs_directory()?;
     let place = match &ticket {
         Some(ticket) => ticket.node().to_string(),
@@ -119,6 +120,19 @@ pub fn run(args: &Args, file: JobFile, plan: Plan, begun: Instant) -> anyhow::Re
     }
     let run = Run { args, file: Arc::new(file), plan: Arc::new(plan), out, unfinished, logs, begun };
     runtime::block_on(run.run(ticket))
+}
+
+/// Refuses a run that would do away with a job that an earlier one left unfinished, and with the way to its money.
+fn check_work(out: &OutDir, joins: bool, free: bool) -> anyhow::Result<()> {
+    let work = out.work();
+    let (is_own, is_paid) = (work.join(NETWORK).is_dir(), has_escrow(work));
+    let how = match (joins, free) {
+        (true, _) if is_own => "without `--join`, in a network of its own (after `tidemill join --forget`, if need be)",
+        (false, true) if is_own && is_paid => "without `--free`",
+        _ => return Ok(()),
+    };
+    let message = format!("an earlier run into this output is unfinished: its job is in {}", work.display());
+    Err(Exit::new(Code::Usage, message).hint(format!("run it {how} to finish it, or give another `--out`")).into())
 }
 
 impl Run<'_> {
@@ -275,6 +289,7 @@ impl Run<'_> {
             if let Standing::Attached(job) = standing {
                 return Ok((job, true));
             }
+            self.give_up_changed(requester, sealed, of.0).await?;
             let pay = self.pay(requester, sealed, of).await?;
             Ok((requester.submit_into(standing, sealed, work, pay).await?, false))
         };
@@ -288,6 +303,36 @@ impl Run<'_> {
             Submission::forget(work);
         }
         submitted
+    }
+
+    /// An earlier run of this job file was killed, and the file says something else now: the job of that run is of no use
+    /// any more. In a network of this command's own nobody else would cancel it, and its providers would be paid for all
+    /// of it.
+    async fn give_up_changed(
+        &self,
+        requester: &mut Requester,
+        sealed: &Sealed,
+        embedded: bool,
+    ) -> anyhow::Result<()> {
+        let Some(job) = requester.changed_since(sealed, self.out.work()).await? else { return Ok(()) };
+        if embedded {
+            eprintln!(
+                "the job or its inputs have changed since the run that was ended early: its job {} is cancelled, and what \
+                 it used is paid",
+                job.short()
+            );
+            let report = cancel(requester, job).await?;
+            if let Some(cost) = report.cost {
+                settlement(requester, cost.escrow, self.args.json).await?;
+            }
+        } else {
+            eprintln!(
+                "note: the job or its inputs have changed since the run that was ended early, and its job {0} goes on: \
+                 `tidemill cancel {0}` ends it",
+                job.short()
+            );
+        }
+        Ok(())
     }
 
     fn finish(&self, ended: &Ended) -> anyhow::Result<()> {

@@ -80,6 +80,53 @@ fn a_job_that_did_not_come_to_its_place_is_not_paid_again_elsewhere() {
     assert_eq!(escrows(&place, &["--all"]).len(), 2);
 }
 
+/// Starts a paid run of `job.toml` into `out`, and kills it once its job is paid for.
+fn kill_a_paid_run(place: &Place) {
+    let mut run = start_run(place, "job.toml", "out");
+    run.until("a job is submitted", || place.path(".out.work/job.json").exists().then_some(()));
+    run.until("an escrow is open", || (escrows(place, &[]).len() == 1).then_some(()));
+    run.signal(Signal::KILL);
+    run.finish();
+}
+
+#[test]
+fn a_run_without_a_network_leaves_what_a_paid_one_began() {
+    let place = Place::at_home("home");
+    place.job(&slow("slow", 12));
+    kill_a_paid_run(&place);
+    let here = place.tidemill(&["run", "job.toml", "--out", "out", "--here"]).code(0);
+    here.says(&["keeps a job that an earlier run began in a network"]);
+    let run = place.tidemill(&["run", "job.toml", "--out", "out", "--providers", "2", "--json"]).code(0);
+    assert_eq!(run.json()["payment"]["stage"], "closed", "{}", run.json());
+    assert_eq!(escrows(&place, &["--all"]).len(), 1, "one escrow pays for it");
+    assert!(!place.path(".out.work").exists(), "nothing is left");
+}
+
+#[test]
+fn a_job_that_was_changed_after_a_kill_is_not_finished_as_it_was() {
+    let place = Place::at_home("home");
+    place.job(&slow("slow", 40));
+    kill_a_paid_run(&place);
+    place.job(&slow("slow", 1));
+    let run = place.tidemill(&["run", "job.toml", "--out", "out", "--providers", "2", "--json"]).code(0);
+    run.says(&["its job", "is cancelled, and what it used is paid"]);
+    assert_eq!(run.json()["tasks"], 1);
+    let all = escrows(&place, &["--all"]);
+    assert_eq!(all.len(), 2, "{all:?}");
+    assert_eq!(escrows(&place, &[]).len(), 0, "both are settled");
+}
+
+#[test]
+fn a_run_whose_terminal_is_closed_is_settled() {
+    let place = Place::at_home("home");
+    place.job(&slow("slow", 40));
+    let mut run = start_run(&place, "job.toml", "out");
+    run.until("an escrow is open", || (escrows(&place, &[]).len() == 1).then_some(()));
+    run.signal(Signal::HUP);
+    run.finish().code(130);
+    assert_eq!(escrows(&place, &[]).len(), 0, "what was not used came back");
+}
+
 #[test]
 fn a_command_waits_for_another_that_sends_for_the_same_account() {
     let place = Place::at_home("home");
