@@ -102,15 +102,20 @@ pub struct Leaf(eip712::TaskResult);
 impl WorkTerms {
     /// The terms of this specification under this build's version of execution.
     pub fn of(spec: &TaskSpec) -> Self {
+        Self::under(spec, EXEC_VERSION)
+    }
+
+    /// The terms of this specification under another version of execution.
+    pub fn under(spec: &TaskSpec, exec_version: u32) -> Self {
         let input = (&spec.args, &spec.env, &spec.inputs, spec.seed);
         Self {
-            spec: spec.hash(),
+            spec: spec.hash_under(exec_version),
             program: spec.program,
             input: derive("tidemill 2026 task input", &input),
             limits: derive("tidemill 2026 task limits", &spec.limits),
             kind: spec.kind,
             floats: spec.floats,
-            exec_version: EXEC_VERSION,
+            exec_version,
         }
     }
 }

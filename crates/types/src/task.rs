@@ -71,7 +71,12 @@ impl TaskSpec {
     /// The hash that names this specification: BLAKE3 in key-derivation mode over the execution version
     /// and the specification's postcard encoding.
     pub fn hash(&self) -> SpecHash {
-        SpecHash::from_bytes(derive("tidemill 2026 task specification", &(EXEC_VERSION, self)))
+        self.hash_under(EXEC_VERSION)
+    }
+
+    /// The hash that names it under another version of execution: that of a result which an earlier build signed.
+    pub fn hash_under(&self, exec_version: u32) -> SpecHash {
+        SpecHash::from_bytes(derive("tidemill 2026 task specification", &(exec_version, self)))
     }
 
     /// The key of the task's randomness. It leaves the limits and the float class out, so that giving a
