@@ -14,8 +14,8 @@ use tidemill_store::{
     BatchId, BatchRecord, Change, DoneRecord, JobEnd, LeaseRecord, Options, ResultRecord, Store, UnixMillis,
 };
 use tidemill_types::{
-    Acceptance, Address, Amount, Basis, BlobId, ByteSize, Fuel, JobId, LeaseId, NodeId, SpecHash, TaskId,
-    TaskNumber, Usage,
+    Acceptance, Address, Amount, Basis, BlobId, ByteSize, Fuel, JobId, KeyBinding, LeaseId, NodeId,
+    Signature65, SpecHash, TaskId, TaskNumber, Usage,
 };
 
 const FILL: u64 = 1 << 20;
@@ -188,7 +188,11 @@ fn batch(number: u64) -> Change {
         id: BatchId(number),
         record: BatchRecord {
             provider: NodeId([2; 32]),
-            signer: Address([3; 20]),
+            binding: KeyBinding {
+                address: Address([3; 20]),
+                by_result_key: Signature65([7; 65]),
+                by_node_key: [8; 64],
+            },
             root: [4; 32],
             sequence: number,
             signature: vec![6; 65],

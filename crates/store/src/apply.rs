@@ -13,6 +13,7 @@ use crate::{
     JobEnd, JobRecord, LeaseRecord, LogRecord, MAX_ATTEMPTS_KEPT, OpinionRecord, PayeeRecord, ReputationKey,
     ResultRecord,
     error::Fault,
+    evidence,
     schema::{
         self, Kept, Tables, UsesRow, counter, decode, encode, encode_lease, lease_key, lease_keys_of_job,
         lease_keys_of_task, order_key, payee_key, reputation_key, suspect_key, suspect_keys, task_key,
@@ -34,7 +35,7 @@ pub(crate) fn apply(write: &WriteTransaction, sequence: u64, changes: &[Change])
     applying.finish(sequence)
 }
 
-enum Refusal {
+pub(crate) enum Refusal {
     Contradiction(Contradiction),
     Fault(Fault),
 }
@@ -105,6 +106,13 @@ impl Applying<'_> {
             Change::Suspect { job, operator } => self.suspect(*job, *operator),
             Change::Reputation { key, record } => self.keep_reputation(key, record),
             Change::AttemptFailed { task, record } => self.fail(*task, record),
+            Change::Evidence(new) => {
+                let owner = self
+                    .job_of(TaskId { job: new.accused.terms.job, task: new.accused.terms.task })?
+                    .row
+                    .owner;
+                evidence::keep(&mut self.tables, owner, new)
+            }
             Change::Batch { id, record } => self.keep_batch(*id, record),
             Change::BatchClosed { id } => self.close_batch(*id),
             Change::Escrow(record) => self.keep_escrow(record),
@@ -374,10 +382,7 @@ impl Applying<'_> {
     }
 
     fn fail(&mut self, task: TaskId, record: &AttemptRecord) -> Result<(), Refusal> {
-        let task_count = self.job(task.job)?.row.task_count;
-        if task.task.0 >= task_count {
-            return Err(Contradiction::NoTask { task, task_count }.into());
-        }
+        self.job_of(task)?;
         let key = task_key(task);
         let found = self.tables.failed.get(&key)?.map(|row| decode::<FailedTask>(row.value())).transpose()?;
         let mut row = found.unwrap_or_default();
@@ -464,6 +469,16 @@ impl Applying<'_> {
     /// The task's job, which must run and have the task.
     fn running_task(&mut self, task: TaskId) -> Result<&mut Seen<JobRecord>, Refusal> {
         let job = self.running(task.job)?;
+        let task_count = job.row.task_count;
+        if task.task.0 >= task_count {
+            return Err(Contradiction::NoTask { task, task_count }.into());
+        }
+        Ok(job)
+    }
+
+    /// The task's job, which must be there and have the task.
+    fn job_of(&mut self, task: TaskId) -> Result<&mut Seen<JobRecord>, Refusal> {
+        let job = self.job(task.job)?;
         let task_count = job.row.task_count;
         if task.task.0 >= task_count {
             return Err(Contradiction::NoTask { task, task_count }.into());

@@ -1,10 +1,12 @@
 //! What a coordinator asks to be made durable, and what of it makes no sense.
 
-use tidemill_types::{Address, Amount, BlobId, EscrowId, JobId, LeaseId, NodeId, TaskId};
+use tidemill_types::{
+    Address, Amount, BlobId, Chain, Claim, EscrowId, Finding, JobId, LeaseId, NodeId, TaskId, TaskSpec, Terms,
+};
 
 use crate::{
-    AttemptRecord, BatchId, BatchRecord, DoneRecord, EscrowRecord, JobEnd, JobPayRecord, LeaseRecord,
-    LogRecord, OpinionRecord, PayeeRecord, ReputationKey, UnixMillis,
+    AttemptRecord, BatchId, BatchRecord, DoneRecord, EscrowRecord, FailureProof, JobEnd, JobPayRecord,
+    LeaseRecord, LogRecord, OpinionRecord, PayeeRecord, ReputationKey, UnixMillis,
 };
 
 /// One step of a coordinator's state. The steps of a commit are applied in order.
@@ -124,6 +126,9 @@ pub enum Change {
         /// The attempt.
         record: AttemptRecord,
     },
+    /// A result contradicts the accepted one of its task: both are kept with their signatures, past the removal of their job.
+    /// Nothing is kept that proves nothing, nor more than [`crate::MAX_EVIDENCE_OF_JOB`] and its like allow.
+    Evidence(Box<NewEvidence>),
     /// A signed batch came in. It is kept while it is open, and after that while a result refers to it.
     Batch {
         /// A number that no batch had before.
@@ -148,11 +153,61 @@ pub enum Change {
     },
 }
 
+/// Two results of a task that contradict each other.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewEvidence {
+    /// The account of the contradicting one.
+    pub operator: Address,
+    /// When the contradiction was found.
+    pub at: UnixMillis,
+    /// Until when it is to be kept.
+    pub until: UnixMillis,
+    /// The ledger that results are signed for.
+    pub chain: Chain,
+    /// How it was found.
+    pub finding: Finding,
+    /// What both were asked to run.
+    pub spec: TaskSpec,
+    /// The contradicting result, of a task of a job that is there.
+    pub accused: Said,
+    /// The accepted one.
+    pub accepted: Said,
+}
+
+/// What a provider signed about a task.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Said {
+    /// What was asked.
+    pub terms: Terms,
+    /// What is claimed to have come of it.
+    pub claim: Claim,
+    /// Where its signature is.
+    pub proof: Proof,
+}
+
+/// Where the signature under a result is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Proof {
+    /// In a batch that is stored, since a result refers to it.
+    Stored {
+        /// The batch.
+        batch: BatchId,
+        /// The result's place among the batch's leaves.
+        leaf: u32,
+    },
+    /// Here.
+    Here(Box<FailureProof>),
+}
+
 impl Change {
     /// About how many bytes it adds to a commit.
     pub fn bytes(&self) -> usize {
         /// Keys, numbers and hashes.
         const FIXED: usize = 256;
+        /// Two results with their paths and signatures, and a specification.
+        const EVIDENCE: usize = 4096;
+        /// A path and a hash.
+        const INPUT: usize = 128;
         let log = |log: &Option<LogRecord>| log.as_ref().map_or(0, |log| log.bytes.len());
         FIXED
             + match self {
@@ -163,6 +218,7 @@ impl Change {
                 }
                 Self::Batch { record, .. } => 32 * record.leaves.len(),
                 Self::Reputation { record, .. } => record.len(),
+                Self::Evidence(new) => EVIDENCE + INPUT * new.spec.inputs.len(),
                 _ => 0,
             }
     }

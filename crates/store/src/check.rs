@@ -3,16 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition};
-use tidemill_types::{Amount, EscrowId, JobId, TaskId};
+use tidemill_types::{Address, Amount, EscrowId, JobId, TaskId};
 
 use crate::{
-    BatchRecord, DoneRecord, EscrowRecord, FailedTask, JobEnd, JobRecord, LogRecord, MAX_ATTEMPTS_KEPT,
+    BatchRecord, DoneRecord, EscrowRecord, EvidenceRecord, FailedTask, JobEnd, JobRecord, LogRecord,
+    MAX_ATTEMPTS_KEPT, MAX_EVIDENCE_OF_JOB, MAX_EVIDENCE_OF_OPERATOR, MAX_EVIDENCE_OF_OPERATOR_IN_JOB,
     OpinionRecord, PayeeRecord, ResultRecord, Store,
     error::Fault,
     schema::{
-        self, BATCHES, Bytes, DONE, ESCROWS, FAILED, JOBS, KEPT, LEASES, LOGS, OPINIONS, ORDER, OUTPUTS,
-        PAYEES, REMOVING, SPECS, SUSPECTS, TaskKey, USES, counter, decode, decode_lease, lease_of, order_key,
-        order_of, payee_key, suspect_of, task_key, task_of,
+        self, BATCHES, Bytes, DONE, ESCROWS, EVIDENCE, EVIDENCE_ENDS, EVIDENCE_OF, FAILED, JOBS, KEPT,
+        LEASES, LOGS, OPINIONS, ORDER, OUTPUTS, PAYEES, REMOVING, SPECS, SUSPECTS, TaskKey, USES, counter,
+        decode, decode_lease, evidence_end_key, evidence_of_key, lease_of, order_key, order_of, payee_key,
+        suspect_of, task_key, task_of,
     },
 };
 
@@ -30,6 +32,7 @@ impl Store {
             check.leases()?;
             check.done()?;
             check.escrows()?;
+            check.evidence()?;
             check.of_tasks(OUTPUTS, true, |_| Ok(None))?;
             check.of_tasks(LOGS, true, |row| decode::<LogRecord>(row).map(|_| None))?;
             check.of_tasks(FAILED, false, |row| decode(row).map(|row| wrong_with(&row)))?;
@@ -178,6 +181,49 @@ impl Check<'_> {
         }
         let (batches, uses) = (batches.len()?, uses.len()?);
         self.expect(batches == uses, || format!("{batches} batches are there, {uses} are kept"));
+        Ok(())
+    }
+
+    /// Evidence needs no job. It has to prove something by itself, and to be found by its account and its end.
+    fn evidence(&mut self) -> Result<(), Fault> {
+        let evidence = self.read.open_table(EVIDENCE)?;
+        let (of, ends) = (self.read.open_table(EVIDENCE_OF)?, self.read.open_table(EVIDENCE_ENDS)?);
+        let mut of_jobs = BTreeMap::<JobId, usize>::new();
+        let mut of_operators = BTreeMap::<Address, BTreeMap<JobId, usize>>::new();
+        for row in evidence.iter()? {
+            let (key, row) = row?;
+            let ((task, lease), record): (_, EvidenceRecord) = (lease_of(key.value()), decode(row.value())?);
+            let EvidenceRecord { operator, until, evidence, .. } = record;
+            let terms = evidence.accused.leaf.terms;
+            let named = (TaskId { job: terms.job, task: terms.task }, terms.lease);
+            self.expect(named == (task, lease), || {
+                format!("evidence of lease {lease} of task {task} is of another one")
+            });
+            for result in [&evidence.accused, &evidence.accepted] {
+                let signed = result.leaf.check(result.binding.address);
+                self.expect(signed.is_ok(), || {
+                    format!("evidence of lease {lease} of task {task}: {signed:?}")
+                });
+            }
+            let listed = of.get(&evidence_of_key(operator, key.value()))?.is_some();
+            self.expect(listed, || format!("evidence of lease {lease} is not listed by its account"));
+            let listed = ends.get(&evidence_end_key(until, key.value()))?.is_some();
+            self.expect(listed, || format!("evidence of lease {lease} is not listed by its end"));
+            *of_jobs.entry(task.job).or_default() += 1;
+            *of_operators.entry(operator).or_default().entry(task.job).or_default() += 1;
+        }
+        let (rows, of, ends) = (evidence.len()?, of.len()?, ends.len()?);
+        self.expect((of, ends) == (rows, rows), || {
+            format!("{rows} pieces of evidence are listed {of} times by account and {ends} times by end")
+        });
+        for (job, count) in of_jobs {
+            self.expect(count <= MAX_EVIDENCE_OF_JOB, || format!("job {job} has {count} pieces of evidence"));
+        }
+        for (operator, jobs) in of_operators {
+            let is_bounded = jobs.values().sum::<usize>() <= MAX_EVIDENCE_OF_OPERATOR
+                && jobs.values().all(|count| *count <= MAX_EVIDENCE_OF_OPERATOR_IN_JOB);
+            self.expect(is_bounded, || format!("{operator} has too much evidence: {jobs:?}"));
+        }
         Ok(())
     }
 

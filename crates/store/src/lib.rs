@@ -16,6 +16,7 @@ mod apply;
 mod change;
 mod check;
 mod error;
+mod evidence;
 mod read;
 mod record;
 mod schema;
@@ -24,11 +25,12 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
-pub use change::{Change, Contradiction};
+pub use change::{Change, Contradiction, NewEvidence, Proof, Said};
 pub use error::StoreError;
+pub use evidence::{MAX_EVIDENCE_OF_JOB, MAX_EVIDENCE_OF_OPERATOR, MAX_EVIDENCE_OF_OPERATOR_IN_JOB};
 pub use record::{
-    AttemptRecord, BatchId, BatchRecord, DoneRecord, Ended, EscrowRecord, EscrowStage, FailedTask, JobEnd,
-    JobPayRecord, JobRecord, LeaseRecord, LogRecord, MAX_ATTEMPTS_KEPT, OpinionRecord, PayeeRecord,
-    Recovered, ReputationKey, ResultRecord, SettlementRecord, UnixMillis,
+    AttemptRecord, BatchId, BatchRecord, DoneRecord, Ended, EscrowRecord, EscrowStage, EvidenceRecord,
+    FailedTask, FailureProof, JobEnd, JobPayRecord, JobRecord, LeaseRecord, LogRecord, MAX_ATTEMPTS_KEPT,
+    OpinionRecord, PayeeRecord, Recovered, ReputationKey, ResultRecord, SettlementRecord, UnixMillis,
 };
 pub use store::{Options, Store};

@@ -4,14 +4,14 @@ use redb::{ReadTransaction, ReadableTable, TableDefinition};
 use tidemill_types::{Address, BlobId, EscrowId, JobId, LeaseId, NodeId, TaskId, TaskNumber};
 
 use crate::{
-    AttemptRecord, BatchId, BatchRecord, DoneRecord, EscrowRecord, EscrowStage, FailedTask, JobRecord,
-    LogRecord, OpinionRecord, PayeeRecord, Recovered, ReputationKey, Store, StoreError,
+    AttemptRecord, BatchId, BatchRecord, DoneRecord, EscrowRecord, EscrowStage, EvidenceRecord, FailedTask,
+    JobRecord, LogRecord, OpinionRecord, PayeeRecord, Recovered, ReputationKey, Store, StoreError,
     error::Fault,
     schema::{
-        self, BATCHES, Bytes, DONE, ESCROWS, FAILED, JOBS, KEPT, LEASES, LOGS, OPINIONS, ORDER, OUTPUTS,
-        PAYEES, REMOVING, REPUTATIONS, SPECS, SUSPECTS, TaskKey, USES, counter, decode, decode_lease,
-        lease_keys_of_job, lease_keys_of_task, lease_of, order_of, payee_keys, suspect_of, task_key,
-        task_keys, task_of,
+        self, BATCHES, Bytes, DONE, ESCROWS, EVIDENCE, FAILED, JOBS, KEPT, LEASES, LOGS, OPINIONS, ORDER,
+        OUTPUTS, PAYEES, REMOVING, REPUTATIONS, SPECS, SUSPECTS, TaskKey, USES, counter, decode,
+        decode_lease, lease_key, lease_keys_of_job, lease_keys_of_task, lease_of, order_of, payee_keys,
+        suspect_of, task_key, task_keys, task_of,
     },
 };
 
@@ -167,6 +167,42 @@ impl Store {
     pub fn attempts(&self, task: TaskId) -> Result<Vec<AttemptRecord>, StoreError> {
         let found: Option<FailedTask> = self.read(|read| get(read, FAILED, &task_key(task), decode))?;
         Ok(found.unwrap_or_default().kept)
+    }
+
+    /// How many results of a task there is evidence of that they contradict the accepted one.
+    pub fn evidence_count(&self, task: TaskId) -> Result<usize, StoreError> {
+        self.read(|read| {
+            let (first, last) = lease_keys_of_task(task);
+            Ok(read.open_table(EVIDENCE)?.range::<&[u8; 32]>(&first..=&last)?.count())
+        })
+    }
+
+    /// The evidence that is kept of a task's results from a lease on, by their leases, whether its job is there or not: of
+    /// what is wanted so much as so many bytes hold, and at least one.
+    pub fn evidence(
+        &self,
+        task: TaskId,
+        from: LeaseId,
+        most_bytes: usize,
+        is_wanted: impl Fn(&EvidenceRecord) -> bool,
+    ) -> Result<Vec<EvidenceRecord>, StoreError> {
+        self.read(|read| {
+            let (first, (_, last)) = (lease_key(task, from), lease_keys_of_task(task));
+            let (mut found, mut bytes) = (Vec::new(), 0);
+            for row in read.open_table(EVIDENCE)?.range::<&[u8; 32]>(&first..=&last)? {
+                let (_, row) = row?;
+                let record: EvidenceRecord = decode(row.value())?;
+                if !is_wanted(&record) {
+                    continue;
+                }
+                bytes += row.value().len();
+                if bytes > most_bytes && !found.is_empty() {
+                    break;
+                }
+                found.push(record);
+            }
+            Ok(found)
+        })
     }
 
     /// A signed batch.

@@ -3,8 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 use tidemill_types::{
-    Acceptance, Address, Amount, BlobId, ByteSize, EscrowContract, EscrowId, Failure, JobId, LeaseId, NodeId,
-    ProgramKind, RateCard, Release, Signed, SpecHash, TaskId, TaskNumber, Usage,
+    Acceptance, Address, Amount, BatchTerms, BlobId, ByteSize, EscrowContract, EscrowId, Evidence, Failure,
+    JobId, KeyBinding, LeaseId, NodeId, ProgramKind, RateCard, Release, Signature65, Signed, SpecHash,
+    TaskId, TaskNumber, Usage,
 };
 
 /// How many failed attempts of one task are kept. Enough to see a pattern and to know which operators tried;
@@ -303,6 +304,41 @@ pub struct AttemptRecord {
     pub at: UnixMillis,
     /// The class of hardware of the machine that tried, as signed.
     pub hardware_class: Option<String>,
+    /// What proves that its provider signed it, where every machine would fail alike. A failure refers to no batch, as
+    /// results do: few failures are of this sort.
+    pub proof: Option<Box<FailureProof>>,
+}
+
+/// What proves that a provider signed a failure.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FailureProof {
+    /// What failed.
+    pub spec: SpecHash,
+    /// What the attempt used, as signed.
+    pub usage: Usage,
+    /// The way from its leaf to the root of its batch.
+    pub path: Vec<[u8; 32]>,
+    /// The batch.
+    pub batch: BatchTerms,
+    /// The signature under the batch.
+    pub signature: Signature65,
+    /// Binds the key that signed to the provider's node.
+    pub binding: KeyBinding,
+}
+
+/// Evidence that is kept of a result that contradicts the accepted one, whatever becomes of its job.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct EvidenceRecord {
+    /// Who submitted the job.
+    pub owner: NodeId,
+    /// The account of the contradicting result.
+    pub operator: Address,
+    /// When the contradiction was found.
+    pub at: UnixMillis,
+    /// Until when it is kept.
+    pub until: UnixMillis,
+    /// The two results.
+    pub evidence: Evidence,
 }
 
 /// The failed attempts at one task.
@@ -320,8 +356,8 @@ pub struct FailedTask {
 pub struct BatchRecord {
     /// Who sent it.
     pub provider: NodeId,
-    /// Whose key signed it.
-    pub signer: Address,
+    /// Binds the key that signed it to the provider's node.
+    pub binding: KeyBinding,
     /// The root of its Merkle tree.
     pub root: [u8; 32],
     /// The provider's own number for it.

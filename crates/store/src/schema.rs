@@ -26,6 +26,10 @@ pub(crate) type EscrowKey = &'static [u8; 32];
 pub(crate) type PayeeKey = &'static [u8; 52];
 /// Somebody that was caught while a job runs: the job, the account.
 pub(crate) type SuspectKey = &'static [u8; 36];
+/// Evidence by the account of the contradicting result: the account, the result's lease.
+pub(crate) type EvidenceOfKey = &'static [u8; 52];
+/// Evidence by the time of its end: the time, the contradicting result's lease.
+pub(crate) type EvidenceEndKey = &'static [u8; 40];
 /// How many leaves a batch has, how many results refer to it, whether it is open for more.
 pub(crate) type UsesRow = (u32, u32, bool);
 /// What came with an opinion: its small output, and its log.
@@ -55,6 +59,10 @@ pub(crate) const REPUTATIONS: TableDefinition<&[u8], Bytes> = TableDefinition::n
 pub(crate) const BATCHES: TableDefinition<u64, Bytes> = TableDefinition::new("batches");
 /// What a batch is kept for.
 pub(crate) const USES: TableDefinition<u64, UsesRow> = TableDefinition::new("uses");
+/// Results that contradict accepted ones, with these, by the leases of the contradicting ones. They outlive their jobs.
+pub(crate) const EVIDENCE: TableDefinition<LeaseKey, Bytes> = TableDefinition::new("evidence");
+pub(crate) const EVIDENCE_OF: TableDefinition<EvidenceOfKey, ()> = TableDefinition::new("evidence of");
+pub(crate) const EVIDENCE_ENDS: TableDefinition<EvidenceEndKey, ()> = TableDefinition::new("evidence ends");
 
 pub(crate) const ESCROWS: TableDefinition<EscrowKey, Bytes> = TableDefinition::new("escrows");
 pub(crate) const PAYEES: TableDefinition<PayeeKey, Bytes> = TableDefinition::new("payees");
@@ -121,6 +129,9 @@ pub(crate) struct Tables<'t> {
     pub(crate) reputations: Table<'t, &'static [u8], Bytes>,
     pub(crate) batches: Table<'t, u64, Bytes>,
     pub(crate) uses: Table<'t, u64, UsesRow>,
+    pub(crate) evidence: Table<'t, LeaseKey, Bytes>,
+    pub(crate) evidence_of: Table<'t, EvidenceOfKey, ()>,
+    pub(crate) evidence_ends: Table<'t, EvidenceEndKey, ()>,
     pub(crate) escrows: Table<'t, EscrowKey, Bytes>,
     pub(crate) payees: Table<'t, PayeeKey, Bytes>,
 }
@@ -144,6 +155,9 @@ impl<'t> Tables<'t> {
             reputations: write.open_table(REPUTATIONS)?,
             batches: write.open_table(BATCHES)?,
             uses: write.open_table(USES)?,
+            evidence: write.open_table(EVIDENCE)?,
+            evidence_of: write.open_table(EVIDENCE_OF)?,
+            evidence_ends: write.open_table(EVIDENCE_ENDS)?,
             escrows: write.open_table(ESCROWS)?,
             payees: write.open_table(PAYEES)?,
         })
@@ -219,6 +233,22 @@ pub(crate) fn payee_key(escrow: EscrowId, operator: Address) -> [u8; 52] {
 /// The keys of an escrow's payees lie between these two.
 pub(crate) fn payee_keys(escrow: EscrowId) -> ([u8; 52], [u8; 52]) {
     (payee_key(escrow, Address([0; 20])), payee_key(escrow, Address([0xff; 20])))
+}
+
+/// The account and the lease of a result that contradicts an accepted one.
+pub(crate) fn evidence_of_key(operator: Address, lease: &[u8; 32]) -> [u8; 52] {
+    let mut key = [0; 52];
+    key[..20].copy_from_slice(&operator.0);
+    key[20..].copy_from_slice(lease);
+    key
+}
+
+/// The time at which evidence ends, and the lease that it is of.
+pub(crate) fn evidence_end_key(until: UnixMillis, lease: &[u8; 32]) -> [u8; 40] {
+    let mut key = [0; 40];
+    key[..8].copy_from_slice(&until.0.to_be_bytes());
+    key[8..].copy_from_slice(lease);
+    key
 }
 
 pub(crate) fn order_key(at: UnixMillis, job: JobId) -> [u8; 24] {

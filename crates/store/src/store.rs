@@ -23,7 +23,7 @@ use redb::{
 };
 use tidemill_disk::DatabaseFile;
 
-use crate::{Change, StoreError, apply, error::Fault, schema, sweep};
+use crate::{Change, StoreError, UnixMillis, apply, error::Fault, evidence, schema, sweep};
 
 const STATE: &str = "state.redb";
 /// What [`STATE`] is called until it is whole.
@@ -174,9 +174,25 @@ impl Store {
 
     /// Deletes at most `rows` rows of jobs that were removed. Says whether more are left.
     pub fn sweep(&self, rows: usize) -> Result<bool, StoreError> {
+        self.delete(|transaction| sweep::sweep(transaction, rows))
+    }
+
+    /// Deletes evidence whose time is over at this instant, at most `rows` pieces of it. Says whether more is left.
+    pub fn forget_evidence(&self, now: UnixMillis, rows: usize) -> Result<bool, StoreError> {
+        // Most looks find nothing, and need not wait for the disk.
+        if !self.read(|read| evidence::is_any_over(read, now))? {
+            return Ok(false);
+        }
+        self.delete(|transaction| evidence::forget(transaction, now, rows))
+    }
+
+    fn delete(
+        &self,
+        delete: impl FnOnce(&WriteTransaction) -> Result<bool, Fault>,
+    ) -> Result<bool, StoreError> {
         let mut writer = self.writer();
         self.ensure_open(&mut writer)?;
-        self.write(|transaction| sweep::sweep(transaction, rows)).map_err(|fault| {
+        self.write(delete).map_err(|fault| {
             let error = self.close(fault);
             // An error of this is met again by whoever needs the file next.
             let _ = self.ensure_open(&mut writer);

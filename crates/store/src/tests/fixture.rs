@@ -1,13 +1,16 @@
 //! Builders of changes, small enough to read in a test.
 
 use tidemill_types::{
-    Acceptance, Address, Amount, Basis, BlobId, ByteSize, EscrowContract, EscrowId, Failure, JobId, LeaseId,
-    Millis, NodeId, SpecHash, TaskId, TaskNumber, Usage,
+    Acceptance, Address, Amount, Basis, BatchTerms, BlobId, ByteSize, Chain, Claim, ClaimedOutput,
+    EscrowContract, EscrowId, Evidence, Failure, Finding, FloatClass, JobId, KeyBinding, Leaf, LeaseId,
+    Limits, Millis, NodeId, Outcome, ProgramKind, ResultKey, Signature65, SignedLeaf, SignedResult, SpecHash,
+    TaskId, TaskNumber, TaskSpec, Terms, Usage, WorkTerms, merkle,
 };
 
 use crate::{
-    AttemptRecord, BatchId, BatchRecord, Change, DoneRecord, EscrowRecord, EscrowStage, JobEnd, LeaseRecord,
-    LogRecord, OpinionRecord, PayeeRecord, ResultRecord, UnixMillis,
+    AttemptRecord, BatchId, BatchRecord, Change, DoneRecord, EscrowRecord, EscrowStage, EvidenceRecord,
+    FailureProof, JobEnd, LeaseRecord, LogRecord, NewEvidence, OpinionRecord, PayeeRecord, Proof,
+    ResultRecord, Said, UnixMillis,
 };
 
 pub(super) fn job(number: u8) -> JobId {
@@ -106,7 +109,7 @@ pub(super) fn leased(id: u64, task: TaskId) -> Change {
 pub(super) fn batch_record(leaves: u32) -> BatchRecord {
     BatchRecord {
         provider: node(2),
-        signer: Address([2; 20]),
+        binding: binding(2),
         root: [3; 32],
         sequence: 4,
         signature: vec![5; 65],
@@ -202,6 +205,7 @@ pub(super) fn attempt(lease: u64, failure: Failure) -> AttemptRecord {
         price: Amount::ZERO,
         at: UnixMillis(lease),
         hardware_class: None,
+        proof: None,
     }
 }
 
@@ -217,4 +221,130 @@ pub(super) fn exit() -> Failure {
 /// A failure that may not happen elsewhere.
 pub(super) fn too_slow() -> Failure {
     Failure::WallTime { limit: Millis(1000) }
+}
+
+fn key(number: u8) -> ResultKey {
+    ResultKey::from_bytes(&[number; 32]).expect("the bytes are a key")
+}
+
+/// The account of the key of this number.
+pub(super) fn account(number: u8) -> Address {
+    key(number).address()
+}
+
+/// The key of this number, bound to the node of this number, without the node's half, which the store does not look at.
+fn binding(number: u8) -> KeyBinding {
+    KeyBinding {
+        address: account(number),
+        by_result_key: key(number).sign_binding(&Chain::default(), node(number)),
+        by_node_key: [0; 64],
+    }
+}
+
+fn task_spec() -> TaskSpec {
+    TaskSpec {
+        kind: ProgramKind::Wasm,
+        program: BlobId::of(b"program"),
+        floats: FloatClass::Canonical,
+        args: Vec::new(),
+        env: Vec::new(),
+        inputs: Vec::new(),
+        limits: Limits::default(),
+        seed: 0,
+    }
+}
+
+/// What the node of this number signed about a lease, and the hash of its leaf.
+fn claimed(number: u8, task: TaskId, lease: u64, output: &[u8]) -> (Terms, Claim, [u8; 32]) {
+    let terms = Terms {
+        escrow: [0; 32],
+        coordinator: node(9),
+        provider: node(number),
+        job: task.job,
+        task: task.task,
+        lease: LeaseId(lease),
+        work: WorkTerms::of(&task_spec()),
+    };
+    let claim = Claim {
+        outcome: Outcome::Done,
+        usage: Usage::default(),
+        output: Some(ClaimedOutput { id: BlobId::of(output), len: output.len() as u64 }),
+        hardware_class: None,
+    };
+    let leaf = Leaf::of(&terms, &claim).expect("the claim is whole").hash();
+    (terms, claim, leaf)
+}
+
+fn signature(number: u8, leaves: &[[u8; 32]], sequence: u64) -> (BatchTerms, Signature65) {
+    let batch = BatchTerms {
+        root: merkle::root(leaves),
+        count: leaves.len() as u32,
+        coordinator: node(9),
+        provider: node(number),
+        sequence,
+    };
+    (batch, key(number).sign_batch(&Chain::default(), &batch))
+}
+
+/// A result of the node of this number that brings its proof.
+fn said_here(number: u8, task: TaskId, lease: u64, output: &[u8]) -> Said {
+    let (terms, claim, leaf) = claimed(number, task, lease, output);
+    let (batch, signature) = signature(number, &[leaf], lease);
+    let (path, binding) = (Vec::new(), binding(number));
+    let proof = FailureProof { spec: terms.work.spec, usage: claim.usage, path, batch, signature, binding };
+    Said { terms, claim, proof: Proof::Here(Box::new(proof)) }
+}
+
+/// A result of the node of this number that is in a stored batch.
+pub(super) fn said_in(
+    number: u8,
+    (task, lease): (TaskId, u64),
+    output: &[u8],
+    (batch, leaf): (u64, u32),
+) -> Said {
+    let (terms, claim, _) = claimed(number, task, lease, output);
+    Said { terms, claim, proof: Proof::Stored { batch: BatchId(batch), leaf } }
+}
+
+/// A batch that the node of this number signed, of one result for each of these leases of a task, with this output.
+pub(super) fn signed_batch(id: u64, number: u8, task: TaskId, leases: &[u64], output: &[u8]) -> Change {
+    let leaves: Vec<_> = leases.iter().map(|lease| claimed(number, task, *lease, output).2).collect();
+    let (BatchTerms { root, sequence, .. }, signature) = signature(number, &leaves, id);
+    let signature = signature.0.to_vec();
+    let record =
+        BatchRecord { provider: node(number), binding: binding(number), root, sequence, signature, leaves };
+    Change::Batch { id: BatchId(id), record }
+}
+
+/// What the node of this number said of a lease contradicts what node 3 said of the next lease. It is kept until a
+/// thousand milliseconds after its lease's number.
+pub(super) fn evidence(number: u8, task: TaskId, lease: u64) -> NewEvidence {
+    evidence_between(said_here(number, task, lease, b"wrong"), said_here(3, task, lease + 1, b"output"))
+}
+
+pub(super) fn evidence_between(accused: Said, accepted: Said) -> NewEvidence {
+    let LeaseId(lease) = accused.terms.lease;
+    NewEvidence {
+        operator: account(accused.terms.provider.0[0]),
+        at: UnixMillis(lease),
+        until: UnixMillis(1_000 + lease),
+        chain: Chain::default(),
+        finding: Finding::Verdict,
+        spec: task_spec(),
+        accused,
+        accepted,
+    }
+}
+
+/// What is kept of evidence whose results bring their proofs, of a job that node 1 submitted.
+pub(super) fn evidence_record(new: &NewEvidence) -> EvidenceRecord {
+    let signed = |said: &Said| {
+        let Proof::Here(proof) = &said.proof else { panic!("the proof is in a batch") };
+        let FailureProof { path, batch, signature, binding, .. } = (**proof).clone();
+        let (terms, claim) = (said.terms, said.claim.clone());
+        SignedResult { leaf: SignedLeaf { chain: new.chain, terms, claim, path, batch, signature }, binding }
+    };
+    let NewEvidence { operator, at, until, finding, spec, .. } = new.clone();
+    let evidence = Evidence { finding, spec, accused: signed(&new.accused), accepted: signed(&new.accepted) };
+    EvidenceRecord { owner: node(1), operator, at, until, evidence }
 }

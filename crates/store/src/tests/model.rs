@@ -13,14 +13,14 @@ use tidemill_types::{
 use super::{
     disk::Disk,
     fixture::{
-        attempt, batch, closed, decided, ended, escrow, escrow_id, exit, finished, job, known, leased,
-        opinion, payee, removed, submitted, task, too_slow, tried,
+        attempt, batch, closed, decided, ended, escrow, escrow_id, evidence, evidence_record, exit, finished,
+        job, known, leased, opinion, payee, removed, submitted, task, too_slow, tried,
     },
 };
 use crate::{
-    AttemptRecord, BatchId, BatchRecord, Change, DoneRecord, Ended, EscrowRecord, EscrowStage, FailedTask,
-    JobEnd, JobRecord, LeaseRecord, OpinionRecord, PayeeRecord, ReputationKey, ResultRecord, Store,
-    StoreError,
+    AttemptRecord, BatchId, BatchRecord, Change, DoneRecord, Ended, EscrowRecord, EscrowStage,
+    EvidenceRecord, FailedTask, JobEnd, JobRecord, LeaseRecord, MAX_EVIDENCE_OF_OPERATOR_IN_JOB,
+    OpinionRecord, PayeeRecord, ReputationKey, ResultRecord, Store, StoreError, UnixMillis,
 };
 
 const JOBS: u8 = 3;
@@ -42,6 +42,7 @@ struct Model {
     suspects: BTreeSet<(JobId, Address)>,
     reputations: BTreeMap<ReputationKey, Vec<u8>>,
     failed: BTreeMap<TaskId, FailedTask>,
+    evidence: BTreeMap<(TaskId, LeaseId), EvidenceRecord>,
     /// With whether they are open.
     batches: BTreeMap<BatchId, (BatchRecord, bool)>,
     next_lease: u64,
@@ -180,6 +181,19 @@ impl Model {
                 self.leases.remove(&(task, record.lease));
                 self.failed.entry(task).or_default().add(record);
             }
+            Change::Evidence(new) => {
+                let terms = new.accused.terms;
+                let task = TaskId { job: terms.job, task: terms.task };
+                (task.task.0 < self.jobs.get(&task.job)?.task_count).then_some(())?;
+                let is_alike = |((of, _), record): (&(TaskId, LeaseId), &EvidenceRecord)| {
+                    of.job == task.job && record.operator == new.operator
+                };
+                let alike = self.evidence.iter().filter(|row| is_alike(*row)).count();
+                let key = (task, terms.lease);
+                if alike < MAX_EVIDENCE_OF_OPERATOR_IN_JOB && !self.evidence.contains_key(&key) {
+                    self.evidence.insert(key, evidence_record(&new));
+                }
+            }
             Change::Batch { id, record } => {
                 (id.0 >= self.next_batch).then_some(())?;
                 self.next_batch = id.0 + 1;
@@ -310,6 +324,11 @@ fn read(store: &Store) -> Result<Model, StoreError> {
         store.for_each_failed(job(number), |task, row| {
             model.failed.insert(TaskId { job: job(number), task }, row);
         })?;
+        for number in (0..TASKS).map(|of| task(number, of)) {
+            for record in store.evidence(number, LeaseId(0), usize::MAX, |_| true)? {
+                model.evidence.insert((number, record.evidence.accused.leaf.terms.lease), record);
+            }
+        }
     }
     for id in (0..next_batch).map(BatchId) {
         let open = recovered.open_batches.contains(&id);
@@ -345,6 +364,8 @@ enum Step {
     /// A payee of an escrow earns and is promised so much more; less, or more than there is, is refused.
     Promise((u8, u8), i128, i128),
     Sweep(usize),
+    /// What is over at this time goes.
+    Forget(u64),
     LosePower(u64),
     Reopen,
 }
@@ -399,6 +420,8 @@ fn changes(time: u64) -> impl Strategy<Value = Change> {
             let record: AttemptRecord = attempt(lease, if slow { too_slow() } else { exit() });
             Change::AttemptFailed { task, record }
         }),
+        3 => (4..6u8, tasks(), near())
+            .prop_map(|(number, task, lease)| Change::Evidence(Box::new(evidence(number, task, lease)))),
         6 => (near(), 0..4u32).prop_map(|(id, leaves)| batch(id, leaves)),
         2 => near().prop_map(closed),
     ]
@@ -412,6 +435,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             4 => ((0..ESCROWS, 1..3u8), -3..40i128, -3..40i128)
                 .prop_map(|(who, earned, vouched)| Step::Promise(who, earned, vouched)),
             1 => (1..6usize).prop_map(Step::Sweep),
+            1 => (1_000..1_040u64).prop_map(Step::Forget),
             1 => any::<u64>().prop_map(Step::LosePower),
             1 => Just(Step::Reopen),
         ]
@@ -443,6 +467,12 @@ proptest! {
                         prop_assert_eq!(store.sanity_check(), Ok(()));
                     }
                     model.sweep();
+                }
+                Step::Forget(now) => {
+                    while store.forget_evidence(UnixMillis(now), 1).unwrap() {
+                        prop_assert_eq!(store.sanity_check(), Ok(()));
+                    }
+                    model.evidence.retain(|_, record| record.until.0 > now);
                 }
                 Step::LosePower(chance) => {
                     disk.fail_after(0, ErrorKind::Other);
