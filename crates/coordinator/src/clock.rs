@@ -28,7 +28,12 @@ impl Clock {
         self.passed += now.duration_since(self.last).min(MOST_STEP);
         self.last = now;
         let mono = Micros(u64::try_from(self.passed.as_micros()).unwrap_or(u64::MAX));
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { mono, unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX) }
+        Now { mono, unix_ms: unix_ms() }
     }
+}
+
+/// The time of the system's clock: milliseconds since 1970.
+pub fn unix_ms() -> u64 {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(unix.as_millis()).unwrap_or(u64::MAX)
 }

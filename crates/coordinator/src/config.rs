@@ -49,6 +49,8 @@ pub struct Pace {
     /// How long a task of which something was said waits for somebody else who could say more, where nobody such is
     /// connected.
     pub undecided: Millis,
+    /// How long evidence is kept that a result contradicts the accepted one, whatever becomes of its job.
+    pub keep_evidence: Millis,
     /// How long a peer that broke the rules is kept out.
     pub ban: Millis,
     /// How placement behaves.
@@ -62,6 +64,7 @@ impl Default for Pace {
             heartbeat: Millis(3_000),
             second_opinion: Millis(2_000),
             undecided: Millis(30_000),
+            keep_evidence: Millis(30 * 86_400_000),
             ban: Millis(60_000),
             policy: Policy::default(),
         }

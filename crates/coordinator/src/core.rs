@@ -21,7 +21,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tidemill_sched::{Micros, Policy, Scheduler};
 use tidemill_store::{BatchId, Change, Recovered};
-use tidemill_types::{Address, Amount, Chain, JobId, LeaseId, Millis, NodeId, Offer, TaskId, WorkTerms};
+use tidemill_types::{
+    Address, Amount, Chain, JobId, KeyBinding, LeaseId, Millis, NodeId, Offer, TaskId, WorkTerms,
+};
 use tidemill_verify::Model;
 
 pub use self::money::{Funding, MoneyConfig, Settled};
@@ -51,6 +53,8 @@ pub struct CoreConfig {
     pub second_opinion: Millis,
     /// How long a task of which something was said waits for somebody else who could say more.
     pub undecided: Millis,
+    /// How long evidence is kept that a result contradicts the accepted one.
+    pub keep_evidence: Millis,
     /// How placement behaves.
     pub policy: Policy,
     /// Whose results need no check.
@@ -123,8 +127,8 @@ struct Held {
 /// A provider that is connected, or was and has leases or a history.
 #[derive(Clone, Debug)]
 struct Provider {
-    /// The address of its result key.
-    signer: Address,
+    /// Its result key, bound to its node; not known of one that has not come back since the coordinator began.
+    binding: Option<KeyBinding>,
     /// The account that it works for.
     operator: Address,
     /// Whether it had a session since the coordinator began. Before that only its account is known.
@@ -156,9 +160,9 @@ struct Provider {
 
 impl Provider {
     /// One of whom nothing is known but this, without a session.
-    fn new((signer, operator): (Address, Address), offer: Offer, now: Now) -> Self {
+    fn new(operator: Address, offer: Offer, now: Now) -> Self {
         Self {
-            signer,
+            binding: None,
             operator,
             was_here: false,
             offer,
@@ -176,6 +180,11 @@ impl Provider {
             paused_until: None,
             silent: false,
         }
+    }
+
+    /// The address of its result key, where that is known.
+    fn signer(&self) -> Option<Address> {
+        self.binding.map(|binding| binding.address)
     }
 }
 
@@ -231,8 +240,8 @@ impl Core {
     /// Takes in an event. What it comes to is in the next [`Self::take_step`].
     pub fn handle(&mut self, event: Event, now: Now) {
         match event {
-            Event::ProviderJoined { session, node, signer, operator, network, offer, credits, held } => {
-                self.join(session, node, (signer, operator), network, offer, credits, &held, now);
+            Event::ProviderJoined { session, node, binding, operator, network, offer, credits, held } => {
+                self.join(session, node, (binding, operator), network, offer, credits, &held, now);
             }
             Event::FromProvider { session, message } => self.heard(session, message, now),
             Event::SessionEnded { session } => self.session_ended(session, now),

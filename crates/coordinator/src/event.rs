@@ -14,7 +14,8 @@ use tidemill_net::{
 use tidemill_sched::Micros;
 use tidemill_store::DoneRecord;
 use tidemill_types::{
-    Address, Amount, BlobId, EscrowId, JobId, LeaseId, Needs, NodeId, Offer, TaskId, TaskNumber, Voucher,
+    Address, Amount, BlobId, EscrowId, JobId, KeyBinding, LeaseId, Needs, NodeId, Offer, TaskId, TaskNumber,
+    Voucher,
 };
 
 use crate::core::{Funding, SeenStakes, Settled};
@@ -61,8 +62,8 @@ pub enum Event {
         session: SessionId,
         /// The provider.
         node: NodeId,
-        /// The address of its result key.
-        signer: Address,
+        /// Its result key, and the statements of both of its keys that they belong together.
+        binding: KeyBinding,
         /// The account that it works for: where work is free, that of its result key.
         operator: Address,
         /// The network that it comes from, where that says something about whose it is.

@@ -10,7 +10,7 @@ use tidemill_net::{
     ticket::{Ticket, TicketError},
     wire::{SESSION_ALPN, Welcome},
 };
-use tidemill_store::{Options, Store, StoreError};
+use tidemill_store::{Options, Store, StoreError, UnixMillis};
 use tidemill_types::{Chain, EscrowId, JobId, NodeId, ResultKey, ResultKeyError};
 use tidemill_verify::Model;
 use tokio::{
@@ -20,7 +20,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, unix_ms},
     committer,
     config::Config,
     core::{Core, CoreConfig, Step},
@@ -160,6 +160,7 @@ impl Coordinator {
             heartbeat: pace.heartbeat,
             second_opinion: pace.second_opinion,
             undecided: pace.undecided,
+            keep_evidence: pace.keep_evidence,
             trust,
             model: Model::default(),
             policy: pace.policy.clone(),
@@ -302,11 +303,14 @@ async fn run_core(
     }
 }
 
-/// Deletes the rows of removed jobs, a slice at a time.
+/// Deletes the rows of removed jobs, and evidence whose time is over, a slice at a time.
 async fn sweep(shared: &Arc<Shared>) {
     loop {
         let store = shared.store.clone();
-        let swept = tokio::task::spawn_blocking(move || store.sweep(SWEEP_ROWS));
+        let swept = tokio::task::spawn_blocking(move || {
+            let of_jobs = store.sweep(SWEEP_ROWS)?;
+            Ok::<bool, StoreError>(store.forget_evidence(UnixMillis(unix_ms()), SWEEP_ROWS)? || of_jobs)
+        });
         let is_more = match swept.await {
             Ok(Ok(is_more)) => {
                 if is_more {

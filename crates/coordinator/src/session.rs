@@ -149,7 +149,7 @@ async fn session(shared: &Arc<Shared>, connection: Connection) {
         write(shared.clone(), session.writer, outgoings, session.connection.clone()).in_current_span();
     let writer = shared.tasks.spawn(writer);
     tracing::debug!(software = %tidemill_types::one_line(&hello.software, 80), "a session begins");
-    let (signer, operator) = (hello.binding.address, admitted.operator);
+    let (binding, operator) = (hello.binding, admitted.operator);
     let read = async {
         match hello.role {
             Role::Provider { offer, credits, held, .. } => {
@@ -158,7 +158,7 @@ async fn session(shared: &Arc<Shared>, connection: Connection) {
                 let joined = Event::ProviderJoined {
                     session: id,
                     node,
-                    signer,
+                    binding,
                     operator,
                     network,
                     offer,
@@ -170,7 +170,7 @@ async fn session(shared: &Arc<Shared>, connection: Connection) {
                 provider::read(shared, id, node, session.reader).await;
             }
             Role::Requester => {
-                let is_operator = signer == shared.operator;
+                let is_operator = binding.address == shared.operator;
                 requester::read(shared, id, (node, is_operator), session.reader).await;
             }
         }

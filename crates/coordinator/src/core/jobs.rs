@@ -8,7 +8,7 @@ use std::{
 use tidemill_job::{Frontier, JobSpec, Node};
 use tidemill_net::wire::{Decision, MAX_CALLS_IN_FLIGHT, Refusal, Reliability, Reply, Unpaid};
 use tidemill_sched::{Class, LeaseEnd, Micros};
-use tidemill_store::{AttemptRecord, Change, JobEnd, ReputationKey, UnixMillis};
+use tidemill_store::{AttemptRecord, Change, FailureProof, JobEnd, ReputationKey, UnixMillis};
 use tidemill_types::{
     Address, Amount, BlobId, EXEC_VERSION, Failure, JobId, LeaseId, Needs, NodeId, Offer, RateCard, Stage,
     TaskId, TaskNumber, Usage, Weight, input_bytes,
@@ -340,13 +340,15 @@ impl Core {
         }
     }
 
-    /// An attempt failed: by the task's doing, or by the machine's.
+    /// An attempt failed: by the task's doing, or by the machine's. `proof`: that its provider signed it, where it would fail
+    /// on every machine.
     pub(super) fn attempt_failed(
         &mut self,
         lease: LeaseId,
         failure: Failure,
         usage: &Usage,
         hardware_class: Option<String>,
+        proof: Option<Box<FailureProof>>,
         now: Now,
     ) {
         let Some(held) = self.close(lease) else { return };
@@ -367,6 +369,7 @@ impl Core {
             price,
             at: UnixMillis(now.unix_ms),
             hardware_class,
+            proof,
         };
         self.change(Change::AttemptFailed { task: held.task, record: record.clone() });
         if failure.weight() == Weight::Circumstance {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidemill_net::wire::{FromProvider, HeldLease, ReturnReason, ToProvider};
 use tidemill_sched::{IdleReasons, LeaseEnd, Micros};
-use tidemill_types::{Address, JobId, LeaseId, NodeId, Offer};
+use tidemill_types::{Address, JobId, KeyBinding, LeaseId, NodeId, Offer};
 
 use super::{Core, Provider, jobs::Job};
 use crate::event::{Effect, Network, Now, SessionId};
@@ -25,7 +25,7 @@ impl Core {
         &mut self,
         session: SessionId,
         node: NodeId,
-        (signer, operator): (Address, Address),
+        (binding, operator): (KeyBinding, Address),
         network: Option<Network>,
         offer: Offer,
         credits: u32,
@@ -39,10 +39,11 @@ impl Core {
         }
         self.drop_unsettled(node);
         self.forget_gone();
-        let newcomer = || Provider::new((signer, operator), offer.clone(), now);
+        let newcomer = || Provider::new(operator, offer.clone(), now);
         let provider = self.providers.entry(node).or_insert_with(newcomer);
         // A lease is of the account and the hardware that it was given to: the result of another would not be of it.
-        let is_changed = provider.signer != signer || provider.offer.hardware_class != offer.hardware_class;
+        let is_changed = provider.signer() != Some(binding.address)
+            || provider.offer.hardware_class != offer.hardware_class;
         let is_another = provider.operator != operator || (provider.was_here && is_changed);
         provider.was_here = true;
         provider.silent = false;
@@ -51,7 +52,7 @@ impl Core {
         provider.credits = credits;
         provider.offer = offer.clone();
         provider.operator = operator;
-        provider.signer = signer;
+        provider.binding = Some(binding);
         provider.network = network;
         let (credits, ours) = (provider.open_credits(), provider.leases.clone());
         self.sessions.insert(session, node);

@@ -230,6 +230,5 @@ fn absent(operator: Address, now: Now) -> Provider {
         capacity: Capacity::default(),
         rates: RateCard::FREE,
     };
-    // Its result key is not known before it comes back; nothing is signed by it until then.
-    Provider::new((operator, operator), offer, now)
+    Provider::new(operator, offer, now)
 }

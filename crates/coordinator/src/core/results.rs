@@ -7,10 +7,10 @@ use tidemill_net::wire::{
     Decision, LogBody, MAX_INLINE_OUTPUT_BYTES, OutputBody, ResultBatch, TaskResult, ToProvider, Unpaid,
 };
 use tidemill_sched::{LeaseEnd, Micros};
-use tidemill_store::{BatchId, BatchRecord, Change, LogRecord, ResultRecord, UnixMillis};
+use tidemill_store::{BatchId, BatchRecord, Change, FailureProof, LogRecord, ResultRecord, UnixMillis};
 use tidemill_types::{
-    Archive, BatchTerms, BlobId, ByteSize, ClaimedOutput, Failure, Leaf, LeaseId, Limits, MAX_INDEX_BYTES,
-    NodeId, Outcome, Terms, Usage, merkle, verify_batch,
+    Archive, BatchTerms, BlobId, ByteSize, ClaimedOutput, Failure, KeyBinding, Leaf, LeaseId, Limits,
+    MAX_INDEX_BYTES, NodeId, Outcome, Signature65, SpecHash, Terms, Usage, Weight, merkle, verify_batch,
 };
 
 use super::{Core, verdicts::Came};
@@ -33,6 +33,25 @@ pub(super) struct Unsettled {
     batch: Option<BatchId>,
 }
 
+/// A signed batch whose results are being looked at.
+struct Arrived {
+    /// Its number in the store, if any of its leases is alive.
+    id: BatchId,
+    terms: BatchTerms,
+    signature: Signature65,
+    binding: KeyBinding,
+    leaves: Vec<[u8; 32]>,
+}
+
+impl Arrived {
+    /// What proves that a failure of this specification, at this place of the batch, was signed.
+    fn proof(&self, leaf: u32, spec: SpecHash, usage: Usage) -> Option<Box<FailureProof>> {
+        let path = merkle::path(&self.leaves, leaf as usize)?;
+        let Self { terms: batch, signature, binding, .. } = *self;
+        Some(Box::new(FailureProof { spec, usage, path, batch, signature, binding }))
+    }
+}
+
 /// What is kept of a result that says the task is done.
 #[derive(Clone, Debug)]
 struct Accepted {
@@ -49,13 +68,12 @@ struct Accepted {
 impl Core {
     /// Takes in a batch: all of it, or nothing and the provider is cut off.
     pub(super) fn results(&mut self, session: SessionId, node: NodeId, batch: ResultBatch, now: Now) {
-        if let Err(reason) = self.check_batch(node, &batch) {
-            return self.cut_off(session, &reason, now);
-        }
+        let arrived = match self.check_batch(node, &batch) {
+            Ok(arrived) => arrived,
+            Err(reason) => return self.cut_off(session, &reason, now),
+        };
         let provider = self.providers.get_mut(&node).expect("a batch is checked against its provider");
-        let signer = provider.signer;
-        let number = self.next_batch;
-        let leaves: Vec<[u8; 32]> = batch.results.iter().map(|result| result.leaf).collect();
+        let number = arrived.id;
         let is_of_use = batch.results.iter().any(|result| self.leases.contains_key(&result.lease));
         // It counts as one more result until all others have been looked at.
         let unsettled = Unsettled { results: 1, batch: is_of_use.then_some(number) };
@@ -66,24 +84,25 @@ impl Core {
                 id: number,
                 record: BatchRecord {
                     provider: node,
-                    signer,
+                    binding: arrived.binding,
                     sequence: batch.sequence,
-                    root: merkle::root(&leaves),
+                    root: arrived.terms.root,
                     signature: batch.signature.0.to_vec(),
-                    leaves,
+                    leaves: arrived.leaves.clone(),
                 },
             });
         }
         for (place, result) in batch.results.into_iter().enumerate() {
             let leaf = u32::try_from(place).expect("a batch has few results");
-            self.result(session, node, batch.sequence, (number, leaf), result, now);
+            self.result(session, node, (&arrived, leaf), result, now);
         }
         self.settled(node, batch.sequence);
     }
 
     /// Whether a batch is signed by the provider and every result is of a lease that it was given.
-    fn check_batch(&self, node: NodeId, batch: &ResultBatch) -> Result<(), String> {
+    fn check_batch(&self, node: NodeId, batch: &ResultBatch) -> Result<Arrived, String> {
         let provider = self.providers.get(&node).ok_or("it is no provider")?;
+        let binding = provider.binding.ok_or("its result key is not known")?;
         let leaves: Vec<[u8; 32]> = batch.results.iter().map(|result| result.leaf).collect();
         let count = u32::try_from(leaves.len()).map_err(|_| "its batch is too long")?;
         let terms = BatchTerms {
@@ -93,7 +112,7 @@ impl Core {
             provider: node,
             sequence: batch.sequence,
         };
-        verify_batch(&self.config.chain, &terms, &batch.signature, provider.signer)
+        verify_batch(&self.config.chain, &terms, &batch.signature, binding.address)
             .map_err(|error| format!("its results are not signed by its result key: {error}"))?;
         if provider.unsettled.contains_key(&batch.sequence) {
             return Err(format!("its batch {} comes a second time", batch.sequence));
@@ -106,7 +125,7 @@ impl Core {
             self.check_result(node, result)
                 .map_err(|problem| format!("its result for lease {} {problem}", result.lease))?;
         }
-        Ok(())
+        Ok(Arrived { id: self.next_batch, terms, signature: batch.signature, binding, leaves })
     }
 
     fn check_result(&self, node: NodeId, result: &TaskResult) -> Result<(), String> {
@@ -174,11 +193,11 @@ impl Core {
         &mut self,
         session: SessionId,
         node: NodeId,
-        sequence: u64,
-        (batch, leaf): (BatchId, u32),
+        (arrived, leaf): (&Arrived, u32),
         result: TaskResult,
         now: Now,
     ) {
+        let (batch, sequence) = (arrived.id, arrived.terms.sequence);
         let TaskResult { lease, claim, wall_us, output, log, .. } = result;
         let Some(held) = self.leases.get_mut(&lease) else {
             let provider = self.providers.get_mut(&node);
@@ -195,7 +214,11 @@ impl Core {
                 self.take_back(&[lease], LeaseEnd::Returned, now);
             }
             (Outcome::Failed(failure), ..) => {
-                self.attempt_failed(lease, failure, &claim.usage, claim.hardware_class, now);
+                let proof = match failure.weight() {
+                    Weight::Evidence => arrived.proof(leaf, held.work.spec, claim.usage),
+                    Weight::Circumstance => None,
+                };
+                self.attempt_failed(lease, failure, &claim.usage, claim.hardware_class, proof, now);
             }
             (Outcome::Done, Some(output), Some(body)) => {
                 let inline = match body {
@@ -262,7 +285,7 @@ impl Core {
             Err(FetchProblem::Here(reason)) => {
                 tracing::error!(%lease, reason, "an output could not be kept here");
                 let reason = format!("the coordinator could not keep the output: {reason}");
-                self.attempt_failed(lease, Failure::Host { reason }, &Usage::default(), None, now);
+                self.attempt_failed(lease, Failure::Host { reason }, &Usage::default(), None, None, now);
             }
         }
         self.settled(node, pending.sequence);

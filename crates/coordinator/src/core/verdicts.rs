@@ -8,6 +8,7 @@ mod comparing;
 mod deciding;
 mod doubts;
 mod fate;
+mod keeping;
 mod known;
 mod lost;
 mod standing;
@@ -426,7 +427,9 @@ impl Core {
         let Some(open) = job.open.get(&id.task) else { return };
         let Some(failed) = open.failures.iter().find(|failed| Answer::of(failed) == failure) else { return };
         let is_telling = self.is_telling(job, open, failure);
+        let evidence = self.against_failure(id, open, failure, now);
         let (failure, attempts) = (failed.failure.clone(), open.failures.len());
+        self.keep_evidence(evidence);
         let Some(job) = self.jobs.get_mut(&id.job) else { return };
         let Some(open) = job.open.get_mut(&id.task) else { return };
         let wrong = std::mem::take(&mut open.opinions);

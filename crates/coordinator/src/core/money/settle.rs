@@ -62,7 +62,7 @@ impl Core {
         now: Now,
     ) {
         let Some(provider) = self.providers.get(&node) else { return };
-        let (operator, signer) = (provider.operator, provider.signer);
+        let (operator, Some(signer)) = (provider.operator, provider.signer()) else { return };
         let Some(money) = &mut self.money else { return };
         let contract = money.config.terms.contract;
         for signed in releases {

@@ -8,8 +8,8 @@ use tidemill_net::wire::{
 };
 use tidemill_types::{
     Address, ArchiveBuilder, BatchTerms, BlobId, ByteSize, Capacity, Chain, Claim, ClaimedOutput,
-    EXEC_VERSION, Failure, FloatClass, Fuel, GuestPath, JobId, Leaf, LeaseId, NodeId, Offer, Outcome,
-    ProgramKind, RateCard, ResultKey, SpecHash, TaskId, TaskNumber, Terms, Usage, WorkTerms, merkle,
+    EXEC_VERSION, Failure, FloatClass, Fuel, GuestPath, JobId, KeyBinding, Leaf, LeaseId, NodeId, Offer,
+    Outcome, ProgramKind, RateCard, ResultKey, SpecHash, TaskId, TaskNumber, Terms, Usage, WorkTerms, merkle,
 };
 
 use super::world::{COORDINATOR, World};
@@ -59,6 +59,11 @@ pub fn outputs_of(spec: SpecHash) -> [Vec<u8>; 3] {
         *output.last_mut().expect("it is not empty") = noise;
         output
     })
+}
+
+/// What stands for the signature of a node, whose names here are no keys.
+pub fn node_signature(node: NodeId) -> [u8; 64] {
+    [node.0[0]; 64]
 }
 
 /// A lease as a provider says that it holds it.
@@ -150,7 +155,11 @@ impl Peer {
         Event::ProviderJoined {
             session,
             node: self.node,
-            signer: self.key.address(),
+            binding: KeyBinding {
+                address: self.key.address(),
+                by_result_key: self.key.sign_binding(&Chain::default(), self.node),
+                by_node_key: node_signature(self.node),
+            },
             operator: self.operator(),
             network: self.network,
             offer: self.offer(),

@@ -1,6 +1,7 @@
 //! Which results are believed, whom else is asked, and what becomes of those who lie.
 
 mod comparing;
+mod evidence;
 mod known;
 mod stakes;
 mod unjudged;
@@ -22,7 +23,7 @@ use super::{
     world::{UNDECIDED_MS, World, among_strangers, job_id, job_spec},
 };
 use crate::{
-    core::CoreConfig,
+    core::{CoreConfig, Step},
     event::{Effect, Network},
 };
 
@@ -77,6 +78,11 @@ impl Scene {
 
     fn step(&mut self) {
         let step = self.world.take_step();
+        self.carry_out(step);
+    }
+
+    /// Commits a step, does what the core wants done, and has everybody do what they have.
+    fn carry_out(&mut self, step: Step) {
         for change in &step.changes {
             self.doubted += u64::from(matches!(change, Change::Reopened { .. }));
             self.undone += u64::from(matches!(change, Change::Undone { .. }));

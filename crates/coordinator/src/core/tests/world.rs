@@ -47,6 +47,9 @@ pub const SECOND_OPINION_MS: u64 = 2_000;
 /// How long a task waits for somebody who could say more, in milliseconds.
 pub const UNDECIDED_MS: u64 = 5_000;
 
+/// How long evidence is kept, in milliseconds.
+pub const KEEP_EVIDENCE_MS: u64 = 1_000_000;
+
 pub const COORDINATOR: NodeId = NodeId([200; 32]);
 pub const REQUESTER: NodeId = NodeId([100; 32]);
 
@@ -84,6 +87,7 @@ pub fn config(pays: bool) -> CoreConfig {
         heartbeat: Millis(3_000),
         second_opinion: Millis(SECOND_OPINION_MS),
         undecided: Millis(UNDECIDED_MS),
+        keep_evidence: Millis(KEEP_EVIDENCE_MS),
         trust: Trust { everybody: true, ..Trust::default() },
         model: Model::default(),
         policy: Policy::default(),

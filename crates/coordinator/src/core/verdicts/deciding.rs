@@ -1,11 +1,11 @@
 //! Deciding a task: what a verdict makes of its results, and carrying that out.
 
 use tidemill_net::wire::Unpaid;
-use tidemill_store::{Change, DoneRecord};
-use tidemill_types::{Acceptance, Basis, BlobId, TaskId};
+use tidemill_store::{Change, DoneRecord, NewEvidence};
+use tidemill_types::{Acceptance, Basis, BlobId, Finding, TaskId};
 use tidemill_verify::{Course, Evidence, Next, Witness};
 
-use super::{Answer, Came, Given, billionths};
+use super::{Answer, Came, Given, billionths, keeping::Signed};
 use crate::{
     core::{
         Core,
@@ -102,6 +102,8 @@ impl Core {
                 job.course != Course::Believed && self.is_telling(job, &open, Answer::Output(accepted.output))
             });
         self.settle_results(id, &open, &ruling, is_telling);
+        let evidence = self.against_ruling(id, &open, &ruling, now);
+        self.keep_evidence(evidence);
         if ruling.is_overturned {
             self.reset_above(id.job, place, now);
         }
@@ -171,6 +173,18 @@ impl Core {
                 self.name_wrong(id.job, open.opinions[*at].result.provider);
             }
         }
+    }
+
+    /// What a verdict contradicts: results, and failures that every machine would have seen.
+    fn against_ruling(&self, id: TaskId, open: &Open, ruling: &Ruling, now: Now) -> Vec<NewEvidence> {
+        let signed = |at: &usize| Signed::Result(&open.opinions[*at].result);
+        let wrong: Vec<_> =
+            ruling.wrong.iter().map(signed).chain(open.evidence().map(Signed::Failure)).collect();
+        if wrong.is_empty() {
+            return Vec::new();
+        }
+        let right: Vec<_> = ruling.right.iter().map(signed).collect();
+        self.evidence(id, open, Finding::Verdict, (&wrong, &right), now)
     }
 
     /// What a verdict says about those who gave the results, and those who said that the task fails.

@@ -6,10 +6,10 @@
 use serde::{Deserialize, Serialize};
 use tidemill_job::Node;
 use tidemill_store::{AttemptRecord, Change, DoneRecord, ResultRecord};
-use tidemill_types::{Amount, Basis, FloatClass, JobId, NodeId, Stage, TaskId, TaskNumber};
+use tidemill_types::{Amount, Basis, Finding, FloatClass, JobId, NodeId, Stage, TaskId, TaskNumber};
 use tidemill_verify::{Course, Evidence, Model, Witness, is_chosen};
 
-use super::{Accepted, Answer, Given, Unpaid};
+use super::{Accepted, Answer, Given, Unpaid, keeping::Signed};
 use crate::{
     core::{Core, Provider, jobs::Open},
     event::{Network, Now},
@@ -136,6 +136,7 @@ impl Core {
         let record = given.record(Some(is_right));
         self.change(Change::Opinion { task: id, record, output: None, log: None });
         if !is_right {
+            self.keep_against_known(id, known, Signed::Result(&given.result), now);
             self.pay(id, &given, Err(Unpaid::Contradicted));
             let who = (given.result.provider, given.witness);
             self.contradicted(id, &given.key, who, Evidence::KnownWrong, now);
@@ -162,10 +163,18 @@ impl Core {
         if !self.known_stands(id, known, said, now) {
             return false;
         }
+        self.keep_against_known(id, known, Signed::Failure(failed), now);
         let Some(job) = self.jobs.get(&id.job) else { return true };
         let (key, witness) = (job.failure_key(id.task, failed), self.witness(job, failed.operator));
         self.contradicted(id, &key, (failed.provider, witness), Evidence::KnownWrong, now);
         true
+    }
+
+    /// Keeps the evidence that something signed is not the answer that was known.
+    fn keep_against_known(&mut self, id: TaskId, known: &Known, signed: Signed<'_>, now: Now) {
+        let right: Vec<_> = known.results().map(Signed::Result).collect();
+        let evidence = self.evidence(id, &Open::default(), Finding::KnownAnswer, (&[signed], &right), now);
+        self.keep_evidence(evidence);
     }
 
     /// Whether what is known is certain in spite of what somebody else says. The task is open again if it is not.
