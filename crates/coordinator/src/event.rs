@@ -40,6 +40,8 @@ pub struct Caller {
     pub session: SessionId,
     /// The requester.
     pub node: NodeId,
+    /// The address of its result key, which providers of the same home sign with.
+    pub signer: Address,
     /// The call's number there.
     pub call: u64,
     /// Whether it has shown the result key of the coordinator's operator.

@@ -170,8 +170,7 @@ async fn session(shared: &Arc<Shared>, connection: Connection) {
                 provider::read(shared, id, node, session.reader).await;
             }
             Role::Requester => {
-                let is_operator = binding.address == shared.operator;
-                requester::read(shared, id, (node, is_operator), session.reader).await;
+                requester::read(shared, id, (node, binding.address), session.reader).await;
             }
         }
     };

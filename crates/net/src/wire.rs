@@ -21,13 +21,13 @@ pub use self::{
         ReleaseAsked, ResultBatch, ReturnReason, Source, TaskResult, ToProvider, Unpaid,
     },
     reliability::{
-        MAX_RECORDS, MAX_RESULTS_OF_TASK, RecordReport, Reliability, ReputationReport, ResultReport,
-        StakeReport, Standing, Unjudged,
+        Explanation, KeptEvidence, MAX_ANSWER_EVIDENCE_BYTES, MAX_RECORDS, MAX_RESULTS_OF_TASK, RecordReport,
+        Reliability, ReputationReport, ResultReport, StakeReport, Standing, Unjudged,
     },
     requester::{
-        Answer, Attempt, Call, Contribution, Explanation, JobPay, JobPhase, JobReport,
-        MAX_ANSWER_OUTPUT_BYTES, MAX_CALLS_IN_FLIGHT, MAX_INLINE_PIECE_BYTES, MAX_PAGE, NetworkTerms,
-        OutputPiece, ProviderReport, Refusal, Reply, Request, SpecBody, StageTerms, TaskPhase, TaskReport,
+        Answer, Attempt, Call, Contribution, JobPay, JobPhase, JobReport, MAX_ANSWER_OUTPUT_BYTES,
+        MAX_CALLS_IN_FLIGHT, MAX_INLINE_PIECE_BYTES, MAX_PAGE, NetworkTerms, OutputPiece, ProviderReport,
+        Refusal, Reply, Request, SpecBody, StageTerms, TaskPhase, TaskReport,
     },
 };
 

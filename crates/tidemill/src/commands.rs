@@ -7,6 +7,7 @@ pub mod collect;
 pub mod delegate;
 pub mod earnings;
 pub mod escrow;
+pub mod evidence;
 pub mod exec;
 pub mod explain;
 pub mod fetch;

@@ -2,11 +2,13 @@
 
 use tidemill_job::{BlobRef, JobSpec};
 use tidemill_net::wire::{
-    Contribution, Decision, Explanation, HeldLease, JobPhase, JobReport, MAX_ANSWER_OUTPUT_BYTES,
-    MAX_INLINE_PIECE_BYTES, MAX_PAGE, MAX_RESULTS_OF_TASK, OutputPiece, Refusal, Reply, ResultReport,
-    Standing, TaskPhase, TaskReport, Unpaid,
+    Contribution, Decision, Explanation, HeldLease, JobPhase, JobReport, KeptEvidence,
+    MAX_ANSWER_EVIDENCE_BYTES, MAX_ANSWER_OUTPUT_BYTES, MAX_INLINE_PIECE_BYTES, MAX_PAGE,
+    MAX_RESULTS_OF_TASK, OutputPiece, Refusal, Reply, ResultReport, Standing, TaskPhase, TaskReport, Unpaid,
 };
-use tidemill_store::{DoneRecord, JobEnd, JobRecord, OpinionRecord, ResultRecord, StoreError};
+use tidemill_store::{
+    DoneRecord, EvidenceRecord, JobEnd, JobRecord, OpinionRecord, ResultRecord, StoreError,
+};
 use tidemill_types::{BlobId, EscrowId, GuestPath, JobId, LeaseId, NodeId, TaskId, TaskNumber, Weight};
 
 use crate::{
@@ -144,6 +146,8 @@ pub fn explained(
     } else {
         explanation.standing = standing_of(shared, id, &opinions)?;
     }
+    let evidence = shared.store.evidence_count(id).map_err(|error| busy(&error))?;
+    explanation.evidence = u32::try_from(evidence).unwrap_or(u32::MAX);
     explanation.results.sort_by_key(|result| result.at_ms);
     explanation.results.truncate(MAX_RESULTS_OF_TASK);
     Ok(Reply::Explained(explanation))
@@ -306,6 +310,20 @@ pub fn log(shared: &Shared, caller: Caller, job: JobId, task: TaskNumber) -> Ans
     let log = shared.store.log(id).map_err(|error| busy(&error))?;
     let (bytes, omitted) = log.map_or((Vec::new(), 0), |log| (log.bytes, log.omitted));
     Ok(Reply::Log { bytes, omitted })
+}
+
+/// The evidence that is kept of a task's results, whether its job is there or not: all of it for its requester and the
+/// coordinator's operator, and what is against it for a home whose result key signed it.
+pub fn evidence(shared: &Shared, caller: Caller, task: TaskId, from: LeaseId) -> Answered {
+    let may_see = |record: &EvidenceRecord| {
+        caller.may_see(record.owner) || record.evidence.accused.binding.address == caller.signer
+    };
+    let records = shared.store.evidence(task, from, MAX_ANSWER_EVIDENCE_BYTES, may_see);
+    let kept = |record: EvidenceRecord| {
+        let EvidenceRecord { operator, at, until, evidence, .. } = record;
+        KeptEvidence { operator, at_ms: at.0, until_ms: until.0, evidence }
+    };
+    Ok(Reply::Evidence(records.map_err(|error| busy(&error))?.into_iter().map(kept).collect()))
 }
 
 /// The job's record, if it is the caller's.

@@ -15,7 +15,7 @@ use tidemill_net::{
     frame::FrameReader,
     wire::{Answer, Bounded, Call, JobPay, MAX_CALLS_IN_FLIGHT, Refusal, Reply, Request, SpecBody},
 };
-use tidemill_types::{ByteSize, Comparison, JobId, NodeId, causes};
+use tidemill_types::{Address, ByteSize, Comparison, JobId, NodeId, TaskId, causes};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
@@ -39,14 +39,15 @@ const FETCHES_AT_ONCE: usize = 16;
 const TELL_EVERY: Duration = Duration::from_millis(100);
 
 /// Reads calls until the session ends. As many are worked on at a time as a requester may have in flight; the
-/// next one is read when there is room. `is_operator`: whether the requester is the coordinator's operator.
+/// next one is read when there is room. `signer`: the address of the requester's result key.
 pub async fn read(
     shared: &Arc<Shared>,
     session: SessionId,
-    (node, is_operator): (NodeId, bool),
+    (node, signer): (NodeId, Address),
     mut reader: FrameReader<RecvStream>,
 ) {
     let room = Arc::new(Semaphore::new(MAX_CALLS_IN_FLIGHT));
+    let is_operator = signer == shared.operator;
     loop {
         let call = tokio::select! {
             call = reader.next::<Call>() => call,
@@ -66,7 +67,7 @@ pub async fn read(
             return;
         }
         let Ok(place) = room.clone().acquire_owned().await else { return };
-        let caller = Caller { session, node, call: call.id, is_operator };
+        let caller = Caller { session, node, signer, call: call.id, is_operator };
         match call.request {
             Request::Submit { job, spec, follow, pay } => {
                 let submission = Submission { caller, job, follow, pay };
@@ -367,6 +368,11 @@ async fn ask(shared: &Arc<Shared>, caller: Caller, request: Request, place: Owne
         Request::Log { job, task } => {
             return spawn_answer(shared, caller, place, move |shared| {
                 answers::log(shared, caller, job, task)
+            });
+        }
+        Request::Evidence { job, task, from } => {
+            return spawn_answer(shared, caller, place, move |shared| {
+                answers::evidence(shared, caller, TaskId { job, task }, from)
             });
         }
         Request::Submit { .. } => return,

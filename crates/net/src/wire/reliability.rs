@@ -3,7 +3,9 @@
 use std::iter::Sum;
 
 use serde::{Deserialize, Serialize};
-use tidemill_types::{Address, Amount, BlobId, Comparison, Millis, NodeId, ProgramKind, Reliance};
+use tidemill_types::{
+    Acceptance, Address, Amount, BlobId, Comparison, Evidence, Millis, NodeId, ProgramKind, Reliance,
+};
 
 use super::{MAX_WORDS_BYTES, OutOfBounds, at_most};
 
@@ -12,6 +14,9 @@ pub const MAX_RECORDS: usize = 8;
 
 /// The most results of one task that are told of.
 pub const MAX_RESULTS_OF_TASK: usize = 256;
+
+/// What the evidence of one answer has together: well below a frame, and more than one piece of it may have.
+pub const MAX_ANSWER_EVIDENCE_BYTES: usize = 3 << 20;
 
 /// How a job's results came to be relied on.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
@@ -145,4 +150,34 @@ pub struct ResultReport {
     pub agrees: Option<bool>,
     /// Whether the verdict was there before, and its provider was tried with the task.
     pub is_trial: bool,
+}
+
+/// Evidence as the coordinator keeps it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct KeptEvidence {
+    /// The account of the contradicting result.
+    pub operator: Address,
+    /// When the contradiction was found, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// Until when the coordinator keeps it.
+    pub until_ms: u64,
+    /// The two results. Whoever gets them checks them.
+    pub evidence: Evidence,
+}
+
+/// Why tasks are where they are.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Explanation {
+    /// How the job or task stands, in a sentence.
+    pub summary: String,
+    /// For each provider, why it was or was not chosen, in a sentence.
+    pub providers: Vec<(NodeId, String)>,
+    /// Of one task, the results that it has.
+    pub results: Vec<ResultReport>,
+    /// Of one task that is done, why its result was accepted.
+    pub verdict: Option<Acceptance>,
+    /// Of one task that has results and no verdict, what they come to.
+    pub standing: Option<Standing>,
+    /// Of one task, how many results there is evidence of that they contradict the accepted one.
+    pub evidence: u32,
 }

@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 use tidemill_types::{
-    Acceptance, Address, Amount, BlobId, BlobRef, ByteSize, EscrowId, Failure, GuestPath, JobId, Millis,
-    Needs, NodeId, Offer, RateCard, Signature65, SpecHash, TaskNumber, Usage,
+    Address, Amount, BlobId, BlobRef, ByteSize, EscrowId, Failure, GuestPath, JobId, LeaseId, Millis, Needs,
+    NodeId, Offer, RateCard, Signature65, SpecHash, TaskNumber, Usage,
 };
 
 use super::{
-    Bounded, EscrowReport, JobCost, MAX_FRAME_BYTES, MAX_RESULTS_OF_TASK, Money, OutOfBounds, Reliability,
-    ReputationReport, ResultReport, Standing, Unjudged, at_most,
+    Bounded, EscrowReport, Explanation, JobCost, KeptEvidence, MAX_FRAME_BYTES, MAX_RESULTS_OF_TASK, Money,
+    OutOfBounds, Reliability, ReputationReport, Unjudged, at_most,
 };
 
 /// The most calls that one requester may have waiting for an answer.
@@ -131,6 +131,17 @@ pub enum Request {
         /// Whose.
         operator: Address,
     },
+    /// The results of a task that contradict the accepted one, by lease, also after the job is gone. Its requester and the
+    /// coordinator's operator are told of all of them, anybody else of those that its own result key signed. Answered by
+    /// [`Reply::Evidence`].
+    Evidence {
+        /// Which job.
+        job: JobId,
+        /// Which task.
+        task: TaskNumber,
+        /// The first lease.
+        from: LeaseId,
+    },
 }
 
 /// What pays for a job.
@@ -207,6 +218,8 @@ pub enum Reply {
     Terms(NetworkTerms),
     /// An escrow.
     Escrow(Box<EscrowReport>),
+    /// Evidence. An empty list: there is no more.
+    Evidence(Vec<KeptEvidence>),
 }
 
 /// What running something would cost in a network.
@@ -476,21 +489,6 @@ impl OutputPiece {
     }
 }
 
-/// Why tasks are where they are.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-pub struct Explanation {
-    /// How the job or task stands, in a sentence.
-    pub summary: String,
-    /// For each provider, why it was or was not chosen, in a sentence.
-    pub providers: Vec<(NodeId, String)>,
-    /// Of one task, the results that it has.
-    pub results: Vec<ResultReport>,
-    /// Of one task that is done, why its result was accepted.
-    pub verdict: Option<Acceptance>,
-    /// Of one task that has results and no verdict, what they come to.
-    pub standing: Option<Standing>,
-}
-
 /// A provider as the network sees it.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct ProviderReport {
@@ -575,6 +573,9 @@ impl Bounded for Answer {
             Reply::Reputation(report) => report.check(),
             Reply::Explained(explanation) => {
                 at_most("the number of results", explanation.results.len(), MAX_RESULTS_OF_TASK)
+            }
+            Reply::Evidence(list) => {
+                at_most("the number of pieces of evidence", list.len(), MAX_PAGE as usize)
             }
             Reply::Log { bytes, .. } => at_most("a log", bytes.len(), MAX_FRAME_BYTES),
             Reply::Job(_)

@@ -50,7 +50,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             _ => Err(off_the_protocol()),
         }
     })?;
-    let Explanation { summary, providers, results, verdict, standing } = explanation;
+    let Explanation { summary, providers, results, verdict, standing, evidence } = explanation;
     if args.json {
         let providers: Vec<_> = providers
             .iter()
@@ -64,6 +64,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             "results": results.iter().map(result_json).collect::<Vec<_>>(),
             "verdict": verdict.as_ref().map(verdict_json),
             "standing": standing.as_ref().map(standing_json),
+            "evidence": evidence,
             "reliability": ReliabilitySummary::from(&report),
         });
         println!("{text:#}");
@@ -107,6 +108,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     if let Some(standing) = &standing {
         println!("  {}", standing_in_words(standing, report.reliability.asked));
+    }
+    if let Some(task) = task
+        && evidence > 0
+    {
+        println!(
+            "  the coordinator keeps evidence against {}: `tidemill evidence {} {task}` writes it to files",
+            plural(evidence.into(), "result"),
+            report.job.short()
+        );
     }
     Ok(())
 }

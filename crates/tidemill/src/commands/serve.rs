@@ -72,6 +72,10 @@ pub struct Args {
     /// oftener results are checked. It counts on ledgers where a contract may slash providers
     #[arg(long, value_name = "ODDS", default_value_t = SlashOdds::USUAL)]
     slash_odds: SlashOdds,
+    /// How long to keep evidence that a result contradicts the accepted one, even if its job is removed; see
+    /// `tidemill evidence`
+    #[arg(long, value_name = "TIME", default_value = "30d")]
+    keep_evidence: Millis,
     #[command(flatten)]
     pay: PayArgs,
     /// Print one JSON object a line for each event: listening, stopping, stopped, and syncs at the signal USR1
@@ -141,6 +145,7 @@ impl PaceArgs {
             heartbeat: self.heartbeat.unwrap_or(usual.heartbeat),
             second_opinion: self.second_opinion.unwrap_or(usual.second_opinion),
             undecided: self.undecided.unwrap_or(usual.undecided),
+            keep_evidence: usual.keep_evidence,
             ban: self.ban.unwrap_or(usual.ban),
             policy: usual.policy,
         }
@@ -191,7 +196,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     runtime::block_on(async {
         let mut signals = Signals::listen()?;
         let _syncs = tell_syncs(args.json)?;
-        let pace = args.pace.pace();
+        let pace = Pace { keep_evidence: args.keep_evidence, ..args.pace.pace() };
         let (money, _ledger) = match args.free {
             true => (None, None),
             false => {

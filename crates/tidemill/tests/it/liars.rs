@@ -1,6 +1,7 @@
 //! Honest providers among some that lie, each in a manner of its own: the output is right, the liars are named, and nobody
 //! else is.
 
+mod kept;
 mod liar;
 
 use serde_json::Value;

@@ -19,7 +19,7 @@ fn replies(effects: &[Effect]) -> Vec<&Result<Reply, Refusal>> {
 }
 
 fn ask_as(world: &mut World, node: NodeId, question: Question) {
-    let caller = Caller { session: SessionId(9), node, call: 1, is_operator: false };
+    let caller = Caller { session: SessionId(9), node, ..caller(1) };
     world.tell(Event::Ask { caller, question });
 }
 
@@ -116,7 +116,7 @@ fn the_operator_of_the_coordinator_alone_looks_at_the_jobs_of_all() {
     let all = || Question::Jobs { limit: 10, all: true };
     let somebody = NodeId([55; 32]);
     ask_as(&mut world, somebody, all());
-    let operator = Caller { session: SessionId(9), node: somebody, call: 1, is_operator: true };
+    let operator = Caller { is_operator: true, node: somebody, session: SessionId(9), ..caller(1) };
     for question in [all(), Question::Job(job_id(1)), Question::Cancel(job_id(1))] {
         world.tell(Event::Ask { caller: operator, question });
     }

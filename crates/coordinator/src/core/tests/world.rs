@@ -120,7 +120,8 @@ pub fn map_job(tasks: u64) -> Arc<JobSpec> {
 
 /// What the requester sends with its calls.
 pub fn caller(call: u64) -> Caller {
-    Caller { session: SessionId(0), node: REQUESTER, call, is_operator: false }
+    let (session, signer) = (SessionId(0), Address::default());
+    Caller { session, node: REQUESTER, signer, call, is_operator: false }
 }
 
 pub const fn job_id(number: u8) -> JobId {
