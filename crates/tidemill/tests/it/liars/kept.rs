@@ -55,8 +55,8 @@ fn a_liar_leaves_evidence_that_anyone_can_check() {
     fs::write(place.path(file), &bytes).expect("a file");
 
     // Honest work leaves none, and the job may go.
-    let honest = (0..TASKS).map(|task| task.to_string());
-    let honest = honest.into_iter().find(|task| explained(task)["evidence"] == 0).expect("most are honest");
+    let mut tasks = (0..TASKS).map(|task| task.to_string());
+    let honest = tasks.find(|task| explained(task)["evidence"] == 0).expect("most are honest");
     place
         .tidemill(&["evidence", &job, &honest, "--join", "ticket"])
         .code(2)
