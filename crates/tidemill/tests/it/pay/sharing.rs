@@ -109,7 +109,7 @@ fn a_job_that_was_changed_after_a_kill_is_not_finished_as_it_was() {
     kill_a_paid_run(&place);
     place.job(&slow("slow", 1));
     let run = place.tidemill(&["run", "job.toml", "--out", "out", "--providers", "2", "--json"]).code(0);
-    run.says(&["its job", "is cancelled, and what it used is paid"]);
+    let run = run.says(&["its job", "is cancelled, and what it used is paid"]);
     assert_eq!(run.json()["tasks"], 1);
     let all = escrows(&place, &["--all"]);
     assert_eq!(all.len(), 2, "{all:?}");
