@@ -67,9 +67,9 @@ pub(crate) fn first_below<'p>(paths: &BTreeSet<&'p str>, path: &str) -> Option<&
 pub(crate) const PROGRAM_NAME: &str = "program";
 
 /// The longest name of a program, in bytes: as long as a file's may be.
-pub(crate) const MAX_ARG0_BYTES: usize = 255;
+pub const MAX_ARG0_BYTES: usize = 255;
 
 /// Whether a text can be a program's own name. Zero bytes end texts in C.
-pub(crate) fn is_arg0(text: &str) -> bool {
+pub fn is_arg0(text: &str) -> bool {
     !text.is_empty() && text.len() <= MAX_ARG0_BYTES && !text.contains('\0')
 }

@@ -21,6 +21,7 @@ mod tasks;
 mod template;
 mod tree;
 
+pub use bounds::{MAX_ARG0_BYTES, is_arg0};
 pub use file::{
     CompareBy, JobFile, JobName, MAX_FAN_IN, MAX_TASKS, Matrix, Parameter, Program, RangeTasks, Reduce,
     Resources, SharedInput, SplitTasks, Tasks,

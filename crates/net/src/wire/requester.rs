@@ -268,7 +268,7 @@ pub enum Refusal {
     NoSuchJob,
     /// There is no such task in the job, or nothing is known of it yet.
     #[error(
-        "there is no such task, or nothing of it is kept: it has not run yet, or its job ended without a verdict on it"
+        "there is no such task, or no result of it has been accepted: it has not run, or waits for a verdict, or its job ended without one"
     )]
     NoSuchTask,
     /// The job has not ended.

@@ -24,7 +24,7 @@ use crate::{
     home::worker_pool,
     interrupt::on_interrupt,
     outdir::OutDir,
-    summary::{FailureSummary, FileList, OutputSummary, UsageSummary, seconds},
+    summary::{FailureSummary, FileList, OutputSummary, UsageSummary, plural, seconds},
 };
 
 /// Run one program once in the sandbox and print what it used.
@@ -43,7 +43,7 @@ pub struct Args {
     #[arg(long, short, value_name = "DIR")]
     out: Option<PathBuf>,
     /// The program's own name, which it finds before its arguments
-    #[arg(long, value_name = "NAME", default_value = "program")]
+    #[arg(long, value_name = "NAME", default_value = "program", value_parser = arg0)]
     arg0: String,
     /// An environment variable
     #[arg(long, short, value_name = "NAME=VALUE")]
@@ -106,6 +106,13 @@ struct Manifest {
     spec: String,
     output: String,
     exec_version: u32,
+}
+
+fn arg0(text: &str) -> Result<String, String> {
+    match is_arg0(text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("a program's name has 1 to {MAX_ARG0_BYTES} bytes")),
+    }
 }
 
 /// Runs the command.
@@ -186,8 +193,12 @@ fn print_usage(usage: &Usage, wall: Duration, prepared: Prepared) {
     let (wall, took) = (wall.as_secs_f64(), prepared.took.as_secs_f64());
     println!("used {} fuel in {wall:.3} s ({how} in {took:.3} s)", usage.fuel);
     println!(
-        "memory {}, read {}, output {}, log {}, {} host calls",
-        usage.memory, usage.read, usage.output, usage.log, usage.host_calls
+        "memory {}, read {}, output {}, log {}, {}",
+        usage.memory,
+        usage.read,
+        usage.output,
+        usage.log,
+        plural(usage.host_calls, "host call")
     );
 }
 

@@ -24,7 +24,8 @@ const PASSWORD_VARIABLE: &str = "TIDEMILL_PASSWORD";
 /// The options of every command that acts for an account.
 #[derive(clap::Args)]
 pub struct AccountArgs {
-    /// Name or address of the account to act for [default: the only one there is]
+    /// Name or address of the account to act for [default: the only one there is; among several, `treasury` where jobs
+    /// are paid for]
     #[arg(long, value_name = "ACCOUNT")]
     account: Option<String>,
     #[command(flatten)]
@@ -76,17 +77,23 @@ impl AccountArgs {
         self.account.is_some()
     }
 
-    /// The account with its key; where none is named and there are several, the one of this name.
+    /// The same; where none is named and there are several, the one of this name.
+    ///
+    /// # Errors
+    /// As those of [`AccountArgs::entry`].
+    pub fn entry_or(&self, name: &str) -> anyhow::Result<Entry> {
+        match self.entry() {
+            Err(error) if !self.is_given() => keystore()?.find(name).map_err(|_| error),
+            entry => entry,
+        }
+    }
+
+    /// The account of [`AccountArgs::entry_or`] with its key.
     ///
     /// # Errors
     /// As those of [`AccountArgs::unlock`].
     pub fn unlock_or(&self, name: &str) -> anyhow::Result<Account> {
-        match self.entry() {
-            Err(_) if !self.is_given() && keystore()?.find(name).is_ok() => {
-                self.unlock_entry(&keystore()?.find(name).map_err(refused)?)
-            }
-            entry => self.unlock_entry(&entry?),
-        }
+        self.unlock_entry(&self.entry_or(name)?)
     }
 
     /// The account with its key.

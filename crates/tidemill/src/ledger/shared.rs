@@ -133,8 +133,14 @@ async fn start(directory: &Path, port: u16, quiet: bool) -> anyhow::Result<Strin
     let status = child.wait().await.code(Code::Host)?;
     let words = last_words(&log);
     let words = words.strip_prefix("error: ").unwrap_or(&words);
-    let words = if words.is_empty() { format!("it ended ({status})") } else { words.to_owned() };
-    Err(Exit::new(Code::Host, format!("the ledger of this home does not start: {words}")).into())
+    let exit = |words: String| Exit::new(Code::Host, format!("the ledger of this home does not start: {words}"));
+    Err(match words {
+        // It could not even write its log.
+        "" => exit(format!("it ended ({status}) and said nothing"))
+            .hint(format!("see whether the disk with {} has room", directory.display())),
+        words => exit(words.to_owned()),
+    }
+    .into())
 }
 
 impl InUse {

@@ -8,7 +8,7 @@ use tidemill_types::EscrowId;
 use crate::{
     commands::bond,
     exit::{self, Code, Exit},
-    ledger::{Acting, Purse},
+    ledger::{Acting, Purse, TREASURY},
     money::{Payer, settlement},
     network::{self, Join},
     requester::{Requester, off_the_protocol},
@@ -78,7 +78,7 @@ async fn ask(args: &Args, ticket: tidemill_net::ticket::Ticket) -> anyhow::Resul
 
 /// Ends it on the ledger.
 async fn end(args: &Args) -> anyhow::Result<()> {
-    let purse = Purse::open(&args.acting.ledger, args.acting.account.unlock()?).await?;
+    let purse = Purse::open(&args.acting.ledger, args.acting.account.unlock_or(TREASURY)?).await?;
     let sending = async {
         let payer = Payer::new(purse.ledger.clone(), purse.account.clone()).await?;
         let view = payer.view(args.escrow).await?;

@@ -6,7 +6,7 @@ use tidemill_types::{Amount, one_line};
 
 use crate::{
     exit::{self, Code, WithCode},
-    ledger::{AccountArgs, LedgerArgs, address_of, when},
+    ledger::{AccountArgs, LedgerArgs, TREASURY, address_of, when},
     money::{PaidJob, as_of_now, escrows, jobs_by_escrow, tide},
     runtime,
     table::Table,
@@ -41,7 +41,7 @@ pub fn phase_word(phase: Phase) -> &'static str {
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let name = args.account.entry()?.name.to_string();
+    let name = args.account.entry_or(TREASURY)?.name.to_string();
     let account = address_of(&name)?;
     let views = runtime::block_on(async {
         let ledger = args.ledger.connect().await?;
@@ -63,7 +63,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if shown.is_empty() {
         let closed = views.len();
         let more =
-            if closed > 0 { format!("; {closed} are closed (`--all` lists them)") } else { String::new() };
+            match closed {
+                0 => String::new(),
+                1 => "; 1 is closed (`--all` lists it)".to_owned(),
+                _ => format!("; {closed} are closed (`--all` lists them)"),
+            };
         println!("{name} has no escrow that is open{more}");
         return Ok(());
     }

@@ -6,7 +6,7 @@ use tidemill_types::EscrowId;
 use crate::{
     commands::bond,
     exit::{self, Code, Exit},
-    ledger::{Acting, Purse, when},
+    ledger::{Acting, Purse, TREASURY, when},
     money::Payer,
     runtime,
 };
@@ -23,7 +23,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let account = args.acting.account.unlock()?;
+    let account = args.acting.account.unlock_or(TREASURY)?;
     let sent = runtime::block_on(async {
         let purse = Purse::open(&args.acting.ledger, account).await?;
         let sending = async {

@@ -6,7 +6,7 @@ use tidemill_types::{Amount, Coin, EscrowId};
 use crate::{
     commands::bond,
     exit::{self, Code, Exit, WithCode},
-    ledger::{Acting, Purse},
+    ledger::{Acting, Purse, TREASURY},
     money::Payer,
     runtime,
 };
@@ -28,7 +28,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if args.amount.is_zero() {
         return Err(Exit::new(Code::Usage, "nothing would be added").into());
     }
-    let account = args.acting.account.unlock()?;
+    let account = args.acting.account.unlock_or(TREASURY)?;
     let sent = runtime::block_on(async {
         let purse = Purse::open(&args.acting.ledger, account).await?;
         let sending = async {

@@ -63,8 +63,8 @@ fn slots(job: &Job, asked: Option<u16>) -> usize {
         .map_or(usize::MAX, |free| usize::try_from(free.0 / each.0.max(1)).unwrap_or(usize::MAX));
     if asked.is_none() && fitting < wanted.min(allowed) {
         eprintln!(
-            "note: {} tasks at a time instead of {}: each may take {each} of memory",
-            fitting.max(1),
+            "note: {} at a time instead of {}: each may take {each} of memory",
+            plural(fitting.max(1) as u64, "task"),
             wanted.min(allowed),
         );
         return fitting.max(1);

@@ -196,7 +196,8 @@ impl Run<'_> {
         let (job, attached) = self.submit(requester, &sealed, (embedded, payer), signals).await?;
         let reused = if attached { requester.job(job).await?.done } else { 0 };
         if attached && !self.args.json {
-            eprintln!("taking up job {}, of which {} are done", job.short(), plural(reused, "task"));
+            let are = if reused == 1 { "is" } else { "are" };
+            eprintln!("taking up job {}: {} of it {are} done", job.short(), plural(reused, "task"));
         }
         let network = NetworkName { coordinator: requester.coordinator().to_string(), embedded };
         let (report, stopped) = match follow(requester, job, signals, OnInterrupt::Ask).await? {
