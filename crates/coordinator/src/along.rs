@@ -80,8 +80,8 @@ fn along(lease: &Lease, common: &HashSet<BlobId>) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use tidemill_types::{
-        BlobRef, BlobSource, FloatClass, GuestPath, InputSpec, JobId, LeaseId, Limits, Millis, ProgramKind,
-        TaskNumber, TaskSpec,
+        BlobRef, BlobSource, EngineIndex, FloatClass, GuestPath, InputSpec, JobId, LeaseId, Limits, Millis,
+        ProgramKind, TaskNumber, TaskSpec,
     };
 
     use super::*;
@@ -107,6 +107,7 @@ mod tests {
         };
         Lease {
             id: LeaseId(1),
+            engine: EngineIndex(0),
             seal: [0; 16],
             job: JobId([1; 16]),
             task: TaskNumber(0),

@@ -22,7 +22,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tidemill_sched::{Micros, Policy, Scheduler};
 use tidemill_store::{BatchId, Change, Recovered};
 use tidemill_types::{
-    Address, Amount, Chain, JobId, KeyBinding, LeaseId, Millis, NodeId, Offer, TaskId, WorkTerms,
+    Address, Amount, Chain, Engine, EngineId, EngineIndex, JobId, KeyBinding, LeaseId, Millis, NodeId, Offer,
+    TaskId, WorkTerms,
 };
 use tidemill_verify::Model;
 
@@ -110,6 +111,8 @@ enum Gone {
 struct Held {
     task: TaskId,
     node: NodeId,
+    /// Which of the provider's engines has it.
+    engine: EngineIndex,
     operator: Address,
     work: WorkTerms,
     /// When it is taken back even from a provider that is there.
@@ -158,7 +161,28 @@ struct Provider {
     silent: bool,
 }
 
+impl Held {
+    /// The engine that has it.
+    fn at(&self) -> EngineId {
+        EngineId { node: self.node, engine: self.engine }
+    }
+
+    /// Whether its engine is still there when its provider comes with an offer, and the same as far as that is known: a
+    /// result of another would not be one of this lease. `before`: what the provider offered when it was here last.
+    fn is_for(&self, before: Option<&Offer>, offer: &Offer) -> bool {
+        let Some(engine) = offer.engine(self.engine) else { return false };
+        let was = before.and_then(|before| before.engine(self.engine));
+        (engine.kind, engine.exec_version) == (self.work.kind, self.work.exec_version)
+            && was.is_none_or(|was| was.is_like(engine))
+    }
+}
+
 impl Provider {
+    /// One of its engines, as it offers it.
+    fn engine(&self, index: EngineIndex) -> Option<&Engine> {
+        self.offer.engine(index)
+    }
+
     /// One of whom nothing is known but this, without a session.
     fn new(operator: Address, offer: Offer, now: Now) -> Self {
         Self {

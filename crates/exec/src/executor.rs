@@ -29,17 +29,15 @@ pub struct Task {
     pub contents: Vec<Content>,
 }
 
-/// What a host can run.
+/// What an executor can run on its host.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Capabilities {
-    /// Kinds of programs.
-    pub kinds: Vec<ProgramKind>,
+    /// The kind of program.
+    pub kind: ProgramKind,
     /// Float classes.
     pub floats: Vec<FloatClass>,
     /// The hardware class within which native floats compare, if this host belongs to one.
     pub hardware_class: Option<String>,
-    /// The version of execution.
-    pub exec_version: u32,
 }
 
 /// What preparing a program came to.
@@ -86,7 +84,7 @@ pub enum OutputBody {
     File(PathBuf),
 }
 
-/// Runs programs of one or more kinds. Calls block until the work is done, so they belong on threads of
+/// Runs programs of one kind. Calls block until the work is done, so they belong on threads of
 /// their own: what runs here keeps a core or a device busy.
 pub trait Executor: Send + Sync {
     /// What this executor can run on this host.

@@ -11,7 +11,7 @@ mod reliability;
 mod requester;
 
 use serde::{Deserialize, Serialize};
-use tidemill_types::{Address, Chain, EscrowContract, KeyBinding, Millis, Offer};
+use tidemill_types::{Address, Chain, EscrowContract, KeyBinding, MAX_ENGINES, Millis, Offer};
 
 pub use self::{
     money::{EscrowReport, EscrowStage, JobCost, PayeeReport, SettlementReport},
@@ -163,22 +163,61 @@ impl Bounded for Welcome {
     }
 }
 
-/// The most slots of one provider.
+/// The most slots of one provider, all engines together.
 const MAX_SLOTS: usize = 4096;
 
 fn check_offer(offer: &Offer) -> Result<(), OutOfBounds> {
     at_most("the name of the provider", offer.name.len(), MAX_WORDS_BYTES)?;
-    at_most("the number of slots", offer.slots as usize, MAX_SLOTS)?;
-    at_most("the number of rates that are too high", usize::from(offer.rates.check().is_err()), 0)?;
-    at_most("the number of kinds", offer.kinds.len(), 16)?;
-    at_most("the number of float classes", offer.floats.len(), 16)?;
-    let class = offer.hardware_class.as_ref().map_or(0, String::len);
-    at_most("the name of the hardware class", class, MAX_WORDS_BYTES)
+    at_most("the number of engines", offer.engines.len(), MAX_ENGINES)?;
+    at_most("the number of slots", offer.slots() as usize, MAX_SLOTS)?;
+    for engine in &offer.engines {
+        at_most("the number of rates that are too high", usize::from(engine.rates.check().is_err()), 0)?;
+        at_most("the number of float classes", engine.floats.len(), 16)?;
+        let class = engine.hardware_class.as_ref().map_or(0, String::len);
+        at_most("the name of the hardware class", class, MAX_WORDS_BYTES)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Incarnation;
+    use tidemill_types::{
+        Amount, ByteSize, Capacity, Engine, FloatClass, MAX_ENGINES, Offer, ProgramKind, RateCard, WorkRate,
+    };
+
+    use super::{Incarnation, MAX_SLOTS, MAX_WORDS_BYTES, check_offer};
+
+    fn engine(slots: u32) -> Engine {
+        Engine {
+            kind: ProgramKind::Wasm,
+            floats: vec![FloatClass::Canonical],
+            hardware_class: None,
+            exec_version: ProgramKind::Wasm.version(),
+            slots,
+            memory: ByteSize::mib(1),
+            capacity: Capacity::default(),
+            rates: RateCard::default(),
+        }
+    }
+
+    #[test]
+    fn every_engine_of_an_offer_is_within_bounds_and_so_are_all_together() {
+        let is_fit = |engines: &[Engine]| {
+            let engines = engines.to_vec();
+            check_offer(&Offer { name: String::new(), disk: ByteSize(0), down_bytes_per_s: 0, engines })
+                .is_ok()
+        };
+        let most = MAX_SLOTS as u32;
+        assert!(is_fit(&[engine(most / 2), engine(most - most / 2)]));
+        assert!(!is_fit(&[engine(most / 2), engine(most - most / 2 + 1)]));
+        assert!(is_fit(&vec![engine(1); MAX_ENGINES]));
+        assert!(!is_fit(&vec![engine(1); MAX_ENGINES + 1]));
+        let above = WorkRate::Fuel(Amount::from_wei(RateCard::MOST.wei() + 1));
+        let dear = Engine { rates: RateCard { work: above, ..RateCard::default() }, ..engine(1) };
+        assert!(!is_fit(&[engine(1), dear]));
+        let wordy = Engine { hardware_class: Some("x".repeat(MAX_WORDS_BYTES + 1)), ..engine(1) };
+        assert!(!is_fit(&[engine(1), wordy]));
+    }
 
     #[test]
     fn a_provider_that_comes_back_succeeds_itself_and_a_copy_does_not() {

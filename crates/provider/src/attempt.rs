@@ -5,12 +5,16 @@ use std::{collections::HashMap, sync::Arc};
 use tidemill_exec::Cancel;
 use tidemill_job::{BlobRef, BlobSource};
 use tidemill_net::wire::{Lease, LeasePay, MAX_LEASE_INLINE_BYTES, Source};
-use tidemill_types::{BlobId, JobId, LeaseId, MAX_PROGRAM_BYTES, TaskNumber, TaskSpec};
+use tidemill_types::{
+    BlobId, EngineIndex, JobId, LeaseId, MAX_PROGRAM_BYTES, ProgramKind, TaskNumber, TaskSpec,
+};
 
 /// An attempt to make.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     pub(crate) id: LeaseId,
+    /// Which engine is to run it.
+    pub(crate) engine: EngineIndex,
     pub(crate) seal: [u8; 16],
     pub(crate) job: JobId,
     pub(crate) task: TaskNumber,
@@ -62,12 +66,14 @@ pub(crate) enum LeaseError {
     EmptyProgram,
     #[error("it pays by other rates than this provider asks")]
     OtherRates,
+    #[error("it is for engine {index}, and this provider has no engine for {kind} programs there")]
+    OtherEngine { index: EngineIndex, kind: ProgramKind },
 }
 
 impl Attempt {
     /// Looks at a lease. What is in it is not hashed here: that is for the thread that runs it.
     pub(crate) fn new(lease: Lease) -> Result<Self, LeaseError> {
-        let Lease { id, seal, job, task, spec, program_len, mut sources, within: _, pay } = lease;
+        let Lease { id, engine, seal, job, task, spec, program_len, mut sources, within: _, pay } = lease;
         check_program(spec.program, program_len)?;
         for (input, source) in spec.inputs.iter().zip(&sources) {
             let path = || input.path.to_string();
@@ -95,7 +101,7 @@ impl Attempt {
         let spec = Arc::new(spec);
         let blobs = blobs(program, &spec, &mut sources)?;
         let cancel = Cancel::default();
-        Ok(Self { id, seal, job, task, pay, spec, program, sources, blobs, bytes, cancel })
+        Ok(Self { id, engine, seal, job, task, pay, spec, program, sources, blobs, bytes, cancel })
     }
 }
 
@@ -164,7 +170,7 @@ fn text_bytes(spec: &TaskSpec) -> usize {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use tidemill_types::{ByteSize, FloatClass, GuestPath, InputSpec, Limits, Millis, ProgramKind};
+    use tidemill_types::{ByteSize, FloatClass, GuestPath, InputSpec, Limits, Millis};
 
     use super::*;
 
@@ -190,6 +196,7 @@ pub(crate) mod tests {
         };
         Lease {
             id: LeaseId(id),
+            engine: EngineIndex(0),
             seal: [1; 16],
             job: JobId([2; 16]),
             task: TaskNumber(id),

@@ -71,7 +71,7 @@ pub fn measure(executor: &dyn Executor, slots: u32) -> Result<Capacity, MeasureE
     // A quota of processor time lets a short run have more than it gives in the long run.
     let share = processor_quota().map_or(1.0, |processors| (processors / f64::from(slots.max(1))).min(1.0));
     let (single, all) = (scaled(single, share), scaled(all, share));
-    Ok(Capacity { single_fuel_per_s: single, all_fuel_per_s: all, down_bytes_per_s: 0 })
+    Ok(Capacity { single_fuel_per_s: single, all_fuel_per_s: all })
 }
 
 #[expect(

@@ -1,13 +1,14 @@
 //! What a provider's owner allows.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
+use tidemill_exec::Executor;
 use tidemill_net::{
     endpoint::Bind,
     ticket::Ticket,
     wire::{MAX_CREDITS, MAX_WORDS_BYTES},
 };
-use tidemill_types::{Amount, ByteSize, Capacity, RateCard, RateError, ResultKey};
+use tidemill_types::{Amount, ByteSize, Capacity, MAX_ENGINES, RateCard, RateError, ResultKey};
 
 use crate::pay;
 
@@ -31,28 +32,51 @@ pub struct ProviderConfig {
     pub result_key: ResultKey,
     /// Where it listens.
     pub bind: Bind,
-    /// Tasks that run at the same time: cores that the owner gives.
-    pub slots: u32,
-    /// Memory for all running tasks together.
-    pub memory: ByteSize,
+    /// The engines that are lent, in the order in which they are offered.
+    pub engines: Vec<EngineConfig>,
     /// Room for blobs.
     pub disk: ByteSize,
     /// Where blobs are kept, in a folder `blobs`. Made when it is missing.
     pub directory: PathBuf,
-    /// How fast the machine was measured to be. `None`: it is measured at the start, which takes a second or two.
-    pub capacity: Option<Capacity>,
     /// Every so long without work, an event says why there is none.
     pub idle_report: Duration,
-    /// What it asks, in networks that pay.
-    pub rates: RateCard,
     /// How it is paid. Without this it joins free networks only.
     pub pay: Option<pay::Config>,
+}
+
+/// One engine that is lent.
+pub struct EngineConfig {
+    /// What runs programs, all of one kind.
+    pub executor: Arc<dyn Executor>,
+    /// Tasks that run at the same time: of a CPU, the cores that the owner gives.
+    pub slots: u32,
+    /// Memory for all of its running tasks together.
+    pub memory: ByteSize,
+    /// How fast it was measured to be. `None`: it is measured at the start, which takes a second or two.
+    pub capacity: Option<Capacity>,
+    /// What it asks, in networks that pay.
+    pub rates: RateCard,
+}
+
+impl fmt::Debug for EngineConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineConfig")
+            .field("executor", &self.executor.capabilities())
+            .field("slots", &self.slots)
+            .field("memory", &self.memory)
+            .field("capacity", &self.capacity)
+            .field("rates", &self.rates)
+            .finish()
+    }
 }
 
 /// A setting that cannot be.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// There must be a slot, and not too many.
+    /// There must be an engine, and not too many.
+    #[error("{0} engines; from 1 to {MAX_ENGINES} are allowed")]
+    Engines(usize),
+    /// Each engine must have a slot, and all together not too many.
     #[error("{0} slots; from 1 to {MAX_SLOTS} are allowed")]
     Slots(u32),
     /// The name is too long.
@@ -74,16 +98,22 @@ impl ProviderConfig {
     pub const IDLE_REPORT: Duration = Duration::from_secs(60);
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        if self.slots == 0 || self.slots > MAX_SLOTS {
-            return Err(ConfigError::Slots(self.slots));
+        if self.engines.is_empty() || self.engines.len() > MAX_ENGINES {
+            return Err(ConfigError::Engines(self.engines.len()));
+        }
+        if self.engines.iter().any(|engine| engine.slots == 0) {
+            return Err(ConfigError::Slots(0));
+        }
+        if self.slots() > MAX_SLOTS {
+            return Err(ConfigError::Slots(self.slots()));
         }
         if self.name.len() > MAX_WORDS_BYTES {
             return Err(ConfigError::Name(self.name.len()));
         }
-        if self.memory.0 == 0 {
+        if self.engines.iter().any(|engine| engine.memory.0 == 0) {
             return Err(ConfigError::Memory);
         }
-        self.rates.check()?;
+        self.engines.iter().try_for_each(|engine| engine.rates.check())?;
         if self.pay.as_ref().is_some_and(|pay| pay.max_exposure == Amount::ZERO) {
             return Err(ConfigError::Exposure);
         }
@@ -92,6 +122,11 @@ impl ProviderConfig {
 
     /// How many leases it may hold at once.
     pub(crate) fn credits(&self) -> u32 {
-        self.slots.saturating_mul(CREDITS_PER_SLOT).min(MAX_CREDITS)
+        self.slots().saturating_mul(CREDITS_PER_SLOT).min(MAX_CREDITS)
+    }
+
+    /// Tasks that run at the same time, on all engines together.
+    pub(crate) fn slots(&self) -> u32 {
+        self.engines.iter().fold(0, |sum: u32, engine| sum.saturating_add(engine.slots))
     }
 }

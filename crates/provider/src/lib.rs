@@ -30,7 +30,7 @@ mod wants;
 
 pub use self::{
     capacity::{MeasureError, measure},
-    config::{ConfigError, ProviderConfig},
+    config::{ConfigError, EngineConfig, ProviderConfig},
     event::{Ending, Event},
     machine::{disk_free, memory_available, processor_quota},
     provider::{Provider, ProviderError},

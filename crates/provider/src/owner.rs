@@ -37,7 +37,7 @@ use crate::{
     queue::{self, Queue},
     report::Reports,
     room::{Fetched, Room},
-    run::{Ended, Parties, Runners},
+    run::{Ended, LentEngine, Parties, Runners},
     session::{Link, LinkError, closed, flush, hear},
     wants::Wants,
 };
@@ -169,22 +169,27 @@ impl Owner {
     pub(crate) fn new(
         mut setting: Setting,
         room: Room,
-        executor: Arc<dyn Executor>,
+        executors: Vec<Arc<dyn Executor>>,
         events: broadcast::Sender<Event>,
         orders: Orders,
     ) -> io::Result<Self> {
-        let slots = setting.offer.slots;
-        let starts = slots as usize * (1 + AHEAD_PER_SLOT);
-        let parties = Arc::new(Parties {
-            coordinator: setting.ticket.node(),
-            provider: setting.node.id(),
-            hardware_class: setting.offer.hardware_class.clone(),
+        let engines = &setting.offer.engines;
+        let starts = |slots: u32| slots as usize * (1 + AHEAD_PER_SLOT);
+        let rooms = engines
+            .iter()
+            .map(|engine| queue::Room { starts: starts(engine.slots), memory: engine.memory.0 });
+        let queue = Queue::new(rooms);
+        let lent = engines.iter().zip(executors).map(|(engine, executor)| LentEngine {
+            executor,
+            slots: engine.slots,
+            hardware_class: engine.hardware_class.clone(),
         });
+        let lent: Vec<LentEngine> = lent.collect();
+        let parties = Arc::new(Parties { coordinator: setting.ticket.node(), provider: setting.node.id() });
         // Each attempt that was started ends once, so a thread never waits here.
-        let (sender, ended) = mpsc::channel(starts);
-        let runners = Runners::new(slots, &executor, &parties, &sender)?;
+        let (sender, ended) = mpsc::channel(starts(setting.offer.slots()));
+        let runners = Runners::new(&lent, &parties, &sender)?;
         let now = Instant::now();
-        let memory = setting.offer.memory.0;
         let link = LinkState {
             dialing: false,
             retry: Some(now),
@@ -200,11 +205,11 @@ impl Owner {
             runners,
             ended,
             chores: JoinSet::new(),
-            queue: Queue::new(queue::Room { starts, memory }),
+            queue,
             wants: Wants::new(FETCHES),
             reports: Reports::new(first_sequence()),
             returns: Vec::new(),
-            bandwidth: Bandwidth::new(setting.offer.capacity.down_bytes_per_s),
+            bandwidth: Bandwidth::new(setting.offer.down_bytes_per_s),
             idle: Idle::new(setting.idle_report, now),
             backoff: Backoff::default(),
             link,

@@ -2,18 +2,18 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
-use tidemill_exec::Executor;
+use tidemill_exec::{Capabilities, Executor};
 use tidemill_net::{
     blobs::BlobError,
     endpoint::{BindError, Node},
 };
-use tidemill_types::{Capacity, NodeId, Offer, RateCard};
+use tidemill_types::{Capacity, Engine, NodeId, Offer};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     capacity::{MeasureError, measure},
-    config::{ConfigError, ProviderConfig},
+    config::{ConfigError, EngineConfig, ProviderConfig},
     event::{Ending, Event},
     incarnation::incarnation,
     owner::{Orders, Owner, Purse, Setting},
@@ -70,54 +70,39 @@ pub enum ProviderError {
 }
 
 impl Provider {
-    /// Measures the machine where that was not done before, listens, and begins to dial in the background. With the
+    /// Measures the engines where that was not done before, listens, and begins to dial in the background. With the
     /// provider come all its events from the first on; who listens too slowly misses the oldest. Must be called
     /// within a tokio runtime.
     ///
     /// # Errors
     /// [`ProviderError`]. That the coordinator cannot be reached is none: it is dialed again.
-    pub async fn start(
-        config: ProviderConfig,
-        executor: Arc<dyn Executor>,
-    ) -> Result<(Self, broadcast::Receiver<Event>), ProviderError> {
+    pub async fn start(config: ProviderConfig) -> Result<(Self, broadcast::Receiver<Event>), ProviderError> {
         config.check()?;
-        let capacity = match config.capacity {
-            Some(capacity) => capacity,
-            None => measure_aside(executor.clone(), config.slots).await?,
-        };
-        let credits = config.credits();
+        let (credits, slots) = (config.credits(), config.slots());
         let ProviderConfig {
             name,
             ticket,
             node_key,
             result_key,
             bind,
-            slots,
-            memory,
+            engines: lent,
             disk,
             directory,
-            rates,
             pay,
             ..
         } = config;
-        let capabilities = executor.capabilities();
-        let offer = Offer {
-            name,
-            slots,
-            memory,
-            disk,
-            kinds: capabilities.kinds,
-            floats: capabilities.floats,
-            hardware_class: capabilities.hardware_class,
-            exec_version: capabilities.exec_version,
-            capacity,
-            rates,
-        };
+        let mut engines = Vec::with_capacity(lent.len());
+        let mut executors = Vec::with_capacity(lent.len());
+        for lent in lent {
+            engines.push(offered(&lent).await?);
+            executors.push(lent.executor);
+        }
+        let offer = Offer { name, disk, down_bytes_per_s: 0, engines };
         // Opened first: its lock is the directory's.
         let room = Room::open(&directory.join("blobs"), disk).await?;
         let incarnation = incarnation(&directory, &node_key).map_err(ProviderError::Randomness)?;
         let pay = match pay {
-            Some(pay) => Some(open_purse(pay, rates, directory).await?),
+            Some(pay) => Some(open_purse(pay, directory).await?),
             None => None,
         };
         let node = Node::bind(&node_key, node_options(bind, ticket.node())).await?;
@@ -137,7 +122,7 @@ impl Provider {
             idle_report,
             pay,
         };
-        let owner = Owner::new(setting, room, executor, events, orders)
+        let owner = Owner::new(setting, room, executors, events, orders)
             .map_err(|source| ProviderError::Threads { wanted: slots, source })?;
         let work = tokio::spawn(owner.run());
         tokio::spawn(async move {
@@ -186,18 +171,37 @@ impl Drop for Provider {
 }
 
 /// Reading the journal blocks too.
-async fn open_purse(pay: pay::Config, rates: RateCard, directory: PathBuf) -> Result<Purse, JournalError> {
+async fn open_purse(pay: pay::Config, directory: PathBuf) -> Result<Purse, JournalError> {
     let opened = tokio::task::spawn_blocking(move || Journal::open(&directory));
     match opened.await {
         Ok(Ok((journal, torn))) => {
             if torn > 0 {
                 tracing::warn!(bytes = torn, "cut off a torn end of the journal of payments");
             }
-            Ok(Purse::new(pay, rates, journal))
+            Ok(Purse::new(pay, journal))
         }
         Ok(Err(error)) => Err(error),
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
+}
+
+/// An engine as it is offered, measured where that was not done before.
+async fn offered(lent: &EngineConfig) -> Result<Engine, MeasureError> {
+    let capacity = match lent.capacity {
+        Some(capacity) => capacity,
+        None => measure_aside(lent.executor.clone(), lent.slots).await?,
+    };
+    let Capabilities { kind, floats, hardware_class } = lent.executor.capabilities();
+    Ok(Engine {
+        kind,
+        floats,
+        hardware_class,
+        exec_version: kind.version(),
+        slots: lent.slots,
+        memory: lent.memory,
+        capacity,
+        rates: lent.rates,
+    })
 }
 
 /// Measuring blocks, so it is done where it holds nobody up.

@@ -5,11 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use tidemill_types::LeaseId;
+use tidemill_types::{EngineIndex, LeaseId};
 
 use crate::attempt::Attempt;
 
-/// What the owner of the machine allows.
+/// What the owner of the machine allows an engine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Room {
     /// Attempts that may be started at once.
@@ -20,19 +20,32 @@ pub(crate) struct Room {
 
 /// Leases from their arrival until they have run.
 ///
-/// The lowest number starts first. A lease whose blobs are missing holds nobody up; one that is ready and does not
-/// fit into the memory that is left does, since otherwise small tasks could keep a large one out for ever.
+/// Of the leases of an engine the lowest number starts first. A lease whose blobs are missing holds nobody up; one that is
+/// ready and does not fit into the memory that is left does, since otherwise small tasks could keep a large one out for
+/// ever. No engine waits for another.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    room: Room,
+    lanes: Vec<Lane>,
     leases: BTreeMap<LeaseId, Held>,
-    ready: BTreeSet<LeaseId>,
     /// Cancelled while they ran: nobody waits for them, and they take up room until they end.
-    ending: BTreeMap<LeaseId, u64>,
-    running: usize,
-    memory: u64,
+    ending: BTreeMap<LeaseId, Ending>,
     storing: usize,
     bytes: usize,
+}
+
+/// What one engine has to do.
+#[derive(Debug)]
+struct Lane {
+    room: Room,
+    ready: BTreeSet<LeaseId>,
+    running: usize,
+    memory: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ending {
+    engine: EngineIndex,
+    memory: u64,
 }
 
 #[derive(Debug)]
@@ -63,34 +76,34 @@ pub(crate) enum Dropped {
 }
 
 impl Queue {
-    pub(crate) fn new(room: Room) -> Self {
+    /// A queue for engines that have this much room, by their indices.
+    pub(crate) fn new(rooms: impl IntoIterator<Item = Room>) -> Self {
+        let lane = |room| Lane { room, ready: BTreeSet::new(), running: 0, memory: 0 };
         Self {
-            room,
+            lanes: rooms.into_iter().map(lane).collect(),
             leases: BTreeMap::new(),
-            ready: BTreeSet::new(),
             ending: BTreeMap::new(),
-            running: 0,
-            memory: 0,
             storing: 0,
             bytes: 0,
         }
     }
 
-    /// Takes a lease in that waits for so many blobs.
+    /// Takes a lease in that [`Self::fits`] and waits for so many blobs.
     pub(crate) fn add(&mut self, attempt: Arc<Attempt>, missing: usize) {
         let id = attempt.id;
         self.bytes += attempt.bytes;
         let state = if missing > 0 { State::Waiting(missing) } else { State::Ready };
         if state == State::Ready {
-            self.ready.insert(id);
+            self.lanes[attempt.engine.place()].ready.insert(id);
         }
         let before = self.leases.insert(id, Held { attempt, state });
         debug_assert!(before.is_none(), "{id} was held already");
     }
 
-    /// Whether it could ever start.
+    /// Whether it could ever start: its engine is there, and has the memory.
     pub(crate) fn fits(&self, attempt: &Attempt) -> bool {
-        attempt.spec.limits.memory.0 <= self.room.memory
+        let lane = self.lanes.get(attempt.engine.place());
+        lane.is_some_and(|lane| attempt.spec.limits.memory.0 <= lane.room.memory)
     }
 
     pub(crate) fn holds(&self, lease: LeaseId) -> bool {
@@ -104,26 +117,14 @@ impl Queue {
         *missing -= 1;
         if *missing == 0 {
             held.state = State::Ready;
-            self.ready.insert(lease);
+            self.lanes[held.attempt.engine.place()].ready.insert(lease);
         }
     }
 
     /// The next attempt that may start; it is taken to have.
     pub(crate) fn start(&mut self) -> Option<Arc<Attempt>> {
-        if self.running >= self.room.starts {
-            return None;
-        }
-        let id = *self.ready.first()?;
-        let held = self.leases.get_mut(&id).expect("what is ready is held");
-        let memory = self.memory.checked_add(held.attempt.spec.limits.memory.0)?;
-        if memory > self.room.memory {
-            return None;
-        }
-        held.state = State::Running;
-        self.ready.remove(&id);
-        self.running += 1;
-        self.memory = memory;
-        Some(held.attempt.clone())
+        let Self { lanes, leases, .. } = self;
+        lanes.iter_mut().find_map(|lane| lane.start(leases))
     }
 
     /// An attempt that was started has not begun after all, and waits again.
@@ -131,9 +132,9 @@ impl Queue {
         let Some(held) = self.leases.get_mut(&lease) else { return self.free(lease) };
         if held.state == State::Running {
             held.state = State::Ready;
-            self.ready.insert(lease);
-            self.running -= 1;
-            self.memory -= held.attempt.spec.limits.memory.0;
+            let lane = &mut self.lanes[held.attempt.engine.place()];
+            lane.ready.insert(lease);
+            lane.free(held.attempt.spec.limits.memory.0);
         }
     }
 
@@ -146,8 +147,7 @@ impl Queue {
         };
         if held.state == State::Running {
             held.state = State::Storing;
-            self.running -= 1;
-            self.memory -= held.attempt.spec.limits.memory.0;
+            self.lanes[held.attempt.engine.place()].free(held.attempt.spec.limits.memory.0);
             self.storing += 1;
         }
         Some(held.attempt.clone())
@@ -171,11 +171,12 @@ impl Queue {
         Some(match state {
             State::Waiting(_) => Dropped::Waiting(attempt),
             State::Ready => {
-                self.ready.remove(&lease);
+                self.lanes[attempt.engine.place()].ready.remove(&lease);
                 Dropped::Waiting(attempt)
             }
             State::Running => {
-                self.ending.insert(lease, attempt.spec.limits.memory.0);
+                let (engine, memory) = (attempt.engine, attempt.spec.limits.memory.0);
+                self.ending.insert(lease, Ending { engine, memory });
                 Dropped::Running(attempt)
             }
             State::Storing => {
@@ -186,9 +187,8 @@ impl Queue {
     }
 
     fn free(&mut self, lease: LeaseId) {
-        if let Some(memory) = self.ending.remove(&lease) {
-            self.running -= 1;
-            self.memory -= memory;
+        if let Some(Ending { engine, memory }) = self.ending.remove(&lease) {
+            self.lanes[engine.place()].free(memory);
         }
     }
 
@@ -210,7 +210,12 @@ impl Queue {
 
     /// How many have been started and have not ended.
     pub(crate) fn running(&self) -> usize {
-        self.running
+        self.running_each().sum()
+    }
+
+    /// The same on each engine.
+    pub(crate) fn running_each(&self) -> impl Iterator<Item = usize> {
+        self.lanes.iter().map(|lane| lane.running)
     }
 
     /// How many have run, and their outputs are being put away.
@@ -220,12 +225,38 @@ impl Queue {
 
     /// How many wait for a slot or for blobs.
     pub(crate) fn waiting_count(&self) -> usize {
-        self.leases.len() + self.ending.len() - self.running - self.storing
+        self.leases.len() + self.ending.len() - self.running() - self.storing
     }
 
     /// About how much memory the leases themselves take.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+}
+
+impl Lane {
+    /// The next of its attempts that may start; it is taken to have.
+    fn start(&mut self, leases: &mut BTreeMap<LeaseId, Held>) -> Option<Arc<Attempt>> {
+        if self.running >= self.room.starts {
+            return None;
+        }
+        let id = *self.ready.first()?;
+        let held = leases.get_mut(&id).expect("what is ready is held");
+        let memory = self.memory.checked_add(held.attempt.spec.limits.memory.0)?;
+        if memory > self.room.memory {
+            return None;
+        }
+        held.state = State::Running;
+        self.ready.remove(&id);
+        self.running += 1;
+        self.memory = memory;
+        Some(held.attempt.clone())
+    }
+
+    /// One that held so much memory runs no longer.
+    fn free(&mut self, memory: u64) {
+        self.running -= 1;
+        self.memory -= memory;
     }
 }
 

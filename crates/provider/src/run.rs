@@ -26,6 +26,13 @@ use crate::{
 pub(crate) struct Parties {
     pub(crate) coordinator: NodeId,
     pub(crate) provider: NodeId,
+}
+
+/// An engine as it is lent.
+#[derive(Clone)]
+pub(crate) struct LentEngine {
+    pub(crate) executor: Arc<dyn Executor>,
+    pub(crate) slots: u32,
     pub(crate) hardware_class: Option<String>,
 }
 
@@ -61,10 +68,11 @@ pub(crate) struct LargeOutput {
     pub(crate) body: Produced,
 }
 
-/// The threads, and the attempts that wait for one.
+/// The threads of all engines, and the attempts that wait for one.
 #[derive(Debug)]
 pub(crate) struct Runners {
-    shared: Arc<Shared>,
+    /// What the threads of an engine share, by its index.
+    engines: Vec<Arc<Shared>>,
 }
 
 #[derive(Debug, Default)]
@@ -80,20 +88,22 @@ struct Waiting {
 }
 
 impl Runners {
-    /// Starts the threads. They say through `ended` what became of each attempt, and end when this is dropped and
-    /// what they run has ended.
+    /// Starts the threads of these engines. They say through `ended` what became of each attempt, and end when this is
+    /// dropped and what they run has ended.
     pub(crate) fn new(
-        slots: u32,
-        executor: &Arc<dyn Executor>,
+        engines: &[LentEngine],
         parties: &Arc<Parties>,
         ended: &mpsc::Sender<Ended>,
     ) -> io::Result<Self> {
-        let runners = Self { shared: Arc::default() };
+        let runners = Self { engines: engines.iter().map(|_| Arc::default()).collect() };
         let inputs = Arc::new(Inputs::default());
-        for slot in 0..slots {
+        let slots = runners.engines.iter().zip(engines);
+        let slots = slots.flat_map(|(shared, lent)| (0..lent.slots).map(move |_| (shared, lent)));
+        for (slot, (shared, lent)) in slots.enumerate() {
             let runner = Runner {
-                shared: runners.shared.clone(),
-                executor: executor.clone(),
+                shared: shared.clone(),
+                executor: lent.executor.clone(),
+                hardware_class: lent.hardware_class.clone(),
                 parties: parties.clone(),
                 inputs: inputs.clone(),
                 ended: ended.clone(),
@@ -103,24 +113,31 @@ impl Runners {
         Ok(runners)
     }
 
-    /// Hands an attempt to whichever thread is free first.
+    /// Hands an attempt to whichever thread of its engine is free first.
     pub(crate) fn start(&self, start: Start) {
-        self.shared.lock().starts.push_back(start);
-        self.shared.woken.notify_one();
+        let shared = &self.engines[start.attempt.engine.place()];
+        shared.lock().starts.push_back(start);
+        shared.woken.notify_one();
     }
 
     /// Takes back the attempts that no thread has begun.
     pub(crate) fn withdraw(&self) -> Vec<LeaseId> {
-        self.shared.lock().starts.drain(..).map(|start| start.attempt.id).collect()
+        let mut withdrawn = Vec::new();
+        for shared in &self.engines {
+            withdrawn.extend(shared.lock().starts.drain(..).map(|start| start.attempt.id));
+        }
+        withdrawn
     }
 }
 
 impl Drop for Runners {
     fn drop(&mut self) {
-        let mut waiting = self.shared.lock();
-        waiting.closed = true;
-        waiting.starts.clear();
-        self.shared.woken.notify_all();
+        for shared in &self.engines {
+            let mut waiting = shared.lock();
+            waiting.closed = true;
+            waiting.starts.clear();
+            shared.woken.notify_all();
+        }
     }
 }
 
@@ -146,6 +163,7 @@ impl Shared {
 struct Runner {
     shared: Arc<Shared>,
     executor: Arc<dyn Executor>,
+    hardware_class: Option<String>,
     parties: Arc<Parties>,
     inputs: Arc<Inputs>,
     ended: mpsc::Sender<Ended>,
@@ -186,8 +204,7 @@ impl Runner {
             return Ran::Cancelled;
         }
         let claimed = output.as_ref().map(|output| ClaimedOutput { id: output.id, len: output.len });
-        let claim =
-            Claim { outcome, usage, output: claimed, hardware_class: self.parties.hardware_class.clone() };
+        let claim = Claim { outcome, usage, output: claimed, hardware_class: self.hardware_class.clone() };
         let terms = Terms {
             escrow: attempt.pay.map_or([0; 32], |pay| pay.escrow.0),
             coordinator: self.parties.coordinator,

@@ -2,9 +2,13 @@
 
 use std::fmt;
 
-use tidemill_types::{ByteSize, NodeId};
+use tidemill_types::ByteSize;
 
-use crate::{Micros, Policy, provider::Provider, work::ClassState};
+use crate::{
+    Micros, Policy,
+    provider::{Provider, Site},
+    work::ClassState,
+};
 
 /// The fuel that a task of an unknown class is taken to need, so that faster providers come first.
 const NOMINAL_FUEL: f64 = 100e6;
@@ -48,27 +52,22 @@ pub(crate) struct Estimate {
 
 impl Estimate {
     /// For a task of a class that must fetch `own_bytes` besides the shared blobs.
-    pub fn of(
-        class: &ClassState,
-        (node, provider): (&NodeId, &Provider),
-        own_bytes: u64,
-        policy: &Policy,
-        now: Micros,
-    ) -> Self {
+    pub fn of(class: &ClassState, site: Site<'_>, own_bytes: u64, policy: &Policy, now: Micros) -> Self {
+        let Site { at, provider, engine } = site;
         let transfer = |bytes| transfer(provider, bytes, policy);
-        let shared = match class.places.get(node) {
+        let shared = match class.places.get(&at) {
             Some(place) if place.warm => 0,
             Some(place) if place.leases > 0 => place.fetched_at.since(now).0,
             _ => transfer(missing(class, provider)),
         };
-        let rate = provider.fuel_per_us(policy);
+        let rate = engine.fuel_per_us(policy);
         Self {
             shared,
             own: transfer(own_bytes),
             work: work(class, rate),
             guessed: class.is_guess(),
             nominal: (NOMINAL_FUEL / rate) as u64,
-            permille: provider.odds.permille(),
+            permille: engine.odds.permille(),
         }
     }
 

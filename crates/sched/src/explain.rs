@@ -7,7 +7,7 @@ use std::{
     fmt,
 };
 
-use tidemill_types::{NodeId, TaskNumber};
+use tidemill_types::{EngineId, EngineIndex, NodeId, TaskNumber};
 
 use crate::{
     ClassId, Cost, Micros, Scheduler, Single, Unfit, Waiting,
@@ -15,7 +15,7 @@ use crate::{
     filter::{self, Count},
     lanes::Lanes,
     place::Seat,
-    provider::Provider,
+    provider::Site,
     work::{ClassState, JobState},
 };
 
@@ -24,6 +24,8 @@ use crate::{
 pub struct Candidate {
     /// The provider.
     pub node: NodeId,
+    /// Which of its engines is meant, where it has several.
+    pub engine: Option<EngineIndex>,
     /// What is said of it.
     pub verdict: Verdict,
 }
@@ -64,9 +66,9 @@ pub enum IdleReason {
 }
 
 impl Scheduler {
-    /// What of each provider speaks for or against a task of a class: those that have it, then by cost, then those that
-    /// cannot have it. `task` names one that may be a single; otherwise any ready task of the class is meant. Empty when
-    /// there is no such class.
+    /// What of each engine of the right kind speaks for or against a task of a class: those that have it, then by cost,
+    /// then those that cannot have it. A provider without such an engine is there once. `task` names one that may be a
+    /// single; otherwise any ready task of the class is meant. Empty when there is no such class.
     pub fn explain(&self, class: ClassId, task: Option<TaskNumber>, now: Micros) -> Vec<Candidate> {
         let Some((job, state)) =
             self.jobs.get(&class.job).and_then(|job| Some((job, job.class(class.stage)?)))
@@ -75,33 +77,41 @@ impl Scheduler {
         };
         let single = task.and_then(|task| job.singles.get(&task));
         let leases = task.into_iter().flat_map(|task| job.leases_of(task));
-        let holders: Vec<NodeId> =
-            leases.filter_map(|lease| self.leases.get(&lease)).map(|lease| lease.node).collect();
+        let holders: Vec<EngineId> =
+            leases.filter_map(|lease| self.leases.get(&lease)).map(|lease| lease.at).collect();
         // While an attempt runs nobody else gets the task, unless more results of it are wanted.
         let is_open = holders.is_empty() || single.is_some_and(|single| single.beside);
         let seats = self.seats(now);
         let others = OnceCell::new();
-        let providers = self.providers.iter().filter(|(_, provider)| provider.offer.is_some());
-        let mut candidates: Vec<Candidate> = providers
-            .map(|(node, provider)| {
-                if holders.contains(node) {
-                    return Candidate { node: *node, verdict: Verdict::Holds };
-                }
+        let mut candidates = Vec::new();
+        for (node, provider) in self.providers.iter().filter(|(_, provider)| provider.claims.is_some()) {
+            let name = |engine| (provider.engines.len() > 1).then_some(engine);
+            if let Some(held) = holders.iter().find(|held| held.node == *node) {
+                let engine = name(held.engine);
+                candidates.push(Candidate { node: *node, engine, verdict: Verdict::Holds });
+                continue;
+            }
+            let before = candidates.len();
+            for site in provider.sites(*node).filter(|site| site.runs(state.class.needs.kind)) {
                 let finish = || *others.get_or_init(|| self.finish_beside(state, single, &seats, now));
-                let verdict = match self.verdict(job, state, single, (node, provider), now, finish) {
+                let verdict = match self.verdict(job, state, single, site, now, finish) {
                     Verdict::Open(cost) | Verdict::Waiting(_, cost) if !is_open => {
                         Verdict::Waiting(Waiting::Leased, cost)
                     }
                     verdict => verdict,
                 };
-                Candidate { node: *node, verdict }
-            })
-            .collect();
+                candidates.push(Candidate { node: *node, engine: name(site.at.engine), verdict });
+            }
+            if candidates.len() == before {
+                let unfit = provider.without(state.class.needs.kind);
+                candidates.push(Candidate { node: *node, engine: None, verdict: Verdict::Filtered(unfit) });
+            }
+        }
         candidates.sort_by_key(|candidate| match candidate.verdict {
-            Verdict::Holds => (0, Micros(0), candidate.node),
-            Verdict::Open(cost) => (1, cost.total, candidate.node),
-            Verdict::Waiting(_, cost) => (2, cost.total, candidate.node),
-            Verdict::Filtered(_) => (3, Micros(0), candidate.node),
+            Verdict::Holds => (0, Micros(0), candidate.node, candidate.engine),
+            Verdict::Open(cost) => (1, cost.total, candidate.node, candidate.engine),
+            Verdict::Waiting(_, cost) => (2, cost.total, candidate.node, candidate.engine),
+            Verdict::Filtered(_) => (3, Micros(0), candidate.node, candidate.engine),
         });
         candidates
     }
@@ -134,12 +144,13 @@ impl Scheduler {
         job: &JobState,
         class: &ClassState,
         single: Option<&Single>,
-        (node, provider): (&NodeId, &Provider),
+        site: Site<'_>,
         now: Micros,
         finish: impl FnOnce() -> u64,
     ) -> Verdict {
+        let Site { at, provider, engine } = site;
         let needs = &class.class.needs;
-        if let Some(unfit) = filter::unfit(provider, &class.class, &self.policy) {
+        if let Some(unfit) = filter::unfit(site, &class.class) {
             return Verdict::Filtered(unfit);
         }
         let exclude = single.map_or(&[][..], |single| &single.exclude);
@@ -150,24 +161,25 @@ impl Scheduler {
             return Verdict::Filtered(Unfit::Untrusted);
         }
         let memory = needs.memory.0;
-        let lanes = Lanes::of(provider, &self.policy, now);
+        let lanes = Lanes::of(engine, &self.policy, now);
         let start = lanes.next_start(memory);
         let own = |node: &NodeId| single.map_or(class.class.own_bytes, |single| single.missing(node));
-        let estimate = Estimate::of(class, (node, provider), own(node), &self.policy, now);
+        let own = own(&at.node);
+        let estimate = Estimate::of(class, site, own, &self.policy, now);
         let shared = if estimate.shared > 0 { cost::missing(class, provider) } else { 0 };
-        let cost = estimate.cost(start, shared.saturating_add(own(node)), provider, &self.policy);
+        let cost = estimate.cost(start, shared.saturating_add(own), provider, &self.policy);
         let busy = u32::try_from(lanes.busy()).unwrap_or(u32::MAX);
         let known = estimate.work.is_some();
-        let waiting = if provider.paused_until > now {
-            Waiting::Paused(provider.paused_until.since(now))
+        let waiting = if engine.paused_until > now {
+            Waiting::Paused(engine.paused_until.since(now))
         } else if job.held {
             Waiting::Held
         } else if job.budget == Some(0) {
             Waiting::Budget
         } else if job.room() == 0 {
             Waiting::JobLimit(job.most_running.unwrap_or(u32::MAX))
-        } else if provider.room() == 0 {
-            Waiting::Credits { held: u32::try_from(provider.leases()).unwrap_or(u32::MAX) }
+        } else if engine.room() == 0 {
+            Waiting::Credits { held: u32::try_from(engine.leases()).unwrap_or(u32::MAX) }
         } else if !lanes.takes(memory, known) {
             match lanes.told() {
                 0 => Waiting::Unknown { busy },
@@ -221,16 +233,23 @@ impl IdleReasons<'_> {
                 let singles = singles.take(scheduler.policy.singles_per_call).map(Some);
                 for single in bulk.into_iter().chain(singles) {
                     let finish = || self.finish(ClassId { job: *id, stage }, class, single);
-                    let place = (&node, provider);
-                    let reason = match scheduler.verdict(job, class, single, place, now, finish) {
-                        Verdict::Filtered(unfit) => IdleReason::Unfit(unfit),
-                        Verdict::Waiting(waiting, _) => IdleReason::Waiting(waiting),
-                        Verdict::Open(_) => return IdleReason::Soon,
-                        // It has no lease.
-                        Verdict::Holds => continue,
-                    };
-                    if reason.closeness() > closest.closeness() {
-                        closest = reason;
+                    let kind = class.class.needs.kind;
+                    let able = provider.sites(node).filter(|site| site.runs(kind));
+                    let verdicts = able.map(|site| scheduler.verdict(job, class, single, site, now, &finish));
+                    // Where it has no such engine, that is the reason.
+                    let without = Verdict::Filtered(provider.without(kind));
+                    let is_without = !provider.sites(node).any(|site| site.runs(kind));
+                    for verdict in verdicts.chain(is_without.then_some(without)) {
+                        let reason = match verdict {
+                            Verdict::Filtered(unfit) => IdleReason::Unfit(unfit),
+                            Verdict::Waiting(waiting, _) => IdleReason::Waiting(waiting),
+                            Verdict::Open(_) => return IdleReason::Soon,
+                            // It has no lease.
+                            Verdict::Holds => continue,
+                        };
+                        if reason.closeness() > closest.closeness() {
+                            closest = reason;
+                        }
                     }
                 }
             }
@@ -265,7 +284,10 @@ impl IdleReason {
 
 impl fmt::Display for Candidate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "node {}: {}", self.node.short(), self.verdict)
+        match self.engine {
+            Some(engine) => write!(f, "node {}, engine {engine}: {}", self.node.short(), self.verdict),
+            None => write!(f, "node {}: {}", self.node.short(), self.verdict),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the scheduler is told.
 
-use tidemill_types::{Address, JobId, LeaseId, NodeId, Offer, TaskId};
+use tidemill_types::{Address, EngineId, EngineIndex, JobId, LeaseId, NodeId, Offer, TaskId};
 
 use crate::{
     ClassId, Job, LeaseEnd, Micros, NewLease, Scheduler, Single, cost,
@@ -29,21 +29,27 @@ impl Scheduler {
     pub fn join(&mut self, node: NodeId, operator: Address, offer: Offer, credits: u32, now: Micros) {
         let provider = self.providers.entry(node).or_insert_with(|| Provider::new(operator));
         self.absent.remove(&(provider.since, node));
+        let before = provider.engines.len();
         provider.operator = operator;
-        provider.offer = Some(offer);
-        provider.credits = credits.min(self.policy.most_credits);
+        provider.take_offer(offer);
+        provider.set_credits(credits.min(self.policy.most_credits));
         provider.present = true;
         provider.since = now;
-        provider.start_waiting(&self.policy, now);
-        self.roster.changed(node);
+        for engine in &mut provider.engines {
+            engine.start_waiting(&self.policy, now);
+        }
+        // Those that are gone too.
+        let count = provider.engines.len().max(before);
+        self.changed(node, count);
         self.set_due(node, false);
     }
 
     /// A provider may hold so many leases at once; 0 when it wants no more.
     pub fn set_credits(&mut self, node: NodeId, credits: u32) {
         if let Some(provider) = self.providers.get_mut(&node) {
-            provider.credits = credits.min(self.policy.most_credits);
-            self.roster.changed(node);
+            provider.set_credits(credits.min(self.policy.most_credits));
+            let count = provider.engines.len();
+            self.changed(node, count);
         }
     }
 
@@ -55,7 +61,8 @@ impl Scheduler {
         };
         provider.present = false;
         provider.since = now;
-        self.roster.changed(node);
+        let count = provider.engines.len();
+        self.changed(node, count);
         self.set_due(node, true);
         self.remember_absent(node);
     }
@@ -126,8 +133,10 @@ impl Scheduler {
         }
         self.remove_single(new.task);
         let class = ClassId { job: new.task.job, stage: new.stage };
-        let provider = self.providers.entry(new.node).or_insert_with(|| Provider::new(new.operator));
-        self.absent.remove(&(provider.since, new.node));
+        let node = new.at.node;
+        let provider = self.providers.entry(node).or_insert_with(|| Provider::new(new.operator));
+        self.absent.remove(&(provider.since, node));
+        let rate = provider.engine_or_new(new.at.engine).fuel_per_us(&self.policy);
         let state = self.jobs.get_mut(&class.job);
         let (mut work, mut memory, mut load) = (None, 0, 0);
         if let Some(job) = state
@@ -136,8 +145,8 @@ impl Scheduler {
             memory = class.class.needs.memory.0;
             let shared = cost::transfer(provider, cost::missing(class, provider), &self.policy);
             let own = cost::transfer(provider, class.class.own_bytes, &self.policy);
-            let known = cost::work(class, provider.fuel_per_us(&self.policy));
-            let place = class.places.entry(new.node).or_default();
+            let known = cost::work(class, rate);
+            let place = class.places.entry(new.at).or_default();
             // Only the first lease is charged with the shared blobs; the others find them there or on their way.
             let first = !place.warm && place.leases == 0;
             if first {
@@ -149,12 +158,13 @@ impl Scheduler {
             job.attempts.insert((new.task.task, new.id));
             job.load = job.load.saturating_add(load);
         }
-        provider.hold(new.id, Waits { class, memory, work }, &self.policy, now);
-        self.roster.changed(new.node);
+        let engine = provider.engine_or_new(new.at.engine);
+        engine.hold(new.id, Waits { class, memory, work }, &self.policy, now);
+        self.roster.changed(new.at);
         let lease = Lease {
             task: new.task,
             stage: new.stage,
-            node: new.node,
+            at: new.at,
             operator: new.operator,
             exclude: new.exclude,
             may_copy: new.may_copy,
@@ -169,21 +179,22 @@ impl Scheduler {
     /// A lease ended. One that is not known, or ended before, changes nothing.
     pub fn ended(&mut self, id: LeaseId, end: LeaseEnd, now: Micros) {
         let Some(lease) = self.leases.remove(&id) else { return };
-        if let Some(provider) = self.providers.get_mut(&lease.node) {
-            let started = provider.release(id, &self.policy, now);
-            self.roster.changed(lease.node);
+        let provider = self.providers.get_mut(&lease.at.node);
+        let here = provider.map(|provider| (provider.since, provider.engine_mut(lease.at.engine)));
+        if let Some((since, Some(engine))) = here {
+            let started = engine.release(id, &self.policy, now);
+            self.roster.changed(lease.at);
             match end {
-                LeaseEnd::Done { .. } => provider.succeeded(),
-                LeaseEnd::Failed | LeaseEnd::Expired => provider.failed(lease.leased_at, &self.policy, now),
+                LeaseEnd::Done { .. } => engine.succeeded(),
+                LeaseEnd::Failed | LeaseEnd::Expired => engine.failed(lease.leased_at, &self.policy, now),
                 LeaseEnd::Evidence | LeaseEnd::Returned | LeaseEnd::Superseded => {}
             }
             if let LeaseEnd::Done { wall, fuel } = end {
                 let class = self.jobs.get(&lease.task.job).and_then(|job| job.class(lease.stage));
                 let had_all = class.is_some_and(|class| {
-                    class.class.own_bytes == 0
-                        && class.places.get(&lease.node).is_some_and(|place| place.warm)
+                    class.class.own_bytes == 0 && class.places.get(&lease.at).is_some_and(|place| place.warm)
                 });
-                let started = started.filter(|started| had_all && *started >= provider.since);
+                let started = started.filter(|started| had_all && *started >= since);
                 let wall = believed(wall, started, lease.leased_at, now);
                 self.learn(&lease, wall, fuel.0);
             }
@@ -195,10 +206,10 @@ impl Scheduler {
             if let Some(class) = job.class_mut(lease.stage) {
                 class.due.remove(&(due(&lease, false), id));
                 class.due.remove(&(Micros(0), id));
-                if let Some(place) = class.places.get_mut(&lease.node) {
+                if let Some(place) = class.places.get_mut(&lease.at) {
                     place.leases = place.leases.saturating_sub(1);
                     if place.leases == 0 && !place.warm {
-                        class.places.remove(&lease.node);
+                        class.places.remove(&lease.at);
                     }
                 }
             }
@@ -207,7 +218,7 @@ impl Scheduler {
             self.exclude(lease.task, lease.operator);
         }
         self.set_copyable(lease.task);
-        self.remember_absent(lease.node);
+        self.remember_absent(lease.at.node);
     }
 
     /// Where one attempt failed while others run, no copy of these is made.
@@ -224,15 +235,17 @@ impl Scheduler {
 
     /// A task took so long, in µs, and so much fuel.
     fn learn(&mut self, lease: &Lease, wall: u64, fuel: u64) {
-        let Some(provider) = self.providers.get_mut(&lease.node) else { return };
+        let Some(provider) = self.providers.get_mut(&lease.at.node) else { return };
+        let Some(engine) = provider.engine_mut(lease.at.engine) else { return };
         if wall >= TELLING_WALL && fuel >= TELLING_FUEL {
-            provider.rate.observe(fuel as f64 / wall as f64);
+            engine.rate.observe(fuel as f64 / wall as f64);
         }
+        let rate = engine.fuel_per_us(&self.policy);
         let Some(class) = self.jobs.get_mut(&lease.task.job).and_then(|job| job.class_mut(lease.stage))
         else {
             return;
         };
-        let explained = fuel as f64 / provider.fuel_per_us(&self.policy);
+        let explained = fuel as f64 / rate;
         let overhead = (wall as f64 - explained).max(0.0);
         let is_first = class.fuel.get().is_none();
         class.fuel.observe(fuel as f64);
@@ -240,7 +253,7 @@ impl Scheduler {
         if let Some(program) = class.class.program() {
             self.history.observe(program, fuel as f64, overhead, self.policy.remembered_programs);
         }
-        let place = class.places.entry(lease.node).or_default();
+        let place = class.places.entry(lease.at).or_default();
         if !place.warm {
             place.warm = true;
             for (blob, _) in class.class.shared.iter().take(self.policy.remembered_blobs) {
@@ -256,14 +269,23 @@ impl Scheduler {
     fn predict(&mut self, class: ClassId) {
         let state = self.jobs.get(&class.job).and_then(|job| job.class(class.stage));
         let places = state.into_iter().flat_map(|state| &state.places);
-        let nodes: Vec<NodeId> =
-            places.filter(|(_, place)| place.leases > 0).map(|(node, _)| *node).collect();
-        for node in nodes {
-            let length = self.providers.get(&node).and_then(|provider| self.length(class, &node, provider));
-            if let (Some(length), Some(provider)) = (length, self.providers.get_mut(&node)) {
-                provider.predict(class, length);
-                self.roster.changed(node);
+        let engines: Vec<EngineId> =
+            places.filter(|(_, place)| place.leases > 0).map(|(at, _)| *at).collect();
+        for at in engines {
+            let length = self.site(at).and_then(|site| self.length(class, site));
+            let provider = self.providers.get_mut(&at.node);
+            let engine = provider.and_then(|provider| provider.engine_mut(at.engine));
+            if let (Some(length), Some(engine)) = (length, engine) {
+                engine.predict(class, length);
+                self.roster.changed(at);
             }
+        }
+    }
+
+    /// Something changed of the first `count` engines of a provider.
+    fn changed(&mut self, node: NodeId, count: usize) {
+        for engine in (0..=u8::MAX).map(EngineIndex).take(count) {
+            self.roster.changed(EngineId { node, engine });
         }
     }
 
@@ -275,7 +297,7 @@ impl Scheduler {
         for id in leases {
             let Some(lease) = self.leases.get(&id) else { continue };
             let Some(class) = job.class_mut(lease.stage) else { continue };
-            let lost = self.providers.get(&lease.node).is_none_or(|provider| !provider.present);
+            let lost = self.providers.get(&lease.at.node).is_none_or(|provider| !provider.present);
             class.due.remove(&(due(lease, !lost), id));
             if copyable {
                 class.due.insert((due(lease, lost), id));
@@ -288,7 +310,9 @@ impl Scheduler {
     /// Notes for all leases of a provider that it is lost, or there again.
     fn set_due(&mut self, node: NodeId, lost: bool) {
         let Some(provider) = self.providers.get(&node) else { return };
-        for id in provider.running.keys().chain(provider.waiting.keys()) {
+        let held =
+            provider.engines.iter().flat_map(|engine| engine.running.keys().chain(engine.waiting.keys()));
+        for id in held {
             let Some(lease) = self.leases.get(id) else { continue };
             let class = self.jobs.get_mut(&lease.task.job).and_then(|job| job.class_mut(lease.stage));
             if let Some(class) = class
@@ -311,8 +335,12 @@ impl Scheduler {
             && let Some((_, node)) = self.absent.pop_first()
         {
             self.providers.remove(&node);
+            let [first, last] = [0, u8::MAX].map(|index| EngineId { node, engine: EngineIndex(index) });
             for class in self.jobs.values_mut().flat_map(JobState::classes_mut) {
-                class.places.remove(&node);
+                let places: Vec<EngineId> = class.places.range(first..=last).map(|(at, _)| *at).collect();
+                for at in places {
+                    class.places.remove(&at);
+                }
             }
         }
     }

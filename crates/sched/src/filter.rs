@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use tidemill_types::{Address, Amount, ByteSize, FloatClass, ProgramKind, RateCard};
+use tidemill_types::{Address, Amount, ByteSize, FloatClass, ProgramKind, RateCard, WorkRate};
 
-use crate::{Class, Micros, Policy, provider::Provider};
+use crate::{Class, Micros, provider::Site};
 
 /// Why a provider cannot have a task.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,8 +101,9 @@ pub struct Dearer {
 impl Dearer {
     /// The first rate that is too high.
     pub fn of(asked: &RateCard, ceiling: &RateCard) -> Option<Self> {
+        let (WorkRate::Fuel(work), WorkRate::Fuel(paid)) = (asked.work, ceiling.work);
         let rates = [
-            ("for a billion units of fuel", asked.fuel, ceiling.fuel),
+            ("for a billion units of fuel", work, paid),
             ("for a GiB held over a billion units of fuel", asked.memory, ceiling.memory),
             ("for a GiB moved", asked.transfer, ceiling.transfer),
         ];
@@ -111,27 +112,28 @@ impl Dearer {
 }
 
 /// What does not depend on the moment.
-pub(crate) fn unfit(provider: &Provider, class: &Class, policy: &Policy) -> Option<Unfit> {
+pub(crate) fn unfit(site: Site<'_>, class: &Class) -> Option<Unfit> {
+    let Site { provider, engine, .. } = site;
     let needs = &class.needs;
-    let offer = provider.offer.as_ref().filter(|_| provider.present);
-    let Some(offer) = offer else { return Some(Unfit::Absent) };
-    if !offer.kinds.contains(&needs.kind) {
+    let offer = engine.offer.as_ref().zip(provider.claims.as_ref()).filter(|_| provider.present);
+    let Some((offer, claims)) = offer else { return Some(Unfit::Absent) };
+    if offer.kind != needs.kind {
         Some(Unfit::Kind(needs.kind))
     } else if !offer.floats.contains(&needs.floats) {
         Some(Unfit::Floats(needs.floats))
-    } else if offer.exec_version != policy.exec_version {
-        Some(Unfit::ExecVersion { needs: policy.exec_version, offers: offer.exec_version })
+    } else if !offer.is_current() {
+        Some(Unfit::ExecVersion { needs: needs.kind.version(), offers: offer.exec_version })
     } else if offer.memory < needs.memory {
         Some(Unfit::Memory { needs: needs.memory, offers: offer.memory })
-    } else if offer.disk.0 < class.bytes() {
-        Some(Unfit::Disk { needs: ByteSize(class.bytes()), offers: offer.disk })
+    } else if claims.disk.0 < class.bytes() {
+        Some(Unfit::Disk { needs: ByteSize(class.bytes()), offers: claims.disk })
     } else if let Some(dearer) = class.ceiling.and_then(|ceiling| Dearer::of(&offer.rates, &ceiling)) {
         Some(Unfit::Price(dearer))
     } else if offer.slots == 0 {
         Some(Unfit::NoSlots)
     } else if class.only.as_ref().is_some_and(|only| !only.contains(&provider.operator)) {
         Some(Unfit::Untrusted)
-    } else if provider.credits == 0 {
+    } else if engine.credits == 0 {
         Some(Unfit::NoCredits)
     } else {
         None

@@ -1,13 +1,13 @@
-//! When a provider's slots get free: the prediction that tasks are poured into.
+//! When an engine's slots get free: the prediction that tasks are poured into.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use crate::{
     Micros, Policy,
-    provider::{Provider, Running},
+    provider::{EngineState, Running},
 };
 
-/// The slots of a provider from now on. Times are µs from now.
+/// The slots of an engine from now on. Times are µs from now.
 #[derive(Clone, Debug)]
 pub(crate) struct Lanes {
     /// Slots that nothing uses.
@@ -26,12 +26,12 @@ pub(crate) struct Lanes {
 }
 
 impl Lanes {
-    /// Those of a provider.
-    pub fn of(provider: &Provider, policy: &Policy, now: Micros) -> Self {
+    /// Those of an engine.
+    pub fn of(engine: &EngineState, policy: &Policy, now: Micros) -> Self {
         let horizon = policy.horizon.0;
         let (mut unknown, mut first_told) = (0, None);
-        let mut busy: Vec<u64> = Vec::with_capacity(provider.running.len());
-        for running in provider.running.values() {
+        let mut busy: Vec<u64> = Vec::with_capacity(engine.running.len());
+        for running in engine.running.values() {
             busy.push(match running.lease.work {
                 Some(work) => {
                     let left = remaining(running, work, now);
@@ -44,15 +44,15 @@ impl Lanes {
                 }
             });
         }
-        let waiting = provider.waiting_unknown.saturating_mul(horizon).saturating_add(provider.waiting_work);
+        let waiting = engine.waiting_unknown.saturating_mul(horizon).saturating_add(engine.waiting_work);
         pour(&mut busy, waiting);
         Self {
-            idle: u64::from(provider.slots(policy)).saturating_sub(busy.len() as u64),
-            memory: provider.memory().saturating_sub(provider.running_memory),
+            idle: u64::from(engine.slots(policy)).saturating_sub(busy.len() as u64),
+            memory: engine.memory().saturating_sub(engine.running_memory),
             busy: busy.into_iter().map(Reverse).collect(),
             unknown,
             first_told,
-            waits: !provider.waiting.is_empty(),
+            waits: !engine.waiting.is_empty(),
             horizon,
         }
     }
@@ -89,7 +89,7 @@ impl Lanes {
         end
     }
 
-    /// When the first slot of a lease whose end can be told gets free, what waits left out. Of a provider as it is, that is
+    /// When the first slot of a lease whose end can be told gets free, what waits left out. Of an engine as it is, that is
     /// before anything is given to it.
     pub fn first_told(&self) -> Option<u64> {
         self.first_told

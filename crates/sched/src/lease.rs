@@ -1,6 +1,6 @@
 //! Leases: attempts at tasks, as far as placement follows them.
 
-use tidemill_types::{Address, Fuel, LeaseId, NodeId, Stage, TaskId};
+use tidemill_types::{Address, EngineId, Fuel, LeaseId, Stage, TaskId};
 
 use crate::{ClassId, Micros};
 
@@ -13,8 +13,8 @@ pub struct NewLease {
     pub task: TaskId,
     /// The stage of the task.
     pub stage: Stage,
-    /// The provider.
-    pub node: NodeId,
+    /// Whose it is.
+    pub at: EngineId,
     /// The provider's operator.
     pub operator: Address,
     /// Operators that must not get a copy of it: those of its failed attempts.
@@ -52,7 +52,7 @@ pub enum LeaseEnd {
 pub(crate) struct Lease {
     pub task: TaskId,
     pub stage: Stage,
-    pub node: NodeId,
+    pub at: EngineId,
     pub operator: Address,
     pub exclude: Vec<Address>,
     pub may_copy: bool,

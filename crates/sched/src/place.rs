@@ -10,16 +10,16 @@ use std::{
     collections::{BTreeMap, BinaryHeap},
 };
 
-use tidemill_types::{Address, JobId, NodeId, Stage, TaskId, TaskNumber};
+use tidemill_types::{Address, EngineId, JobId, NodeId, Stage, TaskId, TaskNumber};
 
 use crate::{
-    ClassId, Micros, Scheduler,
+    ClassId, Micros, Policy, Scheduler,
     cost::{self, Estimate},
     filter,
     lanes::Lanes,
     pace::{self, Power},
     place::bulk::Candidates,
-    provider::Provider,
+    provider::Site,
     roster::Busy,
     work::{ClassState, JobState},
 };
@@ -28,7 +28,7 @@ use crate::{
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Placement {
     /// For whom.
-    pub node: NodeId,
+    pub at: EngineId,
     /// Of which class.
     pub class: ClassId,
     /// Of which tasks.
@@ -48,11 +48,10 @@ pub enum Work {
     Copy(TaskId),
 }
 
-/// A provider that takes leases, as it will be when what was placed in this call is leased.
+/// An engine that takes leases, as it will be when what was placed in this call is leased.
 #[derive(Debug)]
 pub(crate) struct Seat<'a> {
-    pub node: NodeId,
-    pub provider: &'a Provider,
+    pub site: Site<'a>,
     pub lanes: Lanes,
     /// Leases more that it may hold.
     pub room: u32,
@@ -151,32 +150,20 @@ impl Scheduler {
         Placing::of_all(self, now).run().placements
     }
 
-    /// Everybody that takes leases, also those whose hands are full now.
+    /// Every engine that takes leases, also those whose hands are full now.
     pub(crate) fn seats(&self, now: Micros) -> Vec<Seat<'_>> {
-        let taking = self
-            .providers
-            .iter()
-            .filter(|(_, provider)| provider.present && provider.credits > 0 && provider.paused_until <= now);
-        let seats = taking.map(|(node, provider)| Seat {
-            node: *node,
-            provider,
-            lanes: Lanes::of(provider, &self.policy, now),
-            room: provider.room(),
-            slots: u64::from(provider.slots(&self.policy)),
-        });
-        seats.collect()
+        let present = self.providers.iter().filter(|(_, provider)| provider.present);
+        let taking = present
+            .flat_map(|(node, provider)| provider.sites(*node))
+            .filter(|Site { engine, .. }| engine.credits > 0 && engine.paused_until <= now);
+        taking.map(|site| Seat::of(site, Lanes::of(site.engine, &self.policy, now), &self.policy)).collect()
     }
 
     /// The seat of one that takes leases.
-    fn seat(&self, node: NodeId, lanes: Option<Lanes>, now: Micros) -> Option<Seat<'_>> {
-        let provider = self.providers.get(&node)?;
-        Some(Seat {
-            node,
-            provider,
-            lanes: lanes.unwrap_or_else(|| Lanes::of(provider, &self.policy, now)),
-            room: provider.room(),
-            slots: u64::from(provider.slots(&self.policy)),
-        })
+    fn seat(&self, at: EngineId, lanes: Option<Lanes>, now: Micros) -> Option<Seat<'_>> {
+        let site = self.site(at)?;
+        let lanes = lanes.unwrap_or_else(|| Lanes::of(site.engine, &self.policy, now));
+        Some(Seat::of(site, lanes, &self.policy))
     }
 
     /// When the others will have done the `left` tasks of a class, in µs from now. `own` says how many
@@ -204,21 +191,19 @@ impl Scheduler {
         own: &impl Fn(&NodeId) -> u64,
         now: Micros,
     ) -> Option<Power> {
-        if filter::unfit(seat.provider, &class.class, &self.policy).is_some()
-            || exclude.contains(&seat.provider.operator)
-        {
+        let site = seat.site;
+        if filter::unfit(site, &class.class).is_some() || exclude.contains(&site.provider.operator) {
             return None;
         }
         let needs = &class.class.needs;
-        let place = (&seat.node, seat.provider);
-        let estimate = Estimate::of(class, place, own(&seat.node), &self.policy, now);
-        let fit = seat.provider.memory().checked_div(needs.memory.0).unwrap_or(u64::MAX);
+        let estimate = Estimate::of(class, site, own(&site.at.node), &self.policy, now);
+        let fit = site.engine.memory().checked_div(needs.memory.0).unwrap_or(u64::MAX);
         // Whose hands are full gets free slots only as its leases end.
         let (slots, start) = match seat.room {
             0 => (seat.lanes.told(), seat.lanes.next_end().unwrap_or(u64::MAX)),
             _ => (seat.lanes.told() + seat.lanes.idle(), seat.lanes.next_start(needs.memory.0)),
         };
-        let lanes = slots.min(fit).min(u64::from(seat.provider.credits));
+        let lanes = slots.min(fit).min(u64::from(site.engine.credits));
         let start = start.max(estimate.shared);
         let length = estimate.weighted_length().max(1) as f64;
         (lanes > 0).then(|| Power { lanes: lanes as f64, start: estimate.weigh(start) as f64, length })
@@ -227,8 +212,8 @@ impl Scheduler {
 
 impl<'a> Placing<'a> {
     /// With those that the roster says may take something.
-    fn of_roused(scheduler: &'a Scheduler, roused: Vec<(NodeId, Lanes)>, now: Micros) -> Self {
-        let seats = roused.into_iter().filter_map(|(node, lanes)| scheduler.seat(node, Some(lanes), now));
+    fn of_roused(scheduler: &'a Scheduler, roused: Vec<(EngineId, Lanes)>, now: Micros) -> Self {
+        let seats = roused.into_iter().filter_map(|(at, lanes)| scheduler.seat(at, Some(lanes), now));
         let roster = &scheduler.roster;
         Self {
             others: Others { seen: Vec::new(), unseen: Some(roster.busy()) },
@@ -243,10 +228,10 @@ impl<'a> Placing<'a> {
     #[cfg(test)]
     pub(crate) fn of_all(scheduler: &'a Scheduler, now: Micros) -> Self {
         let seats = scheduler.seats(now);
-        let rates = seats.iter().map(|seat| seat.provider.fuel_per_us(&scheduler.policy));
+        let rates = seats.iter().map(|seat| seat.site.engine.fuel_per_us(&scheduler.policy));
         Self {
             fastest: rates.fold(1e-3, f64::max),
-            surest: seats.iter().map(|seat| seat.provider.odds.permille()).max().unwrap_or(1),
+            surest: seats.iter().map(|seat| seat.site.engine.odds.permille()).max().unwrap_or(1),
             slots: seats.iter().map(|seat| seat.slots).sum(),
             ..Self::with(scheduler, seats, now)
         }
@@ -323,14 +308,14 @@ impl<'a> Placing<'a> {
         let (scheduler, now) = (self.scheduler, self.now);
         let power = |seat: &Seat<'_>| {
             let power = scheduler.power(class, seat, exclude, &own, now)?;
-            Some((seat.node, power))
+            Some((seat.site.at, power))
         };
         let shortest = self.shortest(class).unwrap_or(0) as f64;
-        let mut powers: Vec<(NodeId, Power)> = self.seats.iter().filter_map(power).collect();
+        let mut powers: Vec<(EngineId, Power)> = self.seats.iter().filter_map(power).collect();
         let (mut looked_at, mut more) = (0, FIRST_OTHERS);
         loop {
             // The order in which they are added up must not depend on who was seen when.
-            powers.sort_by_key(|(node, _)| *node);
+            powers.sort_by_key(|(at, _)| *at);
             let in_order: Vec<Power> = powers.iter().map(|(_, power)| *power).collect();
             let shared = pace::share(&in_order, left as f64);
             let Some(next) = self.others.begins(looked_at, scheduler, now) else { return shared.last };
@@ -365,11 +350,17 @@ impl<'a> Others<'a> {
     /// The first `count`, or all where there are fewer.
     fn see(&mut self, count: usize, scheduler: &'a Scheduler, now: Micros) -> &[(Micros, Seat<'a>)] {
         while self.seen.len() < count
-            && let Some((begins, node)) = self.unseen.as_mut().and_then(Iterator::next)
+            && let Some((begins, at)) = self.unseen.as_mut().and_then(Iterator::next)
         {
-            self.seen.extend(scheduler.seat(*node, None, now).map(|seat| (*begins, seat)));
+            self.seen.extend(scheduler.seat(*at, None, now).map(|seat| (*begins, seat)));
         }
         &self.seen
+    }
+}
+
+impl<'a> Seat<'a> {
+    fn of(site: Site<'a>, lanes: Lanes, policy: &Policy) -> Self {
+        Self { site, lanes, room: site.engine.room(), slots: u64::from(site.engine.slots(policy)) }
     }
 }
 

@@ -1,7 +1,5 @@
 //! What is decided rather than measured.
 
-use tidemill_types::EXEC_VERSION;
-
 use crate::Micros;
 
 /// The numbers that placement goes by.
@@ -17,8 +15,6 @@ pub struct Policy {
     pub patience: Micros,
     /// Attempts at one task at once, copies included.
     pub most_attempts: u32,
-    /// The version of execution that a provider must have.
-    pub exec_version: u32,
     /// Fuel a second of one task at a provider that measured none.
     pub default_fuel_per_s: u64,
     /// Bytes a second to a provider that measured none.
@@ -50,7 +46,6 @@ impl Default for Policy {
             straggler: 2,
             patience: Micros::millis(100),
             most_attempts: 2,
-            exec_version: EXEC_VERSION,
             default_fuel_per_s: 500_000_000,
             default_bytes_per_s: 10 << 20,
             most_slots: 1_024,

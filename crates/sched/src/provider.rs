@@ -1,11 +1,14 @@
-//! A provider, as placement sees it: what it offers, what was learnt of it, what it holds.
+//! A provider, as placement sees it: what its machine and each of its engines offers, what was learnt of them, what
+//! they hold.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use tidemill_types::{Address, BlobId, LeaseId, Offer};
+use tidemill_types::{
+    Address, BlobId, ByteSize, Engine, EngineId, EngineIndex, LeaseId, NodeId, Offer, ProgramKind,
+};
 
 use crate::{
-    ClassId, Micros, Policy,
+    ClassId, Micros, Policy, Unfit,
     estimate::{Average, Odds},
 };
 
@@ -15,20 +18,41 @@ const MOST_FUEL_PER_US: f64 = 100_000.0;
 /// More than any link carries, in bytes a µs.
 const MOST_BYTES_PER_US: f64 = 100_000.0;
 
+/// A machine: what its engines share, and those.
 #[derive(Debug)]
 pub(crate) struct Provider {
     pub operator: Address,
-    /// What it offers; none for one of whom only leases are known, after a restart.
-    pub offer: Option<Offer>,
+    /// What it says of itself; none for one of whom only leases are known, after a restart.
+    pub claims: Option<Claims>,
+    /// How many leases it may hold, all engines together.
     pub credits: u32,
     /// It has a session.
     pub present: bool,
     /// When that last changed.
     pub since: Micros,
-    /// Fuel a µs of one task.
-    pub rate: Average,
     /// Bytes a µs.
     pub bandwidth: Average,
+    pub blobs: Blobs,
+    /// By their indices.
+    pub engines: Vec<EngineState>,
+}
+
+/// What a machine offers besides its engines.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claims {
+    pub disk: ByteSize,
+    pub down_bytes_per_s: u64,
+}
+
+/// One engine of a machine.
+#[derive(Debug, Default)]
+pub(crate) struct EngineState {
+    /// What it offers; none for one of which only leases are known.
+    pub offer: Option<Engine>,
+    /// Its share of the machine's credits.
+    pub credits: u32,
+    /// Fuel a µs of one task.
+    pub rate: Average,
     pub odds: Odds,
     /// Failures since the last success, those of leases made at once counted once.
     pub streak: u32,
@@ -44,7 +68,14 @@ pub(crate) struct Provider {
     pub waiting_work: u64,
     /// How many of those are of unknown length.
     pub waiting_unknown: u64,
-    pub blobs: Blobs,
+}
+
+/// An engine with the machine that it is of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Site<'a> {
+    pub at: EngineId,
+    pub provider: &'a Provider,
+    pub engine: &'a EngineState,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -71,23 +102,114 @@ impl Provider {
     pub fn new(operator: Address) -> Self {
         Self {
             operator,
-            offer: None,
+            claims: None,
             credits: 0,
             present: false,
             since: Micros(0),
-            rate: Average::default(),
             bandwidth: Average::default(),
-            odds: Odds::default(),
-            streak: 0,
-            failed_at: Micros(0),
-            paused_until: Micros(0),
-            running: BTreeMap::new(),
-            running_memory: 0,
-            waiting: BTreeMap::new(),
-            waiting_work: 0,
-            waiting_unknown: 0,
             blobs: Blobs::default(),
+            engines: Vec::new(),
         }
+    }
+
+    /// Takes in what it offers. An engine that is like the one that was at its place keeps what was learnt of that; one
+    /// that is gone stays while it holds leases.
+    pub fn take_offer(&mut self, offer: Offer) {
+        let Offer { name: _, disk, down_bytes_per_s, engines } = offer;
+        self.claims = Some(Claims { disk, down_bytes_per_s });
+        for state in self.engines.iter_mut().skip(engines.len()) {
+            state.offer = None;
+        }
+        if self.engines.len() < engines.len() {
+            self.engines.resize_with(engines.len(), EngineState::default);
+        }
+        for (state, engine) in self.engines.iter_mut().zip(engines) {
+            state.take_offer(engine);
+        }
+        while self.engines.last().is_some_and(|state| state.offer.is_none() && state.leases() == 0) {
+            self.engines.pop();
+        }
+    }
+
+    /// Takes in how many leases it may hold, and splits them among its engines by their slots.
+    pub fn set_credits(&mut self, credits: u32) {
+        self.credits = credits;
+        let slots = |state: &EngineState| state.offer.as_ref().map_or(0, |offer| u64::from(offer.slots));
+        let all: u64 = self.engines.iter().map(slots).sum();
+        let (mut before, mut given) = (0, 0);
+        for state in &mut self.engines {
+            before += slots(state);
+            // What it and all before it may hold, so that the shares add up to what there is.
+            let until = (u64::from(credits) * before).checked_div(all).unwrap_or(0);
+            state.credits = u32::try_from(until - given).unwrap_or(u32::MAX);
+            given = until;
+        }
+    }
+
+    pub fn engine(&self, index: EngineIndex) -> Option<&EngineState> {
+        self.engines.get(index.place())
+    }
+
+    pub fn engine_mut(&mut self, index: EngineIndex) -> Option<&mut EngineState> {
+        self.engines.get_mut(index.place())
+    }
+
+    /// The engine of this index, of which nothing was known before where it is not there.
+    pub fn engine_or_new(&mut self, index: EngineIndex) -> &mut EngineState {
+        let place = index.place();
+        if place >= self.engines.len() {
+            self.engines.resize_with(place + 1, EngineState::default);
+        }
+        &mut self.engines[place]
+    }
+
+    /// Its engines, with the machine that they are of.
+    pub fn sites(&self, node: NodeId) -> impl Iterator<Item = Site<'_>> {
+        let numbered = (0..=u8::MAX).map(EngineIndex).zip(&self.engines);
+        numbered.map(move |(engine, state)| Site {
+            at: EngineId { node, engine },
+            provider: self,
+            engine: state,
+        })
+    }
+
+    /// Why it gets no programs of a kind for which it has no engine.
+    pub fn without(&self, kind: ProgramKind) -> Unfit {
+        if self.present { Unfit::Kind(kind) } else { Unfit::Absent }
+    }
+
+    /// Leases that it holds, all engines together.
+    pub fn leases(&self) -> usize {
+        self.engines.iter().map(EngineState::leases).sum()
+    }
+
+    /// Bytes a µs to it: observed, else claimed, else assumed.
+    pub fn bytes_per_us(&self, policy: &Policy) -> f64 {
+        self.bandwidth.get().unwrap_or_else(|| {
+            let claimed = self.claims.map_or(0, |claims| claims.down_bytes_per_s);
+            let per_s = if claimed == 0 { policy.default_bytes_per_s } else { claimed };
+            (per_s as f64 / 1e6).clamp(1e-3, MOST_BYTES_PER_US)
+        })
+    }
+}
+
+impl Site<'_> {
+    /// Whether the engine is there for this kind of program.
+    pub fn runs(&self, kind: ProgramKind) -> bool {
+        self.engine.offer.as_ref().is_some_and(|offer| offer.kind == kind)
+    }
+}
+
+impl EngineState {
+    fn take_offer(&mut self, engine: Engine) {
+        if self.offer.as_ref().is_some_and(|offer| !offer.is_like(&engine)) {
+            // What was learnt of another engine says nothing of this one.
+            self.rate = Average::default();
+            self.odds = Odds::default();
+            self.streak = 0;
+            self.paused_until = Micros(0);
+        }
+        self.offer = Some(engine);
     }
 
     pub fn slots(&self, policy: &Policy) -> u32 {
@@ -116,15 +238,6 @@ impl Provider {
             let claimed = [capacity.all_fuel_per_s / slots, capacity.single_fuel_per_s];
             let per_s = claimed.into_iter().find(|rate| *rate > 0).unwrap_or(policy.default_fuel_per_s);
             (per_s as f64 / 1e6).clamp(1e-3, MOST_FUEL_PER_US)
-        })
-    }
-
-    /// Bytes a µs to it: observed, else claimed, else assumed.
-    pub fn bytes_per_us(&self, policy: &Policy) -> f64 {
-        self.bandwidth.get().unwrap_or_else(|| {
-            let claimed = self.offer.as_ref().map_or(0, |offer| offer.capacity.down_bytes_per_s);
-            let per_s = if claimed == 0 { policy.default_bytes_per_s } else { claimed };
-            (per_s as f64 / 1e6).clamp(1e-3, MOST_BYTES_PER_US)
         })
     }
 

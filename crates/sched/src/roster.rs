@@ -1,37 +1,37 @@
-//! Who may be given something now, kept from call to call: a call of [`Scheduler::place`] looks at those that may, and at
-//! those of whom something changed, rather than at everybody.
+//! Which engines may be given something now, kept from call to call: a call of [`Scheduler::place`] looks at those that may, and at
+//! those of whom something changed, rather than at all.
 //!
-//! What is predicted for a provider's slots changes with time alone too, but in one way: a slot gets free no sooner than
-//! was predicted at any moment before, unless the scheduler is told something new of that provider. So a provider whose
+//! What is predicted for an engine's slots changes with time alone too, but in one way: a slot gets free no sooner than
+//! was predicted at any moment before, unless the scheduler is told something new of that engine. So one whose
 //! slots are taken for too long is left alone until the moment before which it cannot take anything.
 
 use std::collections::{BTreeMap, BTreeSet, btree_set};
 
-use tidemill_types::NodeId;
+use tidemill_types::{EngineId, EngineIndex, NodeId};
 
-use crate::{Micros, Policy, Scheduler, lanes::Lanes, provider::Provider};
+use crate::{Micros, Policy, Scheduler, lanes::Lanes, provider::EngineState};
 
 /// All who take leases.
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
     /// Of whom something changed since the last call.
-    changed: BTreeSet<NodeId>,
-    known: BTreeMap<NodeId, Standing>,
-    awake: BTreeSet<NodeId>,
+    changed: BTreeSet<EngineId>,
+    known: BTreeMap<EngineId, Standing>,
+    awake: BTreeSet<EngineId>,
     /// Those that are to be looked at again, by when.
-    wakes: BTreeSet<(Micros, NodeId)>,
+    wakes: BTreeSet<(Micros, EngineId)>,
     /// Those that take nothing now, by the moment before which none of their slots gets free.
-    busy: BTreeSet<(Micros, NodeId)>,
+    busy: BTreeSet<(Micros, EngineId)>,
     /// Their rates in fuel a µs, which are positive: their bits have the order of the numbers.
-    rates: BTreeSet<(u64, NodeId)>,
+    rates: BTreeSet<(u64, EngineId)>,
     /// Their chances of success, in thousandths.
-    odds: BTreeSet<(u64, NodeId)>,
+    odds: BTreeSet<(u64, EngineId)>,
     /// Slots of all of them.
     slots: u64,
 }
 
 /// Those that take nothing now, the one whose slot gets free first coming first.
-pub(crate) type Busy<'a> = btree_set::Iter<'a, (Micros, NodeId)>;
+pub(crate) type Busy<'a> = btree_set::Iter<'a, (Micros, EngineId)>;
 
 /// What is kept of one that takes leases.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,9 +55,9 @@ enum Rest {
 }
 
 impl Roster {
-    /// Something changed of a provider.
-    pub fn changed(&mut self, node: NodeId) {
-        self.changed.insert(node);
+    /// Something changed of an engine.
+    pub fn changed(&mut self, at: EngineId) {
+        self.changed.insert(at);
     }
 
     /// Those that take nothing now.
@@ -80,55 +80,57 @@ impl Roster {
         self.slots
     }
 
-    fn set(&mut self, node: NodeId, standing: Option<Standing>) {
+    fn set(&mut self, at: EngineId, standing: Option<Standing>) {
         let old = match standing {
-            Some(standing) => self.known.insert(node, standing),
-            None => self.known.remove(&node),
+            Some(standing) => self.known.insert(at, standing),
+            None => self.known.remove(&at),
         };
         if old == standing {
             return;
         }
         if let Some(old) = old {
             if old.counts() {
-                self.rates.remove(&(old.rate, node));
-                self.odds.remove(&(old.permille, node));
+                self.rates.remove(&(old.rate, at));
+                self.odds.remove(&(old.permille, at));
                 self.slots -= old.slots;
             }
             match old.rest {
-                Rest::Awake => drop(self.awake.remove(&node)),
+                Rest::Awake => drop(self.awake.remove(&at)),
                 Rest::Asleep { until, busy } => {
                     if let Some(until) = until {
-                        self.wakes.remove(&(until, node));
+                        self.wakes.remove(&(until, at));
                     }
                     if let Some(busy) = busy {
-                        self.busy.remove(&(busy, node));
+                        self.busy.remove(&(busy, at));
                     }
                 }
-                Rest::Paused { until } => drop(self.wakes.remove(&(until, node))),
+                Rest::Paused { until } => drop(self.wakes.remove(&(until, at))),
             }
         }
         if let Some(new) = standing {
             if new.counts() {
-                self.rates.insert((new.rate, node));
-                self.odds.insert((new.permille, node));
+                self.rates.insert((new.rate, at));
+                self.odds.insert((new.permille, at));
                 self.slots += new.slots;
             }
             match new.rest {
-                Rest::Awake => drop(self.awake.insert(node)),
+                Rest::Awake => drop(self.awake.insert(at)),
                 Rest::Asleep { until, busy } => {
-                    self.wakes.extend(until.map(|until| (until, node)));
-                    self.busy.extend(busy.map(|busy| (busy, node)));
+                    self.wakes.extend(until.map(|until| (until, at)));
+                    self.busy.extend(busy.map(|busy| (busy, at)));
                 }
-                Rest::Paused { until } => drop(self.wakes.insert((until, node))),
+                Rest::Paused { until } => drop(self.wakes.insert((until, at))),
             }
         }
     }
 
     /// Those that are to be looked at, by their names.
-    fn to_look_at(&mut self, now: Micros) -> Vec<NodeId> {
-        let mut look: Vec<NodeId> = self.awake.iter().copied().collect();
+    fn to_look_at(&mut self, now: Micros) -> Vec<EngineId> {
+        /// The last of all names.
+        const LAST: EngineId = EngineId { node: NodeId([u8::MAX; 32]), engine: EngineIndex(u8::MAX) };
+        let mut look: Vec<EngineId> = self.awake.iter().copied().collect();
         look.extend(std::mem::take(&mut self.changed));
-        look.extend(self.wakes.range(..=(now, NodeId([u8::MAX; 32]))).map(|(_, node)| *node));
+        look.extend(self.wakes.range(..=(now, LAST)).map(|(_, at)| *at));
         look.sort();
         look.dedup();
         look
@@ -136,12 +138,12 @@ impl Roster {
 }
 
 impl Standing {
-    fn of(provider: &Provider, rest: Rest, policy: &Policy) -> Self {
+    fn of(engine: &EngineState, rest: Rest, policy: &Policy) -> Self {
         Self {
             rest,
-            rate: provider.fuel_per_us(policy).to_bits(),
-            permille: provider.odds.permille(),
-            slots: u64::from(provider.slots(policy)),
+            rate: engine.fuel_per_us(policy).to_bits(),
+            permille: engine.odds.permille(),
+            slots: u64::from(engine.slots(policy)),
         }
     }
 
@@ -152,8 +154,8 @@ impl Standing {
 }
 
 impl Rest {
-    fn of(provider: &Provider, lanes: &Lanes, now: Micros) -> Self {
-        let room = provider.room();
+    fn of(engine: &EngineState, lanes: &Lanes, now: Micros) -> Self {
+        let room = engine.room();
         // Of a task that needs no memory and whose length is unknown the least is asked.
         if room > 0 && lanes.takes(0, false) {
             return Self::Awake;
@@ -170,27 +172,28 @@ impl Rest {
 }
 
 impl Scheduler {
-    /// Brings the roster up to the moment. Gives everybody that may take a lease now, by their names.
-    pub(crate) fn rouse(&mut self, now: Micros) -> Vec<(NodeId, Lanes)> {
+    /// Brings the roster up to the moment. Gives every engine that may take a lease now, by their names.
+    pub(crate) fn rouse(&mut self, now: Micros) -> Vec<(EngineId, Lanes)> {
         let Self { roster, providers, policy, .. } = self;
         let mut roused = Vec::new();
-        for node in roster.to_look_at(now) {
-            let takes = |provider: &&Provider| provider.present && provider.credits > 0;
-            let Some(provider) = providers.get(&node).filter(takes) else {
-                roster.set(node, None);
+        for at in roster.to_look_at(now) {
+            let provider = providers.get(&at.node).filter(|provider| provider.present);
+            let engine = provider.and_then(|provider| provider.engine(at.engine));
+            let Some(engine) = engine.filter(|engine| engine.credits > 0) else {
+                roster.set(at, None);
                 continue;
             };
-            let rest = if provider.paused_until > now {
-                Rest::Paused { until: provider.paused_until }
+            let rest = if engine.paused_until > now {
+                Rest::Paused { until: engine.paused_until }
             } else {
-                let lanes = Lanes::of(provider, policy, now);
-                let rest = Rest::of(provider, &lanes, now);
+                let lanes = Lanes::of(engine, policy, now);
+                let rest = Rest::of(engine, &lanes, now);
                 if rest == Rest::Awake {
-                    roused.push((node, lanes));
+                    roused.push((at, lanes));
                 }
                 rest
             };
-            roster.set(node, Some(Standing::of(provider, rest, policy)));
+            roster.set(at, Some(Standing::of(engine, rest, policy)));
         }
         roused
     }

@@ -2,10 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidemill_types::{BlobId, JobId, LeaseId, NodeId};
+use tidemill_types::{BlobId, EngineId, JobId, LeaseId, NodeId};
 
 use crate::{
-    ClassId, Micros, Policy, cost, history::History, lease::Lease, provider::Provider, roster::Roster,
+    ClassId, Micros, Policy, cost,
+    history::History,
+    lease::Lease,
+    provider::{Provider, Site},
+    roster::Roster,
     work::JobState,
 };
 
@@ -50,9 +54,9 @@ impl Scheduler {
         self.providers.get(&node).map_or(0, Provider::leases)
     }
 
-    /// Fuel a second of one slot of a provider, as observed; none before its first task that says something.
-    pub fn observed_rate(&self, node: NodeId) -> Option<u64> {
-        let per_us = self.providers.get(&node)?.rate.get()?;
+    /// Fuel a second of one slot of an engine, as observed; none before its first task that says something.
+    pub fn observed_rate(&self, at: EngineId) -> Option<u64> {
+        let per_us = self.site(at)?.engine.rate.get()?;
         Some((per_us * 1e6) as u64)
     }
 
@@ -61,11 +65,18 @@ impl Scheduler {
         Some(self.history.get(program)?.fuel.get()? as u64)
     }
 
-    /// How long a task of a class takes a slot of a provider; none before one has ended.
-    pub(crate) fn length(&self, class: ClassId, node: &NodeId, provider: &Provider) -> Option<u64> {
+    /// An engine that is known.
+    pub(crate) fn site(&self, at: EngineId) -> Option<Site<'_>> {
+        let provider = self.providers.get(&at.node)?;
+        Some(Site { at, provider, engine: provider.engine(at.engine)? })
+    }
+
+    /// How long a task of a class takes a slot of an engine; none before one has ended.
+    pub(crate) fn length(&self, class: ClassId, site: Site<'_>) -> Option<u64> {
+        let Site { at, provider, engine } = site;
         let class = self.jobs.get(&class.job)?.class(class.stage)?;
-        let work = cost::work(class, provider.fuel_per_us(&self.policy))?;
-        let cold = class.places.get(node).is_none_or(|place| !place.warm);
+        let work = cost::work(class, engine.fuel_per_us(&self.policy))?;
+        let cold = class.places.get(&at).is_none_or(|place| !place.warm);
         let shared =
             if cold { cost::transfer(provider, cost::missing(class, provider), &self.policy) } else { 0 };
         let own = cost::transfer(provider, class.class.own_bytes, &self.policy);

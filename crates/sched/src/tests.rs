@@ -1,6 +1,7 @@
 //! Builders, and the check that every test ends with.
 
 mod copies;
+mod engines;
 mod rules;
 mod sanity;
 mod speed;
@@ -8,8 +9,8 @@ mod words;
 mod world;
 
 use tidemill_types::{
-    Address, BlobId, ByteSize, Capacity, EXEC_VERSION, FloatClass, Fuel, JobId, LeaseId, Needs, NodeId,
-    Offer, ProgramKind, RateCard, Stage, TaskId, TaskNumber,
+    Address, BlobId, ByteSize, Capacity, Engine, EngineId, EngineIndex, FloatClass, Fuel, JobId, LeaseId,
+    Needs, NodeId, Offer, ProgramKind, RateCard, Stage, TaskId, TaskNumber, WorkRate,
 };
 
 use crate::{Class, ClassId, Job, LeaseEnd, Micros, NewLease, Placement, Policy, Scheduler, Single, Work};
@@ -46,24 +47,45 @@ pub(crate) fn ms(count: u64) -> Micros {
     Micros::millis(count)
 }
 
-/// 1 fuel a ns and slot, 10 MiB/s.
-pub(crate) fn offer(slots: u32) -> Offer {
-    Offer {
-        name: "mill".to_owned(),
-        slots,
-        memory: ByteSize::mib(64_000),
-        disk: ByteSize::mib(1_000),
-        kinds: vec![ProgramKind::Wasm],
+/// 1 fuel a ns and slot.
+pub(crate) fn engine(slots: u32) -> Engine {
+    Engine {
+        kind: ProgramKind::Wasm,
         floats: vec![FloatClass::Native],
         hardware_class: None,
-        exec_version: EXEC_VERSION,
+        exec_version: ProgramKind::Wasm.version(),
+        slots,
+        memory: ByteSize::mib(64_000),
         capacity: Capacity {
             single_fuel_per_s: 1_000_000_000,
             all_fuel_per_s: u64::from(slots) * 1_000_000_000,
-            down_bytes_per_s: 10 << 20,
         },
         rates: RateCard::FREE,
     }
+}
+
+/// 10 MiB/s.
+pub(crate) fn with(engines: &[Engine]) -> Offer {
+    Offer {
+        name: "mill".to_owned(),
+        disk: ByteSize::mib(1_000),
+        down_bytes_per_s: 10 << 20,
+        engines: engines.to_vec(),
+    }
+}
+
+pub(crate) fn offer(slots: u32) -> Offer {
+    with(&[engine(slots)])
+}
+
+/// Work at this many wei for 10^9 units of fuel, and all else for nothing.
+pub(crate) fn rates(wei: u128) -> RateCard {
+    RateCard { work: WorkRate::Fuel(tidemill_types::Amount::from_wei(wei)), ..RateCard::FREE }
+}
+
+/// The engine of a provider that has one.
+pub(crate) fn only(node: NodeId) -> EngineId {
+    EngineId { node, engine: EngineIndex(0) }
 }
 
 pub(crate) fn class(memory_mib: u64) -> Class {
@@ -137,24 +159,23 @@ impl Bench {
     }
 
     pub fn lease(&mut self, task: TaskId, at: u32) -> LeaseId {
-        self.lease_as(task, Stage::Map, node(at), None)
+        self.lease_as(task, Stage::Map, only(node(at)), None)
     }
 
     pub fn lease_as(
         &mut self,
         task: TaskId,
         stage: Stage,
-        node: NodeId,
+        at: EngineId,
         expected: Option<Micros>,
     ) -> LeaseId {
         self.next += 1;
         let id = LeaseId(self.next);
-        let operator = self.scheduler.providers.get(&node).map_or(operator(0), |provider| provider.operator);
+        let provider = self.scheduler.providers.get(&at.node);
+        let operator = provider.map_or(operator(0), |provider| provider.operator);
         let exclude = Vec::new();
-        self.scheduler.leased(
-            NewLease { id, task, stage, node, operator, exclude, may_copy: true, expected },
-            self.now,
-        );
+        self.scheduler
+            .leased(NewLease { id, task, stage, at, operator, exclude, may_copy: true, expected }, self.now);
         id
     }
 
@@ -173,7 +194,7 @@ impl Bench {
                         TaskId { job: placement.class.job, task: number }
                     }
                 };
-                leases.push(self.lease_as(task, placement.class.stage, placement.node, placement.expected));
+                leases.push(self.lease_as(task, placement.class.stage, placement.at, placement.expected));
             }
         }
         sanity_check(&self.scheduler);
@@ -186,7 +207,7 @@ impl Bench {
 
     /// Leases of one job at one provider.
     pub fn held(&self, job: u32, at: u32) -> usize {
-        let of = |lease: &&crate::lease::Lease| lease.task.job == job_id(job) && lease.node == node(at);
+        let of = |lease: &&crate::lease::Lease| lease.task.job == job_id(job) && lease.at.node == node(at);
         self.scheduler.leases.values().filter(of).count()
     }
 }

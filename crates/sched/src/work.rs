@@ -6,7 +6,9 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tidemill_types::{Address, BlobId, JobId, LeaseId, Needs, NodeId, RateCard, Stage, TaskId, TaskNumber};
+use tidemill_types::{
+    Address, BlobId, EngineId, JobId, LeaseId, Needs, NodeId, RateCard, Stage, TaskId, TaskNumber,
+};
 
 use crate::{
     Micros,
@@ -118,14 +120,14 @@ pub(crate) struct ClassState {
     pub fuel: Average,
     /// Time of a task, in µs, that its fuel does not explain.
     pub overhead: Average,
-    /// Providers that were given some of it.
-    pub places: BTreeMap<NodeId, Place>,
+    /// Engines that were given some of it.
+    pub places: BTreeMap<EngineId, Place>,
     /// Leases of which another copy may be made, by their expected end: 0 when the provider is lost, the
     /// end of time when nothing is known.
     pub due: BTreeSet<(Micros, LeaseId)>,
 }
 
-/// A class at a provider.
+/// A class at an engine.
 #[derive(Debug, Default)]
 pub(crate) struct Place {
     pub leases: u32,
@@ -202,9 +204,9 @@ impl ClassState {
         self.fuel.is_guess()
     }
 
-    /// Its leases at a provider.
-    pub fn leases_at(&self, node: &NodeId) -> u64 {
-        self.places.get(node).map_or(0, |place| u64::from(place.leases))
+    /// Its leases at an engine.
+    pub fn leases_at(&self, at: &EngineId) -> u64 {
+        self.places.get(at).map_or(0, |place| u64::from(place.leases))
     }
 
     fn new(class: Class, history: &History) -> Self {

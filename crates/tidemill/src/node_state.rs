@@ -265,7 +265,7 @@ mod tests {
     fn a_measurement_counts_for_its_slots_and_for_a_day() {
         let place = tempfile::tempdir().expect("a directory");
         let state = StateDirectory::claim(place.path()).expect("a directory");
-        let capacity = Capacity { single_fuel_per_s: 7, all_fuel_per_s: 13, down_bytes_per_s: 0 };
+        let capacity = Capacity { single_fuel_per_s: 7, all_fuel_per_s: 13 };
         assert_eq!(state.measured(2), None);
         state.keep_measured(2, capacity);
         assert_eq!(state.measured(2), Some(capacity));

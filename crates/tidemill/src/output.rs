@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use tidemill_net::blobs::Lent;
-use tidemill_types::{BlobId, EXEC_VERSION, GuestPath};
+use tidemill_types::{BlobId, GuestPath, ProgramKind};
 
 use crate::{
     outdir::{OutDir, OutFile},
@@ -111,7 +111,8 @@ impl<'a> Placing<'a> {
         self.out.finish(&Manifest {
             job: self.job,
             output: id.to_string(),
-            exec_version: EXEC_VERSION,
+            // All programs are of one kind so far.
+            exec_version: ProgramKind::Wasm.version(),
             tasks,
         })?;
         Ok(OutputSummary { id: id.to_string(), directory: self.out.path().to_owned(), files: self.files })

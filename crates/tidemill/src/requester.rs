@@ -241,7 +241,7 @@ impl Requester {
     pub async fn slots(&mut self) -> anyhow::Result<u64> {
         let providers = self.providers().await?;
         let connected = providers.iter().filter(|provider| provider.connected);
-        Ok(connected.map(|provider| u64::from(provider.offer.slots)).sum())
+        Ok(connected.map(|provider| u64::from(provider.offer.slots())).sum())
     }
 
     /// Who lends what.

@@ -38,16 +38,16 @@ pub use id::{BlobId, BlobRef, BlobSource, ByteRange, IdError, SpecHash};
 pub use limits::{LimitError, Limits, MAX_PROGRAM_BYTES};
 pub use money::{Amount, Coin, MoneyError};
 pub use node::{Address, JobId, LeaseId, NameError, NodeId, Stage, TaskId, TaskNumber};
-pub use offer::{Capacity, HARDWARE_CLASSES, Needs, Offer};
+pub use offer::{Capacity, Engine, EngineId, EngineIndex, MAX_ENGINES, Needs, Offer};
 pub use outcome::{Failure, Outcome, TrapKind, Usage, Weight};
 pub use path::{GuestPath, PathError};
-pub use price::{Billable, RateCard, RateError, input_bytes};
+pub use price::{Billable, Metered, RateCard, RateError, WorkRate, input_bytes};
 pub use reliance::Reliance;
 pub use result::{Chain, Claim, ClaimError, ClaimedOutput, Leaf, Terms, WorkTerms};
 pub use signing::{
     BatchTerms, KeyBinding, LeafError, ResultKey, ResultKeyError, Signature65, SignatureError, SignedLeaf,
     binding_message, verify_batch, verify_result_side,
 };
-pub use task::{EXEC_VERSION, FloatClass, InputSpec, ProgramKind, Seed, TaskSpec};
+pub use task::{FloatClass, InputSpec, ProgramKind, Seed, TaskSpec};
 pub use text::{causes, columns, fitting, is_steering, lines, one_line};
 pub use units::{ByteSize, Fuel, Millis, UnitError};

@@ -11,8 +11,8 @@ use alloy_sol_types::SolStruct;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Address, BlobId, EXEC_VERSION, Failure, FloatClass, JobId, LeaseId, NodeId, Outcome, ProgramKind,
-    SpecHash, TaskNumber, TaskSpec, Usage, Weight, task::derive,
+    Address, BlobId, Failure, FloatClass, JobId, LeaseId, NodeId, Outcome, ProgramKind, SpecHash, TaskNumber,
+    TaskSpec, Usage, Weight, task::derive,
 };
 
 /// The ledger that results are signed for. It is zero where there is none.
@@ -39,7 +39,7 @@ pub struct WorkTerms {
     pub kind: ProgramKind,
     /// How floats are compiled.
     pub floats: FloatClass,
-    /// The version of execution; see [`EXEC_VERSION`].
+    /// The version of execution; see [`ProgramKind::version`].
     pub exec_version: u32,
 }
 
@@ -102,7 +102,7 @@ pub struct Leaf(eip712::TaskResult);
 impl WorkTerms {
     /// The terms of this specification under this build's version of execution.
     pub fn of(spec: &TaskSpec) -> Self {
-        Self::under(spec, EXEC_VERSION)
+        Self::under(spec, spec.kind.version())
     }
 
     /// The terms of this specification under another version of execution.

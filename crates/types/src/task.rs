@@ -6,10 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{BlobId, GuestPath, Limits, SpecHash};
 
-/// The version of execution semantics: fuel costs, the file tree, the clock, the archive format. Two
-/// hosts may compare results only when this is equal; any change that an honest task could notice
-/// raises it.
-pub const EXEC_VERSION: u32 = 1;
+/// The classes of hardware within which native floats of wasm programs compare: the pinned feature sets of instruction
+/// sets.
+const WASM_CLASSES: [&str; 2] = ["x86-64-v3", "aarch64"];
 
 /// What sort of program a task runs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -67,11 +66,29 @@ pub struct TaskSpec {
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seed(pub [u8; 32]);
 
+impl ProgramKind {
+    /// The version of the execution of such programs: what a unit of work is, the file tree, the clock, the archive
+    /// format. Two hosts may compare results only when this is equal; any change that an honest task could notice raises
+    /// it. Each kind has its own, so that an engine that is old costs its provider no work of other kinds.
+    pub const fn version(self) -> u32 {
+        match self {
+            Self::Wasm => 1,
+        }
+    }
+
+    /// The classes of hardware that an engine of this kind may say it belongs to.
+    pub const fn hardware_classes(self) -> &'static [&'static str] {
+        match self {
+            Self::Wasm => &WASM_CLASSES,
+        }
+    }
+}
+
 impl TaskSpec {
-    /// The hash that names this specification: BLAKE3 in key-derivation mode over the execution version
+    /// The hash that names this specification: BLAKE3 in key-derivation mode over the version of execution of its kind
     /// and the specification's postcard encoding.
     pub fn hash(&self) -> SpecHash {
-        self.hash_under(EXEC_VERSION)
+        self.hash_under(self.kind.version())
     }
 
     /// The hash that names it under another version of execution: that of a result which an earlier build signed.

@@ -10,8 +10,8 @@ use tidemill_net::wire::{Decision, MAX_CALLS_IN_FLIGHT, Refusal, Reliability, Re
 use tidemill_sched::{Class, LeaseEnd, Micros};
 use tidemill_store::{AttemptRecord, Change, FailureProof, JobEnd, ReputationKey, UnixMillis};
 use tidemill_types::{
-    Address, Amount, BlobId, EXEC_VERSION, Failure, JobId, LeaseId, Needs, NodeId, Offer, RateCard, Stage,
-    TaskId, TaskNumber, Usage, Weight, input_bytes,
+    Address, Amount, BlobId, Engine, Failure, JobId, LeaseId, Needs, NodeId, Offer, RateCard, Stage, TaskId,
+    TaskNumber, Usage, Weight, input_bytes,
 };
 use tidemill_verify::{Checks, Course, KnownAnswers, Next};
 
@@ -373,7 +373,7 @@ impl Core {
         };
         self.change(Change::AttemptFailed { task: held.task, record: record.clone() });
         if failure.weight() == Weight::Circumstance {
-            self.note_failure(held.task, held.operator, held.node, now);
+            self.note_failure(held.task, held.operator, held.at(), now);
             self.strike(held.node, held.task.job, now);
         }
         let is_tried = failure.weight() == Weight::Evidence && held.known.is_some();
@@ -534,16 +534,24 @@ impl Provider {
     /// Whether it is there and takes leases, and could run such a task of a job.
     pub(super) fn could_take(&self, needs: &Needs, job: &Job) -> bool {
         let ceiling = job.money.map(|money| money.record.ceiling);
-        self.session.is_some() && self.credits > 0 && !self.silent && could_run(&self.offer, needs, ceiling)
+        let is_open = self.session.is_some() && self.credits > 0 && !self.silent;
+        is_open && able(&self.offer, needs, ceiling).next().is_some()
     }
 }
 
-/// Whether a provider could ever run such a task.
-pub(super) fn could_run(offer: &Offer, needs: &Needs, ceiling: Option<RateCard>) -> bool {
-    ceiling.is_none_or(|ceiling| offer.rates.is_within(&ceiling))
-        && offer.exec_version == EXEC_VERSION
-        && offer.kinds.contains(&needs.kind)
-        && offer.floats.contains(&needs.floats)
-        && offer.memory >= needs.memory
-        && offer.slots > 0
+/// The engines of a provider that could ever run such a task.
+pub(super) fn able<'a>(
+    offer: &'a Offer,
+    needs: &'a Needs,
+    ceiling: Option<RateCard>,
+) -> impl Iterator<Item = &'a Engine> {
+    let could_run = move |engine: &&Engine| {
+        engine.kind == needs.kind
+            && engine.is_current()
+            && ceiling.is_none_or(|ceiling| engine.rates.is_within(&ceiling))
+            && engine.floats.contains(&needs.floats)
+            && engine.memory >= needs.memory
+            && engine.slots > 0
+    };
+    offer.engines.iter().filter(could_run)
 }

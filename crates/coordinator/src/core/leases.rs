@@ -7,7 +7,7 @@ use tidemill_net::wire::{Lease, LeasePay, MAX_ALONG_BYTES, MAX_CREDITS, Source, 
 use tidemill_sched::{LeaseEnd, Micros, NewLease, Placement, Work};
 use tidemill_store::{Change, LeaseRecord, UnixMillis};
 use tidemill_types::{
-    Address, JobId, LeaseId, Millis, NodeId, Stage, TaskId, TaskNumber, WorkTerms, input_bytes,
+    Address, EngineId, JobId, LeaseId, Millis, NodeId, Stage, TaskId, TaskNumber, WorkTerms, input_bytes,
 };
 use tidemill_verify::Course;
 
@@ -28,7 +28,7 @@ const MESSAGE_BYTES: usize = 1 << 20;
 struct Giving {
     task: TaskId,
     stage: Stage,
-    node: NodeId,
+    at: EngineId,
     /// When the scheduler takes it to end.
     expected: Option<Micros>,
     /// Whether there was a task with a known answer to try the provider with.
@@ -38,8 +38,8 @@ struct Giving {
 }
 
 impl Giving {
-    fn new(task: TaskId, stage: Stage, node: NodeId, expected: Option<Micros>) -> Self {
-        Self { task, stage, node, expected, has_known: false, known: None }
+    fn new(task: TaskId, stage: Stage, at: EngineId, expected: Option<Micros>) -> Self {
+        Self { task, stage, at, expected, has_known: false, known: None }
     }
 }
 
@@ -48,14 +48,15 @@ impl Core {
     pub(super) fn lease_ready(&mut self, now: Now) {
         let mut outgoing: BTreeMap<NodeId, Vec<Lease>> = BTreeMap::new();
         for placement in self.sched.place(now.mono) {
-            let Placement { node, class, work, expected } = placement;
+            let Placement { at, class, work, expected } = placement;
+            let node = at.node;
             match work {
                 Work::Any(count) => {
                     let Some(operator) = self.providers.get(&node).map(|provider| provider.operator) else {
                         continue;
                     };
                     for _ in 0..count {
-                        let (has_known, drawn) = self.draw_known(class.job, node, now);
+                        let (has_known, drawn) = self.draw_known(class.job, at, now);
                         let (task, known) = match drawn {
                             Some((task, known)) => (task, Some(Box::new(known))),
                             None => match self.next_task(class.job, operator) {
@@ -64,7 +65,7 @@ impl Core {
                             },
                         };
                         let task = TaskId { job: class.job, task };
-                        let giving = Giving::new(task, class.stage, node, expected);
+                        let giving = Giving::new(task, class.stage, at, expected);
                         self.lease(Giving { has_known, known, ..giving }, now, &mut outgoing);
                     }
                     self.tell_ready(class.job);
@@ -78,7 +79,7 @@ impl Core {
                         self.wait_for_someone(task, now);
                         continue;
                     }
-                    self.lease(Giving::new(task, class.stage, node, expected), now, &mut outgoing);
+                    self.lease(Giving::new(task, class.stage, at, expected), now, &mut outgoing);
                 }
             }
         }
@@ -103,9 +104,11 @@ impl Core {
     }
 
     fn lease(&mut self, giving: Giving, now: Now, outgoing: &mut BTreeMap<NodeId, Vec<Lease>>) {
-        let Giving { task, stage, node, expected, has_known, known } = giving;
+        let Giving { task, stage, at, expected, has_known, known } = giving;
+        let EngineId { node, engine } = at;
         let Some(Assembled { bound, inline, .. }) = self.bound(task) else { return };
-        let Some(rates) = self.providers.get(&node).map(|provider| provider.offer.rates) else {
+        let offered = self.providers.get(&node).and_then(|provider| provider.engine(engine));
+        let Some(rates) = offered.map(|engine| engine.rates) else {
             return self.wait_for_someone(task, now);
         };
         let bill = match self.reserve(task, stage, rates, input_bytes(&bound.spec), now) {
@@ -131,9 +134,9 @@ impl Core {
         let within = Millis(bound.spec.limits.wall_time.0 + 2 * queue_ms + SLACK_MS);
         let until = after(now, within.0);
         let is_known = known.is_some();
-        let work_row =
-            postcard::to_stdvec(&(work, bill, &known)).expect("plain data always has a postcard encoding");
-        let held = Held { task, node, operator, work, until, fetching: None, bill, has_known, known };
+        let work_row = postcard::to_stdvec(&(engine, work, bill, &known))
+            .expect("plain data always has a postcard encoding");
+        let held = Held { task, node, engine, operator, work, until, fetching: None, bill, has_known, known };
         let record = LeaseRecord {
             id,
             task,
@@ -148,8 +151,7 @@ impl Core {
         self.leases.insert(id, held);
         let exclude = self.not_to(task);
         let may_copy = !is_known;
-        self.sched
-            .leased(NewLease { id, task, stage, node, operator, exclude, may_copy, expected }, now.mono);
+        self.sched.leased(NewLease { id, task, stage, at, operator, exclude, may_copy, expected }, now.mono);
         if let Some(job) = self.jobs.get_mut(&task.job) {
             job.news = true;
             if is_known {
@@ -177,6 +179,7 @@ impl Core {
         let bound = Arc::unwrap_or_clone(bound);
         let lease = Lease {
             id,
+            engine,
             seal,
             job: task.job,
             task: task.task,
@@ -269,7 +272,7 @@ impl Core {
                 }
             }
             if end == LeaseEnd::Expired {
-                self.note_failure(held.task, held.operator, held.node, now);
+                self.note_failure(held.task, held.operator, held.at(), now);
             }
             self.wait_for_someone(held.task, now);
         }

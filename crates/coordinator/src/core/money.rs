@@ -18,8 +18,8 @@ use tidemill_net::wire::{
 use tidemill_sched::{LeaseEnd, Micros};
 use tidemill_store::{AttemptRecord, Change, EscrowStage, JobEnd, JobPayRecord, PayeeRecord};
 use tidemill_types::{
-    Address, Amount, Billable, EscrowId, Failure, JobId, LeaseId, Limits, Millis, NodeId, RateCard, Stage,
-    TaskId, Usage, Voucher,
+    Address, Amount, Billable, EscrowId, Failure, JobId, LeaseId, Limits, Metered, Millis, NodeId, RateCard,
+    Stage, TaskId, Usage, Voucher,
 };
 
 use tidemill_verify::SlashOdds;
@@ -208,7 +208,8 @@ impl Core {
         let Some(job) = self.jobs.get(&held.task.job) else { return Amount::ZERO };
         let stage = job.node(held.task.task).stage();
         let limits = job.spec.limits(stage).copied().unwrap_or_default();
-        let work = Billable::new(&limits, bill.input_bytes, usage.fuel, output_len);
+        let work = Metered::of(held.work.kind, usage);
+        let work = Billable::new(&limits, bill.input_bytes, work, output_len);
         bill.rates.price(&work).min(bill.reserve)
     }
 

@@ -41,26 +41,30 @@ impl Core {
         self.forget_gone();
         let newcomer = || Provider::new(operator, offer.clone(), now);
         let provider = self.providers.entry(node).or_insert_with(newcomer);
-        // A lease is of the account and the hardware that it was given to: the result of another would not be of it.
-        let is_changed = provider.signer() != Some(binding.address)
-            || provider.offer.hardware_class != offer.hardware_class;
+        // A lease is of the account and the engine that it was given to: the result of another would not be of it.
+        let is_changed = provider.signer() != Some(binding.address);
         let is_another = provider.operator != operator || (provider.was_here && is_changed);
+        let before = std::mem::replace(&mut provider.offer, offer.clone());
+        let before = provider.was_here.then_some(before);
         provider.was_here = true;
         provider.silent = false;
         provider.session = Some(session);
         provider.last_heard = now.mono;
         provider.credits = credits;
-        provider.offer = offer.clone();
         provider.operator = operator;
         provider.binding = Some(binding);
         provider.network = network;
         let (credits, ours) = (provider.open_credits(), provider.leases.clone());
         self.sessions.insert(session, node);
+        let is_for_it = |lease: &&LeaseId| {
+            self.leases.get(*lease).is_some_and(|held| held.is_for(before.as_ref(), &offer))
+        };
+        let ours_still: BTreeSet<LeaseId> = ours.iter().filter(is_for_it).copied().collect();
         self.sched.join(node, operator, offer, credits, now.mono);
 
         let tasks: BTreeMap<LeaseId, HeldLease> = held.iter().map(|held| (held.lease, *held)).collect();
         let held: BTreeSet<LeaseId> = tasks.keys().copied().collect();
-        let goes_on = |lease: &LeaseId| !is_another && held.contains(lease) && ours.contains(lease);
+        let goes_on = |lease: &LeaseId| !is_another && held.contains(lease) && ours_still.contains(lease);
         let lost: Vec<LeaseId> = ours.iter().filter(|lease| !goes_on(lease)).copied().collect();
         let stale: Vec<LeaseId> = held.iter().filter(|lease| !goes_on(lease)).copied().collect();
         self.take_back(&lost, LeaseEnd::Returned, now);
@@ -111,8 +115,8 @@ impl Core {
                 self.sched.set_credits(node, provider.open_credits());
             }
             FromProvider::Offer(offer) => {
-                if offer.hardware_class != provider.offer.hardware_class {
-                    return self.cut_off(session, "it is of another class of hardware than it was", now);
+                if let Some(reason) = what_changed(&provider.offer, &offer) {
+                    return self.cut_off(session, reason, now);
                 }
                 provider.offer = offer.clone();
                 let (credits, operator) = (provider.open_credits(), provider.operator);
@@ -216,6 +220,17 @@ impl Core {
             .unwrap_or_default();
         self.take_back(&leases, LeaseEnd::Failed, now);
     }
+}
+
+/// What of an offer may not change within a session, since leases are of it, and has changed.
+fn what_changed(before: &Offer, now: &Offer) -> Option<&'static str> {
+    let engines = || before.engines.iter().zip(&now.engines);
+    if engines().any(|(one, other)| one.hardware_class != other.hardware_class) {
+        return Some("it is of another class of hardware than it was");
+    }
+    let is_other =
+        before.engines.len() != now.engines.len() || engines().any(|(one, other)| !one.is_like(other));
+    is_other.then_some("it offers other engines than it did")
 }
 
 impl Provider {

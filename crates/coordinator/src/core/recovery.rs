@@ -6,7 +6,7 @@ use tidemill_job::JobSpec;
 use tidemill_sched::NewLease;
 use tidemill_store::{Change, DoneRecord, FailedTask, JobRecord, LeaseRecord, OpinionRecord};
 use tidemill_types::{
-    Address, Amount, BlobId, Capacity, JobId, LeaseId, NodeId, Offer, RateCard, TaskId, TaskNumber, Weight,
+    Address, Amount, BlobId, EngineIndex, JobId, LeaseId, NodeId, Offer, TaskId, TaskNumber, Weight,
     WorkTerms,
 };
 use tidemill_verify::Next;
@@ -151,8 +151,10 @@ impl Core {
         let mut held = Vec::new();
         for lease in leases.iter().filter(|lease| lease.task.job == id) {
             let Some(node) = job.spec.node(lease.task.task) else { continue };
-            let row = postcard::from_bytes::<(WorkTerms, Option<Bill>, Option<Box<Known>>)>(&lease.work);
-            let Ok((work, bill, known)) = row else {
+            let row = postcard::from_bytes::<(EngineIndex, WorkTerms, Option<Bill>, Option<Box<Known>>)>(
+                &lease.work,
+            );
+            let Ok((engine, work, bill, known)) = row else {
                 tracing::error!(lease = %lease.id, "a lease cannot be read back: its task is given to someone else");
                 self.change(Change::LeaseEnded { task: lease.task, lease: lease.id });
                 continue;
@@ -163,7 +165,7 @@ impl Core {
                 job.frontier.restore_running(node);
                 job.open.entry(lease.task.task).or_default().leases.push(lease.id);
             }
-            held.push((lease, node.stage(), work, bill, known));
+            held.push((lease, node.stage(), engine, work, bill, known));
         }
         for (task, _) in &opinions {
             job.open.entry(*task).or_default();
@@ -180,21 +182,32 @@ impl Core {
             self.hold_again(id, bill.as_ref());
             self.restore_opinion(TaskId { job: id, task }, opinion, bill, now);
         }
-        for (lease, stage, work, bill, known) in held {
+        for (lease, stage, engine, work, bill, known) in held {
             let limits = spec.limits(stage).copied().unwrap_or_default();
             let until =
                 after(now, limits.wall_time.0.saturating_add(self.config.lease.0).saturating_add(SLACK_MS));
             let (task, node, operator) = (lease.task, lease.provider, lease.operator);
             self.hold_again(task.job, bill.as_ref());
             let may_copy = known.is_none();
-            let of_lease =
-                Held { task, node, operator, work, until, fetching: None, bill, has_known: false, known };
+            let of_lease = Held {
+                task,
+                node,
+                engine,
+                operator,
+                work,
+                until,
+                fetching: None,
+                bill,
+                has_known: false,
+                known,
+            };
+            let at = of_lease.at();
             self.stakes.leased(&of_lease);
             self.leases.insert(lease.id, of_lease);
             self.providers.entry(node).or_insert_with(|| absent(operator, now)).leases.insert(lease.id);
             let exclude = self.not_to(task);
             let id = lease.id;
-            let lease = NewLease { id, task, stage, node, operator, exclude, may_copy, expected: None };
+            let lease = NewLease { id, task, stage, at, operator, exclude, may_copy, expected: None };
             self.sched.leased(lease, now.mono);
         }
         let caught: Vec<Address> =
@@ -218,17 +231,7 @@ impl Core {
 
 /// A provider of which only its leases are known, until it comes back.
 fn absent(operator: Address, now: Now) -> Provider {
-    let offer = Offer {
-        name: String::new(),
-        slots: 0,
-        memory: tidemill_types::ByteSize(0),
-        disk: tidemill_types::ByteSize(0),
-        kinds: Vec::new(),
-        floats: Vec::new(),
-        hardware_class: None,
-        exec_version: 0,
-        capacity: Capacity::default(),
-        rates: RateCard::FREE,
-    };
+    let disk = tidemill_types::ByteSize(0);
+    let offer = Offer { name: String::new(), disk, down_bytes_per_s: 0, engines: Vec::new() };
     Provider::new(operator, offer, now)
 }

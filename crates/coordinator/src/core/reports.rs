@@ -11,13 +11,14 @@ use tidemill_net::wire::{
 use tidemill_sched::{Candidate, ClassId, Verdict};
 use tidemill_store::{Change, JobEnd, ReputationKey};
 use tidemill_types::{
-    Address, Assurance, BlobId, JobId, Millis, Needs, NodeId, RateCard, Stage, TaskNumber, Usage,
+    Address, Assurance, BlobId, Engine, EngineId, EngineIndex, JobId, Millis, Needs, NodeId, RateCard, Stage,
+    TaskNumber, Usage,
 };
 use tidemill_verify::{Record, odds_of_agreement};
 
 use super::{
-    Core, Gone, Provider,
-    jobs::{Follower, Job, could_run},
+    Core, Gone,
+    jobs::{Follower, Job, able},
 };
 use crate::event::{Caller, Effect, Now, Question};
 
@@ -265,18 +266,23 @@ impl Core {
     /// What tasks of these sorts would cost here now.
     fn terms(&self, stages: &[(Needs, BlobId)], now: Now) -> NetworkTerms {
         let stages = stages.iter().map(|(needs, program)| {
-            let able = self
-                .providers
-                .values()
-                .filter(|provider| provider.session.is_some() && could_run(&provider.offer, needs, None));
-            let operators: BTreeSet<Address> = able.clone().map(|provider| provider.operator).collect();
+            let present = self.providers.values().filter(|provider| provider.session.is_some());
+            let able: Vec<(Address, Vec<&Engine>)> = present
+                .map(|provider| (provider.operator, able(&provider.offer, needs, None).collect()))
+                .filter(|(_, engines): &(Address, Vec<&Engine>)| !engines.is_empty())
+                .collect();
+            let engines = || {
+                able.iter()
+                    .flat_map(|(operator, engines)| engines.iter().map(move |engine| (*operator, *engine)))
+            };
+            let operators: BTreeSet<Address> = able.iter().map(|(operator, _)| *operator).collect();
             let trusted = operators.iter().filter(|operator| self.config.trust.covers(operator)).count();
-            let agreed = self.odds_of_agreement(needs, able.clone(), now);
-            let rates: Vec<RateCard> = able.map(|provider| provider.offer.rates).collect();
+            let agreed = self.odds_of_agreement(needs, engines(), now);
+            let rates: Vec<RateCard> = engines().map(|(_, engine)| engine.rates).collect();
             let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
             let (staked, least_stake) = self.staked(operators.iter().copied());
             StageTerms {
-                providers: count(rates.len()),
+                providers: count(able.len()),
                 operators: count(operators.len()),
                 trusted: count(trusted),
                 // Odds of nothing make it the largest number.
@@ -296,19 +302,18 @@ impl Core {
         }
     }
 
-    /// The odds that an answer is wrong on which the operators of all these providers agree, at the best that is known of
+    /// The odds that an answer is wrong on which the operators of all these engines agree, at the best that is known of
     /// each.
     fn odds_of_agreement<'a>(
         &self,
         needs: &Needs,
-        providers: impl Iterator<Item = &'a Provider>,
+        engines: impl Iterator<Item = (Address, &'a Engine)>,
         now: Now,
     ) -> f64 {
         let model = self.reputations.model();
         let mut of_each = BTreeMap::new();
-        for provider in providers {
-            let (operator, hardware_class) = (provider.operator, provider.offer.hardware_class.clone());
-            for hardware_class in [None, hardware_class] {
+        for (operator, engine) in engines {
+            for hardware_class in [None, engine.hardware_class.clone()] {
                 let key = ReputationKey { operator, kind: needs.kind, hardware_class };
                 let odds = model.error_odds(&self.reputations.record(&key, now), 1.0);
                 let best: &mut f64 = of_each.entry(operator).or_insert(1.0);
@@ -425,7 +430,10 @@ impl Core {
     fn provider_reports(&self, now: Now) -> Vec<ProviderReport> {
         let unjudged = self.results_unjudged();
         let reasons = self.sched.idle_reasons(now.mono);
-        let report = |(node, provider): (&_, &super::Provider)| ProviderReport {
+        let observed = |node: NodeId, (engine, _): (EngineIndex, &Engine)| {
+            self.sched.observed_rate(EngineId { node, engine }).unwrap_or(0)
+        };
+        let report = |(node, provider): (&NodeId, &super::Provider)| ProviderReport {
             node: *node,
             operator: provider.operator,
             offer: provider.offer.clone(),
@@ -434,7 +442,7 @@ impl Core {
             accepted: provider.accepted,
             unjudged: unjudged.get(node).copied().unwrap_or_default(),
             lost_attempts: provider.lost_attempts,
-            observed_fuel_per_s: self.sched.observed_rate(*node).unwrap_or(0),
+            observed_fuel_per_s: provider.offer.numbered().map(|engine| observed(*node, engine)).collect(),
             idle: (provider.session.is_some() && provider.leases.is_empty())
                 .then(|| provider.idle_reason(*node, &reasons)),
         };

@@ -150,7 +150,8 @@ impl Core {
         if leaf.hash() != result.leaf {
             return Err("is not of the task that was leased".to_owned());
         }
-        let offered = self.providers.get(&node).map(|provider| &provider.offer.hardware_class);
+        let offered = self.providers.get(&node).and_then(|provider| provider.engine(held.engine));
+        let offered = offered.map(|engine| &engine.hardware_class);
         if offered != Some(&result.claim.hardware_class) {
             return Err("claims another class of hardware than its provider offers".to_owned());
         }

@@ -19,7 +19,8 @@ use tidemill_net::wire::{Decision, Unpaid};
 use tidemill_sched::LeaseEnd;
 use tidemill_store::{AttemptRecord, Change, JobEnd, LogRecord, OpinionRecord, ReputationKey, ResultRecord};
 use tidemill_types::{
-    Address, Amount, Basis, BlobId, Comparison, JobId, LeaseId, NodeId, Reliance, TaskId, TaskNumber, Weight,
+    Address, Amount, Basis, BlobId, Comparison, EngineId, JobId, LeaseId, NodeId, Reliance, TaskId,
+    TaskNumber, Weight,
 };
 use tidemill_verify::{Assurance, Course, Evidence, Next, Opinion, Verdict, Witness, is_chosen, judge};
 
@@ -407,9 +408,10 @@ impl Core {
         Opinion { witness, answer: Answer::of(failed), error_odds }
     }
 
-    /// The class of hardware that a provider says it is of.
-    fn hardware_class(&self, node: NodeId) -> Option<String> {
-        self.providers.get(&node).and_then(|provider| provider.offer.hardware_class.clone())
+    /// The class of hardware that an engine is said to be of.
+    fn hardware_class(&self, at: EngineId) -> Option<String> {
+        let engine = self.providers.get(&at.node).and_then(|provider| provider.engine(at.engine));
+        engine.and_then(|engine| engine.hardware_class.clone())
     }
 
     /// Does what is next about a task of which something was said.
@@ -509,10 +511,10 @@ impl Core {
     }
 
     /// An attempt failed by its machine's doing, or was late. It is kept beside what is known of its results.
-    pub(super) fn note_failure(&mut self, id: TaskId, operator: Address, node: NodeId, now: Now) {
+    pub(super) fn note_failure(&mut self, id: TaskId, operator: Address, at: EngineId, now: Now) {
         let Some(job) = self.jobs.get(&id.job).filter(|job| job.course != Course::Believed) else { return };
         if self.witness(job, operator) != Witness::Trusted {
-            let key = job.record_of(id.task, operator, self.hardware_class(node));
+            let key = job.record_of(id.task, operator, self.hardware_class(at));
             self.reputations.note(&key, Evidence::Failed, now);
         }
     }

@@ -9,7 +9,7 @@ use tidemill_net::{
     session::Session,
     wire::{Hello, Role, ToProvider},
 };
-use tidemill_types::{Address, FloatClass, HARDWARE_CLASSES, NodeId};
+use tidemill_types::{Address, Engine, FloatClass, NodeId, Offer};
 
 use super::seats::Seat;
 use crate::{event::SessionId, outbox::Outgoing, shared::Shared};
@@ -145,24 +145,71 @@ fn check(shared: &Shared, hello: &Hello) -> Result<(), String> {
         return Err("the ticket's pass is not this network's: ask for a new ticket".to_owned());
     }
     let Role::Provider { offer, .. } = &hello.role else { return Ok(()) };
-    // Whoever makes up a class of its own would have its results compared by its own machines alone.
-    let class = offer.hardware_class.as_deref();
-    let is_known =
-        class.map_or(!offer.floats.contains(&FloatClass::Native), |class| HARDWARE_CLASSES.contains(&class));
-    if !is_known {
-        return Err(format!(
-            "it offers native floats of the hardware class {:?}, and this network knows {}",
-            tidemill_types::one_line(class.unwrap_or("none"), 40),
-            HARDWARE_CLASSES.join(", ")
-        ));
+    check_offer(offer)
+}
+
+/// Whether an offer fits this network. Engines that are old get no work; a provider that has no others is told.
+fn check_offer(offer: &Offer) -> Result<(), String> {
+    for engine in &offer.engines {
+        // Whoever makes up a class of its own would have its results compared by its own machines alone.
+        let (class, known) = (engine.hardware_class.as_deref(), engine.kind.hardware_classes());
+        let is_known =
+            class.map_or(!engine.floats.contains(&FloatClass::Native), |class| known.contains(&class));
+        if !is_known {
+            return Err(format!(
+                "it offers native floats of the hardware class {:?}, and this network knows {}",
+                tidemill_types::one_line(class.unwrap_or("none"), 40),
+                known.join(", ")
+            ));
+        }
     }
-    if offer.exec_version != tidemill_types::EXEC_VERSION {
+    let Some(first) = offer.engines.first() else {
+        return Err("it offers no engine to run programs on".to_owned());
+    };
+    if !offer.engines.iter().any(Engine::is_current) {
         return Err(format!(
             "it executes tasks by version {} of the rules, this network by version {}: install the same version of \
              Tidemill",
-            offer.exec_version,
-            tidemill_types::EXEC_VERSION
+            first.exec_version,
+            first.kind.version()
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemill_types::{ByteSize, Capacity, ProgramKind, RateCard};
+
+    use super::*;
+
+    fn engine(exec_version: u32, hardware_class: &str) -> Engine {
+        Engine {
+            kind: ProgramKind::Wasm,
+            floats: vec![FloatClass::Native],
+            hardware_class: Some(hardware_class.to_owned()),
+            exec_version,
+            slots: 1,
+            memory: ByteSize::mib(1),
+            capacity: Capacity::default(),
+            rates: RateCard::FREE,
+        }
+    }
+
+    fn refused(engines: Vec<Engine>) -> Option<String> {
+        let offer = Offer { name: String::new(), disk: ByteSize(0), down_bytes_per_s: 0, engines };
+        check_offer(&offer).err()
+    }
+
+    #[test]
+    fn one_engine_that_is_up_to_date_is_enough() {
+        let version = ProgramKind::Wasm.version();
+        let (old, new) = (engine(version + 1, "aarch64"), engine(version, "aarch64"));
+        assert_eq!(refused(vec![old.clone(), new.clone()]), None);
+        let reason = refused(vec![old.clone()]).expect("it has no other");
+        assert!(reason.contains("install the same version"), "{reason}");
+        assert!(refused(vec![]).expect("it has none").contains("no engine"));
+        let reason = refused(vec![new, engine(version, "my own")]).expect("one is of an unknown class");
+        assert!(reason.contains("\"my own\"") && reason.contains("x86-64-v3, aarch64"), "{reason}");
+    }
 }

@@ -6,7 +6,7 @@ use std::{
     sync::Mutex,
 };
 
-use tidemill_types::{BlobId, EXEC_VERSION, Failure, MAX_PROGRAM_BYTES};
+use tidemill_types::{BlobId, Failure, MAX_PROGRAM_BYTES, ProgramKind};
 use wasmtime::{Engine, Module};
 
 use super::{
@@ -48,7 +48,7 @@ impl Compiler {
         let engine = self.engine(class)?;
         let mut settings = Blake3Hasher(blake3::Hasher::new_derive_key("tidemill 2026 compiled code"));
         settings.0.update(program.as_bytes());
-        settings.0.update(&EXEC_VERSION.to_le_bytes());
+        settings.0.update(&ProgramKind::Wasm.version().to_le_bytes());
         class.hash(&mut settings);
         engine.precompile_compatibility_hash().hash(&mut settings);
         Ok(BlobId::from_hash(settings.0.finalize()))

@@ -50,11 +50,11 @@ pub fn hardware_class() -> Option<&'static str> {
             && has!("bmi1")
             && has!("bmi2")
             && has!("lzcnt");
-        found.then_some(tidemill_types::HARDWARE_CLASSES[0])
+        found.then_some(tidemill_types::ProgramKind::Wasm.hardware_classes()[0])
     }
     #[cfg(target_arch = "aarch64")]
     {
-        Some(tidemill_types::HARDWARE_CLASSES[1])
+        Some(tidemill_types::ProgramKind::Wasm.hardware_classes()[1])
     }
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     {

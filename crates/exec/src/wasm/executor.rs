@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tidemill_types::{EXEC_VERSION, Failure, FloatClass, ProgramKind};
+use tidemill_types::{Failure, FloatClass, ProgramKind};
 
 use super::{
     compile::Compiler,
@@ -84,5 +84,5 @@ pub(crate) fn capabilities() -> Capabilities {
     if hardware_class.is_some() {
         floats.insert(0, FloatClass::Native);
     }
-    Capabilities { kinds: vec![ProgramKind::Wasm], floats, hardware_class, exec_version: EXEC_VERSION }
+    Capabilities { kind: ProgramKind::Wasm, floats, hardware_class }
 }

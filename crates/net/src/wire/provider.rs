@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use tidemill_types::{
-    Amount, BlobSource, Claim, EscrowId, JobId, LeaseId, Millis, Offer, Outcome, RateCard, Release,
-    Signature65, Signed, TaskId, TaskNumber, TaskSpec, Voucher,
+    Amount, BlobSource, Claim, EngineIndex, EscrowId, JobId, LeaseId, Millis, Offer, Outcome, RateCard,
+    Release, Signature65, Signed, TaskId, TaskNumber, TaskSpec, Voucher,
 };
 
 use super::{Bounded, MAX_WORDS_BYTES, OutOfBounds, at_most, check_offer};
@@ -81,6 +81,8 @@ pub enum ToProvider {
 pub struct Lease {
     /// Its number.
     pub id: LeaseId,
+    /// Which of the provider's engines is to run it: one of the kind that `spec` says.
+    pub engine: EngineIndex,
     /// Proves to the coordinator, once it has forgotten the lease, that it was given to this provider.
     pub seal: [u8; 16],
     /// The job.
@@ -104,7 +106,7 @@ pub struct Lease {
 pub struct LeasePay {
     /// Out of which escrow.
     pub escrow: EscrowId,
-    /// By which rates: the provider's own.
+    /// By which rates: the engine's own.
     pub rates: RateCard,
 }
 
@@ -373,6 +375,7 @@ mod tests {
         };
         let mut lease = Lease {
             id: LeaseId(1),
+            engine: EngineIndex(1),
             seal: [1; 16],
             job: JobId([2; 16]),
             task: TaskNumber(3),

@@ -508,8 +508,8 @@ pub struct ProviderReport {
     pub unjudged: u64,
     /// Attempts of it that came to nothing since then.
     pub lost_attempts: u64,
-    /// Fuel a second of one of its slots, as observed; 0 before its first task.
-    pub observed_fuel_per_s: u64,
+    /// Fuel a second of one slot of each of its engines, as observed, in the order of the offer; 0 before the first task.
+    pub observed_fuel_per_s: Vec<u64>,
     /// Why it has no work, when it has none.
     pub idle: Option<String>,
 }

@@ -130,7 +130,7 @@ impl Owner {
             link.push(&FromProvider::Credits(credits))?;
         }
         if let Some(rate) = self.bandwidth.news(now) {
-            self.setting.offer.capacity.down_bytes_per_s = rate;
+            self.setting.offer.down_bytes_per_s = rate;
             link.push(&FromProvider::Offer(self.setting.offer.clone()))?;
         }
         self.speak_of_returns(link)?;
@@ -194,7 +194,8 @@ impl Owner {
 
     /// Attempts that run, and leases that wait.
     fn load(&self) -> (u32, u32) {
-        let running = self.queue.running().min(self.setting.offer.slots as usize);
+        let engines = self.queue.running_each().zip(&self.setting.offer.engines);
+        let running: usize = engines.map(|(started, engine)| started.min(engine.slots as usize)).sum();
         let waiting = self.queue.waiting_count() + self.queue.running() - running;
         (u32::try_from(running).unwrap_or(u32::MAX), u32::try_from(waiting).unwrap_or(u32::MAX))
     }

@@ -47,7 +47,13 @@ impl Owner {
         if self.no_room.is_some() {
             return self.give_back(ReturnReason::NoRoom, id);
         }
-        let is_unverified = match self.admit(&lease) {
+        let engine = self.setting.offer.engine(lease.engine);
+        let Some(rates) = engine.filter(|engine| engine.kind == lease.spec.kind).map(|engine| engine.rates)
+        else {
+            let (index, kind) = (lease.engine, lease.spec.kind);
+            return self.distrust(id, &LeaseError::OtherEngine { index, kind });
+        };
+        let is_unverified = match self.admit(&lease, &rates) {
             Admission::Take => false,
             // The word of the ledger is like one more blob that is missing.
             Admission::Wait => true,

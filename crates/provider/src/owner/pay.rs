@@ -63,12 +63,11 @@ pub(super) enum PayDone {
 }
 
 impl Purse {
-    pub(crate) fn new(config: Config, rates: RateCard, journal: Journal) -> Self {
+    pub(crate) fn new(config: Config, journal: Journal) -> Self {
         let Config { escrows, operator, confirmations, sender, .. } = config;
         let terms = Terms {
             contract: escrows.contract(),
             operator,
-            rates,
             max_exposure: config.max_exposure,
             min_bond: config.min_bond,
             poll: config.poll,
@@ -133,10 +132,10 @@ impl Owner {
         self.pay.as_ref().is_some_and(|purse| !purse.book.is_paid())
     }
 
-    /// Whether to take a lease, and whether it waits for the ledger first.
-    pub(super) fn admit(&mut self, lease: &Lease) -> Admission {
+    /// Whether to take a lease for an engine that asks these rates, and whether it waits for the ledger first.
+    pub(super) fn admit(&mut self, lease: &Lease, rates: &RateCard) -> Admission {
         match &mut self.pay {
-            Some(purse) => purse.book.admit(lease.id, lease.pay.as_ref(), lease.within, moment()),
+            Some(purse) => purse.book.admit(lease.id, (lease.pay.as_ref(), rates), lease.within, moment()),
             None if lease.pay.is_some() => Admission::Refuse(NotPaid::Free),
             None => Admission::Take,
         }
@@ -153,7 +152,7 @@ impl Owner {
     pub(super) fn note_result(&mut self, attempt: &Attempt, result: &TaskResult) {
         let (Some(purse), Some(pay)) = (&mut self.pay, &attempt.pay) else { return };
         let output = result.claim.output.map_or(0, |output| output.len);
-        let billable = Billable::of(&attempt.spec, result.claim.usage.fuel, output);
+        let billable = Billable::of(&attempt.spec, &result.claim.usage, output);
         let task = TaskId { job: attempt.job, task: attempt.task };
         let reported = Reported { task, escrow: pay.escrow, price: pay.rates.price(&billable) };
         purse.book.reported(attempt.id, reported);

@@ -13,7 +13,7 @@ use std::{
 };
 
 use tidemill_ledger::EscrowView;
-use tidemill_types::{Address, Amount, EscrowContract, EscrowId, LeaseId, RateCard, Release, TaskId};
+use tidemill_types::{Address, Amount, EscrowContract, EscrowId, LeaseId, Release, TaskId};
 
 use self::{account::Account, leases::Waiting};
 pub(crate) use self::{
@@ -32,7 +32,6 @@ use crate::event::Event;
 pub(crate) struct Terms {
     pub(crate) contract: EscrowContract,
     pub(crate) operator: Address,
-    pub(crate) rates: RateCard,
     pub(crate) max_exposure: Amount,
     pub(crate) min_bond: Amount,
     pub(crate) poll: Duration,

@@ -5,13 +5,22 @@ use super::*;
 use crate::attempt::tests::lease;
 
 fn attempt(id: u64, mib: u64) -> Arc<Attempt> {
+    attempt_on(0, id, mib)
+}
+
+fn attempt_on(engine: u8, id: u64, mib: u64) -> Arc<Attempt> {
     let mut lease = lease(id, &[]);
+    lease.engine = EngineIndex(engine);
     lease.spec.limits.memory = ByteSize::mib(mib);
     Arc::new(Attempt::new(lease).expect("nothing is wrong with it"))
 }
 
 fn queue(starts: usize, mib: u64) -> Queue {
-    Queue::new(Room { starts, memory: mib << 20 })
+    queue_of(&[(starts, mib)])
+}
+
+fn queue_of(engines: &[(usize, u64)]) -> Queue {
+    Queue::new(engines.iter().map(|(starts, mib)| Room { starts: *starts, memory: mib << 20 }))
 }
 
 fn start(queue: &mut Queue) -> Option<u64> {
@@ -24,14 +33,21 @@ impl Queue {
         let count =
             |wanted: fn(&State) -> bool| self.leases.values().filter(|held| wanted(&held.state)).count();
         let running = count(|state| *state == State::Running);
-        assert_eq!(self.running, running + self.ending.len());
+        assert_eq!(self.running(), running + self.ending.len());
         assert_eq!(self.storing, count(|state| *state == State::Storing));
-        assert_eq!(self.ready.len(), count(|state| *state == State::Ready));
-        assert!(self.running <= self.room.starts);
-        let memory = |held: &Held| held.attempt.spec.limits.memory.0;
-        let held = self.leases.values().filter(|held| held.state == State::Running).map(memory).sum::<u64>();
-        assert_eq!(self.memory, held + self.ending.values().sum::<u64>());
-        assert!(self.memory <= self.room.memory);
+        for (place, lane) in self.lanes.iter().enumerate() {
+            let of = |wanted: State| {
+                let its = self.leases.values().filter(move |held| held.attempt.engine.place() == place);
+                its.filter(move |held| held.state == wanted)
+            };
+            let ending = || self.ending.values().filter(|ending| ending.engine.place() == place);
+            assert!(lane.ready.iter().copied().eq(of(State::Ready).map(|held| held.attempt.id)));
+            assert_eq!(lane.running, of(State::Running).count() + ending().count());
+            assert!(lane.running <= lane.room.starts);
+            let memory = of(State::Running).map(|held| held.attempt.spec.limits.memory.0).sum::<u64>();
+            assert_eq!(lane.memory, memory + ending().map(|ending| ending.memory).sum::<u64>());
+            assert!(lane.memory <= lane.room.memory);
+        }
         assert_eq!(self.bytes, self.leases.values().map(|held| held.attempt.bytes).sum::<usize>());
         assert_eq!(self.waiting_count(), self.waiting().len());
     }
@@ -102,21 +118,36 @@ fn what_has_not_begun_goes_back() {
     queue.sanity_check();
 }
 
+#[test]
+fn no_engine_waits_for_another() {
+    let mut queue = queue_of(&[(1, 10), (1, 4)]);
+    for (engine, id, mib) in [(0, 1, 10), (0, 2, 10), (1, 3, 4), (1, 4, 4)] {
+        queue.add(attempt_on(engine, id, mib), 0);
+    }
+    assert_eq!((start(&mut queue), start(&mut queue), start(&mut queue)), (Some(1), Some(3), None));
+    assert_eq!(queue.running_each().collect::<Vec<_>>(), [1, 1]);
+    queue.ran(LeaseId(3));
+    assert_eq!((start(&mut queue), start(&mut queue)), (Some(4), None));
+    assert!(queue.fits(&attempt_on(0, 5, 10)) && !queue.fits(&attempt_on(1, 5, 10)));
+    assert!(!queue.fits(&attempt_on(2, 5, 1)), "there is no such engine");
+    queue.sanity_check();
+}
+
 proptest! {
     #[test]
     fn whatever_happens_the_books_are_right(steps in vec((0u8..7, 0u64..12, 1u64..6), 1..120)) {
-        let mut queue = queue(3, 8);
+        let mut queue = queue_of(&[(3, 8), (1, 6)]);
         let mut started: Vec<u64> = Vec::new();
         for (what, id, amount) in steps {
             match what {
                 0 if !queue.holds(LeaseId(id)) => {
-                    queue.add(attempt(id, amount), (amount % 3) as usize);
+                    queue.add(attempt_on((id % 2) as u8, id, amount), (amount % 3) as usize);
                 }
                 1 => queue.arrived(LeaseId(id)),
                 2 => {
-                    let lowest = queue.ready.first().copied();
+                    let lowest: Vec<_> = queue.lanes.iter().map(|lane| lane.ready.first().copied()).collect();
                     if let Some(attempt) = queue.start() {
-                        prop_assert_eq!(Some(attempt.id), lowest);
+                        prop_assert_eq!(Some(attempt.id), lowest[attempt.engine.place()]);
                         started.push(attempt.id.0);
                     }
                 }

@@ -151,6 +151,6 @@ async fn the_offer_is_what_its_owner_allows() {
     let joined = coordinator.join().await;
     let Role::Provider { offer, credits, .. } = &joined.hello.role else { panic!("a provider was expected") };
     assert_eq!(offer, lender.provider.offer());
-    assert_eq!((offer.slots, *credits), (3, 3 * 256));
+    assert_eq!((offer.slots(), *credits), (3, 3 * 256));
     assert_eq!(joined.session.peer, lender.provider.id());
 }

@@ -2,6 +2,7 @@
 //! coordinator is a double that speaks the real protocol and does what each test needs.
 
 mod ends;
+mod engines;
 mod faults;
 mod money;
 mod pay;

@@ -15,7 +15,7 @@ use tidemill_provider::{
     Event, ProviderConfig,
     pay::{Config, History},
 };
-use tidemill_types::{Amount, ArchiveBuilder, Billable, BlobId, EscrowId, Fuel, Millis, RateCard};
+use tidemill_types::{Amount, ArchiveBuilder, Billable, BlobId, EscrowId, Fuel, Millis, RateCard, Usage};
 
 use crate::{
     money::{World, paid},
@@ -62,7 +62,8 @@ impl Scene {
         self.joined.lease(vec![lease.clone()]).await;
         let results = self.joined.settle(1).await;
         let output = results[0].claim.output.expect("it is done");
-        RateCard::default().price(&Billable::of(&lease.spec, FUEL, output.len))
+        let usage = Usage { fuel: FUEL, ..Usage::default() };
+        RateCard::default().price(&Billable::of(&lease.spec, &usage, output.len))
     }
 
     /// Why leases came back.

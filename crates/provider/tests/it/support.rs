@@ -19,11 +19,11 @@ use tidemill_net::{
         ToProvider, Welcome,
     },
 };
-use tidemill_provider::{Ending, Event, Provider, ProviderConfig};
+use tidemill_provider::{Ending, EngineConfig, Event, Provider, ProviderConfig};
 use tidemill_types::{
-    BatchTerms, BlobId, ByteSize, Capacity, Chain, Failure, FloatClass, GuestPath, InputSpec, JobId, Leaf,
-    LeaseId, Limits, Millis, NodeId, Outcome, ProgramKind, RateCard, ResultKey, TaskNumber, TaskSpec, Terms,
-    Usage, WorkTerms, merkle, verify_batch,
+    BatchTerms, BlobId, ByteSize, Capacity, Chain, EngineIndex, Failure, FloatClass, GuestPath, InputSpec,
+    JobId, Leaf, LeaseId, Limits, Millis, NodeId, Outcome, ProgramKind, RateCard, ResultKey, TaskNumber,
+    TaskSpec, Terms, Usage, WorkTerms, merkle, verify_batch,
 };
 use tokio::sync::broadcast;
 
@@ -284,6 +284,7 @@ pub fn lease(id: u64, program: BlobRef, inputs: &[(&[u8], Source)]) -> Lease {
     };
     Lease {
         id: LeaseId(id),
+        engine: EngineIndex(0),
         seal: [id as u8; 16],
         job: JobId([9; 16]),
         task: TaskNumber(id),
@@ -316,6 +317,17 @@ pub async fn lend_with(ticket: Ticket, slots: u32, change: impl FnOnce(&mut Prov
     lend_on(executor, ticket, slots, change).await
 }
 
+/// An engine that is not measured.
+pub fn engine(executor: Arc<dyn Executor>, slots: u32) -> EngineConfig {
+    EngineConfig {
+        executor,
+        slots,
+        memory: ByteSize::mib(64),
+        capacity: Some(Capacity::default()),
+        rates: RateCard::default(),
+    }
+}
+
 pub async fn lend_on(
     executor: Arc<dyn Executor>,
     ticket: Ticket,
@@ -329,18 +341,14 @@ pub async fn lend_on(
         node_key: [1; 32],
         result_key: ResultKey::from_bytes(&[2; 32]).expect("a key"),
         bind: Bind::Loopback { port: 0 },
-        slots,
-        memory: ByteSize::mib(64),
+        engines: vec![engine(executor, slots)],
         disk: ByteSize::mib(64),
         directory: folder.path().to_owned(),
-        capacity: Some(Capacity::default()),
         idle_report: ProviderConfig::IDLE_REPORT,
-        rates: RateCard::default(),
         pay: None,
     };
     change(&mut config);
-    let (provider, events) =
-        Provider::start(config, executor).await.expect("loopback and a folder are there");
+    let (provider, events) = Provider::start(config).await.expect("loopback and a folder are there");
     Lender { provider, events, folder }
 }
 
@@ -370,12 +378,7 @@ pub struct Made<F>(pub F);
 
 impl<F: Fn() -> Report + Send + Sync> Executor for Made<F> {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            kinds: vec![ProgramKind::Wasm],
-            floats: vec![FloatClass::Canonical],
-            hardware_class: None,
-            exec_version: tidemill_types::EXEC_VERSION,
-        }
+        Capabilities { kind: ProgramKind::Wasm, floats: vec![FloatClass::Canonical], hardware_class: None }
     }
 
     fn prepare(&self, _: &Program, _: FloatClass, _: &Cancel) -> Result<Prepared, Failure> {

@@ -75,7 +75,7 @@ impl<'a> Placing<'a> {
             if class.is_guess() {
                 let seat = &self.seats[at];
                 let here = placement.map_or(0, |at: usize| self.placements[at].work.count());
-                most = most.min((seat.slots + 1).saturating_sub(class.leases_at(&seat.node) + here));
+                most = most.min((seat.slots + 1).saturating_sub(class.leases_at(&seat.site.at) + here));
                 if most == 0 {
                     continue;
                 }
@@ -95,11 +95,11 @@ impl<'a> Placing<'a> {
             let seat = &mut self.seats[at];
             let room = u32::try_from(count).unwrap_or(u32::MAX);
             seat.room = seat.room.saturating_sub(room);
-            let node = seat.node;
+            let engine = seat.site.at;
             by_cost.push(Reverse((estimate.total(seat.lanes.next_start(memory)), at)));
             let expected = length.filter(|_| !estimate.guessed).map(|_| self.at(end));
             let placement = placement.unwrap_or_else(|| {
-                self.placements.push(Placement { node, class: id, work: Work::Any(0), expected });
+                self.placements.push(Placement { at: engine, class: id, work: Work::Any(0), expected });
                 self.placements.len() - 1
             });
             candidates.at[at] = Some((estimate, Some(placement)));
@@ -128,11 +128,10 @@ impl<'a> Placing<'a> {
             if seat.room == 0 || !seat.lanes.takes(needs.memory.0, false) {
                 continue;
             }
-            if filter::unfit(seat.provider, &class.class, policy).is_some() {
+            if filter::unfit(seat.site, &class.class).is_some() {
                 continue;
             }
-            let place = (&seat.node, seat.provider);
-            let estimate = Estimate::of(class, place, class.class.own_bytes, policy, self.now);
+            let estimate = Estimate::of(class, seat.site, class.class.own_bytes, policy, self.now);
             at[index] = Some((estimate, None));
             by_cost.push(Reverse((estimate.total(seat.lanes.next_start(needs.memory.0)), index)));
         }

@@ -51,14 +51,13 @@ impl Scheduler {
     /// When a lease should end, by what is known by now.
     fn expected(&self, lease: &Lease) -> Option<Micros> {
         lease.expected.or_else(|| {
-            let provider = self.providers.get(&lease.node)?;
-            let length = self.length(lease.class(), &lease.node, provider)?;
+            let length = self.length(lease.class(), self.site(lease.at)?)?;
             Some(lease.leased_at.plus(Micros(length)))
         })
     }
 
     fn is_lost(&self, lease: &Lease) -> bool {
-        self.providers.get(&lease.node).is_none_or(|provider| !provider.present)
+        self.providers.get(&lease.at.node).is_none_or(|provider| !provider.present)
     }
 
     /// Whether a lease has taken so much longer than predicted that it may never end.
@@ -108,12 +107,11 @@ impl<'a> Placing<'a> {
         let idle = self.seats.iter().enumerate().filter(|(_, seat)| {
             seat.room > 0
                 && seat.lanes.starts_at_once(memory)
-                && filter::unfit(seat.provider, &class.class, policy).is_none()
+                && filter::unfit(seat.site, &class.class).is_none()
         });
         let mut idle: Vec<(u64, usize, Estimate)> = idle
             .map(|(at, seat)| {
-                let place = (&seat.node, seat.provider);
-                let estimate = Estimate::of(class, place, class.class.own_bytes, policy, now);
+                let estimate = Estimate::of(class, seat.site, class.class.own_bytes, policy, now);
                 (estimate.total(0), at, estimate)
             })
             .collect();
@@ -143,7 +141,7 @@ impl<'a> Placing<'a> {
             };
             let best = idle.iter().find(|(_, at, _)| {
                 let seat = &self.seats[*at];
-                let operator = seat.provider.operator;
+                let operator = seat.site.provider.operator;
                 seat.room > 0
                     && seat.lanes.starts_at_once(memory)
                     && !lease.exclude.contains(&operator)

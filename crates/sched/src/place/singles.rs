@@ -58,12 +58,12 @@ impl<'a> Placing<'a> {
         let takes = self.seats.iter().enumerate().filter(|(_, seat)| {
             seat.room > 0
                 && seat.lanes.takes(memory, class.fuel.get().is_some())
-                && filter::unfit(seat.provider, &class.class, policy).is_none()
-                && single.is_for(&seat.provider.operator)
+                && filter::unfit(seat.site, &class.class).is_none()
+                && single.is_for(&seat.site.provider.operator)
         });
         let costs = takes.map(|(at, seat)| {
-            let place = (&seat.node, seat.provider);
-            let estimate = Estimate::of(class, place, single.missing(&seat.node), policy, self.now);
+            let own = single.missing(&seat.site.at.node);
+            let estimate = Estimate::of(class, seat.site, own, policy, self.now);
             (estimate.total(seat.lanes.next_start(memory)), at, estimate)
         });
         let (total, at, estimate) = costs.min_by_key(|(total, at, _)| (*total, *at))?;
@@ -80,18 +80,18 @@ impl<'a> Placing<'a> {
     /// Gives a seat one task; what it adds to its job's load.
     pub(super) fn give(
         &mut self,
-        at: usize,
+        index: usize,
         class: ClassId,
         estimate: &Estimate,
         memory: u64,
         work: Work,
     ) -> u64 {
-        let seat = &mut self.seats[at];
+        let seat = &mut self.seats[index];
         let end = seat.lanes.push(memory, estimate.shared, estimate.length());
         seat.room = seat.room.saturating_sub(1);
-        let node = seat.node;
+        let at = seat.site.at;
         let expected = estimate.length().filter(|_| !estimate.guessed).map(|_| self.at(end));
-        self.placements.push(Placement { node, class, work, expected });
+        self.placements.push(Placement { at, class, work, expected });
         self.load(estimate)
     }
 }

@@ -21,7 +21,7 @@ fn a_late_lease_gets_one_copy() {
     bench.now = bench.now.plus(ms(250));
     let (placements, copies) = bench.place();
     assert!(matches!(placements[0].work, Work::Copy(_)));
-    assert_eq!(placements[0].node, node(2));
+    assert_eq!(placements[0].at.node, node(2));
     bench.join(3, offer(1), 9);
     bench.now = bench.now.plus(ms(60_000));
     assert!(bench.place().0.is_empty(), "two attempts are enough");
@@ -34,7 +34,7 @@ fn a_late_lease_gets_one_copy() {
 fn a_lease_of_a_lost_provider_is_copied_at_once() {
     let (mut bench, _) = last_task();
     bench.scheduler.lost(node(1), bench.now);
-    assert_eq!(bench.place().0[0].node, node(2));
+    assert_eq!(bench.place().0[0].at.node, node(2));
 }
 
 #[test]
@@ -49,8 +49,8 @@ fn a_provider_that_is_back_in_time_needs_no_copy() {
 fn a_much_faster_provider_gets_a_copy_before_it_is_late() {
     let mut bench = Bench::new();
     bench.known_job(1, job(), 1, ms(1_000));
-    let slow = Capacity { single_fuel_per_s: 10_000_000, all_fuel_per_s: 10_000_000, ..offer(1).capacity };
-    bench.join(1, Offer { capacity: slow, ..offer(1) }, 9);
+    let slow = Capacity { single_fuel_per_s: 10_000_000, all_fuel_per_s: 10_000_000 };
+    bench.join(1, with(&[Engine { capacity: slow, ..engine(1) }]), 9);
     bench.place();
     bench.join(2, offer(1), 9);
     assert!(matches!(bench.place().0[0].work, Work::Copy(_)));
@@ -70,7 +70,7 @@ fn a_copy_goes_to_another_operator() {
         id: excluded,
         task: task(2, 1),
         stage: Stage::Map,
-        node: node(1),
+        at: only(node(1)),
         operator: operator(1),
         exclude: vec![operator(3)],
         may_copy: true,
@@ -92,7 +92,7 @@ fn of_what_is_known_no_copy_is_made() {
             id: LeaseId(u64::MAX - number),
             task: task(1, number),
             stage: Stage::Map,
-            node: node(1),
+            at: only(node(1)),
             operator: operator(1),
             exclude: Vec::new(),
             may_copy,

@@ -1,12 +1,12 @@
 //! An example for each rule.
 
-use tidemill_types::{Amount, ByteSize, Fuel};
+use tidemill_types::{ByteSize, Fuel};
 
 use super::*;
 use crate::{IdleReason, Unfit, Waiting};
 
 fn any(placements: &[Placement], at: u32) -> u32 {
-    let of = placements.iter().filter(|placement| placement.node == node(at));
+    let of = placements.iter().filter(|placement| placement.at.node == node(at));
     of.map(|placement| u32::try_from(placement.work.count()).unwrap()).sum()
 }
 
@@ -51,7 +51,7 @@ fn an_empty_task_that_was_held_up_says_nothing_of_its_machine() {
     bench.now = bench.now.plus(ms(50));
     let end = LeaseEnd::Done { wall: ms(50), fuel: Fuel(1) };
     bench.scheduler.ended(leases[0], end, bench.now);
-    assert_eq!(bench.scheduler.observed_rate(node(1)), None);
+    assert_eq!(bench.scheduler.observed_rate(only(node(1))), None);
 }
 
 #[test]
@@ -108,8 +108,8 @@ fn a_short_task_goes_where_no_long_one_is_before_it() {
 fn memory_of_running_leases_must_leave_room() {
     let mut bench = Bench::new();
     bench.known_job(1, Job { map: class(1_000), ..job() }, 100, ms(1_000));
-    bench.join(1, Offer { memory: ByteSize::mib(2_500), ..offer(8) }, 100);
-    bench.join(2, Offer { memory: ByteSize::mib(999), ..offer(8) }, 100);
+    bench.join(1, with(&[Engine { memory: ByteSize::mib(2_500), ..engine(8) }]), 100);
+    bench.join(2, with(&[Engine { memory: ByteSize::mib(999), ..engine(8) }]), 100);
     let (placements, leases) = bench.place();
     assert_eq!(any(&placements, 2), 0);
     assert_eq!(leases.len(), 2, "two fit at once, a third would wait for a second");
@@ -123,10 +123,11 @@ fn memory_of_running_leases_must_leave_room() {
 fn what_a_provider_cannot_run_it_does_not_get() {
     let mut bench = Bench::new();
     bench.job(1, job(), 100);
-    bench.join(1, Offer { kinds: Vec::new(), ..offer(1) }, 9);
-    bench.join(2, Offer { floats: vec![FloatClass::Canonical], ..offer(1) }, 9);
-    bench.join(3, Offer { exec_version: EXEC_VERSION + 1, ..offer(1) }, 9);
-    bench.join(4, Offer { slots: 0, ..offer(1) }, 9);
+    let version = ProgramKind::Wasm.version();
+    bench.join(1, with(&[]), 9);
+    bench.join(2, with(&[Engine { floats: vec![FloatClass::Canonical], ..engine(1) }]), 9);
+    bench.join(3, with(&[Engine { exec_version: version + 1, ..engine(1) }]), 9);
+    bench.join(4, offer(0), 9);
     assert!(bench.place().0.is_empty());
     let reasons = [1, 2, 3, 4].map(|at| bench.scheduler.idle_reason(node(at), bench.now));
     let together = bench.scheduler.idle_reasons(bench.now);
@@ -136,7 +137,7 @@ fn what_a_provider_cannot_run_it_does_not_get() {
         [
             IdleReason::Unfit(Unfit::Kind(ProgramKind::Wasm)),
             IdleReason::Unfit(Unfit::Floats(FloatClass::Native)),
-            IdleReason::Unfit(Unfit::ExecVersion { needs: EXEC_VERSION, offers: EXEC_VERSION + 1 }),
+            IdleReason::Unfit(Unfit::ExecVersion { needs: version, offers: version + 1 }),
             IdleReason::Unfit(Unfit::NoSlots),
         ]
     );
@@ -156,7 +157,7 @@ fn excluded_operators_do_not_get_a_single() {
     bench.join(2, offer(1), 9);
     let (placements, _) = bench.place();
     assert_eq!(placements[0].work, Work::Single(task(1, 7)));
-    assert_eq!(placements[0].node, node(2));
+    assert_eq!(placements[0].at.node, node(2));
     assert!(bench.place().0.is_empty());
 }
 
@@ -182,7 +183,7 @@ fn a_reduce_goes_to_its_inputs() {
         bytes: 60 << 20,
         ..single(task(1, 7))
     });
-    assert_eq!(bench.place().0[0].node, node(2));
+    assert_eq!(bench.place().0[0].at.node, node(2));
 }
 
 #[test]
@@ -212,16 +213,16 @@ fn blobs_that_are_there_already_decide() {
     // The next job has the same program: 10 s to fetch for one of them.
     bench.scheduler.remove_job(job_id(1));
     bench.job(2, Job { map: Class { shared, ..class(100) }, ..job() }, 1);
-    assert_eq!(bench.place().0[0].node, node(2));
+    assert_eq!(bench.place().0[0].at.node, node(2));
 }
 
 #[test]
 fn the_end_of_a_job_is_split_by_rates() {
     let mut bench = Bench::new();
     bench.known_job(1, job(), 110, ms(10));
-    let slow = Capacity { single_fuel_per_s: 100_000_000, all_fuel_per_s: 100_000_000, ..offer(1).capacity };
+    let slow = Capacity { single_fuel_per_s: 100_000_000, all_fuel_per_s: 100_000_000 };
     bench.join(1, offer(1), 1_000);
-    bench.join(2, Offer { capacity: slow, ..offer(1) }, 1_000);
+    bench.join(2, with(&[Engine { capacity: slow, ..engine(1) }]), 1_000);
     bench.scheduler.policy.horizon = ms(10_000);
     let (placements, leases) = bench.place();
     assert_eq!(leases.len(), 110);
@@ -234,8 +235,8 @@ fn a_last_task_waits_for_the_fast_rather_than_go_to_the_slow() {
     let mut bench = Bench::new();
     bench.known_job(1, job(), 1, ms(1_000));
     bench.join(1, offer(1), 1);
-    let slow = Capacity { single_fuel_per_s: 10_000_000, all_fuel_per_s: 10_000_000, ..offer(1).capacity };
-    bench.join(2, Offer { capacity: slow, ..offer(1) }, 9);
+    let slow = Capacity { single_fuel_per_s: 10_000_000, all_fuel_per_s: 10_000_000 };
+    bench.join(2, with(&[Engine { capacity: slow, ..engine(1) }]), 9);
     let running = bench.lease(task(1, 1), 1);
     assert!(bench.place().0.is_empty(), "100 s here, 2 s there");
     assert!(matches!(
@@ -244,23 +245,23 @@ fn a_last_task_waits_for_the_fast_rather_than_go_to_the_slow() {
     ));
     bench.now = bench.now.plus(ms(1_000));
     bench.done(running, ms(1_000));
-    assert_eq!(bench.place().0[0].node, node(1));
+    assert_eq!(bench.place().0[0].at.node, node(1));
 }
 
 #[test]
 fn observed_rates_replace_claimed_ones() {
     let mut bench = Bench::new();
     bench.known_job(1, job(), 0, ms(100));
-    let boast = Capacity { single_fuel_per_s: u64::MAX, all_fuel_per_s: u64::MAX, ..offer(1).capacity };
-    bench.join(1, Offer { capacity: boast, ..offer(1) }, 9);
+    let boast = Capacity { single_fuel_per_s: u64::MAX, all_fuel_per_s: u64::MAX };
+    bench.join(1, with(&[Engine { capacity: boast, ..engine(1) }]), 9);
     bench.join(2, offer(1), 9);
     bench.scheduler.set_ready(map(1), 1);
     let (placements, leases) = bench.place();
-    assert_eq!(placements[0].node, node(1), "believed at first");
+    assert_eq!(placements[0].at.node, node(1), "believed at first");
     bench.now = bench.now.plus(ms(400));
     bench.scheduler.ended(leases[0], LeaseEnd::Done { wall: ms(400), fuel: Fuel(100_000_000) }, bench.now);
     bench.scheduler.set_ready(map(1), 1);
-    assert_eq!(bench.place().0[0].node, node(2));
+    assert_eq!(bench.place().0[0].at.node, node(2));
 }
 
 #[test]
@@ -280,10 +281,10 @@ fn who_fails_gets_less_and_pauses() {
         bench.scheduler.idle_reason(node(1), bench.now),
         IdleReason::Waiting(Waiting::Paused(_))
     ));
-    assert!(bench.place().0.iter().all(|placement| placement.node == node(2)));
+    assert!(bench.place().0.iter().all(|placement| placement.at.node == node(2)));
     bench.now = bench.now.plus(ms(101));
     let (placements, _) = bench.place();
-    assert_eq!(placements[0].node, node(1), "it is not left alone for ever");
+    assert_eq!(placements[0].at.node, node(1), "it is not left alone for ever");
 }
 
 #[test]
@@ -342,7 +343,7 @@ fn a_provider_that_comes_back_keeps_what_was_learnt() {
     bench.scheduler.set_ready(map(1), 5);
     assert!(bench.place().0.is_empty());
     bench.join(1, offer(1), 9);
-    let rate = bench.scheduler.providers[&node(1)].fuel_per_us(&bench.scheduler.policy);
+    let rate = bench.scheduler.providers[&node(1)].engines[0].fuel_per_us(&bench.scheduler.policy);
     assert!((90.0..110.0).contains(&rate), "{rate}");
     assert!(!bench.place().0.is_empty());
 }
@@ -420,7 +421,7 @@ fn a_provider_that_understates_how_long_it_took_is_not_believed() {
             bench.now,
         );
     }
-    let rate = bench.scheduler.providers[&node(1)].fuel_per_us(&bench.scheduler.policy);
+    let rate = bench.scheduler.providers[&node(1)].engines[0].fuel_per_us(&bench.scheduler.policy);
     assert!(rate < 300.0, "{rate} fuel a µs, where 1000 was claimed and at most 200 believed");
 }
 
@@ -428,19 +429,17 @@ fn a_provider_that_understates_how_long_it_took_is_not_believed() {
 fn a_measured_transfer_counts_more_than_a_claim() {
     let mut bench = Bench::new();
     bench.job(1, Job { map: Class { own_bytes: 50 << 20, ..class(100) }, ..job() }, 1);
-    let boast = Capacity { down_bytes_per_s: u64::MAX, ..offer(1).capacity };
-    bench.join(1, Offer { capacity: boast, ..offer(1) }, 9);
+    bench.join(1, Offer { down_bytes_per_s: u64::MAX, ..offer(1) }, 9);
     bench.join(2, offer(1), 9);
     bench.scheduler.fetched(node(1), 1 << 20, ms(1_000));
-    assert_eq!(bench.place().0[0].node, node(2));
+    assert_eq!(bench.place().0[0].at.node, node(2));
 }
 
 #[test]
 fn what_is_too_dear_or_not_paid_for_is_not_leased() {
     let mut bench = Bench::new();
-    let rates = |fuel| RateCard { fuel: Amount::from_wei(fuel), ..RateCard::FREE };
-    bench.join(1, Offer { rates: rates(11), ..offer(1) }, 9);
-    bench.join(2, Offer { rates: rates(10), ..offer(1) }, 9);
+    bench.join(1, with(&[Engine { rates: rates(11), ..engine(1) }]), 9);
+    bench.join(2, with(&[Engine { rates: rates(10), ..engine(1) }]), 9);
     let paid = Job { map: Class { ceiling: Some(rates(10)), ..class(100) }, ..job() };
     bench.job(1, paid, 5);
     bench.scheduler.set_budget(job_id(1), Some(0));
@@ -452,7 +451,7 @@ fn what_is_too_dear_or_not_paid_for_is_not_leased() {
     bench.scheduler.set_budget(job_id(1), Some(1));
     let placed = bench.scheduler.place(Micros(0));
     assert_eq!(
-        placed.iter().map(|placement| (placement.node, placement.work)).collect::<Vec<_>>(),
+        placed.iter().map(|placement| (placement.at.node, placement.work)).collect::<Vec<_>>(),
         [(node(2), Work::Any(1))]
     );
 }

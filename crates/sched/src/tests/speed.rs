@@ -37,7 +37,7 @@ fn speed() {
         for placement in &placements {
             for index in 0..placement.work.count() {
                 let task = task(1, (small.next << 12) + index);
-                leases.push(small.lease_as(task, Stage::Map, placement.node, placement.expected));
+                leases.push(small.lease_as(task, Stage::Map, placement.at, placement.expected));
             }
         }
         count as usize
@@ -60,7 +60,7 @@ fn speed() {
         for placement in &placements {
             for _ in 0..placement.work.count() {
                 let task = TaskId { job: placement.class.job, task: TaskNumber(large.next) };
-                leases.push(large.lease_as(task, Stage::Map, placement.node, placement.expected));
+                leases.push(large.lease_as(task, Stage::Map, placement.at, placement.expected));
             }
         }
         println!("  leased: {:.2} µs each", start.elapsed().as_secs_f64() * 1e6 / count as f64);

@@ -10,7 +10,7 @@ fn every_provider_is_explained_the_best_first() {
     let shared = vec![(blob(1), 3 << 20)];
     bench.known_job(1, Job { map: Class { shared, ..class(100) }, ..job() }, 10, ms(100));
     bench.join(1, offer(2), 9);
-    bench.join(2, Offer { memory: ByteSize::mib(64), ..offer(2) }, 9);
+    bench.join(2, with(&[Engine { memory: ByteSize::mib(64), ..engine(2) }]), 9);
     bench.join(3, offer(1), 9);
     bench.known_job(2, job(), 0, ms(1_200));
     bench.lease(task(2, 1), 3);
@@ -55,7 +55,7 @@ fn an_idle_provider_is_told_why() {
     let mut bench = Bench::new();
     let reason = |bench: &Bench| bench.scheduler.idle_reason(node(1), bench.now).to_string();
     assert_eq!(reason(&bench), "this provider never had a session here");
-    bench.join(1, Offer { memory: ByteSize::mib(64), ..offer(1) }, 9);
+    bench.join(1, with(&[Engine { memory: ByteSize::mib(64), ..engine(1) }]), 9);
     assert_eq!(reason(&bench), "there are no jobs");
     bench.job(1, job(), 0);
     assert_eq!(reason(&bench), "no task is ready: each is done, leased or waits for others");

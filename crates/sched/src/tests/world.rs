@@ -35,6 +35,12 @@ struct Mill {
     slowness: u64,
     /// One in so many attempts fails here while there is trouble.
     fails: u64,
+    /// What each of its engines does.
+    hands: Vec<Hands>,
+}
+
+#[derive(Clone, Default)]
+struct Hands {
     running: BTreeMap<LeaseId, Micros>,
     queue: VecDeque<LeaseId>,
 }
@@ -50,7 +56,7 @@ struct Toil {
 
 struct Lent {
     task: TaskId,
-    node: NodeId,
+    at: EngineId,
     started: Option<Micros>,
 }
 
@@ -73,24 +79,22 @@ impl World {
         let mut mills = BTreeMap::new();
         // At least three operators, so that a task excluded at one or two has somewhere to go.
         for number in 0..3 + dice.roll(4) as u32 {
-            let slots = 1 + dice.roll(4) as u32;
             let claimed = [0, 1_000_000_000, 50_000_000_000][dice.roll(3) as usize];
-            let capacity = Capacity {
-                single_fuel_per_s: claimed,
-                all_fuel_per_s: 0,
-                down_bytes_per_s: 1 << dice.roll(30),
-            };
+            let capacity = Capacity { single_fuel_per_s: claimed, all_fuel_per_s: 0 };
+            let down_bytes_per_s = 1 << dice.roll(30);
             let memory = ByteSize::mib(if number < 3 { 600 } else { 150 } + dice.roll(800));
+            let count = 1 + dice.roll(3).saturating_sub(1);
+            let engines = (0..count).map(|_| engine(1 + dice.roll(4) as u32));
+            let engines: Vec<Engine> = engines.map(|engine| Engine { memory, capacity, ..engine }).collect();
             let mill = Mill {
                 operator: operator(if number < 3 { number } else { dice.roll(3) as u32 }),
-                offer: Offer { memory, capacity, ..offer(slots) },
+                hands: vec![Hands::default(); engines.len()],
+                offer: Offer { down_bytes_per_s, ..with(&engines) },
                 credits: 1 + dice.roll(40) as u32,
                 present: false,
                 gone_at: Micros(0),
                 slowness: 1 + dice.roll(8) * dice.roll(2),
                 fails: [3, 20, 1_000][dice.roll(3) as usize],
-                running: BTreeMap::new(),
-                queue: VecDeque::new(),
             };
             mills.insert(node(number), mill);
         }
@@ -123,8 +127,7 @@ impl World {
         let mill = self.mills.get_mut(&at).unwrap();
         mill.present = false;
         mill.gone_at = self.now;
-        mill.running.clear();
-        mill.queue.clear();
+        mill.hands.fill(Hands::default());
         self.scheduler.lost(at, self.now);
     }
 
@@ -147,7 +150,7 @@ impl World {
     }
 
     fn leases_at(&self, at: NodeId) -> Vec<LeaseId> {
-        self.leases.iter().filter(|(_, lent)| lent.node == at).map(|(id, _)| *id).collect()
+        self.leases.iter().filter(|(_, lent)| lent.at.node == at).map(|(id, _)| *id).collect()
     }
 
     fn leases_of(&self, task: TaskId) -> Vec<LeaseId> {
@@ -157,9 +160,10 @@ impl World {
     /// What a coordinator does when an attempt ends.
     fn end(&mut self, id: LeaseId, end: LeaseEnd) {
         let Some(lent) = self.leases.remove(&id) else { return };
-        let mill = self.mills.get_mut(&lent.node).unwrap();
-        mill.running.remove(&id);
-        mill.queue.retain(|queued| *queued != id);
+        let mill = self.mills.get_mut(&lent.at.node).unwrap();
+        let hands = &mut mill.hands[lent.at.engine.place()];
+        hands.running.remove(&id);
+        hands.queue.retain(|queued| *queued != id);
         let operator = mill.operator;
         self.scheduler.ended(id, end, self.now);
         let Some(work) = self.jobs.get_mut(&lent.task.job) else { return };
@@ -187,14 +191,16 @@ impl World {
         let placements = self.scheduler.place(self.now);
         assert_eq!(placements, plainly, "the roster leaves out nobody who matters");
         for placement in placements {
-            let at = placement.node;
-            let mill = &self.mills[&at];
+            let at = placement.at;
+            let mill = &self.mills[&at.node];
             let (present, credits, operator) = (mill.present, mill.credits as usize, mill.operator);
             assert!(present, "{placement:?} to one that is away");
-            assert!(self.leases_at(at).len() + placement.work.count() as usize <= credits, "{placement:?}");
+            assert!(
+                self.leases_at(at.node).len() + placement.work.count() as usize <= credits,
+                "{placement:?}"
+            );
             let work = &self.jobs[&placement.class.job];
-            let policy = &self.scheduler.policy;
-            assert_eq!(unfit(&self.scheduler.providers[&at], &work.job.map, policy), None);
+            assert_eq!(unfit(self.scheduler.site(at).unwrap(), &work.job.map), None);
             for _ in 0..placement.work.count() {
                 let work = self.jobs.get_mut(&placement.class.job).unwrap();
                 let task = match placement.work {
@@ -211,16 +217,16 @@ impl World {
                 let attempts = self.leases_of(task);
                 assert_eq!(attempts.len(), usize::from(matches!(placement.work, Work::Copy(_))));
                 let others: Vec<_> =
-                    attempts.iter().map(|id| self.mills[&self.leases[id].node].operator).collect();
+                    attempts.iter().map(|id| self.mills[&self.leases[id].at.node].operator).collect();
                 assert!(!others.contains(&operator), "a copy for the same operator");
                 self.next_lease += 1;
                 let id = LeaseId(self.next_lease);
-                self.leases.insert(id, Lent { task, node: at, started: None });
+                self.leases.insert(id, Lent { task, at, started: None });
                 let held = self.leases.values().filter(|lent| lent.task.job == task.job).count();
                 assert!(most.is_none_or(|most| held <= most as usize), "over the job's limit");
-                self.mills.get_mut(&at).unwrap().queue.push_back(id);
-                let (stage, node, expected) = (Stage::Map, at, placement.expected);
-                let lease = NewLease { id, task, stage, node, operator, exclude, may_copy: true, expected };
+                self.mills.get_mut(&at.node).unwrap().hands[at.engine.place()].queue.push_back(id);
+                let (stage, expected) = (Stage::Map, placement.expected);
+                let lease = NewLease { id, task, stage, at, operator, exclude, may_copy: true, expected };
                 self.scheduler.leased(lease, self.now);
             }
             self.log.push((self.now, placement));
@@ -229,19 +235,21 @@ impl World {
 
     /// Providers start what fits, in order.
     fn start(&mut self) {
-        for mill in self.mills.values_mut().filter(|mill| mill.present) {
-            while let Some(id) = mill.queue.front().copied() {
+        let present = self.mills.values_mut().filter(|mill| mill.present);
+        let engines = present.flat_map(|Mill { slowness, offer, hands, .. }| {
+            hands.iter_mut().zip(&offer.engines).map(move |(hands, offer)| (*slowness, offer, hands))
+        });
+        for (slowness, offer, hands) in engines {
+            while let Some(id) = hands.queue.front().copied() {
                 let memory_of = |id: &LeaseId| {
                     let task = self.leases[id].task;
                     self.jobs.get(&task.job).map_or(0, |work| work.job.map.needs.memory.0)
                 };
-                let used: u64 = mill.running.keys().map(memory_of).sum();
-                if mill.running.len() >= mill.offer.slots as usize
-                    || used + memory_of(&id) > mill.offer.memory.0
-                {
+                let used: u64 = hands.running.keys().map(memory_of).sum();
+                if hands.running.len() >= offer.slots as usize || used + memory_of(&id) > offer.memory.0 {
                     break;
                 }
-                mill.queue.pop_front();
+                hands.queue.pop_front();
                 let lent = self.leases.get_mut(&id).unwrap();
                 let base = self.jobs.get(&lent.task.job).map_or(1_000, |work| work.length);
                 let mut length = base / 2 + self.dice.roll(base) + 1;
@@ -249,7 +257,7 @@ impl World {
                     length *= 20;
                 }
                 lent.started = Some(self.now);
-                mill.running.insert(id, self.now.plus(Micros(length * mill.slowness)));
+                hands.running.insert(id, self.now.plus(Micros(length * slowness)));
             }
         }
     }
@@ -259,7 +267,8 @@ impl World {
         let due: Vec<(LeaseId, u64, u64)> = self
             .mills
             .values()
-            .flat_map(|mill| mill.running.iter().map(move |(id, end)| (*id, *end, mill)))
+            .flat_map(|mill| mill.hands.iter().flat_map(|hands| &hands.running).map(move |held| (held, mill)))
+            .map(|((id, end), mill)| (*id, *end, mill))
             .filter(|(_, end, _)| *end <= now)
             .map(|(id, _, mill)| (id, mill.fails, mill.slowness))
             .collect();
@@ -288,7 +297,7 @@ impl World {
     fn step(&mut self) {
         self.place();
         self.start();
-        let ends = self.mills.values().flat_map(|mill| mill.running.values());
+        let ends = self.mills.values().flat_map(|mill| &mill.hands).flat_map(|hands| hands.running.values());
         let next = ends.min().copied().unwrap_or(Micros(u64::MAX));
         let tick = self.now.plus(Micros(1 + self.dice.roll(100_000)));
         self.now = next.min(tick).max(self.now.plus(Micros(1)));
@@ -296,8 +305,12 @@ impl World {
         self.start();
         for (at, mill) in &self.mills {
             if let Some(provider) = self.scheduler.providers.get(at).filter(|provider| provider.present) {
-                assert!(provider.running.keys().eq(mill.running.keys()), "{at:?} runs what is predicted");
-                assert!(provider.running_memory <= mill.offer.memory.0);
+                for ((state, hands), offer) in
+                    provider.engines.iter().zip(&mill.hands).zip(&mill.offer.engines)
+                {
+                    assert!(state.running.keys().eq(hands.running.keys()), "{at:?} runs what is predicted");
+                    assert!(state.running_memory <= offer.memory.0);
+                }
             }
         }
         sanity_check(&self.scheduler);

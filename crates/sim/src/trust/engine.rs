@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use tidemill_sched::{Class, ClassId, Job, LeaseEnd, Micros, NewLease, Policy, Scheduler, Single, Work};
 use tidemill_types::{
-    Address, Amount, ByteSize, Capacity, EXEC_VERSION, FloatClass, JobId, LeaseId, Needs, NodeId, Offer,
-    ProgramKind, RateCard, Stage, TaskId, TaskNumber,
+    Address, Amount, ByteSize, Capacity, Engine, EngineId, EngineIndex, FloatClass, JobId, LeaseId, Needs,
+    NodeId, Offer, ProgramKind, RateCard, Stage, TaskId, TaskNumber,
 };
 use tidemill_verify::{Checks, Evidence, KnownAnswers, Model, Stake, Witness, is_chosen};
 
@@ -122,17 +122,21 @@ fn named(number: u64) -> Address {
 }
 
 fn offer() -> Offer {
-    Offer {
-        name: String::new(),
-        slots: 1,
-        memory: ByteSize::mib(1_024),
-        disk: ByteSize::mib(1_024),
-        kinds: vec![ProgramKind::Wasm],
+    let engine = Engine {
+        kind: ProgramKind::Wasm,
         floats: vec![FloatClass::Canonical],
         hardware_class: None,
-        exec_version: EXEC_VERSION,
-        capacity: Capacity { single_fuel_per_s: FUEL_PER_S, all_fuel_per_s: 0, down_bytes_per_s: 1 << 30 },
+        exec_version: ProgramKind::Wasm.version(),
+        slots: 1,
+        memory: ByteSize::mib(1_024),
+        capacity: Capacity { single_fuel_per_s: FUEL_PER_S, all_fuel_per_s: 0 },
         rates: RateCard::default(),
+    };
+    Offer {
+        name: String::new(),
+        disk: ByteSize::mib(1_024),
+        down_bytes_per_s: 1 << 30,
+        engines: vec![engine],
     }
 }
 
@@ -250,7 +254,7 @@ impl<'a> World<'a> {
         let class = ClassId { job: id, stage: Stage::Map };
         self.scheduler.set_ready(class, self.fresh + self.checks.len() as u64);
         for placement in self.scheduler.place(self.now) {
-            let peer = self.by_node[&placement.node];
+            let peer = self.by_node[&placement.at.node];
             let operator = self.peers[peer].operator;
             let Work::Any(count) = placement.work else { continue };
             for _ in 0..count {
@@ -304,7 +308,7 @@ impl<'a> World<'a> {
         let mut any = false;
         for placement in self.scheduler.place(self.now) {
             let Work::Single(task) = placement.work else { continue };
-            let peer = self.by_node[&placement.node];
+            let peer = self.by_node[&placement.at.node];
             any = true;
             self.checks.give(task.task, self.peers[peer].operator);
             self.lease(id, (task.task, peer, false, false), placement.expected, running);
@@ -331,7 +335,7 @@ impl<'a> World<'a> {
             id,
             task: of,
             stage: Stage::Map,
-            node,
+            at: EngineId { node, engine: EngineIndex(0) },
             operator,
             exclude: Vec::new(),
             may_copy: false,

@@ -13,8 +13,8 @@ use serde::Serialize;
 use tidemill_exec::{Cancel, Executor, Output, OutputBody, Prepared, Report, Task};
 use tidemill_scratch::Scratch;
 use tidemill_types::{
-    ByteSize, Content, EXEC_VERSION, Failure, FloatClass, Fuel, GuestPath, InputSpec, Limits, Millis,
-    Outcome, TaskSpec, Usage, lines,
+    ByteSize, Content, Failure, FloatClass, Fuel, GuestPath, InputSpec, Limits, Millis, Outcome, ProgramKind,
+    TaskSpec, Usage, lines,
 };
 
 use super::{check_floats, read_program};
@@ -337,7 +337,7 @@ fn place(out: &OutDir, output: Output, spec: &str, spool: &Path) -> anyhow::Resu
     out.finish(&Manifest {
         spec: spec.to_owned(),
         output: output.id.to_string(),
-        exec_version: EXEC_VERSION,
+        exec_version: ProgramKind::Wasm.version(),
     })?;
     Ok(OutputSummary { id: output.id.to_string(), directory: out.path().to_owned(), files })
 }

@@ -18,9 +18,9 @@ use tidemill_exec::{Cancel, Capabilities, Executor, Prepared, Program, Report, T
 use tidemill_ledger::evm;
 use tidemill_net::endpoint::node_id;
 use tidemill_provider::{
-    Ending, Event, Provider, ProviderConfig, ProviderError, measure, memory_available, pay,
+    Ending, EngineConfig, Event, Provider, ProviderConfig, ProviderError, measure, memory_available, pay,
 };
-use tidemill_types::{Amount, ByteSize, Capacity, Failure, FloatClass, Millis, RateCard, one_line};
+use tidemill_types::{Amount, ByteSize, Capacity, Failure, FloatClass, Millis, RateCard, WorkRate, one_line};
 use tokio::{
     sync::{
         broadcast::{self, error::RecvError},
@@ -100,7 +100,7 @@ pub struct Args {
 #[derive(clap::Args)]
 struct Asks {
     /// What a billion units of fuel cost
-    #[arg(long, value_name = "AMOUNT", default_value_t = RateCard::default().fuel)]
+    #[arg(long, value_name = "AMOUNT", default_value_t = RateCard::default().work.amount())]
     price_fuel: Amount,
     /// What holding a GiB of memory over a billion units of fuel costs
     #[arg(long, value_name = "AMOUNT", default_value_t = RateCard::default().memory)]
@@ -163,7 +163,11 @@ enum Want {
 
 impl Asks {
     fn rates(&self) -> RateCard {
-        RateCard { fuel: self.price_fuel, memory: self.price_memory, transfer: self.price_transfer }
+        RateCard {
+            work: WorkRate::Fuel(self.price_fuel),
+            memory: self.price_memory,
+            transfer: self.price_transfer,
+        }
     }
 }
 
@@ -238,18 +242,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let rates = args.asks.rates();
     rates.check().code(Code::Usage)?;
     let config = ProviderConfig {
-        rates,
+        engines: Vec::new(),
         pay: None,
         name: args.name.clone().unwrap_or_else(host_name),
         ticket,
         node_key: state.node_key()?,
         result_key,
         bind,
-        slots,
-        memory,
         disk,
         directory: state.path().to_owned(),
-        capacity: None,
         idle_report: ProviderConfig::IDLE_REPORT,
     };
     runtime::block_on(async {
@@ -260,8 +261,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let begun = async {
             let capacity = capacity(args, &state, &executor, slots).await?;
             let (pay, ledger) = args.pay(&config, &state, &mut telling).await?.unzip();
-            let config = ProviderConfig { capacity: Some(capacity), pay, ..config };
-            let started = Provider::start(config, executor.clone()).await.map_err(explain)?;
+            let capacity = Some(capacity);
+            let engine = EngineConfig { executor: executor.clone(), slots, memory, capacity, rates };
+            let config = ProviderConfig { engines: vec![engine], pay, ..config };
+            let started = Provider::start(config).await.map_err(explain)?;
             anyhow::Ok((started, ledger))
         };
         let ((provider, mut events), _ledger) = tokio::select! {
@@ -382,7 +385,7 @@ async fn capacity<E: Executor + 'static>(
 ) -> anyhow::Result<Capacity> {
     if let Some(rate) = args.assume_fuel_rate {
         let all_fuel_per_s = rate.saturating_mul(slots.into());
-        return Ok(Capacity { single_fuel_per_s: rate, all_fuel_per_s, down_bytes_per_s: 0 });
+        return Ok(Capacity { single_fuel_per_s: rate, all_fuel_per_s });
     }
     if let Some(kept) = state.measured(slots).filter(|_| !args.measure) {
         return Ok(kept);

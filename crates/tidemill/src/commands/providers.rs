@@ -49,20 +49,21 @@ fn print(providers: &[ProviderReport]) {
             (true, Some(_)) => "idle".to_owned(),
             (true, None) => "busy".to_owned(),
         };
-        let rate = match provider.observed_fuel_per_s {
-            0 => offer.capacity.single_fuel_per_s,
-            observed => observed,
-        };
+        let rates = offer.engines.iter().zip(&provider.observed_fuel_per_s).map(|pair| match pair {
+            (engine, 0) => engine.capacity.single_fuel_per_s,
+            (_, observed) => *observed,
+        });
+        let rates: Vec<String> = rates.map(|rate| Fuel(rate).to_string()).collect();
         let mut cells = vec![
             provider.node.short(),
             shorten(&offer.name, 16),
-            offer.slots.to_string(),
-            offer.memory.to_string(),
+            offer.slots().to_string(),
+            offer.memory().to_string(),
             provider.leased.to_string(),
             provider.accepted.to_string(),
         ];
         cells.extend(is_any_unjudged.then(|| provider.unjudged.to_string()));
-        cells.extend([provider.lost_attempts.to_string(), Fuel(rate).to_string(), state]);
+        cells.extend([provider.lost_attempts.to_string(), rates.join(", "), state]);
         table.row(cells);
     }
     table.print("");
@@ -75,19 +76,33 @@ fn print(providers: &[ProviderReport]) {
 
 fn json(provider: &ProviderReport) -> serde_json::Value {
     let offer = &provider.offer;
+    let engines: Vec<_> = offer
+        .engines
+        .iter()
+        .zip(&provider.observed_fuel_per_s)
+        .map(|(engine, observed)| {
+            serde_json::json!({
+                "kind": engine.kind.to_string(),
+                "slots": engine.slots,
+                "memory_bytes": engine.memory.0,
+                "floats": engine.floats.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "hardware_class": engine.hardware_class,
+                "exec_version": engine.exec_version,
+                "single_fuel_per_s": engine.capacity.single_fuel_per_s,
+                "all_fuel_per_s": engine.capacity.all_fuel_per_s,
+                "observed_fuel_per_s": observed,
+            })
+        })
+        .collect();
     serde_json::json!({
         "node": provider.node.to_string(),
         "operator": provider.operator.to_string(),
         "name": offer.name,
         "connected": provider.connected,
-        "cpus": offer.slots,
-        "memory_bytes": offer.memory.0,
+        "cpus": offer.slots(),
+        "memory_bytes": offer.memory().0,
         "disk_bytes": offer.disk.0,
-        "floats": offer.floats.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "exec_version": offer.exec_version,
-        "single_fuel_per_s": offer.capacity.single_fuel_per_s,
-        "all_fuel_per_s": offer.capacity.all_fuel_per_s,
-        "observed_fuel_per_s": provider.observed_fuel_per_s,
+        "engines": engines,
         "leased": provider.leased,
         "accepted": provider.accepted,
         "unjudged": provider.unjudged,

@@ -1,9 +1,9 @@
 //! What a job would cost: a pure function of the job and of what the network says.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tidemill_job::{JobSpec, Node};
 use tidemill_net::wire::{Money, NetworkTerms};
-use tidemill_types::{Amount, Billable, EscrowId, Fuel, RateCard, Stage};
+use tidemill_types::{Amount, Billable, EscrowId, Fuel, Metered, RateCard, Stage, WorkRate};
 
 use crate::reliance;
 
@@ -19,6 +19,7 @@ pub struct Quote {
     /// What is locked for it.
     pub budget: Amount,
     /// No provider with higher rates gets a task.
+    #[serde(serialize_with = "told")]
     pub ceiling: RateCard,
     /// The coordinator's part, in parts per million.
     pub fee_ppm: u32,
@@ -70,7 +71,7 @@ impl Quote {
             let usual = fuel.map(|fuel| {
                 let inputs = if stage == Stage::Map { input_bytes } else { spec.common_input_bytes(stage) };
                 let results = tasks.saturating_mul(least_results.into());
-                times(ceiling.price(&Billable::new(limits, inputs, Fuel(fuel), 0)), results)
+                times(ceiling.price(&Billable::new(limits, inputs, Metered::Fuel(Fuel(fuel)), 0)), results)
             });
             likely = likely.zip(usual).map(|(sum, usual)| sum.saturating_add(usual));
         }
@@ -135,6 +136,18 @@ impl Quote {
     }
 }
 
+/// Rates as scripts read them.
+fn told<S: Serializer>(rates: &RateCard, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Told {
+        fuel: Amount,
+        memory: Amount,
+        transfer: Amount,
+    }
+    let RateCard { work: WorkRate::Fuel(fuel), memory, transfer } = *rates;
+    Told { fuel, memory, transfer }.serialize(serializer)
+}
+
 /// What is locked for a job: the most that it may cost, as people read it, so that what they read is what is locked.
 fn budget(most: Amount, max_price: Option<Amount>) -> Amount {
     let most = rounded_up(most);
@@ -153,8 +166,9 @@ fn ceiling(terms: &NetworkTerms) -> RateCard {
     let (Some(lowest), Some(highest)) = (lowest, highest) else { return usual };
     let believed = usual.highest(lowest);
     let most = |rate: Amount| times(rate, FAR);
+    let WorkRate::Fuel(work) = believed.work;
     let most = RateCard {
-        fuel: most(believed.fuel),
+        work: WorkRate::Fuel(most(work)),
         memory: most(believed.memory),
         transfer: most(believed.transfer),
     };
@@ -239,6 +253,14 @@ mod tests {
         assert_eq!(shown(amount(7)), amount(7));
         assert_eq!(shown(Amount::ZERO), Amount::ZERO);
         assert_eq!(shown(amount(1_234_567_891_234_567_891)).to_string(), "1.234567 TIDE");
+    }
+
+    #[test]
+    fn scripts_read_the_rates_by_their_names() {
+        let text = told(&RateCard::default(), serde_json::value::Serializer).expect("it is plain data");
+        let fuel = serde_json::to_value(RateCard::default().work.amount()).expect("it is plain data");
+        assert_eq!(text["fuel"], fuel);
+        assert_eq!(text.as_object().map(serde_json::Map::len), Some(3));
     }
 
     #[test]

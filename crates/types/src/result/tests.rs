@@ -190,7 +190,7 @@ fn each_part_of_a_specification_is_found_in_its_terms() {
 
     let other = of(|s| (s.program, s.floats) = (BlobId::of(b"q"), FloatClass::Canonical));
     assert_eq!((other.program, other.floats), (BlobId::of(b"q"), FloatClass::Canonical));
-    assert_eq!((other.input, other.exec_version), (base.input, EXEC_VERSION));
+    assert_eq!((other.input, other.exec_version), (base.input, ProgramKind::Wasm.version()));
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn the_leaf_is_what_a_contract_would_compute() {
         terms.work.limits,
         word(0),
         word(0),
-        word(u64::from(EXEC_VERSION)),
+        word(u64::from(ProgramKind::Wasm.version())),
         word(0),
         word(0),
         word(0),

@@ -391,9 +391,9 @@ fn absurd_claims_of_speed_overflow_nothing() {
         peer.session = Some(session);
         let mut joining = peer.joining(session, vec![]);
         if let Event::ProviderJoined { offer, .. } = &mut joining {
-            offer.capacity.single_fuel_per_s = rate;
-            offer.capacity.all_fuel_per_s = rate;
-            offer.capacity.down_bytes_per_s = rate;
+            offer.engines[0].capacity.single_fuel_per_s = rate;
+            offer.engines[0].capacity.all_fuel_per_s = rate;
+            offer.down_bytes_per_s = rate;
         }
         world.tell(joining);
         for _ in 0..3 {

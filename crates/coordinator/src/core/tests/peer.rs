@@ -7,9 +7,9 @@ use tidemill_net::wire::{
     ToProvider,
 };
 use tidemill_types::{
-    Address, ArchiveBuilder, BatchTerms, BlobId, ByteSize, Capacity, Chain, Claim, ClaimedOutput,
-    EXEC_VERSION, Failure, FloatClass, Fuel, GuestPath, JobId, KeyBinding, Leaf, LeaseId, NodeId, Offer,
-    Outcome, ProgramKind, RateCard, ResultKey, SpecHash, TaskId, TaskNumber, Terms, Usage, WorkTerms, merkle,
+    Address, ArchiveBuilder, BatchTerms, BlobId, ByteSize, Capacity, Chain, Claim, ClaimedOutput, Engine,
+    Failure, FloatClass, Fuel, GuestPath, JobId, KeyBinding, Leaf, LeaseId, NodeId, Offer, Outcome,
+    ProgramKind, RateCard, ResultKey, SpecHash, TaskId, TaskNumber, Terms, Usage, WorkTerms, merkle,
 };
 
 use super::world::{COORDINATOR, World};
@@ -134,18 +134,21 @@ impl Peer {
     pub fn offer(&self) -> Offer {
         Offer {
             name: format!("peer {}", self.node.0[0]),
-            slots: self.slots,
-            memory: ByteSize::mib(16_384),
             disk: ByteSize::mib(16_384),
-            kinds: vec![ProgramKind::Wasm],
+            down_bytes_per_s: 1 << 24,
+            engines: vec![self.engine()],
+        }
+    }
+
+    pub fn engine(&self) -> Engine {
+        Engine {
+            kind: ProgramKind::Wasm,
             floats: vec![FloatClass::Native, FloatClass::Canonical],
             hardware_class: self.hardware_class.clone(),
-            exec_version: EXEC_VERSION,
-            capacity: Capacity {
-                single_fuel_per_s: 1 << 30,
-                all_fuel_per_s: 1 << 30,
-                down_bytes_per_s: 1 << 24,
-            },
+            exec_version: ProgramKind::Wasm.version(),
+            slots: self.slots,
+            memory: ByteSize::mib(16_384),
+            capacity: Capacity { single_fuel_per_s: 1 << 30, all_fuel_per_s: 1 << 30 },
             rates: RateCard::default(),
         }
     }

@@ -156,10 +156,13 @@ impl Core {
         let mut operators = self.with_kin(&open.witnesses().collect());
         let by_class = job.compares_by_class(id.task);
         let groups = open.comparable(by_class);
-        if let Some(class) = groups.first().map(|group| &group[0].key.hardware_class)
+        if let Some(key) = groups.first().map(|group| &group[0].key)
             && by_class
         {
-            let is_of_it = |provider: &&Provider| provider.offer.hardware_class == *class;
+            let is_of_it = |provider: &&Provider| {
+                let mut engines = provider.offer.engines.iter();
+                engines.any(|engine| (engine.kind, &engine.hardware_class) == (key.kind, &key.hardware_class))
+            };
             let there = || self.providers.values().filter(|provider| provider.session.is_some());
             if there().any(|provider| is_of_it(&provider) && !operators.contains(&provider.operator)) {
                 operators

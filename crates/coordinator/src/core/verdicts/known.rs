@@ -6,7 +6,9 @@
 use serde::{Deserialize, Serialize};
 use tidemill_job::Node;
 use tidemill_store::{AttemptRecord, Change, DoneRecord, ResultRecord};
-use tidemill_types::{Amount, Basis, Finding, FloatClass, JobId, NodeId, Stage, TaskId, TaskNumber};
+use tidemill_types::{
+    Amount, Basis, Engine, EngineId, Finding, FloatClass, JobId, Stage, TaskId, TaskNumber,
+};
 use tidemill_verify::{Course, Evidence, Model, Witness, is_chosen};
 
 use super::{Accepted, Answer, Given, Unpaid, keeping::Signed};
@@ -42,41 +44,42 @@ impl Candidate {
         self.known
     }
 
-    fn fits(&self, provider: &Provider, floats: FloatClass) -> bool {
+    fn fits(&self, provider: &Provider, engine: &Engine, floats: FloatClass) -> bool {
         let is_apart = |network: Network| self.networks.iter().all(|of_giver| *of_giver != network);
         self.known.results().all(|result| result.operator != provider.operator)
             && provider.network.is_none_or(is_apart)
             && (floats == FloatClass::Canonical
-                || self.known.done.result.hardware_class == provider.offer.hardware_class)
+                || self.known.done.result.hardware_class == engine.hardware_class)
     }
 }
 
 impl Core {
-    /// Whether there is a task with a known answer to try a provider with, and one if its next lease is drawn for that.
+    /// Whether there is a task with a known answer to try an engine with, and one if its next lease is drawn for that.
     pub(in crate::core) fn draw_known(
         &mut self,
         job: JobId,
-        node: NodeId,
+        at: EngineId,
         now: Now,
     ) -> (bool, Option<(TaskNumber, Candidate)>) {
         let nothing = (false, None);
         let Some(of) = self.jobs.get(&job) else { return nothing };
-        let Some(provider) = self.providers.get(&node) else { return nothing };
+        let Some(provider) = self.providers.get(&at.node) else { return nothing };
+        let Some(engine) = provider.engine(at.engine) else { return nothing };
         let Course::Assured { assurance, .. } = of.course else { return nothing };
         let floats = of.spec.needs(Stage::Map).map_or(FloatClass::Canonical, |needs| needs.floats);
-        let fits = |candidate: &Candidate| candidate.fits(provider, floats);
+        let fits = |candidate: &Candidate| candidate.fits(provider, engine, floats);
         // The last tasks of a job are not to wait for it.
         let is_there = of.has_fresh() && of.known.has(fits);
         if !is_there || self.witness(of, provider.operator) == Witness::Trusted {
             return nothing;
         }
-        let class = provider.offer.hardware_class.clone();
+        let class = engine.hardware_class.clone();
         let record = self.reputations.record(&of.record_of(TaskNumber(0), provider.operator, class), now);
         let model = self.reputations.model();
         // As much as the lease will be for, or so.
         let limits = of.spec.limits(Stage::Map).copied().unwrap_or_default();
         let price = match of.money {
-            Some(_) => provider.offer.rates.most(&limits, of.spec.input_bytes() / of.spec.map_count()),
+            Some(_) => engine.rates.most(&limits, of.spec.input_bytes() / of.spec.map_count()),
             None => Amount::ZERO,
         };
         let stake = self.stake(job, of, provider.operator, price);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use tidemill_net::wire::{Decision, LeasePay, Unpaid};
-use tidemill_types::{Amount, EscrowId, LeaseId, Millis, TaskId};
+use tidemill_types::{Amount, EscrowId, LeaseId, Millis, RateCard, TaskId};
 
 use super::{
     Book, CANCELLED_PATIENCE, Moment, Undecided,
@@ -50,11 +50,11 @@ pub(crate) struct Reported {
 }
 
 impl Book {
-    /// Whether to take a lease.
+    /// Whether to take a lease that pays like this, for an engine that asks these rates.
     pub(crate) fn admit(
         &mut self,
         lease: LeaseId,
-        pay: Option<&LeasePay>,
+        (pay, asked): (Option<&LeasePay>, &RateCard),
         within: Millis,
         now: Moment,
     ) -> Admission {
@@ -64,7 +64,7 @@ impl Book {
             (Some(_), None) => return Admission::Refuse(NotPaid::Free),
             (Some(pay), Some(_)) => pay,
         };
-        if pay.rates != self.terms.rates {
+        if pay.rates != *asked {
             return Admission::OtherRates;
         }
         let waiting = Waiting { escrow: pay.escrow, within_s: within.0.div_ceil(1000) };

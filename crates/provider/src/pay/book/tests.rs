@@ -49,7 +49,6 @@ fn terms() -> Terms {
     Terms {
         contract: CONTRACT,
         operator: OPERATOR,
-        rates: RateCard::default(),
         max_exposure: tide(10),
         min_bond: Amount::ZERO,
         poll: Duration::from_secs(10),
@@ -140,7 +139,7 @@ impl World {
     }
 
     fn admit(&mut self, lease: u64, byte: u8) -> Admission {
-        self.book.admit(LeaseId(lease), Some(&pay(byte)), Millis(60_000), self.now)
+        self.book.admit(LeaseId(lease), (Some(&pay(byte)), &RateCard::default()), Millis(60_000), self.now)
     }
 
     /// An escrow that work is done for: seen and written down.

@@ -9,7 +9,7 @@ use std::{
 use serde::Serialize;
 use tidemill_sched::{Class, ClassId, Job, LeaseEnd, Micros, NewLease, Placement, Policy, Scheduler, Work};
 use tidemill_types::{
-    Address, ByteSize, Capacity, EXEC_VERSION, FloatClass, Fuel, JobId, LeaseId, Millis, Needs, NodeId,
+    Address, ByteSize, Capacity, Engine, EngineId, FloatClass, Fuel, JobId, LeaseId, Millis, Needs, NodeId,
     Offer, ProgramKind, RateCard, Stage, TaskId, TaskNumber,
 };
 
@@ -223,7 +223,8 @@ impl World {
     }
 
     fn lease(&mut self, placement: &Placement) -> u64 {
-        let Placement { node, class, work, expected } = *placement;
+        let Placement { at, class, work, expected } = *placement;
+        let EngineId { node, .. } = at;
         for _ in 0..work.count() {
             self.next += 1;
             let id = LeaseId(self.next);
@@ -235,7 +236,7 @@ impl World {
                 id,
                 task,
                 stage: class.stage,
-                node,
+                at,
                 operator: Address([0; 20]),
                 exclude: Vec::new(),
                 // What runs is never late here, and copies are not what is measured.
@@ -270,21 +271,21 @@ impl World {
 }
 
 fn offer(slots: u32) -> Offer {
-    Offer {
-        name: "mill".to_owned(),
-        slots,
-        memory: ByteSize(u64::from(slots) << 30),
-        disk: ByteSize(100 << 30),
-        kinds: vec![ProgramKind::Wasm],
+    let engine = Engine {
+        kind: ProgramKind::Wasm,
         floats: vec![FloatClass::Native],
         hardware_class: None,
-        exec_version: EXEC_VERSION,
-        capacity: Capacity {
-            single_fuel_per_s: RATE,
-            all_fuel_per_s: u64::from(slots) * RATE,
-            down_bytes_per_s: 10 << 20,
-        },
+        exec_version: ProgramKind::Wasm.version(),
+        slots,
+        memory: ByteSize(u64::from(slots) << 30),
+        capacity: Capacity { single_fuel_per_s: RATE, all_fuel_per_s: u64::from(slots) * RATE },
         rates: RateCard::FREE,
+    };
+    Offer {
+        name: "mill".to_owned(),
+        disk: ByteSize(100 << 30),
+        down_bytes_per_s: 10 << 20,
+        engines: vec![engine],
     }
 }
 

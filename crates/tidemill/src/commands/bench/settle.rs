@@ -14,8 +14,8 @@ use tidemill_ledger::{
 };
 use tidemill_scratch::Scratch;
 use tidemill_types::{
-    Amount, Billable, ByteSize, Coin, EscrowId, EscrowTerms, Fuel, RateCard, Release, ResultKey, Signable,
-    Signed, Voucher,
+    Amount, Billable, ByteSize, Coin, EscrowId, EscrowTerms, Fuel, Metered, RateCard, Release, ResultKey,
+    Signable, Signed, Voucher,
 };
 
 use super::bank::{Bank, call, send};
@@ -62,8 +62,11 @@ struct Results {
 const BATCH: u32 = 64;
 
 /// What a task of the measurement burns and moves.
-const TASK: Billable =
-    Billable { fuel: Fuel(5_000_000_000), memory: ByteSize::mib(512), moved: ByteSize(1 << 20) };
+const TASK: Billable = Billable {
+    work: Metered::Fuel(Fuel(5_000_000_000)),
+    memory: ByteSize::mib(512),
+    moved: ByteSize(1 << 20),
+};
 
 /// A plain payout of the token to somebody new, for comparison: docs/benchmarks.md.
 const PLAIN_TRANSFER: f64 = 56_185.0;

@@ -75,14 +75,15 @@ impl Telling {
     pub fn offer(&mut self, provider: &Provider, address: Address, directory: &Path) {
         self.state = "joining".to_owned();
         let offer = provider.offer();
-        let capacity = offer.capacity;
+        let capacity = offer.engines.first().map(|engine| engine.capacity).unwrap_or_default();
+        let (slots, memory) = (offer.slots(), offer.memory());
         let event = json!({
             "event": "offer",
             "node": provider.id().to_string(),
             "address": address.to_string(),
             "name": offer.name,
-            "cpus": offer.slots,
-            "memory_bytes": offer.memory.0,
+            "cpus": slots,
+            "memory_bytes": memory.0,
             "disk_bytes": offer.disk.0,
             "single_fuel_per_s": capacity.single_fuel_per_s,
             "all_fuel_per_s": capacity.all_fuel_per_s,
@@ -93,9 +94,9 @@ impl Telling {
              it burns {} fuel a second on one core, {} on all; results are for {address}\nits state is in {}",
             offer.name,
             provider.id().short(),
-            offer.slots,
-            if offer.slots == 1 { "core" } else { "cores" },
-            offer.memory,
+            slots,
+            if slots == 1 { "core" } else { "cores" },
+            memory,
             offer.disk,
             Fuel(capacity.single_fuel_per_s),
             Fuel(capacity.all_fuel_per_s),

@@ -13,7 +13,7 @@ use tidemill_net::{
     },
 };
 use tidemill_types::{
-    BatchTerms, ByteSize, Capacity, Chain, Claim, EXEC_VERSION, Failure, FloatClass, Leaf, Offer, Outcome,
+    BatchTerms, ByteSize, Capacity, Chain, Claim, Engine, Failure, FloatClass, Leaf, Offer, Outcome,
     ProgramKind, RateCard, ResultKey, Terms, Usage, WorkTerms, merkle,
 };
 
@@ -53,21 +53,21 @@ impl Attacker {
 
     /// Joins as a provider that may hold a few leases.
     pub async fn join(&self) -> Result<Session, SessionError> {
-        let offer = Offer {
-            name: "attacker".to_owned(),
-            slots: 1,
-            memory: ByteSize::mib(16_384),
-            disk: ByteSize::mib(16_384),
-            kinds: vec![ProgramKind::Wasm],
+        let engine = Engine {
+            kind: ProgramKind::Wasm,
             floats: vec![FloatClass::Native, FloatClass::Canonical],
             hardware_class: class(),
+            exec_version: ProgramKind::Wasm.version(),
+            slots: 1,
+            memory: ByteSize::mib(16_384),
+            capacity: Capacity { single_fuel_per_s: 1 << 40, all_fuel_per_s: 1 << 40 },
             rates: RateCard::FREE,
-            exec_version: EXEC_VERSION,
-            capacity: Capacity {
-                single_fuel_per_s: 1 << 40,
-                all_fuel_per_s: 1 << 40,
-                down_bytes_per_s: 1 << 30,
-            },
+        };
+        let offer = Offer {
+            name: "attacker".to_owned(),
+            disk: ByteSize::mib(16_384),
+            down_bytes_per_s: 1 << 30,
+            engines: vec![engine],
         };
         let incarnation = Incarnation { process: [66; 16], place: [66; 16] };
         let role = Role::Provider { offer, credits: 4, held: Vec::new(), incarnation };

@@ -15,7 +15,7 @@ use tidemill_exec::{
     WasmExecutor,
 };
 use tidemill_net::endpoint::Bind;
-use tidemill_provider::{Event, Provider, ProviderConfig};
+use tidemill_provider::{EngineConfig, Event, Provider, ProviderConfig};
 use tidemill_types::{BlobId, ByteSize, Capacity, Failure, FloatClass, Outcome, RateCard, ResultKey};
 use tokio::runtime::Runtime;
 
@@ -76,22 +76,20 @@ impl Liar {
             node_key: [number; 32],
             result_key: ResultKey::from_bytes(&[number; 32]).expect("the bytes are a key"),
             bind: Bind::Loopback { port: 0 },
-            slots: 1,
-            memory: ByteSize::mib(8_192),
+            engines: vec![EngineConfig {
+                executor: Arc::new(executor),
+                slots: 1,
+                memory: ByteSize::mib(8_192),
+                capacity: Some(Capacity { single_fuel_per_s: 1_000_000_000, all_fuel_per_s: 1_000_000_000 }),
+                rates: RateCard::FREE,
+            }],
             disk: ByteSize::mib(512),
             directory: directory.path().to_owned(),
-            capacity: Some(Capacity {
-                single_fuel_per_s: 1_000_000_000,
-                all_fuel_per_s: 1_000_000_000,
-                down_bytes_per_s: 1 << 28,
-            }),
             idle_report: ProviderConfig::IDLE_REPORT,
-            rates: RateCard::FREE,
             pay: None,
         };
         let provider = runtime.block_on(async {
-            let (provider, mut events) =
-                Provider::start(config, Arc::new(executor)).await.expect("the provider starts");
+            let (provider, mut events) = Provider::start(config).await.expect("the provider starts");
             let joined = async { while !matches!(events.recv().await, Ok(Event::Joined { .. })) {} };
             tokio::time::timeout(Duration::from_secs(60), joined).await.expect("it joins");
             provider

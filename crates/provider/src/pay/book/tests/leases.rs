@@ -1,5 +1,7 @@
 //! Which leases are taken.
 
+use tidemill_types::WorkRate;
+
 use super::*;
 
 fn refused(admission: Admission) -> NotPaid {
@@ -20,7 +22,8 @@ fn a_lease_waits_for_the_ledger_and_for_the_disk_and_the_next_does_not() {
 #[test]
 fn a_lease_without_pay_is_refused_where_work_is_paid_and_taken_where_it_is_free() {
     let mut world = World::new();
-    let without = |world: &mut World| world.book.admit(LeaseId(1), None, Millis(1), world.now);
+    let without =
+        |world: &mut World| world.book.admit(LeaseId(1), (None, &RateCard::default()), Millis(1), world.now);
     assert_eq!(refused(without(&mut world)), NotPaid::NoEscrow);
     world.book.joined(Session::Free, world.now.at);
     assert_eq!(without(&mut world), Admission::Take);
@@ -30,9 +33,10 @@ fn a_lease_without_pay_is_refused_where_work_is_paid_and_taken_where_it_is_free(
 #[test]
 fn other_rates_than_ours_are_not_believed() {
     let mut world = World::new();
-    for rates in [RateCard::FREE, RateCard { fuel: tide(1), ..RateCard::default() }] {
+    for rates in [RateCard::FREE, RateCard { work: WorkRate::Fuel(tide(1)), ..RateCard::default() }] {
         let pay = LeasePay { rates, ..pay(1) };
-        let admission = world.book.admit(LeaseId(1), Some(&pay), Millis(1), world.now);
+        let admission =
+            world.book.admit(LeaseId(1), (Some(&pay), &RateCard::default()), Millis(1), world.now);
         assert_eq!(admission, Admission::OtherRates);
     }
 }
