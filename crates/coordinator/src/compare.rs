@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tidemill_exec::{Cancel, Executor, Program, Task};
+use tidemill_exec::{Control, Executor, Program, Task};
 use tidemill_job::{BlobRef, JobSpec};
 use tidemill_net::blobs::{BlobError, Lent, LentReader};
 use tidemill_store::Store;
@@ -119,8 +119,9 @@ impl Comparing {
                 let executor = places.executor.ok_or(CompareError::NoExecutor)?;
                 let (one, two) = (self.open(self.output, places)?, self.open(other, places)?);
                 let lent = (places.lend)(program.id).map_err(unavailable)?;
-                let bytes = lent.read().map_err(|error| CompareError::Read(error.into()))?;
-                let program = Program { id: program.id, kind: ProgramKind::Wasm, bytes: bytes.into() };
+                // What is lent stays where it is until this returns.
+                let content = Content { segments: vec![lent.range(0, program.len)] };
+                let program = Program::new(program.id, ProgramKind::Wasm, content);
                 says_same(executor, program, &one, &two)
             }
         }
@@ -367,7 +368,7 @@ fn says_same(
         seed: 0,
     };
     let task = Task { spec: Arc::new(spec), program, contents };
-    match executor.run(&task, &Cancel::default()).outcome {
+    match executor.run(&task, &Control::default()).outcome {
         Outcome::Done => Ok(true),
         Outcome::Failed(Failure::Exit { code: 1, .. }) => Ok(false),
         Outcome::Failed(Failure::Host { reason }) => Err(CompareError::Host(reason)),

@@ -13,7 +13,7 @@ use std::{
 };
 
 use serde::Deserialize;
-use tidemill_exec::{Backend, Cancel, Executor, Layout, OutputBody, Program, Task, WasmExecutor};
+use tidemill_exec::{Backend, Control, Executor, Layout, OutputBody, Program, Task, WasmExecutor};
 use tidemill_types::{Archive, Failure, FloatClass, GuestPath, Limits, Outcome, ProgramKind, TaskSpec};
 
 /// Where the sandbox is something else than the suite expects, on purpose.
@@ -123,7 +123,7 @@ fn run(path: &Path) -> Result<(), String> {
     };
     let task = Task { spec: Arc::new(spec), program, contents: Vec::new() };
     let executor = WasmExecutor::new(Backend::Sandbox, layout);
-    let report = executor.run(&task, &Cancel::default());
+    let report = executor.run(&task, &Control::default());
     let log = String::from_utf8_lossy(&report.log).into_owned();
     let code = match &report.outcome {
         Outcome::Done => 0,

@@ -9,6 +9,7 @@
 mod cache;
 mod cancel;
 mod confine;
+mod control;
 mod executor;
 mod wasi;
 mod wasm;
@@ -18,6 +19,7 @@ pub use self::{
     cache::{CacheError, CodeCache},
     cancel::Cancel,
     confine::{Confinement, Lack, Measure, UnlistedCalls},
+    control::{Chunks, Control},
     executor::{Capabilities, Executor, Output, OutputBody, Prepared, Program, Report, Task},
     wasi::Layout,
     wasm::{Backend, WasmExecutor, check_module, hardware_class},

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidemill_exec::{Cancel, Executor, Program, Report, Task};
+use tidemill_exec::{Cancel, Control, Executor, Program, Report, Task};
 use tidemill_types::{
     BlobId, ByteSize, Capacity, Failure, FloatClass, Fuel, Limits, Millis, Outcome, TaskSpec,
 };
@@ -58,7 +58,7 @@ pub enum MeasureError {
 pub fn measure(executor: &dyn Executor, slots: u32) -> Result<Capacity, MeasureError> {
     let floats = *executor.capabilities().floats.first().ok_or(MeasureError::NoFloats)?;
     let task = kernel(floats);
-    executor.prepare(&task.program, floats, &Cancel::default()).map_err(MeasureError::Failed)?;
+    executor.prepare(&task, &Cancel::default()).map_err(MeasureError::Failed)?;
     // The first run starts a worker, which is not what is measured.
     run(executor, &task)?;
     let mut single = 0;
@@ -113,7 +113,7 @@ fn run_in_all(executor: &dyn Executor, task: &Task, slots: u32, runs: u32) -> Re
 }
 
 fn run(executor: &dyn Executor, task: &Task) -> Result<Fuel, MeasureError> {
-    let Report { outcome, usage, output, .. } = executor.run(task, &Cancel::default());
+    let Report { outcome, usage, output, .. } = executor.run(task, &Control::default());
     if let Outcome::Failed(failure) = outcome {
         return Err(MeasureError::Failed(failure));
     }
@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn the_expected_answer_is_what_a_native_program_computes() {
         let executor = WasmExecutor::new(Backend::Sandbox, Layout::Task);
-        let report = executor.run(&kernel(FloatClass::Canonical), &Cancel::default());
+        let report = executor.run(&kernel(FloatClass::Canonical), &Control::default());
         let output = report.output.expect("the kernel runs");
         assert_eq!(output.id.to_string(), ANSWER);
         let tidemill_exec::OutputBody::Bytes(bytes) = output.body else { panic!("it is short") };
@@ -263,16 +263,11 @@ mod tests {
             fn capabilities(&self) -> tidemill_exec::Capabilities {
                 self.0.capabilities()
             }
-            fn prepare(
-                &self,
-                program: &Program,
-                floats: FloatClass,
-                cancel: &Cancel,
-            ) -> Result<tidemill_exec::Prepared, Failure> {
-                self.0.prepare(program, floats, cancel)
+            fn prepare(&self, task: &Task, cancel: &Cancel) -> Result<tidemill_exec::Prepared, Failure> {
+                self.0.prepare(task, cancel)
             }
-            fn run(&self, task: &Task, cancel: &Cancel) -> Report {
-                let mut report = self.0.run(task, cancel);
+            fn run(&self, task: &Task, control: &Control) -> Report {
+                let mut report = self.0.run(task, control);
                 if let Some(output) = &mut report.output {
                     output.id = BlobId::of(b"a flipped bit");
                 }

@@ -4,7 +4,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     io::{self, Read, Seek, SeekFrom},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use tidemill_exec::{Program, Task};
@@ -14,8 +14,8 @@ use tidemill_types::{BlobId, ByteRange, Content, ProgramKind};
 
 use crate::attempt::Attempt;
 
-/// Programs kept in memory, by bytes. The largest that is taken has 128 MiB.
-const PROGRAM_BYTES: u64 = 256 << 20;
+/// Programs whose hashes are remembered, at about 200 bytes each.
+const PROGRAMS: usize = 1 << 12;
 
 /// Parts of blobs whose hashes are remembered, at about 200 bytes each.
 const RANGES: usize = 1 << 16;
@@ -39,7 +39,8 @@ pub(crate) enum InputError {
 /// Where the blobs are that an attempt needs.
 pub(crate) type Places = Vec<(BlobId, Lent)>;
 
-/// What is remembered of programs and ranges. Shared by the threads that run tasks.
+/// What is remembered of programs and ranges: that they were hashed, and not their bytes. Shared by the threads that run
+/// tasks.
 #[derive(Debug)]
 pub(crate) struct Inputs {
     programs: Mutex<Recent<BlobId, Program>>,
@@ -49,7 +50,7 @@ pub(crate) struct Inputs {
 impl Default for Inputs {
     fn default() -> Self {
         Self {
-            programs: Mutex::new(Recent::new(PROGRAM_BYTES)),
+            programs: Mutex::new(Recent::new(PROGRAMS as u64)),
             ranges: Mutex::new(Recent::new(RANGES as u64)),
         }
     }
@@ -79,24 +80,25 @@ impl Inputs {
         Ok(Task { spec: attempt.spec.clone(), program, contents })
     }
 
+    /// A program, where the attempt's blobs are lent: it may come to lie elsewhere for the next one.
     fn program(&self, blob: BlobRef, kind: ProgramKind, places: &Places) -> Result<Program, InputError> {
-        // Held while it is loaded, so that many threads load it once.
+        if blob.len == 0 {
+            return Ok(Program::new(blob.id, kind, Content::default()));
+        }
+        let lent = place_of(blob.id, places)?;
+        let content = Content { segments: vec![lent.range(0, blob.len)] };
+        // Held while it is hashed, so that many threads hash it once.
         let mut programs = lock(&self.programs);
-        if let Some(program) = programs.get(&blob.id) {
+        if let Some(program) = programs.get(&blob.id).filter(|program| *program.content == content) {
             return Ok(Program { kind, ..program.clone() });
         }
-        let bytes: Arc<[u8]> = if blob.len == 0 {
-            Arc::default()
-        } else {
-            let lent = place_of(blob.id, places)?;
-            lent.read().map_err(|source| InputError::Read { id: blob.id, source })?.into()
-        };
         // It was verified when it was fetched; this is dear once and cheap against running another program.
-        if BlobId::of(&bytes) != blob.id {
+        let all = ByteRange { offset: 0, len: blob.len };
+        if hash_ranges(blob.id, lent, std::iter::once(all))? != blob.id {
             return Err(InputError::Changed(blob.id));
         }
-        let program = Program { id: blob.id, kind, bytes };
-        programs.put(blob.id, program.clone(), blob.len.max(1));
+        let program = Program::new(blob.id, kind, content);
+        programs.put(blob.id, program.clone(), 1);
         Ok(program)
     }
 
@@ -260,7 +262,7 @@ mod tests {
         ]);
         let inputs = Inputs::default();
         let task = inputs.task(&attempt, &places).expect("all is as it should be");
-        assert_eq!(&*task.program.bytes, b"program");
+        assert_eq!(task.program.read().as_deref(), Ok(&b"program"[..]));
         assert_eq!(task.contents[0], Content::bytes(*b"here"));
         assert!(matches!(&task.contents[2].segments[..], [Segment::File { offset: 2, len: 7, .. }]));
         assert!(task.contents[3].is_empty());

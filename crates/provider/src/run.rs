@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tidemill_exec::{Executor, Output, OutputBody as Produced, Report};
+use tidemill_exec::{Control, Executor, Output, OutputBody as Produced, Report};
 use tidemill_net::wire::{LogBody, MAX_INLINE_OUTPUT_BYTES, OutputBody, TaskResult};
 use tidemill_types::{
     BlobId, Claim, ClaimedOutput, Failure, Leaf, LeaseId, NodeId, Outcome, Terms, WorkTerms,
@@ -191,7 +191,7 @@ impl Runner {
             return Ran::Cancelled;
         }
         match self.inputs.task(attempt, places) {
-            Ok(task) => self.result(attempt, self.executor.run(&task, &attempt.cancel)),
+            Ok(task) => self.result(attempt, self.executor.run(&task, &Control::of(&attempt.cancel))),
             Err(error) => Ran::NoInputs(error),
         }
     }

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidemill_exec::{Cancel, Executor, Program, Report};
+use tidemill_exec::{Cancel, Control, Executor, Program, Report};
 use tidemill_job::{Frontier, JobFile, Node, Plan};
 use tidemill_types::{BlobId, Failure, Outcome, Usage, Weight};
 
@@ -261,7 +261,7 @@ impl Run<'_> {
             finish(&mut state, node, stored);
             return Ok(None);
         }
-        let report = self.executor.run(&task, &self.cancel);
+        let report = self.executor.run(&task, &Control::of(&self.cancel));
         self.keep_log(node, &report);
         let changed = self.hashes.changed(&task.contents).map(|path| Failure::Input {
             path: path.display().to_string(),

@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 
+use tidemill_exec::Cancel;
 use tidemill_types::{ArchiveBuilder, causes};
 
 use super::*;
@@ -121,11 +122,11 @@ impl Executor for Says {
         unreachable!("nobody asks")
     }
 
-    fn prepare(&self, _: &Program, _: FloatClass, _: &Cancel) -> Result<tidemill_exec::Prepared, Failure> {
+    fn prepare(&self, _: &Task, _: &Cancel) -> Result<tidemill_exec::Prepared, Failure> {
         unreachable!("nobody asks")
     }
 
-    fn run(&self, task: &Task, _: &Cancel) -> tidemill_exec::Report {
+    fn run(&self, task: &Task, _: &Control) -> tidemill_exec::Report {
         let paths: Vec<_> = task.spec.inputs.iter().map(|input| input.path.to_string()).collect();
         assert_eq!(paths, ["a/x/y", "b/x/y"]);
         let bytes: Vec<_> = task.contents.iter().map(|content| content.segments.clone()).collect();
@@ -152,9 +153,7 @@ fn a_program_says_what_is_the_same() {
     let two = (Body::File(Lent::file(&path, two.len() as u64)), two.len() as u64);
     let ask = |outcome| {
         let says = Says(outcome);
-        let bytes = b"program"[..].into();
-        let program = Program { id: BlobId::of(b"program"), kind: ProgramKind::Wasm, bytes };
-        says_same(&says, program, &one, &two)
+        says_same(&says, Program::wasm(*b"program"), &one, &two)
     };
     let exit = |code| Outcome::Failed(Failure::Exit { code, stderr: String::new() });
     assert!(ask(Outcome::Done).expect("it has said so"));

@@ -40,7 +40,7 @@ impl WasmExecutor {
         if let Some(loaded) = self.runtime.loaded(code, stack) {
             return Ok((loaded, true));
         }
-        let bytes = self.compiler.compile(class, &program.bytes)?;
+        let bytes = self.compiler.compile(class, &program.read()?)?;
         // SAFETY: the bytes come straight from the compiler of this process.
         let loaded = unsafe { self.runtime.load(code, class, stack, Code::Bytes(&bytes)) }?;
         Ok((loaded, false))
@@ -53,15 +53,14 @@ impl Executor for WasmExecutor {
     }
 
     /// Compiling in the calling process cannot be cancelled.
-    fn prepare(&self, program: &Program, floats: FloatClass, _cancel: &Cancel) -> Result<Prepared, Failure> {
+    fn prepare(&self, task: &Task, _cancel: &Cancel) -> Result<Prepared, Failure> {
         let begun = Instant::now();
-        let class = CodeClass { floats, backend: self.backend };
-        let stack = tidemill_types::Limits::default().stack;
-        let (_, cached) = self.load(program, class, stack)?;
+        let class = CodeClass { floats: task.spec.floats, backend: self.backend };
+        let (_, cached) = self.load(&task.program, class, task.spec.limits.stack)?;
         Ok(Prepared { cached, took: begun.elapsed() })
     }
 
-    fn run(&self, task: &Task, cancel: &Cancel) -> Report {
+    fn run(&self, task: &Task, control: &Control) -> Report {
         let class = CodeClass { floats: task.spec.floats, backend: self.backend };
         let (loaded, _) = match self.load(&task.program, class, task.spec.limits.stack) {
             Ok(loaded) => loaded,
@@ -71,7 +70,7 @@ impl Executor for WasmExecutor {
             spec: task.spec.clone(),
             given: Given::here(task.contents.clone()),
             layout: self.layout.clone(),
-            cancel: cancel.clone(),
+            cancel: control.cancel.clone(),
         };
         self.runtime.run(&loaded, class, job).into_report()
     }

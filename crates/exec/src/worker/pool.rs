@@ -24,6 +24,7 @@ use crate::{
     cache::CodeCache,
     cancel::Cancel,
     confine::{Confinement, UnlistedCalls, Work, limits::task_bytes},
+    control::Control,
     executor::{Capabilities, Executor, Output, OutputBody, Prepared, Program, Report, Task},
     wasi::input::{HostRange, numbered},
     wasm::{Backend, CodeClass, Compiler, capabilities},
@@ -124,6 +125,7 @@ impl WorkerPool {
         }
         let host =
             |what: &str, error: &dyn std::error::Error| Failure::Host { reason: format!("{what}: {error}") };
+        let bytes = program.read()?;
         let mut kept = compiling.take();
         if let Some((worker, compiled)) = &mut kept
             && (*compiled >= COMPILES_PER_WORKER || !worker.is_alive())
@@ -141,12 +143,7 @@ impl WorkerPool {
             }
         };
         let limits = self.config.compile;
-        let request = CompileRequest {
-            floats,
-            backend: Backend::Sandbox,
-            time: limits.time,
-            program: program.bytes.to_vec(),
-        };
+        let request = CompileRequest { floats, backend: Backend::Sandbox, time: limits.time, program: bytes };
         // Processor time is what is limited; on a busy machine it may take many times as long.
         let deadline = Instant::now() + limits.time.duration() * 10 + GRACE;
         let waiting = Waiting { deadline, cancel };
@@ -246,12 +243,12 @@ impl Executor for WorkerPool {
         capabilities()
     }
 
-    fn prepare(&self, program: &Program, floats: FloatClass, cancel: &Cancel) -> Result<Prepared, Failure> {
-        self.compile(program, floats, cancel, false)
+    fn prepare(&self, task: &Task, cancel: &Cancel) -> Result<Prepared, Failure> {
+        self.compile(&task.program, task.spec.floats, cancel, false)
     }
 
-    fn run(&self, task: &Task, cancel: &Cancel) -> Report {
-        match self.attempt(task, cancel) {
+    fn run(&self, task: &Task, control: &Control) -> Report {
+        match self.attempt(task, &control.cancel) {
             Ok(report) => report,
             Err(failure) => Report::not_run(failure),
         }

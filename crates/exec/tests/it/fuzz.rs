@@ -53,7 +53,7 @@ fn corpus() -> Vec<Vec<u8>> {
         })
         .collect();
     for body in ["", "unreachable", "(drop (call $random_get (i32.const 0) (i32.const 100)))"] {
-        corpus.push(command(body).program.bytes.to_vec());
+        corpus.push(command(body).program.read().expect("it is in memory"));
     }
     let mut random = Random(7);
     while corpus.len() < 40 {

@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, LazyLock};
 
-use tidemill_exec::{Backend, Cancel, Executor, Layout, OutputBody, Program, Report, Task, WasmExecutor};
+use tidemill_exec::{
+    Backend, Cancel, Control, Executor, Layout, OutputBody, Program, Report, Task, WasmExecutor,
+};
 use tidemill_types::{
     Archive, BlobId, Content, Failure, FloatClass, GuestPath, InputSpec, Limits, Outcome, ProgramKind,
     TaskSpec,
@@ -128,7 +130,7 @@ impl Attempt {
             program: self.program.clone(),
             contents: self.contents.clone(),
         };
-        let report = executor(self.backend).run(&task, &self.cancel);
+        let report = executor(self.backend).run(&task, &Control::of(&self.cancel));
         sanity_check(&report, &self.spec.limits);
         report
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, sync::Arc};
 
 use tempfile::TempDir;
 use tidemill_exec::{
-    Cancel, CodeCache, CompileLimits, Confinement, Executor, Measure, PoolConfig, Program, Task,
+    Cancel, CodeCache, CompileLimits, Confinement, Control, Executor, Measure, PoolConfig, Program, Task,
     UnlistedCalls, WorkerCommand, WorkerKind, WorkerPool,
 };
 use tidemill_types::{Failure, FloatClass, Limits, Outcome, ProgramKind, TaskSpec};
@@ -82,7 +82,7 @@ impl Pool {
 
     /// The last words of the worker that compiles.
     fn compiling(&self) -> String {
-        let prepared = self.pool.prepare(&noop(), FloatClass::Native, &Cancel::default());
+        let prepared = self.pool.prepare(&Task::of(noop(), FloatClass::Native), &Cancel::default());
         died(prepared.expect_err("the compiler was taken over"))
     }
 
@@ -100,7 +100,7 @@ impl Pool {
             seed: 0,
         };
         let task = Task { spec: Arc::new(spec), program, contents: Vec::new() };
-        match self.pool.run(&task, &Cancel::default()).outcome {
+        match self.pool.run(&task, &Control::default()).outcome {
             Outcome::Failed(failure) => died(failure),
             Outcome::Done => panic!("the worker was taken over"),
         }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, future::Future, path::Path, sync::Arc, time::Du
 
 use tempfile::TempDir;
 use tidemill_exec::{
-    Backend, Cancel, Capabilities, Executor, Layout, Output, OutputBody, Prepared, Program, Report, Task,
+    Backend, Cancel, Capabilities, Control, Executor, Layout, Output, OutputBody, Prepared, Report, Task,
     WasmExecutor,
 };
 use tidemill_job::{BlobRef, BlobSource};
@@ -381,11 +381,11 @@ impl<F: Fn() -> Report + Send + Sync> Executor for Made<F> {
         Capabilities { kind: ProgramKind::Wasm, floats: vec![FloatClass::Canonical], hardware_class: None }
     }
 
-    fn prepare(&self, _: &Program, _: FloatClass, _: &Cancel) -> Result<Prepared, Failure> {
+    fn prepare(&self, _: &Task, _: &Cancel) -> Result<Prepared, Failure> {
         Ok(Prepared { cached: true, took: Duration::ZERO })
     }
 
-    fn run(&self, _: &Task, _: &Cancel) -> Report {
+    fn run(&self, _: &Task, _: &Control) -> Report {
         (self.0)()
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context;
 use serde::Serialize;
-use tidemill_exec::{Cancel, Executor, Output, OutputBody, Prepared, Report, Task};
+use tidemill_exec::{Cancel, Control, Executor, Output, OutputBody, Prepared, Report, Task};
 use tidemill_scratch::Scratch;
 use tidemill_types::{
     ByteSize, Content, Failure, FloatClass, Fuel, GuestPath, InputSpec, Limits, Millis, Outcome, ProgramKind,
@@ -145,8 +145,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let task = Task { spec: Arc::new(spec), program, contents };
     let pool = worker_pool(1, spool.path()).code(Code::Host)?;
     check_floats(&pool, args.floats)?;
-    let (prepared, report) = match pool.prepare(&task.program, args.floats, &interrupted) {
-        Ok(prepared) => (Some(prepared), pool.run(&task, &interrupted)),
+    let (prepared, report) = match pool.prepare(&task, &interrupted) {
+        Ok(prepared) => (Some(prepared), pool.run(&task, &Control::of(&interrupted))),
         Err(failure) => (None, Report::not_run(failure)),
     };
     let spec = task.spec.hash().to_string();

@@ -14,13 +14,13 @@ use std::{
 };
 
 use anyhow::Context;
-use tidemill_exec::{Cancel, Capabilities, Executor, Prepared, Program, Report, Task};
+use tidemill_exec::{Cancel, Capabilities, Control, Executor, Prepared, Report, Task};
 use tidemill_ledger::evm;
 use tidemill_net::endpoint::node_id;
 use tidemill_provider::{
     Ending, EngineConfig, Event, Provider, ProviderConfig, ProviderError, measure, memory_available, pay,
 };
-use tidemill_types::{Amount, ByteSize, Capacity, Failure, FloatClass, Millis, RateCard, WorkRate, one_line};
+use tidemill_types::{Amount, ByteSize, Capacity, Failure, Millis, RateCard, WorkRate, one_line};
 use tokio::{
     sync::{
         broadcast::{self, error::RecvError},
@@ -410,12 +410,12 @@ impl<E: Executor> Executor for Metered<E> {
         self.executor.capabilities()
     }
 
-    fn prepare(&self, program: &Program, floats: FloatClass, cancel: &Cancel) -> Result<Prepared, Failure> {
-        self.executor.prepare(program, floats, cancel)
+    fn prepare(&self, task: &Task, cancel: &Cancel) -> Result<Prepared, Failure> {
+        self.executor.prepare(task, cancel)
     }
 
-    fn run(&self, task: &Task, cancel: &Cancel) -> Report {
-        let report = self.executor.run(task, cancel);
+    fn run(&self, task: &Task, control: &Control) -> Report {
+        let report = self.executor.run(task, control);
         self.fuel.fetch_add(report.usage.fuel.0, Ordering::Relaxed);
         report
     }

@@ -18,8 +18,8 @@ use std::{
 
 use tempfile::TempDir;
 use tidemill_exec::{
-    Cancel, CodeCache, CompileLimits, Executor, OutputBody, PoolConfig, Program, Report, Task, UnlistedCalls,
-    WorkerCommand, WorkerPool,
+    Cancel, CodeCache, CompileLimits, Control, Executor, OutputBody, PoolConfig, Program, Report, Task,
+    UnlistedCalls, WorkerCommand, WorkerPool,
 };
 use tidemill_types::{Archive, BlobId, Failure, FloatClass, Fuel, Limits, Outcome, ProgramKind, TaskSpec};
 use wasm_encoder::{CustomSection, Section};
@@ -101,7 +101,7 @@ impl Pool {
     }
 
     fn prepare_until(&self, bytes: &[u8], cancel: &Cancel) -> Result<bool, Failure> {
-        let prepared = self.pool.prepare(&Program::wasm(bytes), FloatClass::Native, cancel);
+        let prepared = self.pool.prepare(&Task::of(Program::wasm(bytes), FloatClass::Native), cancel);
         prepared.map(|prepared| prepared.cached)
     }
 
@@ -110,7 +110,7 @@ impl Pool {
     }
 
     fn run_until(&self, task: &Task, cancel: &Cancel) -> Report {
-        let report = self.pool.run(task, cancel);
+        let report = self.pool.run(task, &Control::of(cancel));
         self.sanity_check(&report, &task.spec.limits);
         report
     }

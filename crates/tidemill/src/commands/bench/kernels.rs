@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Instant};
 
 use anyhow::Context;
-use tidemill_exec::{Backend, Cancel, Executor, Layout, Program, Task, WasmExecutor};
+use tidemill_exec::{Backend, Cancel, Control, Executor, Layout, Program, Task, WasmExecutor};
 use tidemill_scratch::Scratch;
 use tidemill_types::{BlobId, Content, FloatClass, Fuel, GuestPath, InputSpec, Limits, Outcome, TaskSpec};
 
@@ -130,7 +130,7 @@ impl Bench {
                 (&bench.sandbox, FloatClass::Canonical),
             ] {
                 executor
-                    .prepare(program, floats, &Cancel::default())
+                    .prepare(&Task::of(program.clone(), floats), &Cancel::default())
                     .with_context(|| format!("cannot prepare {}", kernel.name))?;
             }
         }
@@ -191,7 +191,7 @@ fn sandboxed(
         contents.push(Content::bytes(bytes.clone()));
     }
     let task = Task { spec: Arc::new(spec), program: program.clone(), contents };
-    let report = executor.run(&task, &Cancel::default());
+    let report = executor.run(&task, &Control::default());
     match report.outcome {
         Outcome::Done => Ok(report.wall.as_secs_f64()),
         Outcome::Failed(failure) => Err(failure.into()),

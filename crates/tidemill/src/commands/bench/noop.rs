@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 
 use anyhow::Context;
 use serde::Serialize;
-use tidemill_exec::{Backend, Cancel, Executor, Layout, Program, Task, WasmExecutor};
+use tidemill_exec::{Backend, Control, Executor, Layout, Program, Task, WasmExecutor};
 use tidemill_scratch::Scratch;
 use tidemill_types::{FloatClass, Limits, Outcome, TaskSpec};
 
@@ -36,8 +36,7 @@ pub fn through_worker(count: u32) -> anyhow::Result<Latency> {
 
 fn measure(executor: &dyn Executor, count: u32) -> anyhow::Result<Latency> {
     let program = Program::wasm(NOOP);
-    let cancel = Cancel::default();
-    executor.prepare(&program, FloatClass::Native, &cancel)?;
+    let control = Control::default();
     let spec = TaskSpec {
         kind: program.kind,
         program: program.id,
@@ -49,9 +48,10 @@ fn measure(executor: &dyn Executor, count: u32) -> anyhow::Result<Latency> {
         seed: 0,
     };
     let task = Task { spec: Arc::new(spec), program, contents: Vec::new() };
+    executor.prepare(&task, &control.cancel)?;
     let run = || -> anyhow::Result<f64> {
         let begun = Instant::now();
-        let report = executor.run(&task, &cancel);
+        let report = executor.run(&task, &control);
         let time = begun.elapsed().as_secs_f64() * 1e6;
         match report.outcome {
             Outcome::Done => Ok(time),

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidemill_exec::{Cancel, Executor};
+use tidemill_exec::{Cancel, Executor, Task};
 use tidemill_job::{JobFile, Node, Plan};
 use tidemill_provider::memory_available;
 use tidemill_types::Failure;
@@ -82,7 +82,7 @@ fn prepare(job: &Job, pool: &dyn Executor, interrupted: &Cancel) -> anyhow::Resu
     let reduce = reduce.map(|(program, reduce)| (program, reduce.program(), reduce_floats));
     for (program, path, floats) in [Some(map), reduce].into_iter().flatten() {
         check_floats(pool, floats)?;
-        match pool.prepare(program, floats, interrupted) {
+        match pool.prepare(&Task::of(program.clone(), floats), interrupted) {
             Ok(_) => {}
             Err(Failure::Cancelled) => return Ok(Some(End::Interrupted)),
             Err(failure) => {

@@ -11,8 +11,8 @@ use std::{
 
 use tempfile::TempDir;
 use tidemill_exec::{
-    Backend, Cancel, Capabilities, Executor, Layout, Output, OutputBody, Prepared, Program, Report, Task,
-    WasmExecutor,
+    Backend, Cancel, Capabilities, Control, Executor, Layout, Output, OutputBody, Prepared, Program, Report,
+    Task, WasmExecutor,
 };
 use tidemill_net::endpoint::Bind;
 use tidemill_provider::{EngineConfig, Event, Provider, ProviderConfig};
@@ -68,7 +68,9 @@ impl Liar {
         let honest = WasmExecutor::new(Backend::Sandbox, Layout::Task);
         // So that it is as quick as the others, and gets its part of the tasks.
         let program = Program::wasm(puppet().to_vec());
-        honest.prepare(&program, FloatClass::Native, &Cancel::default()).expect("the program can be run");
+        honest
+            .prepare(&Task::of(program, FloatClass::Native), &Cancel::default())
+            .expect("the program can be run");
         let executor = Lying { manner, honest, results: AtomicU64::new(0), lies: lies.clone() };
         let config = ProviderConfig {
             name: name.clone(),
@@ -112,12 +114,12 @@ impl Executor for Lying {
         self.honest.capabilities()
     }
 
-    fn prepare(&self, program: &Program, floats: FloatClass, cancel: &Cancel) -> Result<Prepared, Failure> {
-        self.honest.prepare(program, floats, cancel)
+    fn prepare(&self, task: &Task, cancel: &Cancel) -> Result<Prepared, Failure> {
+        self.honest.prepare(task, cancel)
     }
 
-    fn run(&self, task: &Task, cancel: &Cancel) -> Report {
-        let mut report = self.honest.run(task, cancel);
+    fn run(&self, task: &Task, control: &Control) -> Report {
+        let mut report = self.honest.run(task, control);
         let number = self.results.fetch_add(1, SeqCst);
         let Some(mut bytes) = report.output.take().map(|output| bytes_of(&output)) else { return report };
         let right = bytes.clone();
