@@ -49,7 +49,8 @@ pub fn check_programs(plan: &Plan) -> anyhow::Result<()> {
     programs.dedup();
     let (mut words, mut hint) = (Vec::new(), None);
     for path in programs {
-        if let Err(failure) = check_module(&read_program(path)?.bytes) {
+        let read = read_program(path)?.read();
+        if let Err(failure) = read.and_then(|bytes| check_module(&bytes)) {
             words.push(format!("{}: {failure}", path.display()));
             hint = hint.or(Some(failure.hint()));
         }

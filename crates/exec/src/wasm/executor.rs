@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     cancel::Cancel,
+    control::Control,
     executor::{Capabilities, Executor, Prepared, Program, Report, Task},
     wasi::{Layout, input::Given},
 };

@@ -11,6 +11,7 @@ use std::{
 use anyhow::Context;
 use serde::Serialize;
 use tidemill_exec::{Cancel, Control, Executor, Output, OutputBody, Prepared, Report, Task};
+use tidemill_job::{MAX_ARG0_BYTES, is_arg0};
 use tidemill_scratch::Scratch;
 use tidemill_types::{
     ByteSize, Content, Failure, FloatClass, Fuel, GuestPath, InputSpec, Limits, Millis, Outcome, ProgramKind,

@@ -1,9 +1,6 @@
 //! A run on this machine alone.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use tidemill_exec::{Cancel, Executor, Task};
 use tidemill_job::{JobFile, Node, Plan};
