@@ -66,12 +66,12 @@ const COMMANDS: usize = 64;
 /// Events that a slow listener may be behind before it misses some.
 const EVENTS: usize = 256;
 
-/// An account that cannot pay for an intent.
+/// An account that cannot pay for intents.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Short {
     /// What it has.
     pub has: Coin,
-    /// What the intent may take as fees are now, with what it sends; nothing where the account has no more than what is
+    /// What the intents may take as fees are now, with what they send; nothing where the account has no more than what is
     /// sent.
     pub may_take: Option<Coin>,
 }
@@ -166,18 +166,23 @@ impl Sender {
         self.ask(|reply| Command::Cancel { id, reply }).await
     }
 
-    /// What the account lacks for an intent, which would wait for it; nothing where it has enough. Nor is anything said of
-    /// an intent whose gas cannot be estimated: the contract refuses that, and for its own reason.
+    /// What the account lacks for intents, which would wait for it; nothing where it has enough for all of them. The fees of
+    /// an intent whose gas cannot be estimated are left out: the contract refuses that, and for its own reason.
     ///
     /// # Errors
     /// [`ChainError`] where the node does not answer.
-    pub async fn short_of(&self, intent: &Intent) -> Result<Option<Short>, ChainError> {
+    pub async fn short_of(&self, intents: &[Intent]) -> Result<Option<Short>, ChainError> {
         let has = self.chain().balance(self.shared.place.account).await?;
-        if has <= intent.value {
+        let sent = intents.iter().map(|intent| intent.value).fold(Coin::from_wei(0), Coin::saturating_add);
+        if has <= sent {
             return Ok(Some(Short { has, may_take: None }));
         }
-        let cost = self.shared.watch.most_cost(intent).await?;
-        Ok(cost.filter(|cost| *cost > has).map(|cost| Short { has, may_take: Some(cost) }))
+        let mut total = Coin::from_wei(0);
+        for intent in intents {
+            let cost = self.shared.watch.most_cost(intent).await?;
+            total = total.saturating_add(cost.unwrap_or(intent.value));
+        }
+        Ok((total > has).then_some(Short { has, may_take: Some(total) }))
     }
 
     /// What is on its way, first come first.

@@ -6,7 +6,7 @@ use tidemill_exec::Cancel;
 use tidemill_job::{BlobRef, BlobSource};
 use tidemill_net::wire::{Lease, LeasePay, MAX_LEASE_INLINE_BYTES, Source};
 use tidemill_types::{
-    BlobId, EngineIndex, JobId, LeaseId, MAX_PROGRAM_BYTES, ProgramKind, TaskNumber, TaskSpec,
+    BlobId, EngineIndex, JobId, LeaseId, LimitError, MAX_PROGRAM_BYTES, ProgramKind, TaskNumber, TaskSpec,
 };
 
 /// An attempt to make.
@@ -50,6 +50,8 @@ impl Need {
 /// A lease that cannot be right, so that no result of it may be signed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum LeaseError {
+    #[error("its limits are none that a task may have: {0}")]
+    Limits(LimitError),
     #[error("the input {path} has another length than its specification says")]
     InputLength { path: String },
     #[error("the input {path} is not where the lease says it is")]
@@ -73,6 +75,9 @@ pub(crate) enum LeaseError {
 impl Attempt {
     /// Looks at a lease. What is in it is not hashed here: that is for the thread that runs it.
     pub(crate) fn new(lease: Lease) -> Result<Self, LeaseError> {
+        if let Some(wrong) = lease.spec.limits.check().into_iter().next() {
+            return Err(LeaseError::Limits(wrong));
+        }
         let Lease { id, engine, seal, job, task, spec, program_len, mut sources, within: _, pay } = lease;
         check_program(spec.program, program_len)?;
         for (input, source) in spec.inputs.iter().zip(&sources) {

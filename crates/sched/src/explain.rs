@@ -178,7 +178,7 @@ impl Scheduler {
             Waiting::Budget
         } else if job.room() == 0 {
             Waiting::JobLimit(job.most_running.unwrap_or(u32::MAX))
-        } else if engine.room() == 0 {
+        } else if provider.room(engine) == 0 {
             Waiting::Credits { held: u32::try_from(engine.leases()).unwrap_or(u32::MAX) }
         } else if !lanes.takes(memory, known) {
             match lanes.told() {

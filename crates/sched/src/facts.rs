@@ -40,7 +40,7 @@ impl Scheduler {
         }
         // Those that are gone too.
         let count = provider.engines.len().max(before);
-        self.changed(node, count);
+        self.roster.changed_of(node, count);
         self.set_due(node, false);
     }
 
@@ -49,7 +49,7 @@ impl Scheduler {
         if let Some(provider) = self.providers.get_mut(&node) {
             provider.set_credits(credits.min(self.policy.most_credits));
             let count = provider.engines.len();
-            self.changed(node, count);
+            self.roster.changed_of(node, count);
         }
     }
 
@@ -62,7 +62,7 @@ impl Scheduler {
         provider.present = false;
         provider.since = now;
         let count = provider.engines.len();
-        self.changed(node, count);
+        self.roster.changed_of(node, count);
         self.set_due(node, true);
         self.remember_absent(node);
     }
@@ -160,7 +160,8 @@ impl Scheduler {
         }
         let engine = provider.engine_or_new(new.at.engine);
         engine.hold(new.id, Waits { class, memory, work }, &self.policy, now);
-        self.roster.changed(new.at);
+        let engines = provider.engines.len();
+        self.roster.changed_of(new.at.node, engines);
         let lease = Lease {
             task: new.task,
             stage: new.stage,
@@ -180,10 +181,11 @@ impl Scheduler {
     pub fn ended(&mut self, id: LeaseId, end: LeaseEnd, now: Micros) {
         let Some(lease) = self.leases.remove(&id) else { return };
         let provider = self.providers.get_mut(&lease.at.node);
-        let here = provider.map(|provider| (provider.since, provider.engine_mut(lease.at.engine)));
-        if let Some((since, Some(engine))) = here {
+        let here = provider
+            .map(|provider| (provider.since, provider.engines.len(), provider.engine_mut(lease.at.engine)));
+        if let Some((since, engines, Some(engine))) = here {
             let started = engine.release(id, &self.policy, now);
-            self.roster.changed(lease.at);
+            self.roster.changed_of(lease.at.node, engines);
             match end {
                 LeaseEnd::Done { .. } => engine.succeeded(),
                 LeaseEnd::Failed | LeaseEnd::Expired => engine.failed(lease.leased_at, &self.policy, now),
@@ -279,13 +281,6 @@ impl Scheduler {
                 engine.predict(class, length);
                 self.roster.changed(at);
             }
-        }
-    }
-
-    /// Something changed of the first `count` engines of a provider.
-    fn changed(&mut self, node: NodeId, count: usize) {
-        for engine in (0..=u8::MAX).map(EngineIndex).take(count) {
-            self.roster.changed(EngineId { node, engine });
         }
     }
 

@@ -360,7 +360,12 @@ impl<'a> Others<'a> {
 
 impl<'a> Seat<'a> {
     fn of(site: Site<'a>, lanes: Lanes, policy: &Policy) -> Self {
-        Self { site, lanes, room: site.engine.room(), slots: u64::from(site.engine.slots(policy)) }
+        Self {
+            site,
+            lanes,
+            room: site.provider.room(site.engine),
+            slots: u64::from(site.engine.slots(policy)),
+        }
     }
 }
 

@@ -183,6 +183,15 @@ impl Provider {
         self.engines.iter().map(EngineState::leases).sum()
     }
 
+    /// How many leases more one of its engines may hold. What other engines hold beyond their shares, after there were
+    /// more credits, comes off.
+    pub fn room(&self, engine: &EngineState) -> u32 {
+        let held = |engine: &EngineState| u32::try_from(engine.leases()).unwrap_or(u32::MAX);
+        let beyond = self.engines.iter().map(|other| held(other).saturating_sub(other.credits));
+        let beyond = beyond.fold(0, u32::saturating_add);
+        engine.credits.saturating_sub(held(engine)).saturating_sub(beyond)
+    }
+
     /// Bytes a µs to it: observed, else claimed, else assumed.
     pub fn bytes_per_us(&self, policy: &Policy) -> f64 {
         self.bandwidth.get().unwrap_or_else(|| {
@@ -222,12 +231,6 @@ impl EngineState {
 
     pub fn leases(&self) -> usize {
         self.running.len() + self.waiting.len()
-    }
-
-    /// How many leases more it may hold.
-    pub fn room(&self) -> u32 {
-        let held = u32::try_from(self.leases()).unwrap_or(u32::MAX);
-        self.credits.saturating_sub(held)
     }
 
     /// Fuel a µs of one task: observed, else claimed, else assumed.

@@ -60,6 +60,13 @@ impl Roster {
         self.changed.insert(at);
     }
 
+    /// Something changed of the first `count` engines of a provider: what one holds may leave others less room.
+    pub fn changed_of(&mut self, node: NodeId, count: usize) {
+        for engine in (0..=u8::MAX).map(EngineIndex).take(count) {
+            self.changed(EngineId { node, engine });
+        }
+    }
+
     /// Those that take nothing now.
     pub fn busy(&self) -> Busy<'_> {
         self.busy.iter()
@@ -154,8 +161,7 @@ impl Standing {
 }
 
 impl Rest {
-    fn of(engine: &EngineState, lanes: &Lanes, now: Micros) -> Self {
-        let room = engine.room();
+    fn of(room: u32, lanes: &Lanes, now: Micros) -> Self {
         // Of a task that needs no memory and whose length is unknown the least is asked.
         if room > 0 && lanes.takes(0, false) {
             return Self::Awake;
@@ -178,8 +184,8 @@ impl Scheduler {
         let mut roused = Vec::new();
         for at in roster.to_look_at(now) {
             let provider = providers.get(&at.node).filter(|provider| provider.present);
-            let engine = provider.and_then(|provider| provider.engine(at.engine));
-            let Some(engine) = engine.filter(|engine| engine.credits > 0) else {
+            let found = provider.and_then(|provider| Some((provider, provider.engine(at.engine)?)));
+            let Some((provider, engine)) = found.filter(|(_, engine)| engine.credits > 0) else {
                 roster.set(at, None);
                 continue;
             };
@@ -187,7 +193,7 @@ impl Scheduler {
                 Rest::Paused { until: engine.paused_until }
             } else {
                 let lanes = Lanes::of(engine, policy, now);
-                let rest = Rest::of(engine, &lanes, now);
+                let rest = Rest::of(provider.room(engine), &lanes, now);
                 if rest == Rest::Awake {
                     roused.push((at, lanes));
                 }

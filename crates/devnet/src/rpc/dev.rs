@@ -29,7 +29,7 @@ const MAX_INTERVAL_MS: u64 = 86_400_000;
 
 /// Numbers come as JSON numbers or as hex strings.
 #[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a number, as it is or in hexadecimal digits like \"0x1\"")]
 pub(super) enum Number {
     Plain(u64),
     Hex(U64),
@@ -46,7 +46,7 @@ impl Number {
 
 /// `evm_mine` takes a timestamp alone or in an object.
 #[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a time, or an object with `timestamp` and `blocks`")]
 enum MineOptions {
     Timestamp(Number),
     Options { timestamp: Option<Number>, blocks: Option<Number> },

@@ -16,8 +16,8 @@ use rustix::{
     process::{Pid, Signal, WaitOptions, getpid, kill_process, set_parent_process_death_signal, waitpid},
 };
 
-/// Exit codes from here on stand for the signal that many above it: the first process of a namespace cannot die of a
-/// signal that it sends itself.
+/// An exit code of 128 + n stands for signal n: the first process of a namespace cannot die of a signal that it sends
+/// itself.
 const SIGNALS: i32 = 128;
 
 /// Makes the worker, a copy of this process in which this function returns. This process becomes its keeper. `started`

@@ -23,7 +23,7 @@ pub(crate) fn task_bytes(limits: &Limits, sent_along: u64) -> u64 {
     let parts = [
         limits.memory.0,
         u64::from(limits.table_elements) * 16,
-        limits.stack.0 * 2,
+        limits.stack.0.saturating_mul(2),
         limits.output.0.saturating_mul(3),
         u64::from(limits.files) * NAME_BYTES,
         limits.log.0.saturating_mul(4),

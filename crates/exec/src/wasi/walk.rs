@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Links followed in one walk, as in Linux.
-pub(super) const MAX_LINKS: usize = 40;
+const MAX_LINKS: usize = 40;
 
 /// What a path leads to.
 #[derive(Debug)]

@@ -193,6 +193,10 @@ impl WorkerPool {
                 .worker()
                 .map_err(|error| Failure::Host { reason: format!("could not start a worker: {error}") })?;
             // One that cannot be allowed more has what it has: the task may need less than its limits.
+            if !worker.is_alive() {
+                // Its number may be another process's by now.
+                continue;
+            }
             let _ = worker.allow(task_bytes(&task.spec.limits, sent_along));
             let mut attempt = Attempt { pool: self, worker, task, ranges: &ranges, cancel };
             match attempt.run(&request) {
@@ -282,12 +286,19 @@ impl<'a> Attempt<'a> {
     fn run(&mut self, request: &RunRequest) -> Result<Ended, Silence> {
         let most = most_of_reply(&self.task.spec.limits);
         let mut waiting = self.waiting();
+        let mut has_code = false;
         self.worker.request(request, &waiting)?;
         loop {
+            // One that asks without a pause never lets its parent wait.
+            waiting.check()?;
             match self.worker.receive::<RunReply>(most, &waiting)? {
                 RunReply::NeedsRange(number) => {
                     let (answer, file) = handing::range(self.ranges, number);
                     self.worker.answer(&answer, file.as_ref(), &waiting)?;
+                }
+                RunReply::NeedsCode if std::mem::replace(&mut has_code, true) => {
+                    let reason = "it asked for its code twice".to_owned();
+                    return Ok(Ended::failed(Failure::WorkerDied { reason }, false));
                 }
                 RunReply::NeedsCode => {
                     let code = self.pool.code(&self.task.program, self.task.spec.floats, self.cancel);
@@ -317,6 +328,11 @@ impl<'a> Attempt<'a> {
     fn report(&mut self, ran: Ran, waiting: &Waiting<'_>) -> Result<Ended, Silence> {
         if let Some(what) = excess(&ran, &self.task.spec.limits) {
             let reason = format!("it reported more {what} than its task may have");
+            return Ok(Ended::failed(Failure::WorkerDied { reason }, false));
+        }
+        let brings = !matches!(&ran.output, Body::Inline(bytes) if bytes.is_empty());
+        if brings && ran.outcome != Outcome::Done {
+            let reason = "it brought the output of a task that it did not finish".to_owned();
             return Ok(Ended::failed(Failure::WorkerDied { reason }, false));
         }
         let output = match ran.output {
@@ -391,7 +407,7 @@ fn excess(ran: &Ran, limits: &Limits) -> Option<&'static str> {
 /// The longest reply of a worker: a small output, the log, and a failure with its words.
 fn most_of_reply(limits: &Limits) -> usize {
     const WORDS_BYTES: u64 = 4 << 20;
-    usize::try_from(INLINE_BYTES + limits.log.0 + WORDS_BYTES).unwrap_or(usize::MAX)
+    usize::try_from((INLINE_BYTES + WORDS_BYTES).saturating_add(limits.log.0)).unwrap_or(usize::MAX)
 }
 
 /// What the end of the compiling worker means for the program that it was given.

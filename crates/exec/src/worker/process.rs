@@ -70,7 +70,7 @@ pub(super) struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
-    fn check(&self) -> Result<(), Silence> {
+    pub(super) fn check(&self) -> Result<(), Silence> {
         if self.cancel.is_cancelled() {
             return Err(Silence::Cancelled);
         }

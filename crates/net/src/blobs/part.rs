@@ -67,10 +67,13 @@ impl Blobs {
             progress(here);
         };
         if part.len <= MOST_PACKED_BYTES {
-            self.fetch_small_part(connection, source, part, pin, advance).await
+            self.fetch_small_part(connection, source, part, pin, advance).await?;
         } else {
-            self.fetch_large_part(connection, source, part, pin, turn, advance).await
+            self.fetch_large_part(connection, source, part, pin, turn, advance).await?;
         }
+        // Bytes that its ranges share came once.
+        progress(part.len);
+        Ok(())
     }
 
     /// Fetches a part that goes into a segment, in memory.

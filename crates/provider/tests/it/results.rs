@@ -83,12 +83,13 @@ async fn an_input_that_was_damaged_here_is_fetched_again() {
     let blob = coordinator.keep(&[7; 100_000]).await;
     let lender = lend(coordinator.ticket().await, 1).await;
     let mut joined = coordinator.join().await;
-    let at = |offset: u64| -> Vec<(&'static [u8], Source)> { vec![(&[7; 500][..], range(blob, offset))] };
+    // So much of it that all of it is fetched.
+    let at = |offset: u64| -> Vec<(&'static [u8], Source)> { vec![(&[7; 60_000][..], range(blob, offset))] };
     joined.lease(vec![lease(1, program, &at(0))]).await;
     joined.settle(1).await;
     damage(lender.folder(), 50_100);
     // Nobody lied, and nothing comes back.
-    joined.lease(vec![lease(2, program, &at(50_000)), lease(3, program, &at(50_001))]).await;
+    joined.lease(vec![lease(2, program, &at(30_000)), lease(3, program, &at(30_001))]).await;
     let results = joined.settle(2).await;
     assert!(results.iter().all(|result| result.claim.outcome == Outcome::Done));
 }

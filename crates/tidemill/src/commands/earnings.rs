@@ -97,7 +97,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         return Ok(());
     }
     if all.is_empty() {
-        println!("no provider of this home has worked for pay yet; `tidemill provide` lends this machine");
+        println!(
+            "no provider of this home has worked for pay yet; `tidemill provide` lends this machine, and `--directory \
+             DIR` shows a provider that has its own directory"
+        );
     }
     for (directory, history) in &all {
         print(directory, history);

@@ -170,7 +170,7 @@ impl Purse {
             label: label.to_owned(),
             key: None,
         };
-        self.can_pay(&intent).await?;
+        self.can_pay(std::slice::from_ref(&intent)).await?;
         let mut signals = Signals::listen()?;
         let waiting = Waiting::begin(label);
         let mut events = self.sender.events();
@@ -216,9 +216,7 @@ impl Purse {
             key: None,
         };
         let intents: Vec<Intent> = transfers.into_iter().map(intent).collect();
-        for intent in &intents {
-            self.can_pay(intent).await?;
-        }
+        self.can_pay(&intents).await?;
         let labels: Vec<String> = intents.iter().map(|intent| intent.label.clone()).collect();
         let ids = self.sender.submit_all(intents).await.map_err(failed)?;
         for (id, label) in ids.into_iter().zip(labels) {
@@ -240,14 +238,19 @@ impl Purse {
     }
 
     /// Says at once what would otherwise wait until somebody sends coins, before it is written down.
-    async fn can_pay(&self, intent: &Intent) -> anyhow::Result<()> {
-        let short = self.sender.short_of(intent).await.map_err(unreachable)?;
+    async fn can_pay(&self, intents: &[Intent]) -> anyhow::Result<()> {
+        let [first, more @ ..] = intents else { return Ok(()) };
+        let short = self.sender.short_of(intents).await.map_err(unreachable)?;
         let Some(Short { has, may_take }) = short else { return Ok(()) };
         let lacks = match may_take {
             None => "fees come on top".to_owned(),
             Some(cost) => format!("with its fees this may take {cost}"),
         };
-        let message = format!("{}: the account {} has {has}, and {lacks}", intent.label, self.address());
+        let label = match more.len() {
+            0 => first.label.clone(),
+            count => format!("{}, and {count} more", first.label),
+        };
+        let message = format!("{label}: the account {} has {has}, and {lacks}", self.address());
         Err(Exit::new(Code::Failed, message)
             .hint(
                 "send it some of the chain's own coin; on an embedded ledger the account `treasury` has them",

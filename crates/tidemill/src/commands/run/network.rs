@@ -57,12 +57,11 @@ struct Own {
 
 impl Own {
     /// Waits until all of its providers have joined, but not for long: a slow one joins later.
-    async fn is_complete(&self) -> anyhow::Result<()> {
+    async fn gather(&self) {
         let mut joined = self.joined.clone();
         let all = joined.wait_for(|joined| *joined >= self.providers);
         // Whether it waited too long or the coordinator is gone, what comes next will say.
         let _ = timeout(GATHERING, all).await;
-        Ok(())
     }
 }
 
@@ -190,7 +189,7 @@ impl Run<'_> {
         let embedded = own.is_some();
         let sealed = unless_stopped(signals, requester.seal(&self.file, &self.plan)).await?;
         if let Some(own) = &own {
-            unless_stopped(signals, own.is_complete()).await?;
+            unless_stopped(signals, async { Ok(own.gather().await) }).await?;
         }
         let payer = own.and_then(|own| own.payer);
         let (job, attached) = self.submit(requester, &sealed, (embedded, payer), signals).await?;
