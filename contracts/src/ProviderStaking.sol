@@ -123,8 +123,9 @@ contract ProviderStaking is ProviderRegistry, StakeSlashing, EntryPause {
         }
         uint256 toDelegators = 0;
         SharePool.Pool storage others = _pools[delegationPool(provider)];
-        if (others.shares > 0) {
-            uint256 delegated = uint256(others.active) + others.locked;
+        uint256 delegated = others.shares == 0 ? 0 : uint256(others.active) + others.locked;
+        // Not by the shares alone: a slash, or a puppet that leaves one share, makes shares that hold nothing.
+        if (delegated > 0) {
             uint256 bonded = _pools[bondPool(Role.Provider, provider)].active;
             uint256 part = amount * delegated / (bonded + delegated);
             toDelegators = others.reward(part - _commissionOf(operator).mulDown(part), streamPeriod);

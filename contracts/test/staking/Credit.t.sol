@@ -60,6 +60,21 @@ contract CreditTest is StakingTest {
         sanityCheck();
     }
 
+    // A slash made the shares worth next to nothing; a puppet leaves with all but one, and nothing is behind that one.
+    function test_a_provider_whose_shares_hold_nothing_is_paid() public {
+        provider(paul, 1e18, 0);
+        delegate(eve, paul, 1e18);
+        slash(paul, 2e18 - 1e12);
+        undelegate(eve, paul, sharesOf(eve, paul) - 1);
+        IProviderStaking.PoolState memory p = delegation(paul);
+        assertEq(p.shares, 1);
+        assertEq(p.active + p.locked, 0);
+        assertEq(staking.stakeOf(Role.Provider, paul).bonded, 0);
+        assertEq(credit(paul, 5e18), 5e18);
+        assertEq(earned(paul), 5e18);
+        sanityCheck();
+    }
+
     function test_a_reward_streams_in_over_the_period() public {
         provider(paul, 100e18, 0);
         delegate(dora, paul, 100e18);
