@@ -129,10 +129,17 @@ contract JobEscrow is OverIssue {
         Escrow storage e = _releasable(id);
         Payout memory out = _payout(e, releases.length);
         for (uint256 i = 0; i < releases.length; i++) {
-            (address provider, uint96 amount) = _released(id, releases[i]);
+            (address provider, uint96 amount) = (releases[i].provider, releases[i].amount);
             Holder storage h = _holders[id][provider];
-            _requirePayable(out, provider, amount, h.paid);
-            if (!_pay(id, e, out, provider, amount)) revert NotRegistered(provider);
+            uint96 paid = h.paid;
+            // A provider may unbind its key or collect more while the list is under way: that is no fault of the others.
+            if (
+                !_isSignedByProvider(_releaseSigner(id, releases[i]), provider) || amount < paid
+                    || amount - paid > out.left || !_pay(id, e, out, provider, amount)
+            ) {
+                emit ReleaseSkipped(id, provider, amount);
+                continue;
+            }
             if (h.acknowledged) continue;
             h.acknowledged = true;
             e.acknowledged++;
@@ -246,11 +253,22 @@ contract JobEscrow is OverIssue {
     /// @dev Who wants no more than what, signed by the provider's operator or by a result key that is bound to it now.
     function _released(EscrowId id, SignedRelease calldata signed) private view returns (address, uint96) {
         (address provider, uint96 amount) = (signed.provider, signed.amount);
-        bytes32 digest = _hashTypedDataV4(Vouchers.releaseHash(id, provider, amount));
-        address signer = ECDSA.recover(digest, signed.r, signed.vs);
-        // slither-disable-next-line calls-loop -- a view of a contract that is fixed, for those who use a result key
-        if (signer != provider && !staking.isBoundTo(signer, provider)) revert WrongSigner(provider, signer);
+        address signer = _releaseSigner(id, signed);
+        if (!_isSignedByProvider(signer, provider)) revert WrongSigner(provider, signer);
         return (provider, amount);
+    }
+
+    /// @dev Zero where the signature is none.
+    function _releaseSigner(EscrowId id, SignedRelease calldata signed) private view returns (address signer) {
+        bytes32 digest = _hashTypedDataV4(Vouchers.releaseHash(id, signed.provider, signed.amount));
+        // slither-disable-next-line unused-return
+        (signer,,) = ECDSA.tryRecover(digest, signed.r, signed.vs);
+    }
+
+    function _isSignedByProvider(address signer, address provider) private view returns (bool) {
+        if (signer == address(0)) return false;
+        // slither-disable-next-line calls-loop -- a view of a contract that is fixed, for those who use a result key
+        return signer == provider || staking.isBoundTo(signer, provider);
     }
 
     /// @dev A release is paid in full or not at all.

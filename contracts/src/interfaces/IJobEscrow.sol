@@ -130,6 +130,9 @@ interface IJobEscrow {
     event Settled(EscrowId indexed id, bytes32 root);
     /// The provider has released with `amount`, and been paid all of it.
     event Acknowledged(EscrowId indexed id, address indexed provider, uint96 amount);
+    /// The release was passed over: its signer's key is not the provider's now, the provider has been paid more since, is
+    /// not registered, or the escrow lacks the money. Nothing was paid or enrolled for it.
+    event ReleaseSkipped(EscrowId indexed id, address indexed provider, uint96 amount);
     /// The escrow is closed early with releases of these, in rising order: the list that `accuse` asks for. None is told
     /// where the list is empty.
     event Released(EscrowId indexed id, address[] providers);
@@ -208,7 +211,8 @@ interface IJobEscrow {
     function collect(SignedVoucher calldata signed) external returns (uint256 gross);
 
     /// @notice The coordinator pays providers up to the amounts they have released, ahead of an early close, which then
-    /// needs no release of theirs: so an escrow of any number of providers can close early. Enrols them.
+    /// needs no release of theirs: so an escrow of any number of providers can close early. Enrols them. A release that
+    /// is not good any more is skipped, so that none can stand in the way of the others.
     /// @dev Releases are checked as in `close`, and may come in any order. Until the close it is a payment like others:
     /// the provider's vouchers keep their force. A later payment takes the acknowledgement back, for the release was not
     /// the provider's last word; a newer one has to be acknowledged then, or listed. To name one again changes nothing.
