@@ -187,8 +187,6 @@ interface IProviderStaking {
     error NotThawOwner(ThawId thawId);
     /// @notice The request is still thawing.
     error StillThawing(ThawId thawId, uint48 end);
-    /// @notice Only a slasher of that role, or one with this case open, may do this.
-    error NotSlasher(Role role, address caller);
     /// @notice The ratio must be within 1 to 20.
     error RatioOutOfBounds(uint8 given);
     /// @notice The thaw period must be at least the stream period, and that at least a second.
@@ -261,8 +259,8 @@ interface IProviderStaking {
 
     /// @notice Takes up to `amount` of what answers for `operator` in `role` and pays it to the caller: first the
     /// operator's own, active and thawing alike, then (for a provider) its delegators', active, locked and thawing
-    /// alike. Takes less where there is less, or where the case's bound is reached; never reverts for a slasher,
-    /// whatever the state and whatever a provider has set; is never paused.
+    /// alike. Takes less where there is less, or where the case's bound is reached, and nothing for who is no slasher;
+    /// never reverts, whatever the state and whatever a provider has set; is never paused.
     /// @param caseId The slasher's name for the fault. A case keeps the fraction that its slasher had at its first
     /// slash, and takes at most that fraction of what answered for the operator: of what is slashable plus what the
     /// case took before, at the slash where that was most. So a bond that grows after the first slash answers too:

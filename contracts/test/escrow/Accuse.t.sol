@@ -3,6 +3,7 @@ pragma solidity ^0.8.28;
 import {Case, IJobEscrow, State, Terms} from "../../src/interfaces/IJobEscrow.sol";
 import {SignedRelease, SignedVoucher, Voucher} from "../../src/libraries/Vouchers.sol";
 import {EscrowId} from "../../src/types/EscrowId.sol";
+import {Ppm} from "../../src/types/Ppm.sol";
 import {Role} from "../../src/types/Role.sol";
 import {EscrowFixture, Vm} from "./EscrowFixture.sol";
 
@@ -28,6 +29,23 @@ contract AccuseTest is EscrowFixture {
         assertEq(c.pot, 150e18);
         assertEq(tide.balanceOf(stranger), 10e18, "a twentieth");
         assertEq(staking.slashable(Role.Coordinator, coordinator.addr), BOND - 200e18);
+    }
+
+    /// The conviction, which ends the escrow and stops an early close, does not hang on there being something to take.
+    function test_ConvictsWithoutAReachToTheBond() public sane {
+        bytes4[] memory governed = new bytes4[](1);
+        governed[0] = staking.setSlasher.selector;
+        authority.setTargetFunctionRole(address(staking), governed, GOVERNOR);
+        vm.prank(governor);
+        staking.setSlasher(address(escrows), Role.Coordinator, Ppm.wrap(0));
+        EscrowId id = openEscrow();
+        SignedVoucher memory v = voucher(id, provider(0), BUDGET + 1);
+        vm.expectEmit();
+        emit IJobEscrow.OverIssueProven(id, coordinator.addr, stranger, 1, 0);
+        assertEq(accuse(stranger, id, v), 0);
+        assertTrue(escrows.caseOf(id).convicted);
+        assertState(id, State.Collecting);
+        assertEq(staking.slashable(Role.Coordinator, coordinator.addr), BOND);
     }
 
     function test_ManyAtOnce() public sane {
