@@ -6,6 +6,7 @@ import {PermitEntry} from "./PermitEntry.sol";
 import {Case, Escrow, Holder, IJobEscrow, State, Terms} from "./interfaces/IJobEscrow.sol";
 import {IProviderStaking} from "./interfaces/IProviderStaking.sol";
 import {ITide} from "./interfaces/ITide.sol";
+import {FeeLog} from "./libraries/FeeLog.sol";
 import {Release, SignedVoucher, Voucher, Vouchers} from "./libraries/Vouchers.sol";
 import {EscrowId} from "./types/EscrowId.sol";
 import {Ppm} from "./types/Ppm.sol";
@@ -19,6 +20,7 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 /// @dev Holds the state, says what may be read of it, and knows the one way in which a provider is paid. It trusts TIDE
 /// and the staking contract, which are fixed for ever and call nobody back.
 abstract contract EscrowAccounts is IJobEscrow, EIP712, PermitEntry, EntryPause {
+    using FeeLog for FeeLog.Log;
     using SafeERC20 for ITide;
     using Vouchers for Voucher;
     using Vouchers for Release;
@@ -53,9 +55,13 @@ abstract contract EscrowAccounts is IJobEscrow, EIP712, PermitEntry, EntryPause 
     /// @inheritdoc IJobEscrow
     mapping(address coordinator => uint256) public feesOf;
 
+    /// @inheritdoc IJobEscrow
+    Ppm public burnShare;
+
     mapping(EscrowId => Escrow) internal _escrows;
     mapping(EscrowId => mapping(address provider => Holder)) internal _holders;
     mapping(EscrowId => Case) internal _cases;
+    FeeLog.Log private _feeLog;
 
     constructor(
         ITide tide_,
@@ -82,8 +88,9 @@ abstract contract EscrowAccounts is IJobEscrow, EIP712, PermitEntry, EntryPause 
     }
 
     /// @inheritdoc IJobEscrow
-    function escrow(EscrowId id) external view returns (Escrow memory) {
-        return _escrows[id];
+    function escrow(EscrowId id) external view returns (Escrow memory found) {
+        found = _escrows[id];
+        found.voucherKey = _voucherKey(_escrows[id]);
     }
 
     /// @inheritdoc IJobEscrow
@@ -133,8 +140,17 @@ abstract contract EscrowAccounts is IJobEscrow, EIP712, PermitEntry, EntryPause 
     function withdrawProtocolFees() external returns (uint256 amount) {
         amount = protocolFees;
         protocolFees = 0;
-        emit FeesWithdrawn(treasury, amount);
-        tide.safeTransfer(treasury, amount);
+        uint256 burned = burnShare.mulDown(amount);
+        _feeLog.add(amount, burned);
+        emit FeesBurned(burned);
+        emit FeesWithdrawn(treasury, amount - burned);
+        if (burned > 0) tide.burn(burned);
+        tide.safeTransfer(treasury, amount - burned);
+    }
+
+    /// @inheritdoc IJobEscrow
+    function feesUntil(uint48 time) external view returns (uint256 withdrawn, uint256 burned) {
+        return _feeLog.until(time);
     }
 
     /// @dev Starts a round of payments to at most `payees`.
@@ -255,6 +271,17 @@ abstract contract EscrowAccounts is IJobEscrow, EIP712, PermitEntry, EntryPause 
     /// @dev Plain ECDSA and nothing else: what signs through a contract's code may take its word back.
     function _requireVoucher(Escrow storage e, SignedVoucher calldata signed) internal view {
         address signer = ECDSA.recover(voucherDigest(signed.voucher), signed.signature);
-        if (signer != e.coordinator) revert WrongSigner(e.coordinator, signer);
+        address expected = _voucherKey(e);
+        if (signer != expected) revert WrongSigner(expected, signer);
+    }
+
+    /// @dev Kept where it is not the coordinator's own account.
+    function _voucherKey(Escrow storage e) internal view returns (address) {
+        address key = e.voucherKey;
+        return key == address(0) ? e.coordinator : key;
+    }
+
+    function _isCoordinator(Escrow storage e, address caller) internal view returns (bool) {
+        return caller == e.coordinator || caller == e.voucherKey;
     }
 }

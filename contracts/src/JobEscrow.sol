@@ -22,8 +22,9 @@ contract JobEscrow is OverIssue {
 
     Ppm public constant MAX_PROTOCOL_FEE = Ppm.wrap(50_000);
 
-    /// @dev With the protocol's it stays below the whole, so that a payment always leaves something to the provider.
-    Ppm public constant MAX_COORDINATOR_FEE = Ppm.wrap(500_000);
+    /// @dev A provider that is its own coordinator can take this much past those who stand behind it, and no more. With
+    /// the protocol's it stays below the whole, so that a payment always leaves something to the provider.
+    Ppm public constant MAX_COORDINATOR_FEE = Ppm.wrap(200_000);
 
     constructor(
         address authority,
@@ -52,6 +53,13 @@ contract JobEscrow is OverIssue {
         id = escrowId(msg.sender, terms, salt);
         Escrow storage e = _escrows[id];
         if (e.requester != address(0)) revert AlreadyOpened(id);
+        if (terms.voucherKey != terms.coordinator) {
+            // Without its consent anybody could promise in its name.
+            if (!staking.isVoucherKeyOf(terms.voucherKey, terms.coordinator)) {
+                revert VoucherKeyNotBound(terms.voucherKey, terms.coordinator);
+            }
+            e.voucherKey = terms.voucherKey;
+        }
 
         (e.requester, e.deposited, e.coordinator) = (msg.sender, terms.budget, terms.coordinator);
         (e.collectUntil, e.fee, e.protocolFee) = (terms.deadline + collectWindow, terms.fee, protocolFee);
@@ -59,6 +67,7 @@ contract JobEscrow is OverIssue {
             id,
             msg.sender,
             terms.coordinator,
+            terms.voucherKey,
             terms.budget,
             terms.deadline,
             terms.fee,
@@ -91,7 +100,7 @@ contract JobEscrow is OverIssue {
     function end(EscrowId id) external {
         _requireOpen(id);
         Escrow storage e = _escrows[id];
-        if (msg.sender != e.requester && msg.sender != e.coordinator) revert NotParty(id, msg.sender);
+        if (msg.sender != e.requester && !_isCoordinator(e, msg.sender)) revert NotParty(id, msg.sender);
         _endNow(id, e);
     }
 
@@ -137,6 +146,8 @@ contract JobEscrow is OverIssue {
                 !_isSignedByProvider(_releaseSigner(id, releases[i]), provider) || amount < paid
                     || amount - paid > out.left || !_pay(id, e, out, provider, amount)
             ) {
+                // So that a close, which may be on its way, does not pass it by.
+                _enrol(id, e, h, provider);
                 emit ReleaseSkipped(id, provider, amount);
                 continue;
             }
@@ -181,6 +192,12 @@ contract JobEscrow is OverIssue {
     /// @inheritdoc IJobEscrow
     function setTreasury(address treasury_) external restricted {
         _setTreasury(treasury_);
+    }
+
+    /// @inheritdoc IJobEscrow
+    function setBurnShare(Ppm share) external restricted {
+        burnShare = share.checked();
+        emit BurnShareSet(share);
     }
 
     /// @dev Pays those whose releases close the escrow, and requires that nobody is missing whom the chain knows of.
@@ -240,7 +257,7 @@ contract JobEscrow is OverIssue {
     }
 
     function _requireCoordinator(EscrowId id, Escrow storage e) private view {
-        if (msg.sender != e.coordinator) revert NotCoordinator(id, msg.sender);
+        if (!_isCoordinator(e, msg.sender)) revert NotCoordinator(id, msg.sender);
     }
 
     /// @dev The escrow, if the caller may pay by releases from it now.

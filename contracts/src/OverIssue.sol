@@ -159,7 +159,7 @@ abstract contract OverIssue is EscrowAccounts {
         c.slashed = uint96(Math.min(slashed + due, type(uint96).max));
         _cases[id] = c;
         // slither-disable-next-line reentrancy-events -- what was taken is known afterwards, and nobody is called back
-        taken = staking.slash(Role.Coordinator, e.coordinator, due, EscrowId.unwrap(id));
+        (taken,) = staking.slash(Role.Coordinator, e.coordinator, due, EscrowId.unwrap(id));
         emit OverIssueProven(id, e.coordinator, msg.sender, excess, taken);
         _share(_cases[id], slashed, taken);
     }

@@ -3,19 +3,19 @@ pragma solidity ^0.8.28;
 
 import {StakePools} from "./StakePools.sol";
 import {IProviderStaking} from "./interfaces/IProviderStaking.sol";
+import {OperatorKeys} from "./libraries/OperatorKeys.sol";
+import {delegationPool} from "./types/PoolId.sol";
 import {Ppm} from "./types/Ppm.sol";
 import {Role} from "./types/Role.sol";
-import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
-import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 
 /// @title Who the operators are, which keys sign for them, what they earned and what they take
-abstract contract ProviderRegistry is StakePools, EIP712 {
-    bytes32 private constant RESULT_KEY_BINDING =
-        keccak256("ResultKeyBinding(address operator,bytes32 nodeKey,address resultKey)");
+abstract contract ProviderRegistry is StakePools {
+    using OperatorKeys for OperatorKeys.Keys;
 
     mapping(address operator => Operator) internal _operators;
     mapping(Role role => mapping(address operator => bytes32)) private _metadata;
-    mapping(address resultKey => ResultKey) private _resultKeys;
+    OperatorKeys.Keys private _keys;
+    address[] private _providers;
 
     modifier onlyRegistered(Role role) {
         _requireRegistered(role, msg.sender);
@@ -30,25 +30,40 @@ abstract contract ProviderRegistry is StakePools, EIP712 {
 
     /// @inheritdoc IProviderStaking
     function bindKeys(KeyBinding calldata keys) external onlyRegistered(Role.Provider) {
-        _bindKeys(keys);
+        _keys.bindResultKey(keys);
     }
 
     /// @inheritdoc IProviderStaking
     function unbindKeys(address resultKey) external {
-        ResultKey storage key = _resultKeys[resultKey];
-        if (key.operator != msg.sender || !key.bound) revert KeyNotBound(resultKey);
-        key.bound = false;
-        emit KeysUnbound(msg.sender, resultKey);
+        _keys.unbindResultKey(resultKey);
+    }
+
+    /// @inheritdoc IProviderStaking
+    function bindVoucherKey(address voucherKey, bytes calldata signature) external onlyRegistered(Role.Coordinator) {
+        _keys.bindVoucherKey(voucherKey, signature);
+    }
+
+    /// @inheritdoc IProviderStaking
+    function unbindVoucherKey(address voucherKey) external {
+        _keys.unbindVoucherKey(voucherKey);
     }
 
     /// @inheritdoc IProviderStaking
     function setCommission(Ppm next) external onlyRegistered(Role.Provider) {
         Operator storage operator = _operators[msg.sender];
-        uint48 effectiveAt = uint48(block.timestamp) + thawPeriod;
-        operator.commission = _commissionOf(operator);
+        uint48 effectiveAt = uint48(block.timestamp);
+        // Where nobody is delegated, there is nobody to leave first.
+        if (_pools[delegationPool(msg.sender)].shares > 0) effectiveAt += thawPeriod;
+        operator.commission = effectiveAt > block.timestamp ? _commissionOf(operator) : next;
         operator.nextCommission = next.checked();
         operator.nextCommissionAt = effectiveAt;
         emit CommissionAnnounced(msg.sender, next, effectiveAt);
+    }
+
+    /// @inheritdoc IProviderStaking
+    function setMaxDelegated(uint96 most) external onlyRegistered(Role.Provider) {
+        _standings[Role.Provider][msg.sender].maxDelegated = most;
+        emit MaxDelegatedSet(msg.sender, most);
     }
 
     /// @inheritdoc IProviderStaking
@@ -73,29 +88,52 @@ abstract contract ProviderRegistry is StakePools, EIP712 {
     }
 
     /// @inheritdoc IProviderStaking
+    function providerCount() external view returns (uint256) {
+        return _providers.length;
+    }
+
+    /// @inheritdoc IProviderStaking
+    function providerAt(uint256 index) external view returns (address) {
+        return _providers[index];
+    }
+
+    /// @inheritdoc IProviderStaking
     function metadataOf(Role role, address operator) external view returns (bytes32) {
         return _metadata[role][operator];
     }
 
     /// @inheritdoc IProviderStaking
     function operatorOf(address resultKey) external view returns (address) {
-        return _resultKeys[resultKey].operator;
-    }
-
-    /// @inheritdoc IProviderStaking
-    function isBound(address resultKey) external view returns (bool) {
-        return _resultKeys[resultKey].bound;
+        return _keys.results[resultKey].operator;
     }
 
     /// @inheritdoc IProviderStaking
     function isBoundTo(address resultKey, address operator) external view returns (bool) {
-        ResultKey storage key = _resultKeys[resultKey];
-        return key.bound && key.operator == operator;
+        ResultKey storage key = _keys.results[resultKey];
+        return operator != address(0) && key.operator == operator && key.unboundAt == 0;
+    }
+
+    /// @inheritdoc IProviderStaking
+    function operatorAt(address resultKey, uint48 time) external view returns (address) {
+        ResultKey storage key = _keys.results[resultKey];
+        if (time < key.boundAt || (key.unboundAt != 0 && time >= key.unboundAt)) return address(0);
+        return key.operator;
     }
 
     /// @inheritdoc IProviderStaking
     function resultKeyRecord(address resultKey) external view returns (ResultKey memory) {
-        return _resultKeys[resultKey];
+        return _keys.results[resultKey];
+    }
+
+    /// @inheritdoc IProviderStaking
+    function voucherKeyRecord(address voucherKey) external view returns (VoucherKey memory) {
+        return _keys.vouchers[voucherKey];
+    }
+
+    /// @inheritdoc IProviderStaking
+    function isVoucherKeyOf(address voucherKey, address coordinator) external view returns (bool) {
+        VoucherKey storage key = _keys.vouchers[voucherKey];
+        return coordinator != address(0) && key.coordinator == coordinator && key.unboundAt == 0;
     }
 
     function _registerProvider(bytes32 metadataHash, Ppm commission, KeyBinding calldata keys) internal {
@@ -104,10 +142,11 @@ abstract contract ProviderRegistry is StakePools, EIP712 {
         operator.isProvider = true;
         operator.commission = commission.checked();
         operator.nextCommission = commission;
+        _providers.push(msg.sender);
         _metadata[Role.Provider][msg.sender] = metadataHash;
         emit Registered(Role.Provider, msg.sender, metadataHash);
         emit CommissionAnnounced(msg.sender, commission, uint48(block.timestamp));
-        _bindKeys(keys);
+        _keys.bindResultKey(keys);
     }
 
     function _registerCoordinator(bytes32 metadataHash) internal {
@@ -122,31 +161,21 @@ abstract contract ProviderRegistry is StakePools, EIP712 {
         if (!isRegistered(role, operator)) revert NotRegistered(role, operator);
     }
 
-    function _commissionOf(Operator storage operator) internal view returns (Ppm) {
-        // Seconds that a block's maker can move are nothing to the weeks of the delay.
-        // slither-disable-next-line timestamp
-        return block.timestamp < operator.nextCommissionAt ? operator.commission : operator.nextCommission;
-    }
-
     // Never overflows: no more is ever earned than exists.
     function _earn(address operator, uint256 amount) internal override {
         _operators[operator].earned += uint96(amount);
     }
 
-    function _bindKeys(KeyBinding calldata keys) private {
-        address resultKey = keys.resultKey;
-        ResultKey storage key = _resultKeys[resultKey];
-        if (key.operator != address(0) && key.operator != msg.sender) revert KeyTaken(resultKey, key.operator);
-        if (key.bound) revert KeyAlreadyBound(resultKey);
-        bytes32 digest =
-            _hashTypedDataV4(keccak256(abi.encode(RESULT_KEY_BINDING, msg.sender, keys.nodeKey, resultKey)));
-        // slither-disable-next-line unused-return
-        (address signer, ECDSA.RecoverError failure,) = ECDSA.tryRecover(digest, keys.signature);
-        // The zero address is what a failed recovery gives, too.
-        if (failure != ECDSA.RecoverError.NoError || signer != resultKey) revert KeySignatureInvalid(resultKey);
-        key.operator = msg.sender;
-        key.bound = true;
-        key.nodeKey = keys.nodeKey;
-        emit KeysBound(msg.sender, resultKey, keys.nodeKey);
+    /// @dev Pay is for work of up to a stream period ago, so the lesser of what the commission is and was then: nobody
+    /// holds back pay until a higher one is in effect. A new announcement takes over the lesser, too.
+    function _commissionOf(Operator storage operator) internal view returns (Ppm) {
+        Ppm former = operator.commission;
+        Ppm next = operator.nextCommission;
+        // Seconds that a block's maker can move are nothing to the weeks of the delay.
+        // slither-disable-next-line timestamp
+        if (block.timestamp < operator.nextCommissionAt) return former;
+        // slither-disable-next-line timestamp
+        if (block.timestamp >= uint256(operator.nextCommissionAt) + streamPeriod) return next;
+        return Ppm.unwrap(former) < Ppm.unwrap(next) ? former : next;
     }
 }

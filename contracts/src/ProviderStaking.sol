@@ -9,12 +9,12 @@ import {StakeSlashing} from "./StakeSlashing.sol";
 import {IProviderStaking} from "./interfaces/IProviderStaking.sol";
 import {ITide} from "./interfaces/ITide.sol";
 import {SharePool} from "./libraries/SharePool.sol";
-import {bondPool, delegationPool} from "./types/PoolId.sol";
+import {PoolId, bondPool, delegationPool} from "./types/PoolId.sol";
 import {Ppm} from "./types/Ppm.sol";
 import {Role} from "./types/Role.sol";
 import {ThawId} from "./types/ThawId.sol";
 import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
-import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 /// @title Stake of operators and of those who delegate to them
 /// @notice The ways in and out, and how pay is split. The pools are in StakePools, who the operators are in
@@ -34,13 +34,7 @@ contract ProviderStaking is ProviderRegistry, StakeSlashing, EntryPause {
         uint32 thawPeriod_,
         uint32 streamPeriod_,
         InitialSlasher[] memory slashers
-    )
-        AccessManaged(authority)
-        PermitEntry(tide_)
-        StakePools(thawPeriod_, streamPeriod_)
-        StakeSlashing(slashers)
-        EIP712("Tidemill ProviderStaking", "1")
-    {}
+    ) AccessManaged(authority) PermitEntry(tide_) StakePools(thawPeriod_, streamPeriod_) StakeSlashing(slashers) {}
 
     /// @inheritdoc IProviderStaking
     function registerProvider(bytes32 metadataHash, Ppm commission, KeyBinding calldata keys) external whenEntriesOpen {
@@ -66,8 +60,23 @@ contract ProviderStaking is ProviderRegistry, StakeSlashing, EntryPause {
     function delegate(address provider, uint256 amount) external whenEntriesOpen returns (uint256 shares) {
         _requireRegistered(Role.Provider, provider);
         uint256 room = delegationRoom(provider);
-        if (amount > room) revert DelegationOverRatio(room, amount);
+        if (amount > room) revert DelegationOverRoom(room, amount);
         return _enter(delegationPool(provider), amount);
+    }
+
+    /// @inheritdoc IProviderStaking
+    function delegateUpTo(address provider, uint256 amount, uint256 minShares)
+        external
+        whenEntriesOpen
+        returns (uint256 entered, uint256 shares)
+    {
+        _requireRegistered(Role.Provider, provider);
+        PoolId pool = delegationPool(provider);
+        entered = Math.min(amount, delegationRoom(provider));
+        // Whoever fills the room but for less than a share takes all of it.
+        if (_preview(pool, entered) == 0) entered = 0;
+        if (entered > 0) shares = _enter(pool, entered);
+        if (shares < minShares) revert TooFewShares(shares, minShares);
     }
 
     /// @inheritdoc IProviderStaking
@@ -84,8 +93,17 @@ contract ProviderStaking is ProviderRegistry, StakeSlashing, EntryPause {
     }
 
     /// @inheritdoc IProviderStaking
-    function setSlasher(address slasher, Role role, Ppm perCase) external restricted {
-        _setSlasher(slasher, role, perCase);
+    function donate(address provider, uint256 amount) external returns (uint256 taken) {
+        PoolId pool = delegationPool(provider);
+        SharePool.Pool storage others = _pools[pool];
+        taken = _reward(others, amount, _settledDown(pool, others));
+        emit Donated(provider, msg.sender, taken);
+        if (taken > 0) _pull(taken);
+    }
+
+    /// @inheritdoc IProviderStaking
+    function setSlasher(address slasher, Role role, Reach calldata reach) external restricted {
+        _setSlasher(slasher, role, reach);
     }
 
     /// @inheritdoc IProviderStaking
@@ -107,11 +125,23 @@ contract ProviderStaking is ProviderRegistry, StakeSlashing, EntryPause {
 
     /// @inheritdoc IProviderStaking
     function delegationRoom(address provider) public view returns (uint256) {
+        Standing storage standing = _standings[Role.Provider][provider];
+        // What comes while a case is open would answer for a fault before it.
+        // slither-disable-next-line timestamp
+        if (standing.openCases > 0 && block.timestamp < standing.markedUntil) return 0;
         uint256 most = uint256(delegationRatio) * _pools[bondPool(Role.Provider, provider)].active;
+        most = Math.min(most, standing.maxDelegated);
         SharePool.Pool storage others = _pools[delegationPool(provider)];
         // What streams moves between the two, so the sum needs no accrual.
         uint256 there = uint256(others.active) + others.locked;
         return there < most ? most - there : 0;
+    }
+
+    // What comes at once at most doubles what had been there, and dust gets nothing: else whoever enters just before it,
+    // where little was, and leaves just after, would take along what streams.
+    function _reward(SharePool.Pool storage others, uint256 amount, uint256 settled) private returns (uint256) {
+        if (settled < SharePool.MIN_REWARDED_TOKENS) return 0;
+        return others.reward(Math.min(amount, settled), streamPeriod);
     }
 
     function _credit(address provider, uint256 amount) private returns (uint256 pulled) {
@@ -123,12 +153,13 @@ contract ProviderStaking is ProviderRegistry, StakeSlashing, EntryPause {
         }
         uint256 toDelegators = 0;
         SharePool.Pool storage others = _pools[delegationPool(provider)];
-        uint256 delegated = others.shares == 0 ? 0 : uint256(others.active) + others.locked;
         // Not by the shares alone: a slash, or a puppet that leaves one share, makes shares that hold nothing.
+        uint256 delegated = others.shares == 0 ? 0 : _settledDown(delegationPool(provider), others);
         if (delegated > 0) {
-            uint256 bonded = _pools[bondPool(Role.Provider, provider)].active;
-            uint256 part = amount * delegated / (bonded + delegated);
-            toDelegators = others.reward(part - _commissionOf(operator).mulDown(part), streamPeriod);
+            PoolId own = bondPool(Role.Provider, provider);
+            uint256 part = amount * delegated / (_settledDown(own, _pools[own]) + delegated);
+            part -= _commissionOf(operator).mulDown(part);
+            toDelegators = _reward(others, part, delegated);
         }
         operator.earned += uint96(amount - toDelegators);
         emit Credited(provider, msg.sender, amount - toDelegators, toDelegators);

@@ -4,42 +4,63 @@ pragma solidity ^0.8.28;
 import {StakePools} from "./StakePools.sol";
 import {IProviderStaking} from "./interfaces/IProviderStaking.sol";
 import {SharePool} from "./libraries/SharePool.sol";
+import {SlashCases} from "./libraries/SlashCases.sol";
 import {PoolId, bondPool, delegationPool} from "./types/PoolId.sol";
-import {Ppm} from "./types/Ppm.sol";
 import {Role} from "./types/Role.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
-/// @title Who may take stake for proven fault, and how much
+/// @title What slashers take for proven fault
 abstract contract StakeSlashing is StakePools {
     using SharePool for SharePool.Pool;
+    using SlashCases for SlashCases.Book;
 
-    mapping(address slasher => mapping(Role role => Ppm)) private _reach;
-    mapping(bytes32 key => Case) private _cases;
+    /// @inheritdoc IProviderStaking
+    uint256 public slashCount;
+
+    SlashCases.Book private _slashers;
 
     constructor(InitialSlasher[] memory slashers) {
         for (uint256 i = 0; i < slashers.length; ++i) {
-            _setSlasher(slashers[i].slasher, slashers[i].role, slashers[i].perCase);
+            // Where nobody has anything at stake, there is nobody to leave first.
+            _slashers.setReach(slashers[i].slasher, slashers[i].role, slashers[i].reach, 0);
         }
     }
 
     /// @inheritdoc IProviderStaking
-    function slash(Role role, address operator, uint256 amount, bytes32 caseId) external returns (uint256 taken) {
-        Case storage c = _cases[_caseKey(msg.sender, role, operator, caseId)];
-        Ppm reach = _reach[msg.sender][role];
-        // Who may take nothing takes nothing: a contract that lost its reach can still say who is guilty.
-        if (c.reach.isZero() && reach.isZero()) return 0;
-        amount = Math.min(amount, _raiseBound(c, reach, slashable(role, operator)));
-        if (amount == 0) return 0;
+    function openCase(Role role, address operator, bytes32 caseId) external {
+        (uint256 own, uint256 delegated) = _answering(role, operator);
+        _slashers.open(_standings[role][operator], role, operator, caseId, own, delegated, thawPeriod);
+    }
 
-        uint256 own = _slashPool(bondPool(role, operator), amount);
-        uint256 delegated = 0;
-        if (own < amount && role == Role.Provider) {
-            delegated = _slashPool(delegationPool(operator), amount - own);
+    /// @inheritdoc IProviderStaking
+    function closeCase(Role role, address operator, bytes32 caseId) external {
+        _slashers.close(_standings[role][operator], role, operator, caseId);
+    }
+
+    /// @inheritdoc IProviderStaking
+    function slash(Role role, address operator, uint256 amount, bytes32 caseId)
+        external
+        returns (uint256 own, uint256 delegated)
+    {
+        bytes32 key = SlashCases.keyOf(msg.sender, role, operator, caseId);
+        (own, delegated) = _answering(role, operator);
+        (own, delegated) = _slashers.room(key, role, own, delegated);
+        Case storage c = _slashers.cases[key];
+        own = Math.min(amount, own);
+        if (own > 0) {
+            own = _slashPool(bondPool(role, operator), own);
+            c.ownTaken += uint96(own);
         }
-        taken = own + delegated;
-        c.taken += uint112(taken);
+        delegated = Math.min(amount - own, delegated);
+        if (delegated > 0) {
+            delegated = _slashPool(delegationPool(operator), delegated);
+            c.delegatedTaken += uint96(delegated);
+        }
+        if (own + delegated == 0) return (0, 0);
+        slashCount += 1;
+        _standings[role][operator].slashes += 1;
         emit Slashed(role, operator, caseId, msg.sender, own, delegated);
-        if (taken > 0) _pay(msg.sender, taken);
+        _pay(msg.sender, own + delegated);
     }
 
     /// @inheritdoc IProviderStaking
@@ -57,44 +78,28 @@ abstract contract StakeSlashing is StakePools {
     }
 
     /// @inheritdoc IProviderStaking
-    function slashable(Role role, address operator) public view returns (uint256) {
-        Stake memory stake = stakeOf(role, operator);
-        return stake.bonded + stake.bondThawing + stake.delegated + stake.delegatedLocked + stake.delegatedThawing;
+    function slashable(Role role, address operator) external view returns (uint256) {
+        (uint256 own, uint256 delegated) = _answering(role, operator);
+        return own + delegated;
     }
 
     /// @inheritdoc IProviderStaking
     function caseOf(address slasher, Role role, address operator, bytes32 caseId) external view returns (Case memory) {
-        return _cases[_caseKey(slasher, role, operator, caseId)];
+        return _slashers.cases[SlashCases.keyOf(slasher, role, operator, caseId)];
     }
 
     /// @inheritdoc IProviderStaking
-    function slasherReach(address slasher, Role role) external view returns (Ppm) {
-        return _reach[slasher][role];
+    function slasherReach(address slasher, Role role) external view returns (Reach memory) {
+        return _slashers.reachOf(slasher, role);
     }
 
-    function _setSlasher(address slasher, Role role, Ppm perCase) internal {
-        if (slasher == address(0)) revert SlasherIsZero();
-        _reach[slasher][role] = perCase.checked();
-        emit SlasherSet(slasher, role, perCase);
+    function _setSlasher(address slasher, Role role, Reach calldata reach) internal {
+        _slashers.setReach(slasher, role, reach, thawPeriod);
     }
 
-    // Opens the case at its first slash, raises its bound by what answers now, and says how much it may take yet.
-    function _raiseBound(Case storage c, Ppm reach, uint256 answering) private returns (uint256 room) {
-        uint256 taken = c.taken;
-        uint256 bound = c.bound;
-        // A slasher that was removed gains nothing more, not even by stake that comes after.
-        if (!reach.isZero()) {
-            if (c.reach.isZero()) c.reach = reach;
-            uint256 present = c.reach.mulDown(answering + taken);
-            if (present > bound) {
-                bound = present;
-                c.bound = uint112(bound);
-            }
-        }
-        return bound - taken;
-    }
-
-    function _caseKey(address slasher, Role role, address operator, bytes32 caseId) private pure returns (bytes32) {
-        return keccak256(abi.encode(slasher, role, operator, caseId));
+    function _answering(Role role, address operator) private view returns (uint256 own, uint256 delegated) {
+        Stake memory stake = stakeOf(role, operator);
+        own = stake.bonded + stake.bondThawing;
+        delegated = stake.delegated + stake.delegatedLocked + stake.delegatedThawing;
     }
 }

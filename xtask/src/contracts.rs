@@ -23,8 +23,9 @@ pub struct Args {
     check: bool,
 }
 
-/// The contracts that are deployed, and so have an artifact.
-const DEPLOYED: &[&str] = &["AccessManager", "JobEscrow", "ProviderStaking", "Tide"];
+/// The contracts and libraries that are deployed, and so have an artifact.
+const DEPLOYED: &[&str] =
+    &["AccessManager", "FeeLog", "JobEscrow", "OperatorKeys", "ProviderStaking", "SlashCases", "Tide"];
 
 /// Where the artifacts are, from the workspace's root.
 const ARTIFACTS: &str = "contracts/artifacts";

@@ -8,8 +8,11 @@ import {IProviderStaking} from "./IProviderStaking.sol";
 
 /// What an escrow is opened on. All of it is part of the escrow's id, so a voucher binds the terms it was given under.
 struct Terms {
-    /// Signs the vouchers. A key's own account: a contract could take its signature back.
+    /// Its bond answers for the vouchers, and the fees are its. Any account, a contract's too.
     address coordinator;
+    /// Signs the vouchers, and may call for the coordinator. Its own account, or a voucher key that it has bound in the
+    /// staking contract; a key's account in any case: a contract could take its signature back.
+    address voucherKey;
     /// TIDE locked at the opening; `deposit` adds to it.
     uint96 budget;
     /// When the escrow ends by itself, in seconds of the chain's clock.
@@ -61,6 +64,8 @@ struct Escrow {
     /// Of an escrow that was closed early: keccak256 over the providers of the closing releases, in rising order and
     /// each in a word of 32 bytes. 0 if there were none.
     bytes32 releasedBy;
+    /// As in the terms.
+    address voucherKey;
 }
 
 /// What an escrow keeps of a provider. All of it is 0 for one that was first met in the early close, paid or not: there
@@ -113,6 +118,7 @@ interface IJobEscrow {
         EscrowId indexed id,
         address indexed requester,
         address indexed coordinator,
+        address voucherKey,
         uint96 budget,
         uint48 deadline,
         Ppm fee,
@@ -131,7 +137,7 @@ interface IJobEscrow {
     /// The provider has released with `amount`, and been paid all of it.
     event Acknowledged(EscrowId indexed id, address indexed provider, uint96 amount);
     /// The release was passed over: its signer's key is not the provider's now, the provider has been paid more since, is
-    /// not registered, or the escrow lacks the money. Nothing was paid or enrolled for it.
+    /// not registered, or the escrow lacks the money. Nothing was paid for it.
     event ReleaseSkipped(EscrowId indexed id, address indexed provider, uint96 amount);
     /// The escrow is closed early with releases of these, in rising order: the list that `accuse` asks for. None is told
     /// where the list is empty.
@@ -149,6 +155,9 @@ interface IJobEscrow {
     event ProtocolFeeSet(Ppm fee);
     event TreasurySet(address indexed treasury);
     event FeesWithdrawn(address indexed to, uint256 amount);
+    event BurnShareSet(Ppm share);
+    /// Of the protocol's fees that were withdrawn, this was burned.
+    event FeesBurned(uint256 amount);
 
     error ZeroAddress();
     error ZeroAmount();
@@ -159,8 +168,11 @@ interface IJobEscrow {
     error AlreadyOpened(EscrowId id);
     /// The escrow is in a state in which this cannot be done.
     error WrongState(EscrowId id, State state);
+    /// The coordinator has not bound this voucher key, or not any more.
+    error VoucherKeyNotBound(address voucherKey, address coordinator);
+    /// Neither the coordinator nor its voucher key.
     error NotCoordinator(EscrowId id, address caller);
-    /// Neither the requester nor the coordinator.
+    /// Neither the requester nor the coordinator, nor its voucher key.
     error NotParty(EscrowId id, address caller);
     /// The coordinator of this escrow has been convicted of over-issue.
     error CoordinatorConvicted(EscrowId id);
@@ -176,6 +188,8 @@ interface IJobEscrow {
     /// These are not the providers whose releases closed the escrow early. Where it was not closed early, or with no
     /// release, none is to be named.
     error WrongReleasedList(EscrowId id, bytes32 expected, bytes32 found);
+    /// The past is what is before this second.
+    error NotYetPast(uint48 time);
     error EvidenceOver(EscrowId id, uint256 since);
     error EvidenceOpen(EscrowId id, uint256 until);
     /// The two vouchers are no contradiction.
@@ -211,7 +225,7 @@ interface IJobEscrow {
     function collect(SignedVoucher calldata signed) external returns (uint256 gross);
 
     /// @notice The coordinator pays providers up to the amounts they have released, ahead of an early close, which then
-    /// needs no release of theirs: so an escrow of any number of providers can close early. Enrols them. A release that
+    /// needs no release of theirs: so an escrow of any number of providers can close early. Enrols them all. A release that
     /// is not good any more is skipped, so that none can stand in the way of the others.
     /// @dev Releases are checked as in `close`, and may come in any order. Until the close it is a payment like others:
     /// the provider's vouchers keep their force. A later payment takes the acknowledgement back, for the release was not
@@ -264,13 +278,17 @@ interface IJobEscrow {
     /// @notice Sends the caller, a coordinator, its fees.
     function withdrawFees() external returns (uint256 amount);
 
-    /// @notice Sends the protocol's fees to the treasury; anyone may call.
+    /// @notice Burns the set share of the protocol's fees, and sends the rest to the treasury; anyone may call.
+    /// @return amount Both together
     function withdrawProtocolFees() external returns (uint256 amount);
 
     /// @notice The protocol's part of payments in escrows opened from now on.
     function setProtocolFee(Ppm fee) external;
 
     function setTreasury(address treasury_) external;
+
+    /// @notice What of the protocol's fees is burned, whenever they are withdrawn from now on.
+    function setBurnShare(Ppm share) external;
 
     /// @notice Where providers are registered and paid, and coordinators bonded.
     function staking() external view returns (IProviderStaking);
@@ -306,6 +324,13 @@ interface IJobEscrow {
     function protocolFee() external view returns (Ppm);
 
     function treasury() external view returns (address);
+
+    /// @notice What of the protocol's fees is burned.
+    function burnShare() external view returns (Ppm);
+
+    /// @notice The protocol's fees that were withdrawn until a time before this second, and what of them was burned, both
+    /// from the beginning on: so what a contract pays out for a period can be held to what the period burned.
+    function feesUntil(uint48 time) external view returns (uint256 withdrawn, uint256 burned);
 
     /// @notice The EIP-712 digest that a coordinator signs.
     function voucherDigest(Voucher calldata voucher) external view returns (bytes32);

@@ -28,11 +28,22 @@ interface IProviderStaking {
         bytes signature;
     }
 
-    /// @notice Whose key a result key is, for ever, and whether it is in use.
+    /// @notice Whose key a result key is, for ever, and when it was in use: from `boundAt` to before `unboundAt`, in
+    /// seconds; zero while it is. What it signs counts for leases of that time alone. Where it came back, the first
+    /// `boundAt` stays: who binds it again answers for the time between too.
     struct ResultKey {
         address operator;
-        bool bound;
+        uint48 boundAt;
+        uint48 unboundAt;
         bytes32 nodeKey;
+    }
+
+    /// @notice Whose key a voucher key is, for ever, and when it was in use, as for result keys. Escrows that were opened
+    /// with it keep it to their end.
+    struct VoucherKey {
+        address coordinator;
+        uint48 boundAt;
+        uint48 unboundAt;
     }
 
     /// @notice Pay for one provider.
@@ -45,7 +56,28 @@ interface IProviderStaking {
     struct InitialSlasher {
         address slasher;
         Role role;
-        Ppm perCase;
+        Reach reach;
+    }
+
+    /// @notice What a slasher may take for one case.
+    /// @param own Of the operator's own stake.
+    /// @param delegated Of what others have delegated to it: zero, or at most half and then with all of `own`. Zero for
+    /// coordinators.
+    struct Reach {
+        Ppm own;
+        Ppm delegated;
+    }
+
+    /// @notice What else is known of an operator in one role. Deposits are not taken while a case is open and marked.
+    /// @param maxDelegated The most that may be delegated to it; zero until a provider opens its pool.
+    /// @param slashes How often it lost something.
+    /// @param openCases Cases that were opened and not closed.
+    /// @param markedUntil Until when they count: a thaw period after the last one was opened.
+    struct Standing {
+        uint96 maxDelegated;
+        uint32 slashes;
+        uint32 openCases;
+        uint48 markedUntil;
     }
 
     /// @notice An operator's record.
@@ -104,14 +136,25 @@ interface IProviderStaking {
         uint256 value;
     }
 
-    /// @notice A slasher's case against one operator.
-    /// @param reach The slasher's fraction when the case was opened; zero if there is no such case.
-    /// @param bound What the case may take at most, as of its last slash.
-    /// @param taken What it took.
+    /// @notice How far a case is. Growing: it began with a slash, and what answers grows with the operator's stake. Open:
+    /// it was opened as such, and what answers is what was there. Closed: it takes nothing more.
+    enum CasePhase {
+        None,
+        Growing,
+        Open,
+        Closed
+    }
+
+    /// @notice A slasher's case against one operator. Each half: the slasher's fraction when the case began, what it may
+    /// take at most, as of its opening or last slash, and what it took.
     struct Case {
-        Ppm reach;
-        uint112 bound;
-        uint112 taken;
+        Ppm own;
+        uint96 ownBound;
+        uint96 ownTaken;
+        CasePhase phase;
+        Ppm delegated;
+        uint96 delegatedBound;
+        uint96 delegatedTaken;
     }
 
     // --------------------------------------------------------------------------------------------- events
@@ -124,6 +167,12 @@ interface IProviderStaking {
     event KeysBound(address indexed operator, address indexed resultKey, bytes32 indexed nodeKey);
     /// @notice A result key went out of use. It stays its operator's as evidence.
     event KeysUnbound(address indexed operator, address indexed resultKey);
+    /// @notice A voucher key came into use.
+    event VoucherKeyBound(address indexed coordinator, address indexed voucherKey);
+    /// @notice A voucher key went out of use for new escrows.
+    event VoucherKeyUnbound(address indexed coordinator, address indexed voucherKey);
+    /// @notice No entry lifts what is delegated to the provider over `most`.
+    event MaxDelegatedSet(address indexed provider, uint96 most);
     /// @notice A provider will take `commission` from `effectiveAt` on.
     event CommissionAnnounced(address indexed provider, Ppm commission, uint48 effectiveAt);
     /// @notice Stake entered a pool.
@@ -138,8 +187,21 @@ interface IProviderStaking {
     event Credited(address indexed provider, address indexed payer, uint256 toProvider, uint256 toDelegators);
     /// @notice Pay for an operator that is no provider was not pulled.
     event CreditSkipped(address indexed provider, address indexed payer, uint256 amount);
-    /// @notice What was left in a pool that has no holders to pay went to its operator.
+    /// @notice What was left in a pool that has no holders to pay, and was not for who left it, went to its operator.
     event LeftToOperator(PoolId indexed pool, uint256 amount);
+    /// @notice Somebody gave `amount` to a provider's delegators; it streams to them.
+    event Donated(address indexed provider, address indexed from, uint256 amount);
+    /// @notice A slasher opened a case: it may take these of what is there now.
+    event CaseOpened(
+        Role indexed role,
+        address indexed operator,
+        bytes32 indexed caseId,
+        address slasher,
+        uint256 ownBound,
+        uint256 delegatedBound
+    );
+    /// @notice A slasher closed a case that it had opened.
+    event CaseClosed(Role indexed role, address indexed operator, bytes32 indexed caseId, address slasher);
     /// @notice Stake was taken, `own` of the operator's bond and `delegated` of its delegators'.
     event Slashed(
         Role indexed role,
@@ -156,8 +218,9 @@ interface IProviderStaking {
     /// billionfold for each era from `era` to `next`, which changes no value; or it left nothing, and five eras end at
     /// once.
     event ThawEraEnded(PoolId indexed pool, uint32 era, uint32 next);
-    /// @notice A slasher's reach changed; open cases keep their bound.
-    event SlasherSet(address indexed slasher, Role indexed role, Ppm perCase);
+    /// @notice A slasher will have this reach from `effectiveAt` on, and has the lesser of it and the former one until
+    /// then; cases that began keep theirs.
+    event SlasherSet(address indexed slasher, Role indexed role, Reach reach, uint48 effectiveAt);
     /// @notice How many times its own active bond may be delegated to a provider changed.
     event DelegationRatioSet(uint8 ratio);
 
@@ -167,26 +230,36 @@ interface IProviderStaking {
     error AlreadyRegistered(Role role, address operator);
     /// @notice The operator does not have that role.
     error NotRegistered(Role role, address operator);
-    /// @notice The result key is another operator's.
-    error KeyTaken(address resultKey, address operator);
-    /// @notice The result key is in use already.
-    error KeyAlreadyBound(address resultKey);
-    /// @notice The result key is not in use by the caller.
-    error KeyNotBound(address resultKey);
-    /// @notice The signature is not the result key's.
-    error KeySignatureInvalid(address resultKey);
+    /// @notice The key is another operator's.
+    error KeyTaken(address key, address operator);
+    /// @notice The key is in use already.
+    error KeyAlreadyBound(address key);
+    /// @notice The key is not in use by the caller.
+    error KeyNotBound(address key);
+    /// @notice The signature is not the key's.
+    error KeySignatureInvalid(address key);
     /// @notice Nothing enters or leaves by this.
     error ZeroAmount();
     /// @notice The amount is worth less than one share.
     error AmountBelowOneShare(uint256 amount);
     /// @notice The holder has only `held` shares.
     error NotEnoughShares(uint256 held, uint256 wanted);
-    /// @notice The provider's own bond carries only `room` more delegation.
-    error DelegationOverRatio(uint256 room, uint256 wanted);
+    /// @notice The provider takes only `room` more delegation: by its own bond, by what it allows, or for an open case.
+    error DelegationOverRoom(uint256 room, uint256 wanted);
+    /// @notice The room gives fewer shares than wanted.
+    error TooFewShares(uint256 shares, uint256 wanted);
+    /// @notice The past is what is before this second.
+    error NotYetPast(uint48 time);
     /// @notice The request is not the caller's, or is withdrawn already.
     error NotThawOwner(ThawId thawId);
     /// @notice The request is still thawing.
     error StillThawing(ThawId thawId, uint48 end);
+    /// @notice Only a slasher of that role may open a case.
+    error NotSlasher(Role role, address caller);
+    /// @notice The case is too far for this, or not far enough.
+    error WrongCasePhase(bytes32 caseId, CasePhase phase);
+    /// @notice A reach to delegations is at most a half, and with all of the own bond; to coordinators' there is none.
+    error ReachOutOfBounds(Role role, Reach reach);
     /// @notice The ratio must be within 1 to 20.
     error RatioOutOfBounds(uint8 given);
     /// @notice The thaw period must be at least the stream period, and that at least a second.
@@ -215,9 +288,23 @@ interface IProviderStaking {
     /// @notice Takes a result key of the caller's out of use.
     function unbindKeys(address resultKey) external;
 
+    /// @notice Brings a voucher key into use for the caller, a coordinator, whose bond answers for what it signs in escrows
+    /// that name it. It belongs to one coordinator for ever.
+    /// @param signature By the voucher key, over EIP-712 `VoucherKeyBinding(address coordinator,address voucherKey)` in
+    /// this contract's domain.
+    function bindVoucherKey(address voucherKey, bytes calldata signature) external;
+
+    /// @notice Takes a voucher key of the caller's out of use: no more escrows are opened with it.
+    function unbindVoucherKey(address voucherKey) external;
+
     /// @notice Announces the caller's next commission. It takes effect after the thaw period, so that every delegator
-    /// can leave first. A new announcement replaces one that waits and starts the delay anew; what is in effect stays.
+    /// can leave first, and at once while nobody is delegated. For pay that comes within the stream period after that
+    /// the lesser of the two holds. A new announcement replaces one that waits and starts the delay anew; what is in
+    /// effect stays.
     function setCommission(Ppm next) external;
+
+    /// @notice Sets the most that may be delegated to the caller, a provider. Only entries ask for it.
+    function setMaxDelegated(uint96 most) external;
 
     // ---------------------------------------------------------------------------------------------- stake
 
@@ -231,11 +318,20 @@ interface IProviderStaking {
     function unbond(Role role, uint256 shares) external returns (ThawId thawId, uint256 amount);
 
     /// @notice Adds `amount` of the caller's to a provider's delegation pool. The pool may grow to the delegation
-    /// ratio times the provider's own active bond.
+    /// ratio times the provider's own active bond, and to what the provider allows; not while a case is open.
     /// @return shares As many as `previewDelegate` says.
     function delegate(address provider, uint256 amount) external returns (uint256 shares);
 
-    /// @notice Lets `shares` of the caller's delegation thaw. Always possible.
+    /// @notice Adds as much of `amount` as there is room for, which may be nothing. Reverts where that gives fewer shares
+    /// than `minShares`.
+    /// @return entered What was added.
+    /// @return shares What it gave.
+    function delegateUpTo(address provider, uint256 amount, uint256 minShares)
+        external
+        returns (uint256 entered, uint256 shares);
+
+    /// @notice Lets `shares` of the caller's delegation thaw. Always possible. With the last who leaves goes what
+    /// streams, as far as its shares had been there a stream period ago.
     /// @return thawId The request; zero if the shares were worth nothing.
     /// @return amount What is set aside.
     function undelegate(address provider, uint256 shares) external returns (ThawId thawId, uint256 amount);
@@ -250,30 +346,48 @@ interface IProviderStaking {
 
     /// @notice Pays providers, by the caller's money. Of each amount the own and the delegated stake earn the same per
     /// token; of the delegators' part the provider keeps its commission, rounded down, and the rest streams to them
-    /// over the stream period. Pay for an account that is no provider is skipped and not pulled, so that one bad payee
+    /// over the stream period. Of either stake counts the lesser of what is there and what was there a stream period
+    /// ago; where nothing was, all is the provider's, and so is what would more than double the delegators' stake. Pay for an account that is no provider is skipped and not pulled, so that one bad payee
     /// holds up nobody. There is no other way to pay a provider here, and so none around its delegators.
     /// @return total What was pulled.
     function credit(Credit[] calldata credits) external returns (uint256 total);
 
+    /// @notice Gives the caller's money to a provider's delegators, without commission: cover for a slash, or a reward. It
+    /// streams to them as pay does, at most what doubles the stake that was there a stream period ago.
+    /// @return taken What was pulled.
+    function donate(address provider, uint256 amount) external returns (uint256 taken);
+
     // ------------------------------------------------------------------------------------------- slashing
+
+    /// @notice Opens a case before it is known what it takes: it may take the caller's reach of what answers for the
+    /// operator now, and nothing of what comes after. It marks the operator until it is closed, for a thaw period at
+    /// most, and while it is marked nobody can delegate to it. Slashers only.
+    function openCase(Role role, address operator, bytes32 caseId) external;
+
+    /// @notice Closes a case that the caller opened.
+    function closeCase(Role role, address operator, bytes32 caseId) external;
 
     /// @notice Takes up to `amount` of what answers for `operator` in `role` and pays it to the caller: first the
     /// operator's own, active and thawing alike, then (for a provider) its delegators', active, locked and thawing
     /// alike. Takes less where there is less, or where the case's bound is reached, and nothing for who is no slasher;
     /// never reverts, whatever the state and whatever a provider has set; is never paused.
-    /// @param caseId The slasher's name for the fault. A case keeps the fraction that its slasher had at its first
-    /// slash, and takes at most that fraction of what answered for the operator: of what is slashable plus what the
-    /// case took before, at the slash where that was most. So a bond that grows after the first slash answers too:
-    /// else an operator could open a case against itself while its bond is small, and be safe from it for ever.
-    /// @return taken What was really taken and paid.
-    function slash(Role role, address operator, uint256 amount, bytes32 caseId) external returns (uint256 taken);
+    /// @param caseId The slasher's name for the fault. A case keeps the fractions that its slasher had when it began, and
+    /// takes at most those of the operator's own stake and of its delegators', each for itself. Where it was not opened
+    /// before, they are of what is slashable plus what the case took before, at the slash where that was most. So a
+    /// bond that grows after the first slash answers too: else an operator could have a case begun against itself while
+    /// its bond is small, and be safe from it for ever.
+    /// @return own What was really taken of the operator's and paid.
+    /// @return delegated What was really taken of its delegators' and paid.
+    function slash(Role role, address operator, uint256 amount, bytes32 caseId)
+        external
+        returns (uint256 own, uint256 delegated);
 
     // ------------------------------------------------------------------------------------------- governed
 
-    /// @notice Lets `slasher` take up to `perCase` of the stake of an operator in `role` for each case; zero lets it
-    /// open no more cases, and those that are open keep the bound that they have. A case keeps the fraction that it
-    /// was opened with. Restricted.
-    function setSlasher(address slasher, Role role, Ppm perCase) external;
+    /// @notice Lets `slasher` take up to `reach` of the stake of an operator in `role` for each case; zero lets it begin
+    /// no more cases, and those that began keep the bound that they have. What becomes more does so after the thaw
+    /// period, what becomes less at once. Restricted.
+    function setSlasher(address slasher, Role role, Reach calldata reach) external;
 
     /// @notice Sets how many times its own active bond may be delegated to a provider, 1 to 20. Restricted.
     function setDelegationRatio(uint8 ratio) external;
@@ -301,20 +415,48 @@ interface IProviderStaking {
     /// @notice Whose result key it is or was; zero if nobody's ever.
     function operatorOf(address resultKey) external view returns (address);
 
-    /// @notice Whether the result key is in use.
-    function isBound(address resultKey) external view returns (bool);
-
     /// @notice Whether the result key is `operator`'s and in use.
     function isBoundTo(address resultKey, address operator) external view returns (bool);
 
+    /// @notice Whose the result key was at a time at which it was in use; zero if it was not.
+    function operatorAt(address resultKey, uint48 time) external view returns (address);
+
     /// @notice All that is known of a result key.
     function resultKeyRecord(address resultKey) external view returns (ResultKey memory);
+
+    /// @notice Whether the voucher key is `coordinator`'s and in use.
+    function isVoucherKeyOf(address voucherKey, address coordinator) external view returns (bool);
+
+    /// @notice All that is known of a voucher key.
+    function voucherKeyRecord(address voucherKey) external view returns (VoucherKey memory);
+
+    /// @notice How many providers there are, by the order of their registration.
+    function providerCount() external view returns (uint256);
+
+    /// @notice The provider at that place, from zero on.
+    function providerAt(uint256 index) external view returns (address);
 
     /// @notice What answers for an operator in a role, now.
     function stakeOf(Role role, address operator) external view returns (Stake memory);
 
     /// @notice The sum of that: what a slash of everything would take.
     function slashable(Role role, address operator) external view returns (uint256);
+
+    /// @notice Limits and marks of an operator in a role.
+    function standingOf(Role role, address operator) external view returns (Standing memory);
+
+    /// @notice How many slashes took something, of anybody: while it is the same, nothing was lost.
+    function slashCount() external view returns (uint256);
+
+    /// @notice What lay in a pool at a time before this second, active and locked: after the last entry, exit or slash
+    /// until then. For a bond that is what it was, to the wei.
+    function tokensAt(PoolId pool, uint48 time) external view returns (uint256);
+
+    /// @notice What a holder's shares were of that, rounded down. Who governs may count it as votes.
+    function stakeAt(PoolId pool, address holder, uint48 time) external view returns (uint256);
+
+    /// @notice The active own bonds of all providers together, at a time before this second.
+    function bondedAt(uint48 time) external view returns (uint256);
 
     /// @notice What lies in a pool.
     function poolOf(PoolId pool) external view returns (PoolState memory);
@@ -340,6 +482,6 @@ interface IProviderStaking {
     /// @notice A slasher's case against an operator.
     function caseOf(address slasher, Role role, address operator, bytes32 caseId) external view returns (Case memory);
 
-    /// @notice What fraction a slasher may take for a case that it opens now; zero if it may open none.
-    function slasherReach(address slasher, Role role) external view returns (Ppm);
+    /// @notice What a slasher may take for a case that begins now; zero if none may.
+    function slasherReach(address slasher, Role role) external view returns (Reach memory);
 }

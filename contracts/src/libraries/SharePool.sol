@@ -46,6 +46,7 @@ library SharePool {
     /// @param active Tokens behind the shares (A).
     /// @param thawing Tokens set aside for those who left.
     /// @param era How often the shares have been divided by ERA_DIVISOR.
+    /// @param changedAt When somebody entered or left last, in seconds modulo 2^32.
     /// @param shares All shares, as of this era (S).
     /// @param locked A reward's tokens that have not streamed in yet (L).
     /// @param streamEnd When the last of them will have.
@@ -54,6 +55,7 @@ library SharePool {
         uint96 active;
         uint96 thawing;
         uint32 era;
+        uint32 changedAt;
         uint128 shares;
         uint96 locked;
         uint48 streamEnd;
@@ -80,13 +82,14 @@ library SharePool {
         shares = toSharesDown(amount, active, all);
         if (shares == 0) revert AmountBelowOneShare(amount);
         self.active = (active + amount).toUint96();
+        self.changedAt = uint32(block.timestamp);
         self.shares = (all + shares).toUint128();
     }
 
     /// @notice Takes `shares`, at most all there are, out of the pool and sets aside what they are worth.
     /// @return amount What was set aside.
     /// @return left What nobody is left to own: rewards that stream to too few shares, but for what may double the
-    /// tokens of those who stay, and, after the last one, the rounding. No longer in the pool; the operator's.
+    /// tokens of those who stay, and, after the last one, the rounding. No longer in the pool.
     function exit(Pool storage self, uint256 shares) internal returns (uint256 amount, uint256 left) {
         accrue(self);
         uint256 active = self.active;
@@ -106,6 +109,7 @@ library SharePool {
         }
         self.active = uint96(active);
         self.thawing += uint96(amount);
+        self.changedAt = uint32(block.timestamp);
         self.shares = uint128(all);
     }
 

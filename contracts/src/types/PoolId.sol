@@ -14,7 +14,7 @@ enum PoolKind {
 /// backwards and costs no hash.
 type PoolId is bytes32;
 
-using {operatorOf} for PoolId global;
+using {kindOf, operatorOf} for PoolId global;
 
 function toPoolId(PoolKind kind, address operator) pure returns (PoolId) {
     return PoolId.wrap(bytes32(uint256(kind) << 160 | uint160(operator)));
@@ -28,6 +28,10 @@ function bondPool(Role role, address operator) pure returns (PoolId) {
 /// @dev The pool in which others' stake behind a provider lies.
 function delegationPool(address provider) pure returns (PoolId) {
     return toPoolId(PoolKind.Delegation, provider);
+}
+
+function kindOf(PoolId self) pure returns (PoolKind) {
+    return PoolKind(uint8(uint256(PoolId.unwrap(self)) >> 160));
 }
 
 function operatorOf(PoolId self) pure returns (address) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 import {Case, IJobEscrow, State, Terms} from "../../src/interfaces/IJobEscrow.sol";
+import {IProviderStaking} from "../../src/interfaces/IProviderStaking.sol";
 import {SignedRelease, SignedVoucher, Voucher} from "../../src/libraries/Vouchers.sol";
 import {EscrowId} from "../../src/types/EscrowId.sol";
 import {Ppm} from "../../src/types/Ppm.sol";
@@ -37,7 +38,7 @@ contract AccuseTest is EscrowFixture {
         governed[0] = staking.setSlasher.selector;
         authority.setTargetFunctionRole(address(staking), governed, GOVERNOR);
         vm.prank(governor);
-        staking.setSlasher(address(escrows), Role.Coordinator, Ppm.wrap(0));
+        staking.setSlasher(address(escrows), Role.Coordinator, IProviderStaking.Reach(Ppm.wrap(0), Ppm.wrap(0)));
         EscrowId id = openEscrow();
         SignedVoucher memory v = voucher(id, provider(0), BUDGET + 1);
         vm.expectEmit();
@@ -163,7 +164,7 @@ contract AccuseTest is EscrowFixture {
         bond = uint96(bound(bond, 0, 3 * BUDGET));
         becomeCoordinator(other.addr, bond);
         Terms memory t = terms();
-        t.coordinator = other.addr;
+        (t.coordinator, t.voucherKey) = (other.addr, other.addr);
         EscrowId id = openEscrow(t, "");
         first = uint96(bound(first, 0, BUDGET));
         second = uint96(bound(second, 0, BUDGET));
@@ -181,7 +182,7 @@ contract AccuseTest is EscrowFixture {
         Vm.Wallet memory other = vm.createWallet("other coordinator");
         becomeCoordinator(other.addr, 1e18);
         Terms memory t = terms();
-        t.coordinator = other.addr;
+        (t.coordinator, t.voucherKey) = (other.addr, other.addr);
         EscrowId id = openEscrow(t, "");
         SignedVoucher memory v = signed(other, Voucher(id, provider(0), BUDGET, 1, 2 * BUDGET));
         assertEq(accuse(stranger, id, v), 1e18);
@@ -193,7 +194,7 @@ contract AccuseTest is EscrowFixture {
     function test_ACoordinatorWithoutABondIsConvictedForNothing() public sane {
         Terms memory t = terms();
         Vm.Wallet memory bondless = vm.createWallet("bondless");
-        t.coordinator = bondless.addr;
+        (t.coordinator, t.voucherKey) = (bondless.addr, bondless.addr);
         EscrowId id = openEscrow(t, "");
         SignedVoucher memory v = signed(bondless, Voucher(id, provider(0), 1, 1, 2 * BUDGET));
         assertEq(accuse(stranger, id, v), 0);

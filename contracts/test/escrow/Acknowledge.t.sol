@@ -180,7 +180,9 @@ contract AcknowledgeTest is EscrowFixture {
         vm.prank(coordinator.addr);
         assertEq(escrows.acknowledge(id, all), 70e18);
         assertEq(escrows.escrow(id).acknowledged, 2);
-        assertFalse(escrows.holder(id, provider(0)).enrolled);
+        assertTrue(escrows.holder(id, provider(0)).enrolled, "no close passes it by");
+        vm.expectRevert(abi.encodeWithSelector(IJobEscrow.ReleasesMissing.selector, 2, 0));
+        close(id, new SignedRelease[](0));
         assertFalse(escrows.holder(id, provider(1)).acknowledged);
         assertEq(earned(3), net(40e18));
     }

@@ -146,7 +146,7 @@ contract CollectTest is EscrowFixture {
     function test_NoContractVouches() public {
         YesWallet wallet = new YesWallet();
         Terms memory t = terms();
-        t.coordinator = address(wallet);
+        (t.coordinator, t.voucherKey) = (address(wallet), address(wallet));
         EscrowId id = openEscrow(t, "");
         SignedVoucher memory v = signed(coordinator, Voucher(id, provider(0), 1e18, 1, 1e18));
         vm.expectRevert(abi.encodeWithSelector(IJobEscrow.WrongSigner.selector, address(wallet), coordinator.addr));

@@ -64,7 +64,9 @@ abstract contract EscrowFixture is Test {
         tide = new Tide(address(authority), genesis);
         IProviderStaking.InitialSlasher[] memory slashers = new IProviderStaking.InitialSlasher[](1);
         address predicted = vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + 1);
-        slashers[0] = IProviderStaking.InitialSlasher(predicted, Role.Coordinator, Ppm.wrap(1_000_000));
+        slashers[0] = IProviderStaking.InitialSlasher(
+            predicted, Role.Coordinator, IProviderStaking.Reach(Ppm.wrap(1_000_000), Ppm.wrap(0))
+        );
         staking = new ProviderStaking(address(authority), tide, THAW, STREAM, slashers);
         escrows = newJobEscrow(COLLECT, EVIDENCE, LONGEST);
         assertEq(address(escrows), predicted);
@@ -89,10 +91,11 @@ abstract contract EscrowFixture is Test {
         bytes4[] memory guarded = new bytes4[](1);
         guarded[0] = escrows.pause.selector;
         authority.setTargetFunctionRole(address(escrows), guarded, GUARDIAN);
-        bytes4[] memory governed = new bytes4[](3);
+        bytes4[] memory governed = new bytes4[](4);
         governed[0] = escrows.unpause.selector;
         governed[1] = escrows.setProtocolFee.selector;
         governed[2] = escrows.setTreasury.selector;
+        governed[3] = escrows.setBurnShare.selector;
         authority.setTargetFunctionRole(address(escrows), governed, GOVERNOR);
         authority.grantRole(GUARDIAN, guardian, 0);
         authority.grantRole(GOVERNOR, governor, 0);
@@ -166,6 +169,7 @@ abstract contract EscrowFixture is Test {
     function terms() internal view returns (Terms memory) {
         return Terms({
             coordinator: coordinator.addr,
+            voucherKey: coordinator.addr,
             budget: BUDGET,
             deadline: timeNow() + 7 days,
             fee: FEE,

@@ -14,7 +14,7 @@ contract OpenTest is EscrowFixture {
         EscrowId id = escrows.escrowId(requester, t, "salt");
         vm.expectEmit();
         emit IJobEscrow.Opened(
-            id, requester, coordinator.addr, BUDGET, t.deadline, FEE, PROTOCOL_FEE, t.specHash, "salt"
+            id, requester, coordinator.addr, coordinator.addr, BUDGET, t.deadline, FEE, PROTOCOL_FEE, t.specHash, "salt"
         );
         EscrowId found = openEscrow(t, "salt");
 
@@ -88,8 +88,8 @@ contract OpenTest is EscrowFixture {
         vm.expectRevert(IJobEscrow.ZeroAmount.selector);
         escrows.open(t, "");
         t = terms();
-        t.fee = Ppm.wrap(500_001);
-        vm.expectRevert(abi.encodeWithSelector(IJobEscrow.FeeTooHigh.selector, t.fee, Ppm.wrap(500_000)));
+        t.fee = Ppm.wrap(200_001);
+        vm.expectRevert(abi.encodeWithSelector(IJobEscrow.FeeTooHigh.selector, t.fee, Ppm.wrap(200_000)));
         escrows.open(t, "");
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.28;
 
+import {IEntryPause} from "../../src/interfaces/IEntryPause.sol";
 import {IProviderStaking} from "../../src/interfaces/IProviderStaking.sol";
 import {SharePool} from "../../src/libraries/SharePool.sol";
 import {Role} from "../../src/types/Role.sol";
@@ -51,11 +52,92 @@ contract DelegateTest is StakingTest {
         assertEq(staking.delegationRoom(paul), most);
         delegate(dora, paul, first);
         uint256 room = most - first;
-        vm.expectRevert(abi.encodeWithSelector(IProviderStaking.DelegationOverRatio.selector, room, room + 1));
+        vm.expectRevert(abi.encodeWithSelector(IProviderStaking.DelegationOverRoom.selector, room, room + 1));
         delegate(dora, paul, room + 1);
         if (room > 0) delegate(dora, paul, room);
         assertEq(staking.delegationRoom(paul), 0);
         sanityCheck();
+    }
+
+    function test_a_provider_says_how_much_may_be_delegated_to_it() public {
+        registerProvider(paul, 0);
+        bond(paul, Role.Provider, 100e18);
+        assertEq(staking.delegationRoom(paul), 0, "nothing, until it opens its pool");
+        refused(0, 1e18);
+        vm.expectEmit(address(staking));
+        emit IProviderStaking.MaxDelegatedSet(paul, 50e18);
+        allow(paul, 50e18);
+        refused(50e18, 50e18 + 1);
+        delegate(dora, paul, 40e18);
+        refused(10e18, 10e18 + 1);
+        allow(paul, 0);
+        refused(0, 1);
+        undelegate(dora, paul, 1e18);
+        assertApproxEqAbs(valueOf(dora, paul), 40e18, 1e15, "those who are there stay and leave as they like");
+        allow(paul, type(uint96).max);
+        assertApproxEqAbs(staking.delegationRoom(paul), 960e18, 1e15, "and the ratio holds besides");
+        sanityCheck();
+    }
+
+    function test_only_a_provider_opens_its_pool() public {
+        vm.expectRevert(abi.encodeWithSelector(IProviderStaking.NotRegistered.selector, Role.Provider, eve));
+        allow(eve, 1);
+    }
+
+    // ---------------------------------------------------------------------------------- up to the room
+
+    function test_nobody_makes_a_deposit_fail_by_filling_the_room() public {
+        provider(paul, 10e18, 0);
+        delegate(eve, paul, 70e18);
+        (uint256 entered, uint256 shares) = delegateUpTo(dora, 50e18, 30_000e18);
+        assertEq(entered, 30e18);
+        assertEq(shares, 30_000e18);
+        assertEq(valueOf(dora, paul), 30e18);
+        assertEq(tide.balanceOf(dora), 10_000_000e18 - 30e18);
+        (entered, shares) = delegateUpTo(dora, 50e18, 0);
+        assertEq(entered + shares, 0, "no room is no reason to fail");
+        sanityCheck();
+    }
+
+    function test_who_wants_shares_gets_them_or_nothing_happens() public {
+        provider(paul, 10e18, 0);
+        delegate(eve, paul, 70e18);
+        vm.expectRevert(abi.encodeWithSelector(IProviderStaking.TooFewShares.selector, 30_000e18, 30_000e18 + 1));
+        delegateUpTo(dora, 50e18, 30_000e18 + 1);
+        vm.expectRevert(abi.encodeWithSelector(IProviderStaking.NotRegistered.selector, Role.Provider, petra));
+        vm.prank(dora);
+        staking.delegateUpTo(petra, 50e18, 0);
+        vm.prank(guardian);
+        staking.pause(1 days);
+        vm.expectPartialRevert(IEntryPause.EntriesArePaused.selector);
+        delegateUpTo(dora, 1e18, 0);
+    }
+
+    // A share that a puppet made dear, and a room that another filled but for less.
+    function test_a_room_of_less_than_a_share_is_none() public {
+        provider(paul, 1e15, 0);
+        delegate(eve, paul, 1e15);
+        skip(STREAM);
+        for (uint256 i = 0; i < 20; ++i) {
+            donate(paul, 1_000e18);
+            skip(STREAM);
+        }
+        bond(paul, Role.Provider, delegation(paul).active / 10 + 1);
+        allow(paul, uint96(delegation(paul).active) + 5);
+        assertEq(staking.previewDelegate(paul, 5), 0);
+        (uint256 entered, uint256 shares) = delegateUpTo(dora, 1e18, 0);
+        assertEq(entered + shares, 0);
+        sanityCheck();
+    }
+
+    function delegateUpTo(address who, uint256 amount, uint256 minShares) private returns (uint256, uint256) {
+        vm.prank(who);
+        return staking.delegateUpTo(paul, amount, minShares);
+    }
+
+    function refused(uint256 room, uint256 amount) private {
+        vm.expectRevert(abi.encodeWithSelector(IProviderStaking.DelegationOverRoom.selector, room, amount));
+        delegate(dirk, paul, amount);
     }
 
     function test_thawing_bond_attracts_no_delegation() public {
@@ -63,7 +145,7 @@ contract DelegateTest is StakingTest {
         delegate(dora, paul, 500e18);
         unbondAll(paul, Role.Provider);
         assertEq(staking.delegationRoom(paul), 0);
-        vm.expectRevert(abi.encodeWithSelector(IProviderStaking.DelegationOverRatio.selector, 0, 1));
+        vm.expectRevert(abi.encodeWithSelector(IProviderStaking.DelegationOverRoom.selector, 0, 1));
         delegate(dirk, paul, 1);
         undelegateAll(dora, paul);
         sanityCheck();

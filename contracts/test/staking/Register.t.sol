@@ -24,7 +24,7 @@ contract RegisterTest is StakingTest {
         assertFalse(staking.isRegistered(Role.Coordinator, paul));
         assertEq(staking.metadataOf(Role.Provider, paul), METADATA);
         assertEq(staking.operatorOf(keys.resultKey), paul);
-        assertTrue(staking.isBound(keys.resultKey));
+        assertTrue(staking.isBoundTo(keys.resultKey, paul));
         assertTrue(staking.isBoundTo(keys.resultKey, paul));
         assertFalse(staking.isBoundTo(keys.resultKey, petra));
         assertFalse(staking.isBoundTo(paul, address(0)), "a key that nobody bound is nobody's");
@@ -123,7 +123,7 @@ contract RegisterTest is StakingTest {
         staking.bindKeys(pauls);
         staking.unbindKeys(pauls.resultKey);
         vm.stopPrank();
-        assertFalse(staking.isBound(pauls.resultKey));
+        assertFalse(staking.isBoundTo(pauls.resultKey, paul));
         assertFalse(staking.isBoundTo(pauls.resultKey, paul));
         assertEq(staking.operatorOf(pauls.resultKey), paul, "what it signed stays evidence");
 
@@ -133,10 +133,98 @@ contract RegisterTest is StakingTest {
 
         vm.startPrank(paul);
         staking.bindKeys(pauls);
-        assertTrue(staking.isBound(pauls.resultKey), "an unbound key may come back");
+        assertTrue(staking.isBoundTo(pauls.resultKey, paul), "an unbound key may come back");
         vm.expectRevert(abi.encodeWithSelector(IProviderStaking.KeyAlreadyBound.selector, pauls.resultKey));
         staking.bindKeys(pauls);
         vm.stopPrank();
+    }
+
+    function test_a_key_counts_for_the_time_in_which_it_was_in_use() public {
+        registerProvider(paul, 0);
+        IProviderStaking.KeyBinding memory keys = keysFor(paul, "key");
+        uint48 start = uint48(vm.getBlockTimestamp());
+        skip(10);
+        vm.prank(paul);
+        staking.bindKeys(keys);
+        assertEq(staking.operatorAt(keys.resultKey, start + 9), address(0));
+        assertEq(staking.operatorAt(keys.resultKey, start + 10), paul);
+        assertEq(staking.operatorAt(keys.resultKey, type(uint48).max), paul);
+        skip(10);
+        vm.prank(paul);
+        staking.unbindKeys(keys.resultKey);
+        IProviderStaking.ResultKey memory record = staking.resultKeyRecord(keys.resultKey);
+        assertEq(record.boundAt, start + 10);
+        assertEq(record.unboundAt, start + 20);
+        assertEq(staking.operatorAt(keys.resultKey, start + 19), paul);
+        assertEq(staking.operatorAt(keys.resultKey, start + 20), address(0), "stolen, it signs nothing against paul");
+        skip(10);
+        vm.prank(paul);
+        staking.bindKeys(keys);
+        assertEq(staking.operatorAt(keys.resultKey, start + 25), paul, "who takes it back answers for it");
+        assertEq(staking.resultKeyRecord(keys.resultKey).boundAt, start + 10);
+        assertEq(staking.operatorAt(address(0xdead), start), address(0));
+    }
+
+    // ------------------------------------------------------------------------------------- voucher keys
+
+    function test_a_coordinator_binds_a_voucher_key_and_both_sign() public {
+        coordinator(cora, 1e18);
+        (address key, bytes memory signature) = voucherKeyFor(cora, "voucher key");
+        vm.expectEmit(address(staking));
+        emit IProviderStaking.VoucherKeyBound(cora, key);
+        vm.prank(cora);
+        staking.bindVoucherKey(key, signature);
+        assertTrue(staking.isVoucherKeyOf(key, cora));
+        assertFalse(staking.isVoucherKeyOf(key, paul));
+        assertFalse(staking.isVoucherKeyOf(paul, address(0)));
+        assertEq(staking.voucherKeyRecord(key).coordinator, cora);
+        assertEq(staking.voucherKeyRecord(key).boundAt, vm.getBlockTimestamp());
+
+        vm.expectRevert(abi.encodeWithSelector(IProviderStaking.KeyNotBound.selector, key));
+        vm.prank(eve);
+        staking.unbindVoucherKey(key);
+        vm.startPrank(cora);
+        vm.expectRevert(abi.encodeWithSelector(IProviderStaking.KeyAlreadyBound.selector, key));
+        staking.bindVoucherKey(key, signature);
+        vm.expectEmit(address(staking));
+        emit IProviderStaking.VoucherKeyUnbound(cora, key);
+        staking.unbindVoucherKey(key);
+        assertFalse(staking.isVoucherKeyOf(key, cora));
+        vm.expectRevert(abi.encodeWithSelector(IProviderStaking.KeyNotBound.selector, key));
+        staking.unbindVoucherKey(key);
+        staking.bindVoucherKey(key, signature);
+        vm.stopPrank();
+        assertTrue(staking.isVoucherKeyOf(key, cora));
+    }
+
+    function test_a_voucher_key_is_one_coordinators_and_binds_by_its_own_word() public {
+        coordinator(cora, 1e18);
+        (address key, bytes memory forPaul) = voucherKeyFor(paul, "voucher key");
+        vm.expectRevert(abi.encodeWithSelector(IProviderStaking.KeySignatureInvalid.selector, key));
+        vm.prank(cora);
+        staking.bindVoucherKey(key, forPaul);
+        vm.expectRevert(abi.encodeWithSelector(IProviderStaking.NotRegistered.selector, Role.Coordinator, paul));
+        vm.prank(paul);
+        staking.bindVoucherKey(key, forPaul);
+        coordinator(paul, 1e18);
+        vm.prank(paul);
+        staking.bindVoucherKey(key, forPaul);
+        (, bytes memory forCora) = voucherKeyFor(cora, "voucher key");
+        vm.expectRevert(abi.encodeWithSelector(IProviderStaking.KeyTaken.selector, key, paul));
+        vm.prank(cora);
+        staking.bindVoucherKey(key, forCora);
+    }
+
+    // ------------------------------------------------------------------------------------- all providers
+
+    function test_providers_are_listed_by_their_registration() public {
+        assertEq(staking.providerCount(), 0);
+        registerProvider(petra, 0);
+        coordinator(cora, 1e18);
+        registerProvider(paul, 0);
+        assertEq(staking.providerCount(), 2);
+        assertEq(staking.providerAt(0), petra);
+        assertEq(staking.providerAt(1), paul);
     }
 
     function test_only_its_operator_unbinds_a_key_and_once() public {
@@ -173,8 +261,9 @@ contract RegisterTest is StakingTest {
     }
 
     function test_slashers_are_there_from_the_first_block() public view {
-        assertEq(Ppm.unwrap(staking.slasherReach(judge, Role.Provider)), 1_000_000);
-        assertEq(Ppm.unwrap(staking.slasherReach(judge, Role.Coordinator)), 0);
-        assertEq(Ppm.unwrap(staking.slasherReach(escrow, Role.Coordinator)), 1_000_000);
+        assertEq(Ppm.unwrap(staking.slasherReach(judge, Role.Provider).own), 1_000_000);
+        assertEq(Ppm.unwrap(staking.slasherReach(judge, Role.Provider).delegated), 500_000);
+        assertEq(Ppm.unwrap(staking.slasherReach(judge, Role.Coordinator).own), 0);
+        assertEq(Ppm.unwrap(staking.slasherReach(escrow, Role.Coordinator).own), 1_000_000);
     }
 }

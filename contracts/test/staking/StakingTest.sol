@@ -23,7 +23,8 @@ abstract contract StakingTest is Test {
 
     address internal guardian = makeAddr("guardian");
     address internal governor = makeAddr("governor");
-    // Slashes providers without bound, providers by a tenth a case, coordinators without bound.
+    // Slashes providers by all their own and half of what others have, providers by a tenth of their own, coordinators by
+    // all: for each case.
     address internal judge = makeAddr("judge");
     address internal court = makeAddr("court");
     address internal escrow = makeAddr("escrow");
@@ -34,6 +35,9 @@ abstract contract StakingTest is Test {
     address internal dora = makeAddr("delegator dora");
     address internal dirk = makeAddr("delegator dirk");
     address internal eve = makeAddr("stranger eve");
+
+    // So that each of the judge's cases is another.
+    uint256 private cases;
 
     AccessManager internal manager;
     Tide internal tide;
@@ -46,9 +50,9 @@ abstract contract StakingTest is Test {
         genesis[0] = ITide.Allocation({to: address(this), amount: 600_000_000e18});
         tide = new Tide(address(manager), genesis);
         IProviderStaking.InitialSlasher[] memory slashers = new IProviderStaking.InitialSlasher[](3);
-        slashers[0] = IProviderStaking.InitialSlasher(judge, Role.Provider, Ppm.wrap(1_000_000));
-        slashers[1] = IProviderStaking.InitialSlasher(court, Role.Provider, Ppm.wrap(TEN_PERCENT));
-        slashers[2] = IProviderStaking.InitialSlasher(escrow, Role.Coordinator, Ppm.wrap(1_000_000));
+        slashers[0] = IProviderStaking.InitialSlasher(judge, Role.Provider, reach(1_000_000, 500_000));
+        slashers[1] = IProviderStaking.InitialSlasher(court, Role.Provider, reach(TEN_PERCENT, 0));
+        slashers[2] = IProviderStaking.InitialSlasher(escrow, Role.Coordinator, reach(1_000_000, 0));
         staking = new ProviderStaking(address(manager), tide, THAW, STREAM, slashers);
 
         _allow(staking.pause.selector, GUARDIAN);
@@ -93,10 +97,16 @@ abstract contract StakingTest is Test {
         staking.registerProvider(METADATA, Ppm.wrap(commission), keys);
     }
 
-    // A provider with a bond, the usual beginning.
+    // A provider with a bond and an open pool, the usual beginning.
     function provider(address who, uint256 bonded, uint32 commission) internal {
         registerProvider(who, commission);
         bond(who, Role.Provider, bonded);
+        allow(who, type(uint96).max);
+    }
+
+    function allow(address who, uint96 most) internal {
+        vm.prank(who);
+        staking.setMaxDelegated(most);
     }
 
     function coordinator(address who, uint256 bonded) internal {
@@ -142,13 +152,38 @@ abstract contract StakingTest is Test {
         return staking.credit(credits);
     }
 
+    // Cover from outside, by this contract.
+    function donate(address to, uint256 amount) internal returns (uint256) {
+        return staking.donate(to, amount);
+    }
+
     function slash(address who, uint256 amount) internal returns (uint256) {
         return slash(who, amount, "case");
     }
 
-    function slash(address who, uint256 amount, bytes32 caseId) internal returns (uint256) {
-        vm.prank(judge);
-        return staking.slash(Role.Provider, who, amount, caseId);
+    // By as many cases as it takes, as one reaches but half of the delegations.
+    function slash(address who, uint256 amount, bytes32 caseId) internal returns (uint256 taken) {
+        for (uint256 i = 0; i < 200; ++i) {
+            vm.prank(judge);
+            (uint256 own, uint256 delegated) =
+                staking.slash(Role.Provider, who, amount - taken, keccak256(abi.encode(caseId, cases++)));
+            taken += own + delegated;
+            if (taken == amount || own + delegated == 0) return taken;
+        }
+    }
+
+    // By one case alone.
+    function slashBy(address slasher, Role role, address who, uint256 amount, bytes32 caseId)
+        internal
+        returns (uint256)
+    {
+        vm.prank(slasher);
+        (uint256 own, uint256 delegated) = staking.slash(role, who, amount, caseId);
+        return own + delegated;
+    }
+
+    function reach(uint32 own, uint32 delegated) internal pure returns (IProviderStaking.Reach memory) {
+        return IProviderStaking.Reach(Ppm.wrap(own), Ppm.wrap(delegated));
     }
 
     function sharesOf(address who, address where) internal view returns (uint256) {
@@ -181,8 +216,21 @@ abstract contract StakingTest is Test {
         keys.signature = abi.encodePacked(r, s, v);
     }
 
+    function voucherKeyFor(address owner, string memory name) internal returns (address key, bytes memory signature) {
+        uint256 secret;
+        (key, secret) = makeAddrAndKey(name);
+        bytes32 typehash = keccak256("VoucherKeyBinding(address coordinator,address voucherKey)");
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(secret, typed(keccak256(abi.encode(typehash, owner, key))));
+        signature = abi.encodePacked(r, s, v);
+    }
+
     // EIP-712 by hand, so that the contract's own hashing is checked against something else.
     function bindingDigest(address operator, bytes32 nodeKey, address resultKey) internal view returns (bytes32) {
+        bytes32 typehash = keccak256("ResultKeyBinding(address operator,bytes32 nodeKey,address resultKey)");
+        return typed(keccak256(abi.encode(typehash, operator, nodeKey, resultKey)));
+    }
+
+    function typed(bytes32 statement) private view returns (bytes32) {
         bytes32 domain = keccak256(
             abi.encode(
                 keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"),
@@ -192,15 +240,7 @@ abstract contract StakingTest is Test {
                 address(staking)
             )
         );
-        bytes32 binding = keccak256(
-            abi.encode(
-                keccak256("ResultKeyBinding(address operator,bytes32 nodeKey,address resultKey)"),
-                operator,
-                nodeKey,
-                resultKey
-            )
-        );
-        return keccak256(abi.encodePacked(hex"1901", domain, binding));
+        return keccak256(abi.encodePacked(hex"1901", domain, statement));
     }
 
     function _allow(bytes4 selector, uint64 role) private {

@@ -73,18 +73,38 @@ contract UndelegateTest is StakingTest {
         sanityCheck();
     }
 
-    // With no holder left, what has not streamed and the rounding are the operator's: no stranger finds them there.
-    function test_the_last_to_leave_leaves_nothing_to_a_stranger() public {
+    // What has not streamed goes with the last one: neither the operator nor a stranger finds it there.
+    function test_the_last_to_leave_takes_what_streams() public {
         delegate(dora, paul, 1_000_000e18);
+        skip(STREAM);
         credit(paul, 200e18);
         skip(STREAM / 2);
-        (, uint256 amount) = undelegateAll(dora, paul);
-        assertApproxEqAbs(amount, 1_000_050e18, 1e3, "half of the half has streamed");
-        assertEq(earned(paul) + amount, 1_000_200e18, "the rest is the operator's");
+        (ThawId thawId, uint256 amount) = undelegateAll(dora, paul);
+        assertEq(amount, 1_000_100e18);
+        assertEq(earned(paul), 100e18);
+        assertEq(staking.thawRequest(thawId).value, amount);
         IProviderStaking.PoolState memory p = delegation(paul);
         assertEq(p.active + p.locked + p.shares, 0);
         delegate(eve, paul, 1e18);
         assertEq(valueOf(eve, paul), 1e18);
+        sanityCheck();
+    }
+
+    // Else whoever enters after the others have left, and leaves again, would take along what is theirs or the operator's.
+    function test_who_came_of_late_takes_only_what_it_brought() public {
+        delegate(dora, paul, 1_000e18);
+        skip(STREAM);
+        undelegateAll(dora, paul);
+        delegate(eve, paul, 1_000e18);
+        credit(paul, 500e18);
+        uint256 streaming = delegation(paul).locked;
+        assertGt(streaming, 0);
+        uint256 before = earned(paul);
+        vm.expectEmit(address(staking));
+        emit IProviderStaking.LeftToOperator(delegationPool(paul), streaming);
+        (, uint256 amount) = undelegateAll(eve, paul);
+        assertEq(amount, 1_000e18);
+        assertEq(earned(paul) - before, streaming);
         sanityCheck();
     }
 

@@ -77,9 +77,9 @@ contract WithdrawTest is StakingTest {
     function test_every_queued_exit_completes_also_after_a_full_slash() public {
         (ThawId thawId,) = undelegate(dora, paul, sharesOf(dora, paul) / 2);
         slash(paul, type(uint256).max);
-        assertEq(sharesOf(dora, paul), 0, "what did not leave is dead");
+        assertLe(valueOf(dora, paul), 1, "what did not leave is lost");
         skip(THAW);
-        assertEq(withdraw(dora, thawId), 0);
+        assertLe(withdraw(dora, thawId), 1);
         sanityCheck();
     }
 

@@ -130,10 +130,10 @@ impl Teller {
             }
             Err(error) => return Err(Refusal::NotSeen { reason: causes(&error) }),
         };
-        if view.coordinator != self.account {
+        if view.voucher_key != self.account {
             return unpaid(format!(
-                "the escrow is for the coordinator {}, this is {}",
-                view.coordinator, self.account
+                "the vouchers of the escrow are signed by {}, this is {}",
+                view.voucher_key, self.account
             ));
         }
         if view.fee_ppm != self.config.fee_ppm {

@@ -4,7 +4,7 @@
 #![allow(missing_docs, clippy::pub_underscore_fields, clippy::too_many_arguments)]
 
 use alloy::{
-    primitives::{Address, B256, Bytes, Signature},
+    primitives::{Address, B256, Bytes, Signature, hex, keccak256},
     signers::{SignerSync, local::PrivateKeySigner},
     sol,
     sol_types::SolInterface,
@@ -27,6 +27,59 @@ sol!(
     Tide,
     "../../contracts/artifacts/Tide.json"
 );
+
+/// A library that contracts are linked to: code that runs in their name, deployed once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Library {
+    /// The keys that sign for operators; for ProviderStaking.
+    OperatorKeys,
+    /// How much each slasher may take; for ProviderStaking.
+    SlashCases,
+    /// What was withdrawn of the protocol's fees; for JobEscrow.
+    FeeLog,
+}
+
+impl Library {
+    /// What is sent to deploy it.
+    pub(crate) fn code(self) -> Bytes {
+        // Not by `sol!`: who calls it is compiled to, and what it emits and reverts with is in its contract's interface.
+        let artifact = match self {
+            Self::OperatorKeys => include_str!("../../../contracts/artifacts/OperatorKeys.json"),
+            Self::SlashCases => include_str!("../../../contracts/artifacts/SlashCases.json"),
+            Self::FeeLog => include_str!("../../../contracts/artifacts/FeeLog.json"),
+        };
+        let artifact: serde_json::Value = serde_json::from_str(artifact).expect("artifacts are JSON");
+        let code = artifact.get("bytecode").and_then(serde_json::Value::as_str);
+        code.expect("artifacts have code").parse().expect("code is hexadecimal")
+    }
+
+    /// What stands in a contract's code in place of its address.
+    fn mark(self) -> Address {
+        let path = match self {
+            Self::OperatorKeys => "src/libraries/OperatorKeys.sol:OperatorKeys",
+            Self::SlashCases => "src/libraries/SlashCases.sol:SlashCases",
+            Self::FeeLog => "src/libraries/FeeLog.sol:FeeLog",
+        };
+        // The compiler's mark, 34 digits between signs that are none, with `fff` for these as `cargo xtask contracts`
+        // writes it.
+        let digits = hex::encode(keccak256(path));
+        format!("0xfff{}fff", &digits[..34]).parse().expect("40 digits are an address")
+    }
+}
+
+/// The code of a contract with the addresses of all libraries that it calls.
+pub(crate) fn linked(code: &Bytes, libraries: &[(Library, Address)]) -> Bytes {
+    let mut linked = code.to_vec();
+    for (library, address) in libraries {
+        let mark = library.mark();
+        let mut at = 0;
+        while let Some(place) = linked[at..].windows(20).position(|window| window == mark.as_slice()) {
+            linked[at + place..at + place + 20].copy_from_slice(address.as_slice());
+            at += place + 20;
+        }
+    }
+    linked.into()
+}
 
 /// An address as contracts have it.
 pub fn evm(address: tidemill_types::Address) -> Address {
@@ -64,8 +117,8 @@ pub(crate) fn error_text(data: &Bytes) -> Option<String> {
 fn of_staking(error: &ProviderStaking::ProviderStakingErrors) -> String {
     use ProviderStaking::ProviderStakingErrors as E;
     match error {
-        E::DelegationOverRatio(error) => format!(
-            "the provider's own bond carries only {} more of delegations, not {}",
+        E::DelegationOverRoom(error) => format!(
+            "the provider takes only {} more of delegations now, not {}: by its own bond, and by what it allows",
             tide(error.room),
             tide(error.wanted)
         ),
@@ -108,7 +161,7 @@ mod tests {
 
     #[test]
     fn errors_of_contracts_are_said_in_words() {
-        let error = ProviderStaking::DelegationOverRatio {
+        let error = ProviderStaking::DelegationOverRoom {
             room: U256::from(1),
             wanted: U256::from(10).pow(U256::from(18)),
         };
@@ -122,5 +175,28 @@ mod tests {
         assert!(error_text(&error.abi_encode().into()).expect("it is known").contains("would need"));
         assert_eq!(error_text(&Bytes::from_static(&[1, 2, 3, 4])), None);
         assert_eq!(named("ZeroAmount(ZeroAmount)"), "error ZeroAmount");
+    }
+
+    #[test]
+    fn libraries_are_linked_wherever_they_are_called() {
+        let of_staking = [Library::OperatorKeys, Library::SlashCases];
+        let of_escrow = [Library::FeeLog];
+        for (code, libraries) in
+            [(&ProviderStaking::BYTECODE, &of_staking[..]), (&JobEscrow::BYTECODE, &of_escrow[..])]
+        {
+            let count = |code: &Bytes, address: Address| {
+                code.windows(20).filter(|window| *window == address.as_slice()).count()
+            };
+            let place = Address::repeat_byte(0xab);
+            for library in libraries {
+                let marks = count(code, library.mark());
+                assert!(marks > 0, "{library:?}");
+                let linked = linked(code, &[(*library, place)]);
+                assert_eq!(count(&linked, library.mark()), 0);
+                assert_eq!(count(&linked, place), marks);
+                assert_eq!(linked.len(), code.len());
+                assert!(library.code().len() > 100);
+            }
+        }
     }
 }

@@ -21,7 +21,7 @@ pub use self::deployment::{DeployError, Deployment};
 use crate::{
     address_book::{AddressBook, BookError, Contract},
     chain::Chain,
-    contracts::{AccessManager, IProviderStaking, ITide, JobEscrow, ProviderStaking, Tide},
+    contracts::{AccessManager, IProviderStaking, ITide, JobEscrow, Library, ProviderStaking, Tide, linked},
 };
 
 /// What is fixed when the contracts are deployed, and what holds on the first day.
@@ -128,7 +128,8 @@ impl Params {
 
 /// The transactions with which `deployer` puts the contracts on a chain, the first of them with its `first_nonce`.
 pub fn plan(params: &Params, deployer: Address, first_nonce: u64) -> Plan {
-    let [authority, tide, staking, escrow] = [0, 1, 2, 3].map(|step| deployer.create(first_nonce + step));
+    let [authority, tide, keys, cases, fees, staking, escrow] =
+        [0, 1, 2, 3, 4, 5, 6].map(|step| deployer.create(first_nonce + step));
     let manager = AccessManager::constructorCall { initialAdmin: deployer };
     let supply = |to, amount: Amount| ITide::Allocation { to, amount: U256::from(amount.wei()) };
     let token = Tide::constructorCall {
@@ -139,7 +140,8 @@ pub fn plan(params: &Params, deployer: Address, first_nonce: u64) -> Plan {
         ],
     };
     // A coordinator's bond answers for its vouchers with all of it.
-    let slasher = IProviderStaking::InitialSlasher { slasher: escrow, role: 1, perCase: WHOLE_PPM };
+    let reach = IProviderStaking::Reach { own: WHOLE_PPM, delegated: 0 };
+    let slasher = IProviderStaking::InitialSlasher { slasher: escrow, role: 1, reach };
     let stake = ProviderStaking::constructorCall {
         authority,
         tide_: tide,
@@ -164,8 +166,22 @@ pub fn plan(params: &Params, deployer: Address, first_nonce: u64) -> Plan {
         steps: vec![
             creation("AccessManager", &AccessManager::BYTECODE, &manager.abi_encode()),
             creation("Tide", &Tide::BYTECODE, &token.abi_encode()),
-            creation("ProviderStaking", &ProviderStaking::BYTECODE, &stake.abi_encode()),
-            creation("JobEscrow", &JobEscrow::BYTECODE, &escrows.abi_encode()),
+            creation("OperatorKeys", &Library::OperatorKeys.code(), &[]),
+            creation("SlashCases", &Library::SlashCases.code(), &[]),
+            creation("FeeLog", &Library::FeeLog.code(), &[]),
+            creation(
+                "ProviderStaking",
+                &linked(
+                    &ProviderStaking::BYTECODE,
+                    &[(Library::OperatorKeys, keys), (Library::SlashCases, cases)],
+                ),
+                &stake.abi_encode(),
+            ),
+            creation(
+                "JobEscrow",
+                &linked(&JobEscrow::BYTECODE, &[(Library::FeeLog, fees)]),
+                &escrows.abi_encode(),
+            ),
             Step {
                 label: "grant the roles of the first day, and give up the deployer's".to_owned(),
                 to: Some(authority),
@@ -175,8 +191,11 @@ pub fn plan(params: &Params, deployer: Address, first_nonce: u64) -> Plan {
         ],
         contracts: vec![
             ("AccessManager", authority),
+            ("FeeLog", fees),
             ("JobEscrow", escrow),
+            ("OperatorKeys", keys),
             ("ProviderStaking", staking),
+            ("SlashCases", cases),
             ("Tide", tide),
         ],
     }
@@ -211,7 +230,11 @@ fn roles(params: &Params, deployer: Address, tide: Address, staking: Address, es
         may(
             role::GOVERNOR,
             escrow,
-            &[JobEscrow::setProtocolFeeCall::SELECTOR, JobEscrow::setTreasuryCall::SELECTOR],
+            &[
+                JobEscrow::setProtocolFeeCall::SELECTOR,
+                JobEscrow::setTreasuryCall::SELECTOR,
+                JobEscrow::setBurnShareCall::SELECTOR,
+            ],
         ),
         // What the governor has announced, the guardian may call off.
         AccessManager::setRoleGuardianCall { roleId: role::GOVERNOR, guardian: role::GUARDIAN }.abi_encode(),
@@ -339,12 +362,12 @@ mod tests {
         let plan = plan(&Params::first_day(Address::repeat_byte(5)), deployer.address(), 7);
         let contracts: Vec<_> = plan.contracts().collect();
         let staking = contracts.iter().find(|(name, _)| *name == "ProviderStaking").expect("it is planned").1;
-        assert_eq!(staking, deployer.address().create(9));
-        let escrow_data = &plan.steps()[3].data;
+        assert_eq!(staking, deployer.address().create(12));
+        let escrow_data = &plan.steps()[6].data;
         assert!(escrow_data.windows(20).any(|window| window == staking.as_slice()));
         let fees = Fees { max_fee_per_gas: 7, max_priority_fee_per_gas: 0 };
         let signed = plan.sign(&deployer, 5, &fees).expect("it signs");
-        assert_eq!(signed.len(), 5);
+        assert_eq!(signed.len(), 8);
         assert!(signed.iter().all(|raw| signer_of(raw) == Ok(deployer.address())));
         assert!(plan.sign(&PrivateKeySigner::random(), 5, &fees).is_err());
         assert_eq!(signer_of(&Bytes::from_static(b"x")), Err(NotATransaction));
@@ -357,7 +380,7 @@ mod tests {
         let other = plan(&Params::first_day(Address::repeat_byte(6)), deployer, 0);
         let renounces = |plan: &Plan| {
             let selector = AccessManager::renounceRoleCall::SELECTOR;
-            plan.steps()[4].data.windows(4).any(|window| window == selector)
+            plan.steps()[7].data.windows(4).any(|window| window == selector)
         };
         assert!(!renounces(&own));
         assert!(renounces(&other));

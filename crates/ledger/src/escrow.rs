@@ -53,8 +53,10 @@ pub struct EscrowView {
     pub id: EscrowId,
     /// Whose money it is.
     pub requester: Address,
-    /// Who signs its vouchers.
+    /// Whose bond answers for its vouchers, and whose the fees are.
     pub coordinator: Address,
+    /// Who signs its vouchers.
+    pub voucher_key: Address,
     /// All that was ever put in.
     pub deposited: Amount,
     /// All that was paid to providers, fees included.
@@ -204,6 +206,7 @@ impl Escrows {
             id,
             requester: ours(found.requester),
             coordinator: ours(found.coordinator),
+            voucher_key: ours(found.voucherKey),
             deposited: amount(found.deposited),
             paid: amount(found.paid),
             fee_ppm: found.fee,
@@ -241,11 +244,23 @@ impl Escrows {
         Ok(self.read("the longest escrow", self.escrow, JobEscrow::maxDurationCall {}).await?.into())
     }
 
-    /// The active bond of a coordinator: what answers for its vouchers. What is thawing is not counted.
+    /// The coordinator that a key signs vouchers for: the one that has bound it now, or else the key's own account.
     ///
     /// # Errors
     /// [`EscrowError::Read`] when the ledger does not answer.
-    pub async fn coordinator_bond(&self, coordinator: Address) -> Result<Amount, EscrowError> {
+    pub async fn coordinator_of(&self, voucher_key: Address) -> Result<Address, EscrowError> {
+        let call = ProviderStaking::voucherKeyRecordCall { voucherKey: evm(voucher_key) };
+        let record = self.read("a voucher key", self.staking, call).await?;
+        let is_bound = record.coordinator != EvmAddress::ZERO && record.unboundAt.is_zero();
+        Ok(if is_bound { ours(record.coordinator) } else { voucher_key })
+    }
+
+    /// The active bond that answers for what a key signs in escrows that are opened now. What is thawing is not counted.
+    ///
+    /// # Errors
+    /// [`EscrowError::Read`] when the ledger does not answer.
+    pub async fn coordinator_bond(&self, voucher_key: Address) -> Result<Amount, EscrowError> {
+        let coordinator = self.coordinator_of(voucher_key).await?;
         let pool = Pool::Bond(Role::Coordinator, evm(coordinator)).id();
         let state = self.read("a bond", self.staking, ProviderStaking::poolOfCall { pool }).await?;
         Ok(wide(state.active))
@@ -260,7 +275,8 @@ impl Escrows {
         let record =
             self.read("a result key", self.staking, ProviderStaking::resultKeyRecordCall { resultKey: key });
         let record = record.await?;
-        Ok(record.bound.then(|| ours(record.operator)))
+        let is_bound = record.operator != EvmAddress::ZERO && record.unboundAt.is_zero();
+        Ok(is_bound.then(|| ours(record.operator)))
     }
 
     /// The escrows that an account opened, oldest first.
@@ -460,6 +476,7 @@ pub(crate) fn multicall(calls: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
 fn on_chain(terms: &EscrowTerms) -> JobEscrow::Terms {
     JobEscrow::Terms {
         coordinator: evm(terms.coordinator),
+        voucherKey: evm(terms.voucher_key),
         budget: narrow(terms.budget),
         deadline: terms.deadline_s.try_into().unwrap_or(alloy::primitives::aliases::U48::MAX),
         fee: terms.fee_ppm,
@@ -526,6 +543,7 @@ mod tests {
             id: EscrowId([1; 32]),
             requester: Address([2; 20]),
             coordinator: Address([3; 20]),
+            voucher_key: Address([3; 20]),
             deposited: Amount::tide(10),
             paid: Amount::ZERO,
             fee_ppm: 50_000,

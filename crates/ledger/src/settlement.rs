@@ -87,10 +87,10 @@ mod gas {
     pub const TRANSACTION: u64 = 30_000;
     /// An escrow that closes: its own slots, fees, two transfers of TIDE.
     pub const CLOSE: u64 = 220_000;
-    /// A release in it, by a result key and with delegators.
-    pub const RELEASE: u64 = 75_000;
+    /// A release in it, by a result key and with delegators, where somebody entered of late and the past is looked up.
+    pub const RELEASE: u64 = 100_000;
     /// A payment that is settled or acknowledged, the first of a payee.
-    pub const PAYMENT: u64 = 105_000;
+    pub const PAYMENT: u64 = 130_000;
 }
 
 /// What has to be sent now, in order. Nothing where there is nothing to do, or where it is better to wait.

@@ -10,7 +10,7 @@ use alloy::{
     primitives::{Address, B256, Bytes, U256},
     signers::local::PrivateKeySigner,
     sol,
-    sol_types::{SolCall, SolStruct, eip712_domain},
+    sol_types::{Eip712Domain, SolCall, SolStruct, eip712_domain},
 };
 use tidemill_types::Amount;
 
@@ -19,6 +19,7 @@ pub use self::slashing::{Reach, Slashers};
 use crate::{
     AddressBook, BookError, Chain, ChainError,
     contracts::{IProviderStaking, ProviderStaking, Tide, sign},
+    escrow::narrow,
     permit::with_permit,
 };
 
@@ -139,6 +140,12 @@ sol! {
         bytes32 nodeKey;
         address resultKey;
     }
+
+    /// What a voucher key signs to belong to a coordinator.
+    struct VoucherKeyBinding {
+        address coordinator;
+        address voucherKey;
+    }
 }
 
 impl Staking {
@@ -238,13 +245,7 @@ impl Staking {
         result_key: &PrivateKeySigner,
     ) -> Vec<u8> {
         let statement = ResultKeyBinding { operator, nodeKey: node_key, resultKey: result_key.address() };
-        let domain = eip712_domain! {
-            name: "Tidemill ProviderStaking",
-            version: "1",
-            chain_id: self.chain.chain_id(),
-            verifying_contract: self.staking,
-        };
-        let signature = sign(result_key, &statement.eip712_signing_hash(&domain));
+        let signature = sign(result_key, &statement.eip712_signing_hash(&self.domain()));
         let keys = IProviderStaking::KeyBinding {
             nodeKey: node_key,
             resultKey: result_key.address(),
@@ -257,6 +258,33 @@ impl Staking {
     /// The call that makes an account a coordinator.
     pub fn register_coordinator(&self, metadata: B256) -> Vec<u8> {
         ProviderStaking::registerCoordinatorCall { metadataHash: metadata }.abi_encode()
+    }
+
+    /// The call with which a provider says how much may be delegated to it; zero closes its pool to entries.
+    pub fn set_max_delegated(&self, most: Amount) -> Vec<u8> {
+        ProviderStaking::setMaxDelegatedCall { most: narrow(most) }.abi_encode()
+    }
+
+    /// The call with which a coordinator binds a key that signs vouchers for it. The key signs that it is the
+    /// coordinator's.
+    pub fn bind_voucher_key(&self, coordinator: Address, key: &PrivateKeySigner) -> Vec<u8> {
+        let statement = VoucherKeyBinding { coordinator, voucherKey: key.address() };
+        let signature = sign(key, &statement.eip712_signing_hash(&self.domain()));
+        ProviderStaking::bindVoucherKeyCall {
+            voucherKey: key.address(),
+            signature: Bytes::from(signature.as_bytes().to_vec()),
+        }
+        .abi_encode()
+    }
+
+    /// What is signed for this contract is signed in this domain.
+    fn domain(&self) -> Eip712Domain {
+        eip712_domain! {
+            name: "Tidemill ProviderStaking",
+            version: "1",
+            chain_id: self.chain.chain_id(),
+            verifying_contract: self.staking,
+        }
     }
 
     /// The call that adds to an own bond, with its permit.

@@ -19,8 +19,10 @@ pub struct EscrowId(pub [u8; 32]);
 /// What an escrow is opened on. All of it is in the escrow's name, so a voucher holds for these terms alone.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct EscrowTerms {
-    /// Who signs the vouchers.
+    /// Whose bond answers for the vouchers, and whose the fees are.
     pub coordinator: Address,
+    /// The key that signs the vouchers: the coordinator's own, or one that it has bound.
+    pub voucher_key: Address,
     /// What is locked at the opening.
     pub budget: Amount,
     /// When it ends by itself, in seconds of the chain's clock.
@@ -118,11 +120,11 @@ impl<T: Signable> Signed<T> {
 impl EscrowId {
     /// The name of the escrow that `requester` opens on these terms with this salt; known before it is opened.
     pub fn of(requester: Address, terms: &EscrowTerms, salt: [u8; 32]) -> Self {
-        let EscrowTerms { coordinator, budget, deadline_s, fee_ppm, spec_hash } = *terms;
+        let EscrowTerms { coordinator, voucher_key, budget, deadline_s, fee_ppm, spec_hash } = *terms;
         let (budget, deadline, fee) = (U256::from(budget.wei()), U256::from(deadline_s), U256::from(fee_ppm));
-        let (requester, coordinator) = (alloy(requester), alloy(coordinator));
+        let [requester, coordinator, key] = [requester, coordinator, voucher_key].map(alloy);
         // Solidity encodes numbers of any width as 32 bytes, and these structs as their fields.
-        let encoded = (requester, coordinator, budget, deadline, fee, spec_hash, salt).abi_encode();
+        let encoded = (requester, coordinator, key, budget, deadline, fee, spec_hash, salt).abi_encode();
         Self(keccak256(encoded).0)
     }
 

@@ -10,7 +10,8 @@ use crate::workspace::Workspace;
 pub struct Artifact {
     name: String,
     abi: Value,
-    /// What is sent to deploy it, before the constructor's arguments: `0x` and hexadecimal digits.
+    /// What is sent to deploy it, before the constructor's arguments: `0x` and hexadecimal digits. Where the address of a
+    /// library goes is its mark, which the deployment replaces.
     bytecode: String,
 }
 
@@ -29,13 +30,14 @@ impl Artifact {
         forget_value_types(&mut abi);
         let bytecode =
             built.pointer("/bytecode/object").and_then(Value::as_str).context("it has no bytecode")?;
+        let bytecode = mark_libraries(bytecode);
         anyhow::ensure!(
             bytecode.len() > 2
                 && bytecode.starts_with("0x")
                 && bytecode[2..].bytes().all(|c| c.is_ascii_hexdigit()),
-            "its bytecode is missing, or has places for libraries, which the deployment does not fill"
+            "its bytecode is missing, or is no hexadecimal number"
         );
-        Ok(Self { name: name.to_owned(), abi, bytecode: bytecode.to_owned() })
+        Ok(Self { name: name.to_owned(), abi, bytecode })
     }
 
     /// Where it is committed, from the workspace's root.
@@ -58,6 +60,12 @@ impl Artifact {
     pub fn code_bytes(&self) -> usize {
         (self.bytecode.len() - 2) / 2
     }
+}
+
+/// Turns the compiler's marks of libraries, `__$` and 34 digits and `$__`, into digits, so that code is a number with
+/// them too: `fff` and the same digits and `fff`.
+fn mark_libraries(bytecode: &str) -> String {
+    bytecode.replace("__$", "fff").replace("$__", "fff")
 }
 
 /// Takes away the names of Solidity's value types and enums, which are not part of the interface: `Ppm` is a `uint32` to
@@ -107,8 +115,15 @@ mod tests {
     }
 
     #[test]
-    fn code_with_unlinked_libraries_is_refused() {
-        let built = r#"{"abi":[],"bytecode":{"object":"0x60__$1234$__01"}}"#;
+    fn the_places_of_libraries_have_marks_of_as_many_digits() -> Result<()> {
+        let digits = "0123456789abcdef0123456789abcdef01";
+        let object = format!("0x60__${digits}$__01");
+        let built = json!({ "abi": [], "bytecode": { "object": object } }).to_string();
+        let artifact = Artifact::parse("Tide", &built)?;
+        assert_eq!(artifact.bytecode, format!("0x60fff{digits}fff01"));
+        assert_eq!(artifact.code_bytes(), 22);
+        let built = r#"{"abi":[],"bytecode":{"object":"0x60__"}}"#;
         assert!(Artifact::parse("Tide", built).is_err());
+        Ok(())
     }
 }

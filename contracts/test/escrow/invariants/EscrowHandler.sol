@@ -60,6 +60,7 @@ abstract contract EscrowHandler is EscrowFixture {
         vm.startPrank(last);
         tide.approve(address(staking), 100e18);
         staking.bond(Role.Provider, 100e18);
+        staking.setMaxDelegated(type(uint96).max);
         vm.stopPrank();
         vm.startPrank(delegator);
         tide.approve(address(staking), 300e18);
@@ -76,9 +77,10 @@ abstract contract EscrowHandler is EscrowFixture {
         if (opened.length >= MOST_ESCROWS || paused()) return;
         Terms memory t = terms();
         t.coordinator = cheating ? cheat.addr : coordinator.addr;
+        t.voucherKey = t.coordinator;
         t.budget = uint96(bound(budget, 1, BUDGET));
         t.deadline = timeNow() + uint48(bound(duration, 1, LONGEST));
-        t.fee = Ppm.wrap(uint32(bound(fee, 0, 500_000)));
+        t.fee = Ppm.wrap(uint32(bound(fee, 0, 200_000)));
         openEscrow(t, bytes32(opened.length));
     }
 

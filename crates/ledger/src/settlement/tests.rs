@@ -31,6 +31,7 @@ fn closing(n: u8, payees: usize) -> Closing {
         id,
         requester: Address([2; 20]),
         coordinator: Address([3; 20]),
+        voucher_key: Address([3; 20]),
         deposited: Amount::tide(1_000),
         paid: Amount::ZERO,
         fee_ppm: 50_000,

@@ -1,6 +1,6 @@
 //! What a provider loses by a fault: how far contracts may reach into its stake, and how much of its own there is.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use alloy::{
     primitives::{Address, B256, U256},
@@ -15,7 +15,7 @@ use crate::contracts::ProviderStaking;
 /// One whole, in parts per million.
 const WHOLE_PPM: u64 = 1_000_000;
 
-/// How much of the stake that answers for a provider a contract may take for one fault.
+/// How much of a provider's own stake a contract may take for one fault.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Reach {
     ppm: u32,
@@ -31,8 +31,10 @@ impl Reach {
 /// The contracts that may take providers' stake, as far as the ledger was read.
 #[derive(Clone, Default, Debug)]
 pub struct Slashers {
-    /// In which block it was said of whom how much it may take for one case, in parts per million; oldest first.
-    said: Vec<(u64, Address, u32)>,
+    /// In which block it was said of whom that it may take how much; oldest first.
+    said: Vec<(u64, Address)>,
+    /// The most that any of them may take of an own bond for one case now, in parts per million.
+    most: u32,
     /// The block to read on from; none before anything was read.
     next: Option<u64>,
     /// Whether all of the ledger was read once.
@@ -49,13 +51,7 @@ impl Slashers {
     /// How far the one reaches that may take the most; none where none may take any, or where not all of the ledger was read
     /// yet.
     pub fn reach(&self) -> Option<Reach> {
-        if !self.is_whole {
-            return None;
-        }
-        let last: BTreeMap<Address, u32> =
-            self.said.iter().map(|(_, slasher, ppm)| (*slasher, *ppm)).collect();
-        let most = last.into_values().max().unwrap_or(0);
-        (most > 0).then_some(Reach { ppm: most })
+        (self.is_whole && self.most > 0).then_some(Reach { ppm: self.most })
     }
 }
 
@@ -72,13 +68,13 @@ impl Staking {
             .event_signature(ProviderStaking::SlasherSet::SIGNATURE_HASH)
             .topic2(B256::from(U256::from(Role::Provider as u8)));
         let mut from = slashers.next.unwrap_or(self.deployed);
-        slashers.said.retain(|(block, ..)| *block < from);
+        slashers.said.retain(|(block, _)| *block < from);
         while from <= head {
             let to = head.min(from + (AT_ONCE - 1));
             let mut found = Vec::new();
             let take = |log: &Log| {
                 if let Ok(event) = ProviderStaking::SlasherSet::decode_log(&log.inner) {
-                    found.push((log.block_number.unwrap_or(to), event.slasher, event.perCase));
+                    found.push((log.block_number.unwrap_or(to), event.slasher));
                 }
             };
             self.chain.for_each_log_to(&filter, from, to, take).await.map_err(read)?;
@@ -86,22 +82,29 @@ impl Staking {
             from = to + 1;
             slashers.next = Some(from);
         }
+        // What was announced takes effect later: so what counts now is asked of the contract.
+        let known: BTreeSet<Address> = slashers.said.iter().map(|(_, slasher)| *slasher).collect();
+        let mut most = 0;
+        for slasher in known {
+            let call = ProviderStaking::slasherReachCall { slasher, role: Role::Provider as u8 };
+            most = most.max(self.read("who may slash", self.staking, call).await?.own);
+        }
+        slashers.most = most;
         slashers.is_whole = true;
         slashers.next = Some(self.deployed.max(from.saturating_sub(MAY_BE_REPLACED)));
         Ok(())
     }
 
-    /// What a provider itself loses at most by one fault: its own bond, which a slash takes first, as far as the slasher
-    /// reaches. What is thawing is not counted, since it may be gone before a slash takes effect, and what others have
-    /// delegated deters those others.
+    /// What a provider itself loses at most by one fault: of its own bond, as far as the slasher reaches. What is thawing
+    /// is not counted, since it may be gone before a slash takes effect, and what others have delegated deters those
+    /// others.
     ///
     /// # Errors
     /// [`StakingError::Read`] when the ledger does not answer.
     pub async fn own_loss(&self, provider: Address, reach: Reach) -> Result<Amount, StakingError> {
         let call = ProviderStaking::stakeOfCall { role: Role::Provider as u8, operator: provider };
         let stake = self.read("a stake", self.staking, call).await?;
-        let answering = stake.bonded.saturating_add(stake.delegated);
-        let taken = answering.saturating_mul(U256::from(reach.ppm)) / U256::from(WHOLE_PPM);
-        amount("a stake", taken.min(stake.bonded))
+        let taken = stake.bonded.saturating_mul(U256::from(reach.ppm)) / U256::from(WHOLE_PPM);
+        amount("a stake", taken)
     }
 }

@@ -136,6 +136,7 @@ impl World {
     pub async fn open(&self, salt: u8, budget: Amount, ends_in_s: u64) -> EscrowId {
         let terms = EscrowTerms {
             coordinator: self.coordinator.address(),
+            voucher_key: self.coordinator.address(),
             budget,
             deadline_s: self.chain.now().await.expect("it answers") + ends_in_s,
             fee_ppm: 50_000,

@@ -8,7 +8,7 @@ use tidemill_net::{endpoint::node_id, key::KeyKind};
 use tidemill_types::Amount;
 
 use crate::{
-    exit::{self, Code, WithCode},
+    exit::{self, Code, Exit, WithCode},
     home::{self, data_directory, identity},
     ledger::{Acting, Purse, Sent},
     network::private_directory,
@@ -31,6 +31,9 @@ pub struct Args {
     /// What a provider keeps of its delegators' part of its pay, in percent; counts at the first bond alone
     #[arg(long, value_name = "PERCENT", default_value = "10", value_parser = percent)]
     commission: Ppm,
+    /// The most that others may delegate to a provider; at first they may nothing
+    #[arg(long, value_name = "AMOUNT")]
+    max_delegated: Option<Amount>,
     #[command(flatten)]
     acting: Acting,
 }
@@ -59,7 +62,7 @@ impl From<As> for Role {
 
 fn after_help() -> String {
     format!(
-        "Examples:\n  tidemill bond \"500 TIDE\"\n  tidemill bond \"500 TIDE\" --commission 7.5 --account ann\n  tidemill bond \"10000 TIDE\" --as coordinator\n\n{}",
+        "Examples:\n  tidemill bond \"500 TIDE\"\n  tidemill bond \"500 TIDE\" --commission 7.5 --max-delegated \"2000 TIDE\" --account ann\n  tidemill bond \"10000 TIDE\" --as coordinator\n\n{}",
         exit::HELP
     )
 }
@@ -96,7 +99,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 
 async fn bond(args: &Args, purse: &Purse) -> anyhow::Result<Vec<Sent>> {
     let staking = Staking::new(purse.ledger.chain.clone(), &purse.ledger.book).code(Code::Usage)?;
-    let (role, operator) = (args.role.into(), purse.address());
+    let (role, operator): (Role, _) = (args.role.into(), purse.address());
+    if args.max_delegated.is_some() && role != Role::Provider {
+        return Err(
+            Exit::new(Code::Usage, "nobody delegates to a coordinator: leave out --max-delegated").into()
+        );
+    }
     let mut sent = Vec::new();
     if !staking.is_registered(role, operator).await.code(Code::Host)? {
         let (label, call) = match role {
@@ -109,6 +117,10 @@ async fn bond(args: &Args, purse: &Purse) -> anyhow::Result<Vec<Sent>> {
             Role::Coordinator => ("register as a coordinator", staking.register_coordinator(B256::ZERO)),
         };
         sent.push(purse.call(label, staking.address(), call).await?);
+    }
+    if let Some(most) = args.max_delegated {
+        let label = format!("let others delegate up to {most}");
+        sent.push(purse.call(&label, staking.address(), staking.set_max_delegated(most)).await?);
     }
     let call = staking.bond(purse.account.signer(), role, args.amount).await.code(Code::Host)?;
     sent.push(purse.call(&format!("bond {}", args.amount), staking.address(), call).await?);

@@ -62,8 +62,8 @@ pub struct Args {
     /// every machine is your own. May be given several times [default: everybody's results are checked, as far as jobs ask for it]
     #[arg(long, value_name = "OPERATOR|all")]
     trust: Vec<Trusted>,
-    /// What the coordinator keeps of every payment, in percent
-    #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
+    /// What the coordinator keeps of every payment, in percent, up to 20
+    #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = fee)]
     fee: Ppm,
     /// Settlements wait while a unit of gas costs more than this, unless a window is about to close
     #[arg(long, value_name = "PRICE", default_value = "100 gwei")]
@@ -181,6 +181,17 @@ impl Args {
         let config = money::coordinator(&ledger, key, directory, fee, price, self.slash_odds).await?;
         Ok((config, ledger))
     }
+}
+
+/// The most that an escrow gives its coordinator, as contracts/src/JobEscrow.sol has it.
+const MOST_FEE_PPM: u32 = 200_000;
+
+fn fee(text: &str) -> Result<Ppm, String> {
+    let fee = percent(text)?;
+    if fee.0 > MOST_FEE_PPM {
+        return Err(format!("a coordinator keeps at most 20 percent of a payment, not {text}"));
+    }
+    Ok(fee)
 }
 
 /// Runs the command.

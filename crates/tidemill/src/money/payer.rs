@@ -129,7 +129,7 @@ impl Payer {
         let earlier = Draft::read(work).filter(|draft| {
             (draft.spec, draft.chain_id, draft.node) == (spec, chain_id, node)
                 && draft.escrow == self.name(&draft.terms, draft.salt)
-                && draft.terms.coordinator == money.account
+                && draft.terms.voucher_key == money.account
                 && draft.terms.fee_ppm == money.fee_ppm
         });
         if let Some(draft) = earlier {
@@ -195,10 +195,10 @@ impl Payer {
         if evm(view.requester) != self.account.address() {
             return wrong(format!("is that of {}", view.requester));
         }
-        if view.coordinator != money.account {
+        if view.voucher_key != money.account {
             return wrong(format!(
-                "is for the coordinator {}, and this is {}",
-                view.coordinator, money.account
+                "is for the coordinator that signs as {}, and this one signs as {}",
+                view.voucher_key, money.account
             ));
         }
         if view.phase() != Phase::Open {
@@ -245,8 +245,10 @@ impl Payer {
         let longest = self.longest_s().await?;
         let open_s = open_for.map_or(OPEN_S, |open_for| open_for.0 / 1000).clamp(1, longest.max(1));
         let now_s = self.ledger.chain.now().await.map_err(unreachable)?;
+        let coordinator = self.escrows.coordinator_of(money.account).await.code(Code::Host)?;
         let terms = EscrowTerms {
-            coordinator: money.account,
+            coordinator,
+            voucher_key: money.account,
             budget,
             // Where blocks come only with transactions, the newest may be an old one.
             deadline_s: now_s.max(unix_s()).saturating_add(open_s),

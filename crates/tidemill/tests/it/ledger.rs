@@ -71,10 +71,13 @@ fn a_newcomer_stakes_on_an_embedded_ledger() {
     json(&place, &["wallet", "send", "1000 TIDE", "ann", "--account", "treasury"]);
     json(&place, &["wallet", "send", "1 ETH", &ann, "--account", "treasury"]);
     let as_ann = ["--account", "ann", "--password-file", "password"];
-    let bonded = json(&place, &[&["bond", "500 TIDE", "--commission", "7.5"][..], &as_ann].concat());
+    let bond = ["bond", "500 TIDE", "--commission", "7.5", "--max-delegated", "150 TIDE"];
+    let bonded = json(&place, &[&bond[..], &as_ann].concat());
     let sent = bonded["transactions"].as_array().expect("a list");
-    assert_eq!(sent.len(), 2, "the registration and the bond: {bonded}");
+    assert_eq!(sent.len(), 3, "the registration, what may be delegated, and the bond: {bonded}");
 
+    let over = ["delegate", "151 TIDE", "ann", "--account", "treasury"];
+    place.tidemill(&over).code(1).says(&["takes only 150 TIDE more of delegations"]);
     json(&place, &["delegate", "100 TIDE", "ann", "--account", "treasury"]);
     let of_ann = balance(&place, &ann);
     assert_eq!(wei(&of_ann["free_wei"]), 500 * TIDE);

@@ -131,7 +131,7 @@ impl Account {
     /// What the ledger says, where it confirms whose escrow it is.
     pub(super) fn sight(&self) -> Option<&Sight> {
         match &self.seen {
-            Seen::Here(sight) if sight.view.coordinator == self.coordinator => Some(sight),
+            Seen::Here(sight) if sight.view.voucher_key == self.coordinator => Some(sight),
             _ => None,
         }
     }
@@ -139,7 +139,7 @@ impl Account {
     /// Who signs its vouchers.
     pub(super) fn signer(&self) -> Address {
         match &self.seen {
-            Seen::Here(sight) => sight.view.coordinator,
+            Seen::Here(sight) => sight.view.voucher_key,
             _ => self.coordinator,
         }
     }
@@ -181,8 +181,8 @@ impl Account {
             Seen::Missing { .. } => return Err(NotPaid::Missing(escrow)),
             Seen::Here(sight) => &sight.view,
         };
-        if view.coordinator != self.coordinator {
-            let (found, expected) = (view.coordinator, self.coordinator);
+        if view.voucher_key != self.coordinator {
+            let (found, expected) = (view.voucher_key, self.coordinator);
             return Err(NotPaid::OtherCoordinator { escrow, found, expected });
         }
         let now_s = now.on_chain(view);

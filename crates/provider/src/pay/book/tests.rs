@@ -115,6 +115,7 @@ impl World {
             id: escrow(byte),
             requester: Address([2; 20]),
             coordinator: self.coordinator.address(),
+            voucher_key: self.coordinator.address(),
             deposited: tide(100),
             paid: Amount::ZERO,
             fee_ppm: 0,

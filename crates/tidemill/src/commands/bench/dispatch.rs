@@ -392,6 +392,7 @@ async fn lock(terms: NetworkTerms, node: NodeId, bank: &Bank) -> anyhow::Result<
     let (rich, _) = &bank.keys;
     let terms = EscrowTerms {
         coordinator: money.account,
+        voucher_key: money.account,
         budget: BUDGET,
         deadline_s: bank.chain.now().await? + 7 * 86_400,
         fee_ppm: money.fee_ppm,

@@ -118,6 +118,7 @@ impl Bench<'_> {
         let budget = work.checked_mul(args.tasks.into()).context("the tasks cost more than there is")?;
         let terms = EscrowTerms {
             coordinator: ours(coordinator.address()),
+            voucher_key: ours(coordinator.address()),
             budget,
             deadline_s: self.bank.chain.now().await.code(Code::Host)? + 86_400,
             fee_ppm: 50_000,

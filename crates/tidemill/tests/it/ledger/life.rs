@@ -117,8 +117,13 @@ impl World {
         let bond = self.staking.bond(&self.signers[COORDINATOR], Role::Coordinator, Amount::tide(500)).await;
         self.act(COORDINATOR, "ProviderStaking", bond.expect("a call")).await;
         let provider = self.address(PROVIDER);
+        let open = self.staking.set_max_delegated(Amount::tide(10_000));
+        self.act(PROVIDER, "ProviderStaking", open).await;
         let delegate = self.staking.delegate(&self.signers[DELEGATOR], provider, Amount::tide(2_500)).await;
         self.act(DELEGATOR, "ProviderStaking", delegate.expect("a call")).await;
+        // Pay is split by the stake that has been there for a stream period.
+        self.time += 7 * DAY_S;
+        self.mine().await;
 
         self.an_honest_escrow().await;
         for seed in 0..if deep() { 20 } else { 2 } {
@@ -208,6 +213,7 @@ impl World {
         let (deadline_s, fee_ppm, spec_hash) = (self.time + DAY_S, 50_000, B256::repeat_byte(7));
         let named = EscrowTerms {
             coordinator: ours(coordinator),
+            voucher_key: ours(coordinator),
             budget: Amount::tide(budget),
             deadline_s,
             fee_ppm,
@@ -217,6 +223,7 @@ impl World {
         let deadline = deadline_s.try_into().expect("it fits");
         let terms = JobEscrow::Terms {
             coordinator,
+            voucherKey: coordinator,
             budget: small(budget),
             deadline,
             fee: fee_ppm,

@@ -1,6 +1,10 @@
 //! A ledger on which a contract may slash providers, and a coordinator that counts what they have at stake there.
 
-use tidemill_ledger::{Address, Bytes, SolCall, contracts::ProviderStaking, staking::Role};
+use tidemill_ledger::{
+    Address, Bytes, SolCall,
+    contracts::{IProviderStaking, ProviderStaking},
+    staking::Role,
+};
 
 use super::*;
 use crate::faults::process::Process;
@@ -8,11 +12,15 @@ use crate::faults::process::Process;
 /// Longer than what the governor decides waits before it counts.
 const AFTER_THE_DELAY_S: &str = "3024001";
 
-/// Somebody who may slash, for a part of a provider's stake in millionths.
+/// How long stake thaws.
+const THE_THAW_S: &str = "2419200";
+
+/// Somebody who may slash, for a part of a provider's own bond in millionths.
 fn let_slash(place: &Place, ppm: u32) {
     let witness = Witness::of(place);
     let slasher = Address::repeat_byte(0x51);
-    let call = ProviderStaking::setSlasherCall { slasher, role: Role::Provider as u8, perCase: ppm };
+    let reach = IProviderStaking::Reach { own: ppm, delegated: 0 };
+    let call = ProviderStaking::setSlasherCall { slasher, role: Role::Provider as u8, reach };
     let (call, slasher) = (Bytes::from(call.abi_encode()).to_string(), slasher.to_string());
     let key = foundry::rich().to_bytes().to_string();
     let send =
@@ -21,7 +29,12 @@ fn let_slash(place: &Place, ppm: u32) {
     witness.cast(&["rpc", "evm_increaseTime", AFTER_THE_DELAY_S]);
     witness.cast(&["rpc", "evm_mine"]);
     send(&["execute(address,bytes)", &witness.staking, &call]);
-    let reach = witness.number(&[&witness.staking, "slasherReach(address,uint8)(uint32)", &slasher, "0"]);
+    // What becomes more does so once everybody who dislikes it can have left.
+    witness.cast(&["rpc", "evm_increaseTime", THE_THAW_S]);
+    witness.cast(&["rpc", "evm_mine"]);
+    // Of the two numbers the first: that of the own bond.
+    let signature = "slasherReach(address,uint8)(uint32,uint32)";
+    let reach = witness.number(&[&witness.staking, signature, &slasher, "0"]);
     assert_eq!(reach, u128::from(ppm));
 }
 

@@ -47,6 +47,7 @@ impl Ledger {
             id,
             requester: Address([0xee; 20]),
             coordinator: ACCOUNT,
+            voucher_key: ACCOUNT,
             deposited: budget,
             paid: Amount::ZERO,
             fee_ppm: 10_000,

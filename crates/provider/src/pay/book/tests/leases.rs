@@ -46,7 +46,7 @@ fn an_escrow_that_does_not_pay_gives_its_leases_back() {
     let good = World::new().sight(1);
     let cases = [
         (None, "the ledger knows no escrow"),
-        (Some(EscrowView { coordinator: Address([4; 20]), ..good.view }), "is of the coordinator"),
+        (Some(EscrowView { voucher_key: Address([4; 20]), ..good.view }), "is of the coordinator"),
         (Some(EscrowView { ends_s: NOW_S, ..good.view }), "about to end"),
         (Some(EscrowView { ends_s: NOW_S, collect_until_s: NOW_S, ..good.view }), "is over"),
         (Some(EscrowView { closed: true, ..good.view }), "is closed"),
