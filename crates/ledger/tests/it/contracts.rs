@@ -5,11 +5,12 @@ use std::time::Duration;
 use alloy::{
     primitives::{Address, B256, U256, aliases::U96, keccak256},
     providers::Provider,
+    signers::local::PrivateKeySigner,
     sol_types::SolCall,
 };
 use serde_json::json;
 use tidemill_ledger::{
-    AddressBook, Amount, BookError,
+    AddressBook, Amount, BookError, Escrows,
     contracts::{AccessManager, IProviderStaking, JobEscrow, ProviderStaking, Tide},
     deploy::{self, DeployError, Deployment, Params, Plan},
     ours,
@@ -46,6 +47,21 @@ async fn deployed_with(anvil: &Anvil, params: &Params) -> AddressBook {
         assert!(sent.get_receipt().await.expect("anvil answers").status());
     }
     plan.address_book(&chain, 1).await.expect("all of it is there")
+}
+
+/// Sends a call, which succeeds.
+async fn succeed(sender: &Sender, to: Address, call: Vec<u8>) {
+    let intent = Intent {
+        to: Some(to),
+        value: Coin::ZERO,
+        data: call.into(),
+        gas_limit: None,
+        label: "a call".to_owned(),
+        key: None,
+    };
+    let id = sender.submit(intent).await.expect("it is taken");
+    let outcome = sender.wait(id, 1).await.expect("it is made");
+    assert!(matches!(outcome, Outcome::Succeeded(_)), "{outcome:?}");
 }
 
 #[tokio::test]
@@ -128,19 +144,7 @@ async fn a_slasher_reaches_as_far_as_it_was_let() {
 
     let home = tempfile::tempdir().expect("there is room");
     let sender = Sender::open(home.path(), rich(), chain.clone(), quick()).await.expect("nobody has it");
-    let send = async |call: Vec<u8>| {
-        let intent = Intent {
-            to: Some(staking.address()),
-            value: Coin::ZERO,
-            data: call.into(),
-            gas_limit: None,
-            label: "a call".to_owned(),
-            key: None,
-        };
-        let id = sender.submit(intent).await.expect("it is taken");
-        let outcome = sender.wait(id, 1).await.expect("it is made");
-        assert!(matches!(outcome, Outcome::Succeeded(_)), "{outcome:?}");
-    };
+    let send = async |call| succeed(&sender, staking.address(), call).await;
     let slasher = |slasher, role: Role, ppm| {
         let reach = IProviderStaking::Reach { own: ppm, delegated: 0 };
         ProviderStaking::setSlasherCall { slasher, role: role as u8, reach }.abi_encode()
@@ -171,6 +175,51 @@ async fn a_slasher_reaches_as_far_as_it_was_let() {
     send(slasher(stranger(31), Role::Provider, 0)).await;
     send(slasher(stranger(30), Role::Provider, 0)).await;
     assert_eq!(reach().await, None);
+    sender.close().await;
+}
+
+#[tokio::test]
+async fn a_voucher_key_stands_for_the_coordinator_that_bound_it() {
+    let anvil = Anvil::start();
+    let chain = anvil.chain().await;
+    let book = deployed_with(&anvil, &Params { launch: rich().address(), ..params() }).await;
+    let staking = Staking::new(chain.clone(), &book).expect("the book has it");
+    let escrows = Escrows::new(chain.clone(), &book).await.expect("anvil answers");
+    let home = tempfile::tempdir().expect("there is room");
+    let sender = Sender::open(home.path(), rich(), chain.clone(), quick()).await.expect("nobody has it");
+    let coordinator = rich().address();
+    let hot = PrivateKeySigner::from_bytes(&B256::repeat_byte(0x33)).expect("a key");
+    let key = ours(hot.address());
+    assert_eq!(escrows.coordinator_of(key).await.expect("anvil answers"), key, "its own account");
+
+    let register = staking.register_coordinator(B256::ZERO);
+    succeed(&sender, staking.address(), register).await;
+    let bind = staking.bind_voucher_key(coordinator, &hot);
+    succeed(&sender, staking.address(), bind).await;
+    let bond = staking.bond(&rich(), Role::Coordinator, Amount::tide(7)).await.expect("anvil answers");
+    succeed(&sender, staking.address(), bond).await;
+    assert_eq!(escrows.coordinator_of(key).await.expect("anvil answers"), ours(coordinator));
+    let bond = escrows.coordinator_bond(key).await.expect("anvil answers");
+    assert_eq!(bond, Amount::tide(7), "the bond of the coordinator answers for what the key signs");
+
+    // An escrow that names both is seen so.
+    let terms = EscrowTerms {
+        coordinator: ours(coordinator),
+        voucher_key: key,
+        budget: Amount::tide(5),
+        deadline_s: chain.now().await.expect("anvil answers") + 3_600,
+        fee_ppm: 0,
+        spec_hash: [0; 32],
+    };
+    let open = escrows.open(&rich(), &terms, [1; 32]).await.expect("anvil answers");
+    succeed(&sender, escrows.address(), open).await;
+    let id = EscrowId::of(ours(coordinator), &terms, [1; 32]);
+    let view = escrows.view(id, 1).await.expect("anvil answers").expect("it is open");
+    assert_eq!((view.coordinator, view.voucher_key), (ours(coordinator), key));
+
+    let unbind = ProviderStaking::unbindVoucherKeyCall { voucherKey: hot.address() }.abi_encode();
+    succeed(&sender, staking.address(), unbind).await;
+    assert_eq!(escrows.coordinator_of(key).await.expect("anvil answers"), key);
     sender.close().await;
 }
 
