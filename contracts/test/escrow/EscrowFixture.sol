@@ -37,6 +37,8 @@ abstract contract EscrowFixture is Test {
 
     address internal treasury = makeAddr("treasury");
     address internal guardian = makeAddr("guardian");
+    /// Slashes providers.
+    address internal judge = makeAddr("judge");
     address internal governor = makeAddr("governor");
     address internal requester = makeAddr("requester");
     address internal stranger = makeAddr("stranger");
@@ -62,10 +64,13 @@ abstract contract EscrowFixture is Test {
         ITide.Allocation[] memory genesis = new ITide.Allocation[](1);
         genesis[0] = ITide.Allocation(address(this), 600_000_000e18);
         tide = new Tide(address(authority), genesis);
-        IProviderStaking.InitialSlasher[] memory slashers = new IProviderStaking.InitialSlasher[](1);
+        IProviderStaking.InitialSlasher[] memory slashers = new IProviderStaking.InitialSlasher[](2);
         address predicted = vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + 1);
         slashers[0] = IProviderStaking.InitialSlasher(
             predicted, Role.Coordinator, IProviderStaking.Reach(Ppm.wrap(1_000_000), Ppm.wrap(0))
+        );
+        slashers[1] = IProviderStaking.InitialSlasher(
+            judge, Role.Provider, IProviderStaking.Reach(Ppm.wrap(1_000_000), Ppm.wrap(500_000))
         );
         staking = new ProviderStaking(address(authority), tide, THAW, STREAM, slashers);
         escrows = newJobEscrow(COLLECT, EVIDENCE, LONGEST);
@@ -91,6 +96,7 @@ abstract contract EscrowFixture is Test {
         bytes4[] memory guarded = new bytes4[](1);
         guarded[0] = escrows.pause.selector;
         authority.setTargetFunctionRole(address(escrows), guarded, GUARDIAN);
+        authority.setTargetFunctionRole(address(staking), guarded, GUARDIAN);
         bytes4[] memory governed = new bytes4[](4);
         governed[0] = escrows.unpause.selector;
         governed[1] = escrows.setProtocolFee.selector;
@@ -125,15 +131,23 @@ abstract contract EscrowFixture is Test {
 
     function addProvider() internal returns (address) {
         string memory number = vm.toString(providers.length);
-        Vm.Wallet memory operator = vm.createWallet(string.concat("provider ", number));
-        Vm.Wallet memory key = vm.createWallet(string.concat("result key ", number));
-        bytes32 nodeKey = keccak256(bytes(number));
+        providers.push(vm.createWallet(string.concat("provider ", number)));
+        resultKeys.push(vm.createWallet(string.concat("result key ", number)));
+        IProviderStaking.KeyBinding memory keys = keysOf(providers.length - 1);
+        vm.prank(provider(providers.length - 1));
+        staking.registerProvider(keccak256("metadata"), Ppm.wrap(100_000), keys);
+        return provider(providers.length - 1);
+    }
+
+    /// The result key of a provider, signing that it is that one's.
+    function keysOf(uint256 i) internal view returns (IProviderStaking.KeyBinding memory) {
+        bytes32 nodeKey = keccak256(bytes(vm.toString(i)));
         bytes32 binding = keccak256(
             abi.encode(
                 keccak256("ResultKeyBinding(address operator,bytes32 nodeKey,address resultKey)"),
-                operator.addr,
+                provider(i),
                 nodeKey,
-                key.addr
+                resultKeys[i].addr
             )
         );
         bytes32 domain = keccak256(
@@ -145,14 +159,8 @@ abstract contract EscrowFixture is Test {
                 address(staking)
             )
         );
-        bytes memory signature = sign(key, keccak256(abi.encodePacked(hex"1901", domain, binding)));
-        vm.prank(operator.addr);
-        staking.registerProvider(
-            keccak256("metadata"), Ppm.wrap(100_000), IProviderStaking.KeyBinding(nodeKey, key.addr, signature)
-        );
-        providers.push(operator);
-        resultKeys.push(key);
-        return operator.addr;
+        bytes memory signature = sign(resultKeys[i], keccak256(abi.encodePacked(hex"1901", domain, binding)));
+        return IProviderStaking.KeyBinding(nodeKey, resultKeys[i].addr, signature);
     }
 
     function provider(uint256 i) internal view returns (address) {

@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {Case, Escrow, Holder, State} from "../../../src/interfaces/IJobEscrow.sol";
+import {IProviderStaking} from "../../../src/interfaces/IProviderStaking.sol";
 import {EscrowId} from "../../../src/types/EscrowId.sol";
 import {Ppm} from "../../../src/types/Ppm.sol";
 import {Role} from "../../../src/types/Role.sol";
@@ -14,7 +15,7 @@ import {EscrowHandler} from "./EscrowHandler.sol";
 contract EscrowInvariants is EscrowHandler {
     function setUp() public override {
         super.setUp();
-        bytes4[] memory actions = new bytes4[](21);
+        bytes4[] memory actions = new bytes4[](26);
         actions[0] = this.open.selector;
         actions[1] = this.deposit.selector;
         actions[2] = this.enrolSome.selector;
@@ -36,6 +37,11 @@ contract EscrowInvariants is EscrowHandler {
         actions[18] = this.donate.selector;
         actions[19] = this.acknowledgeSome.selector;
         actions[20] = this.accuseByAWrongList.selector;
+        actions[21] = this.acknowledgeByKey.selector;
+        actions[22] = this.bindOrUnbind.selector;
+        actions[23] = this.slashProvider.selector;
+        actions[24] = this.leaveProvider.selector;
+        actions[25] = this.pauseStaking.selector;
         targetContract(address(this));
         targetSelector(FuzzSelector({addr: address(this), selectors: actions}));
         bytes4[] memory time = new bytes4[](1);
@@ -99,7 +105,7 @@ contract EscrowInvariants is EscrowHandler {
 
     /// By whatever steps a provider came to what it was paid, its record holds the same of it.
     function invariant_SettleAndCollectInAnyOrderPayTheSame() public view {
-        for (uint256 j = 0; j + 1 < providers.length; j++) {
+        for (uint256 j = 0; j + BACKED < providers.length; j++) {
             uint256 sum = compensations[provider(j)];
             for (uint256 i = 0; i < opened.length; i++) {
                 Escrow memory e = escrows.escrow(opened[i]);
@@ -158,8 +164,15 @@ contract EscrowInvariants is EscrowHandler {
         }
     }
 
-    /// Time alone leads out of every state: whatever happened, everybody's part can be had without anybody's help.
+    /// Time alone leads out of every state: whatever happened, everybody's part can be had without anybody's help. And
+    /// each provider can be paid.
     function afterInvariant() public {
+        tide.approve(address(staking), providers.length);
+        IProviderStaking.Credit[] memory credits = new IProviderStaking.Credit[](providers.length);
+        for (uint256 i = 0; i < providers.length; i++) {
+            credits[i] = IProviderStaking.Credit(provider(i), 1);
+        }
+        assertEq(staking.credit(credits), providers.length);
         vm.warp(timeNow() + LONGEST + COLLECT);
         for (uint256 i = 0; i < opened.length; i++) {
             State state = escrows.stateOf(opened[i]);

@@ -2,8 +2,10 @@
 pragma solidity ^0.8.28;
 
 import {Case, Escrow, Holder, IJobEscrow, Payment, State, Terms} from "../../../src/interfaces/IJobEscrow.sol";
+import {IProviderStaking} from "../../../src/interfaces/IProviderStaking.sol";
 import {SignedRelease, SignedVoucher, Voucher} from "../../../src/libraries/Vouchers.sol";
 import {EscrowId} from "../../../src/types/EscrowId.sol";
+import {bondPool, delegationPool} from "../../../src/types/PoolId.sol";
 import {Ppm} from "../../../src/types/Ppm.sol";
 import {Role} from "../../../src/types/Role.sol";
 import {EscrowFixture, Vm} from "../EscrowFixture.sol";
@@ -16,6 +18,8 @@ abstract contract EscrowHandler is EscrowFixture {
     uint256 internal constant MOST_ESCROWS = 6;
 
     Vm.Wallet internal cheat;
+    /// So many providers, the last ones, have bonds and delegators.
+    uint256 internal constant BACKED = 3;
     address internal delegator = makeAddr("delegator");
     uint256 internal donated;
     uint256 internal feesFetched;
@@ -54,18 +58,20 @@ abstract contract EscrowHandler is EscrowFixture {
         feeTakers.push(cheat.addr);
         becomeCoordinator(cheat.addr, BOND / 4);
         fund(requester, 1_000_000e18);
-        address last = provider(providers.length - 1);
-        assertTrue(tide.transfer(last, 100e18));
-        assertTrue(tide.transfer(delegator, 300e18));
-        vm.startPrank(last);
-        tide.approve(address(staking), 100e18);
-        staking.bond(Role.Provider, 100e18);
-        staking.setMaxDelegated(type(uint96).max);
-        vm.stopPrank();
-        vm.startPrank(delegator);
-        tide.approve(address(staking), 300e18);
-        staking.delegate(last, 300e18);
-        vm.stopPrank();
+        for (uint256 i = providers.length - BACKED; i < providers.length; i++) {
+            assertTrue(tide.transfer(provider(i), 100e18));
+            assertTrue(tide.transfer(delegator, 300e18));
+            vm.startPrank(provider(i));
+            tide.approve(address(staking), 100e18);
+            staking.bond(Role.Provider, 100e18);
+            staking.setMaxDelegated(type(uint96).max);
+            vm.stopPrank();
+            vm.startPrank(delegator);
+            tide.approve(address(staking), 300e18);
+            staking.delegate(provider(i), 300e18);
+            vm.stopPrank();
+        }
+        vm.warp(timeNow() + STREAM);
         stakedAtFirst = tide.balanceOf(address(staking));
         open(false, 100e18, 1 days, 50_000);
         open(true, 100e18, 2 days, 0);
@@ -176,6 +182,29 @@ abstract contract EscrowHandler is EscrowFixture {
             (everAcknowledged[id][payee], acknowledgedAt[id][payee]) = (true, two[k].amount);
             assertEq(escrows.holder(id, payee).paid, two[k].amount, "all that it released");
         }
+    }
+
+    /// By a result key, which may be unbound by now: then it is skipped, and no close can pass the provider by.
+    function acknowledgeByKey(uint256 which, uint256 whom, uint96 amount) public {
+        EscrowId id = pick(which);
+        if (!live(id) || escrows.caseOf(id).convicted) return;
+        Escrow memory e = escrows.escrow(id);
+        uint256 i = whom % providers.length;
+        address payee = provider(i);
+        SignedRelease[] memory all =
+            one(releaseBy(resultKeys[i], id, payee, takes(id, payee, amount, e.deposited - e.paid)));
+        uint96 before = escrows.holder(id, payee).paid;
+        vm.prank(e.coordinator);
+        uint256 gross = escrows.acknowledge(id, all);
+        assertTrue(escrows.holder(id, payee).enrolled);
+        if (!staking.isBoundTo(resultKeys[i].addr, payee)) {
+            assertEq(gross, 0);
+            assertEq(escrows.holder(id, payee).paid, before);
+            return;
+        }
+        word(id, payee, all[0].amount);
+        (everAcknowledged[id][payee], acknowledgedAt[id][payee]) = (true, all[0].amount);
+        assertEq(escrows.holder(id, payee).paid, all[0].amount);
     }
 
     /// The honest coordinator closes with everybody, for what it promised; the other with those that it must, for what
@@ -305,14 +334,46 @@ abstract contract EscrowHandler is EscrowFixture {
     }
 
     function bondMore(uint96 amount) public {
+        if (timeNow() < staking.pausedUntil()) return;
         addBond(cheat.addr, bound(amount, 1, BUDGET));
         stakedAtFirst += bound(amount, 1, BUDGET);
     }
 
     function unbondSome(uint256 shares) public {
-        uint256 most = BOND * 10;
+        uint256 held = staking.sharesOf(bondPool(Role.Coordinator, cheat.addr), cheat.addr);
+        if (held == 0) return;
         vm.prank(cheat.addr);
-        try staking.unbond(Role.Coordinator, bound(shares, 1, most)) {} catch {}
+        staking.unbond(Role.Coordinator, bound(shares, 1, held));
+    }
+
+    // ------------------------------------------------------------------------------------------- the providers
+
+    function bindOrUnbind(uint256 whom) public {
+        uint256 i = whom % providers.length;
+        IProviderStaking.KeyBinding memory keys = keysOf(i);
+        bool bound_ = staking.isBoundTo(keys.resultKey, provider(i));
+        vm.prank(provider(i));
+        if (bound_) staking.unbindKeys(keys.resultKey);
+        else staking.bindKeys(keys);
+    }
+
+    /// Of each fault another case, up to all that it reaches.
+    function slashProvider(uint256 whom, uint96 amount, uint256 caseId) public {
+        vm.prank(judge);
+        (uint256 own, uint256 delegated) = staking.slash(
+            Role.Provider, provider(whom % providers.length), bound(amount, 0, 400e18), bytes32(caseId % 8)
+        );
+        stakedAtFirst -= own + delegated;
+    }
+
+    /// A delegator that leaves, now and then all but one share.
+    function leaveProvider(uint256 whom, uint256 shares) public {
+        address from = provider(providers.length - 1 - whom % BACKED);
+        uint256 held = staking.sharesOf(delegationPool(from), delegator);
+        if (held == 0) return;
+        shares = shares % 3 == 0 && held > 1 ? held - 1 : bound(shares, 1, held);
+        vm.prank(delegator);
+        staking.undelegate(from, shares);
     }
 
     // -------------------------------------------------------------------------------------------- the others
@@ -337,6 +398,12 @@ abstract contract EscrowHandler is EscrowFixture {
         if (timeNow() < escrows.nextPauseAt()) return;
         vm.prank(guardian);
         escrows.pause(uint32(bound(duration, 1, 1 days)));
+    }
+
+    function pauseStaking(uint32 duration) public {
+        if (timeNow() < staking.nextPauseAt()) return;
+        vm.prank(guardian);
+        staking.pause(uint32(bound(duration, 1, 1 days)));
     }
 
     function donate(uint96 amount) public {
