@@ -131,7 +131,7 @@ fn of_staking(error: &ProviderStaking::ProviderStakingErrors) -> String {
             error.until
         ),
         E::KeyTaken(error) => {
-            format!("the result key {} belongs to the account {} for ever", error.resultKey, error.operator)
+            format!("the result key {} belongs to the account {} for ever", error.key, error.operator)
         }
         error => named(&format!("{error:?}")),
     }
