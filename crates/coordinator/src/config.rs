@@ -7,7 +7,10 @@ use tidemill_net::{addresses::Advertised, endpoint::Bind, ticket::Pass};
 use tidemill_sched::Policy;
 use tidemill_types::{Address, ByteSize, Millis};
 
-use crate::{core::Trust, teller::MoneyConfig};
+use crate::{
+    core::{Keep, Trust},
+    teller::MoneyConfig,
+};
 
 /// How a coordinator is set up.
 pub struct Config {
@@ -29,6 +32,8 @@ pub struct Config {
     pub disk: ByteSize,
     /// How it behaves in time.
     pub pace: Pace,
+    /// What it keeps of jobs.
+    pub keep: Keep,
     /// Whose results need no check.
     pub trust: Trust,
     /// How it pays; nothing for a network that is free.

@@ -8,6 +8,7 @@
 mod jobs;
 mod leases;
 mod money;
+mod past;
 mod peers;
 mod recovery;
 mod reports;
@@ -27,12 +28,17 @@ use tidemill_types::{
 };
 use tidemill_verify::Model;
 
-pub use self::money::{Funding, MoneyConfig, Settled};
-use self::{jobs::Job, money::Money, reputation::Reputations, stakes::Stakes, unjudged::UnjudgedWork};
+use self::{
+    jobs::Job, money::Money, past::Past, reputation::Reputations, stakes::Stakes, unjudged::UnjudgedWork,
+};
 pub(crate) use self::{
     money::escrow_report,
     reports::{Summary, attempt, phase},
     verdicts::{Fate, fate, standing},
+};
+pub use self::{
+    money::{Funding, MoneyConfig, Settled},
+    past::Keep,
 };
 pub use self::{recovery::Resuming, stakes::SeenStakes, verdicts::Trust};
 use crate::event::{Effect, Event, Network, Now, SessionId};
@@ -56,6 +62,8 @@ pub struct CoreConfig {
     pub undecided: Millis,
     /// How long evidence is kept that a result contradicts the accepted one.
     pub keep_evidence: Millis,
+    /// What is kept of jobs.
+    pub keep: Keep,
     /// How placement behaves.
     pub policy: Policy,
     /// Whose results need no check.
@@ -80,8 +88,8 @@ pub struct Core {
     config: CoreConfig,
     sched: Scheduler,
     jobs: BTreeMap<JobId, Job>,
-    /// The ids that are taken by jobs which do not run any more: the store may not know of their end yet.
-    gone: HashMap<JobId, Gone>,
+    /// What was over last: the store may not know of it yet.
+    past: Past,
     leases: HashMap<LeaseId, Held>,
     providers: BTreeMap<NodeId, Provider>,
     /// Which provider speaks in a session.
@@ -95,15 +103,6 @@ pub struct Core {
     money: Option<Money>,
     stakes: Stakes,
     step: Step,
-}
-
-/// What became of a job that does not run.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Gone {
-    /// It ended; it was this requester's.
-    Ended(NodeId),
-    /// It was removed. Its id stays taken while its rows are swept.
-    Removed,
 }
 
 /// A lease that has not ended.
@@ -234,19 +233,12 @@ impl Core {
     pub fn new(config: CoreConfig, recovered: &Recovered) -> Self {
         Self {
             sched: Scheduler::new(config.policy.clone()),
-            money: config
-                .money
-                .clone()
-                .map(|money| Money::new(money, recovered.escrows.clone(), recovered.closed_escrows.clone())),
+            money: config.money.clone().map(|money| Money::new(money, recovered.escrows.clone())),
             reputations: Reputations::new(config.model, &recovered.reputations),
             suspects: recovered.suspects.iter().copied().collect(),
             config,
             jobs: BTreeMap::new(),
-            gone: {
-                let ended = recovered.jobs.iter().filter(|record| record.ended.is_some());
-                let ended = ended.map(|record| (record.job, Gone::Ended(record.owner)));
-                ended.chain(recovered.removing.iter().map(|id| (*id, Gone::Removed))).collect()
-            },
+            past: Past::default(),
             stakes: Stakes::default(),
             leases: HashMap::new(),
             providers: BTreeMap::new(),
@@ -279,9 +271,10 @@ impl Core {
             Event::OutputBack { job, output, is_here } => self.output_back(job, output, is_here, now),
             Event::Compared { task, lease, same } => self.compared(task, lease, same, now),
             Event::UncheckedFound(found) => self.unchecked_found(found, now),
-            Event::Submit { caller, job, spec, encoded, follow, funding } => {
-                self.submit(caller, job, spec, encoded, follow, funding, now);
+            Event::Submit { caller, job, spec, encoded, follow, funding, look } => {
+                self.submit(caller, job, spec, encoded, follow, funding, look, now);
             }
+            Event::Expired { jobs, past } => self.let_go(&jobs, past),
             Event::EscrowSeen { escrow, view } => self.escrow_seen(escrow, view, now),
             Event::StakesSeen(seen) => self.stakes.seen(seen),
             Event::EscrowSettled { escrow, result } => self.settled_escrow(escrow, result, now),
@@ -314,6 +307,7 @@ impl Core {
     pub fn take_step(&mut self, now: Now) -> Step {
         self.close_books(now);
         self.close_reputations();
+        self.tell_past();
         std::mem::take(&mut self.step)
     }
 

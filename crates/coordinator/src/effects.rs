@@ -94,11 +94,18 @@ impl Effects {
             Effect::TasksFromStore(caller, job, open) => {
                 self.answer(caller, move |shared| answers::tasks(shared, job, open))
             }
-            Effect::SubmittedBefore { caller, job, encoded, follow } => {
+            Effect::SubmitAgain { caller, job, spec, encoded, follow, funding } => {
                 let shared = self.shared.clone();
-                let answer = move || session::submitted_before(&shared, caller, job, &encoded, follow);
-                self.shared.tasks.spawn_blocking(answer);
+                let submit = async move {
+                    session::submit_again(&shared, caller, job, follow, funding, spec, encoded).await;
+                };
+                self.shared.tasks.spawn(submit);
             }
+            Effect::RemoveAgain(caller, job) => {
+                let shared = self.shared.clone();
+                self.shared.tasks.spawn(async move { session::remove(&shared, caller, job).await });
+            }
+            Effect::Past(count) => self.shared.set_past(count),
             Effect::FetchOutput { session, lease, job, output, is_part } => {
                 self.fetch(session, lease, job, output, is_part);
             }

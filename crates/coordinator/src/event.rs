@@ -12,7 +12,7 @@ use tidemill_net::{
     },
 };
 use tidemill_sched::Micros;
-use tidemill_store::DoneRecord;
+use tidemill_store::{DoneRecord, Holdings};
 use tidemill_types::{
     Address, Amount, BlobId, EscrowId, JobId, KeyBinding, LeaseId, Needs, NodeId, Offer, TaskId, TaskNumber,
     Voucher,
@@ -53,6 +53,17 @@ impl Caller {
     pub fn may_see(&self, owner: NodeId) -> bool {
         self.is_operator || owner == self.node
     }
+}
+
+/// What a session saw in the store of a job that it brings, whose id is free there or that of a job that runs.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Look {
+    /// How many ends of jobs, removals and closings of escrows were durable before it, as [`Effect::Past`] tells.
+    pub past: u64,
+    /// What is kept for the requester.
+    pub holdings: Holdings,
+    /// Whether the escrow that is to pay is closed.
+    pub is_escrow_closed: bool,
 }
 
 /// What the core is told.
@@ -146,6 +157,15 @@ pub enum Event {
         follow: bool,
         /// What pays for it.
         funding: Option<Funding>,
+        /// What the store had before.
+        look: Look,
+    },
+    /// Jobs were found in the store whose time to be kept is over.
+    Expired {
+        /// Which.
+        jobs: Vec<JobId>,
+        /// As [`Look::past`].
+        past: u64,
     },
     /// The ledger was looked at.
     EscrowSeen {
@@ -323,7 +343,12 @@ pub enum Question {
     /// To end a job.
     Cancel(JobId),
     /// To remove a job of the caller's own that has ended.
-    Remove(JobId),
+    Remove {
+        /// The job, which the store has as the caller's.
+        job: JobId,
+        /// As [`Look::past`].
+        past: u64,
+    },
     /// Who has these tasks of a job, and what came of earlier attempts.
     Tasks {
         /// The job.
@@ -361,17 +386,26 @@ pub enum Effect {
     Reply(SessionId, Box<Answer>),
     /// Answer a call with what the store knows: the core knows nothing of that job.
     FromStore(Caller, Question),
-    /// Answer a submission of a job that has ended meanwhile with what the store knows.
-    SubmittedBefore {
-        /// Who submits it once more.
+    /// Look into the store again for a job that is submitted, and answer with what it knows, or bring the job again: it has
+    /// ended meanwhile, or so much has that it is not known whether.
+    SubmitAgain {
+        /// Who submits it.
         caller: Caller,
         /// The id.
         job: JobId,
+        /// The job.
+        spec: Arc<JobSpec>,
         /// The job as it came.
         encoded: Vec<u8>,
         /// Whether to tell of the end.
         follow: bool,
+        /// What pays for it.
+        funding: Option<Funding>,
     },
+    /// The same for a job that is to be removed.
+    RemoveAgain(Caller, JobId),
+    /// So many ends of jobs, removals and closings of escrows are durable since the coordinator began.
+    Past(u64),
     /// Answer with this explanation of a job or one of its tasks, and what the store knows of that one's results.
     ExplainedFromStore(Caller, JobId, Option<TaskNumber>, Explanation),
     /// Answer with jobs: these, which run, and those that the store knows to have ended.

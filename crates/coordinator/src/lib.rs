@@ -28,7 +28,7 @@ mod session;
 mod shared;
 mod teller;
 
-pub use self::core::Trust;
+pub use self::core::{Keep, Trust};
 pub use config::{Config, Pace};
 pub use failpoint::FAILPOINTS;
 pub use server::{Coordinator, StartError};

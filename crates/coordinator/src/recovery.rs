@@ -26,14 +26,14 @@ pub async fn recover(shared: &Arc<Shared>, config: CoreConfig, now: Now) -> Resu
         needed.extend(named.blobs);
     };
     let is_here = |blob| shared.blobs.has(blob).is_some();
-    let (mut core, recovered) = take_up(&shared.store, config, now, hold, is_here)?;
+    let mut core = take_up(&shared.store, config, now, hold, is_here)?;
     Failpoint::InRecovery.pass();
     // A crash may have come between a pin and the job that it was for, or between a job's end and its pins'.
     for pin in shared.blobs.pins() {
         let needed = match pin.name().split_once('.') {
             Some(("input", blob)) => blob.parse().is_ok_and(|blob| shared.inputs.has(blob)),
             Some(("output", job)) => match job.parse() {
-                Ok(job) => recovered.jobs.iter().any(|record| record.job == job),
+                Ok(job) => shared.store.job(job)?.is_some(),
                 Err(_) => false,
             },
             _ => false,
@@ -66,11 +66,11 @@ pub fn take_up(
     now: Now,
     mut hold: impl FnMut(JobId, &JobSpec),
     is_here: impl Fn(BlobId) -> bool,
-) -> Result<(Core, Recovered), StartError> {
+) -> Result<Core, StartError> {
     let recovered = store.recover()?;
     check_money(&recovered, config.money.as_ref())?;
     let mut core = Core::new(config, &recovered);
-    for record in recovered.jobs.iter().filter(|record| record.ended.is_none()) {
+    for record in &recovered.jobs {
         let resuming = resuming(store, record, now, &is_here)?;
         hold(record.job, resuming.spec());
         // They come by job.
@@ -78,7 +78,7 @@ pub fn take_up(
         let end = recovered.leases.partition_point(|lease| lease.task.job <= record.job);
         core.resume(resuming, &recovered.leases[first..end], now);
     }
-    Ok((core, recovered))
+    Ok(core)
 }
 
 /// Who was promised money must get it: so the escrows that are not settled have to be those of the ledger that this

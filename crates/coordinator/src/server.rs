@@ -25,6 +25,7 @@ use crate::{
     config::Config,
     core::{Core, CoreConfig, Step},
     effects::Effects,
+    event::Event,
     failpoint::Failpoint,
     mending,
     present::Present,
@@ -45,6 +46,9 @@ const STALL: Duration = Duration::from_secs(20);
 
 /// Rows of removed jobs that are deleted at a time.
 const SWEEP_ROWS: usize = 4096;
+
+/// Jobs whose time is over that are removed at a time.
+const SWEEP_JOBS: usize = 256;
 
 /// A coordinator that runs. Dropping it without [`Self::stop`] is like a crash: nothing is lost.
 pub struct Coordinator {
@@ -120,6 +124,7 @@ impl Coordinator {
             advertise,
             disk,
             pace,
+            keep,
             trust,
             money,
             executor,
@@ -161,6 +166,7 @@ impl Coordinator {
             second_opinion: pace.second_opinion,
             undecided: pace.undecided,
             keep_evidence: pace.keep_evidence,
+            keep,
             trust,
             model: Model::default(),
             policy: pace.policy.clone(),
@@ -172,7 +178,7 @@ impl Coordinator {
         let (present, absent) = Present::open(&directory);
         let stop = CancellationToken::new();
         let shared = Shared::new(
-            node, operator, pass, welcome, pace, store, blobs, present, queue, teller, executor, stop,
+            node, operator, pass, welcome, pace, keep, store, blobs, present, queue, teller, executor, stop,
         );
 
         let mut clock = Clock::new();
@@ -303,9 +309,11 @@ async fn run_core(
     }
 }
 
-/// Deletes the rows of removed jobs, and evidence whose time is over, a slice at a time.
+/// Has jobs removed whose time is over, and deletes the rows of removed jobs, and evidence whose time is over, a slice at a
+/// time. Each step is durable by itself, so that a process which is killed in between goes on at its next start.
 async fn sweep(shared: &Arc<Shared>) {
     loop {
+        let has_expired = expire(shared).await;
         let store = shared.store.clone();
         let swept = tokio::task::spawn_blocking(move || {
             let of_jobs = store.sweep(SWEEP_ROWS)?;
@@ -327,12 +335,37 @@ async fn sweep(shared: &Arc<Shared>) {
             }
             Err(_) => return,
         };
-        let pause = if is_more { Duration::from_millis(10) } else { Duration::from_secs(10) };
+        let pause = match (is_more, has_expired) {
+            (true, _) => Duration::from_millis(10),
+            // The next ones are found once these are gone.
+            (false, true) => Duration::from_millis(100),
+            (false, false) => Duration::from_secs(10),
+        };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = shared.stop.cancelled() => return,
         }
     }
+}
+
+/// Tells the core of jobs whose time is over. Says whether there are any.
+async fn expire(shared: &Arc<Shared>) -> bool {
+    let past = shared.past();
+    let until = UnixMillis(unix_ms().saturating_sub(shared.keep.time.0));
+    let store = shared.store.clone();
+    let found = tokio::task::spawn_blocking(move || store.ended_until(until, SWEEP_JOBS)).await;
+    let jobs = match found {
+        Ok(Ok(jobs)) => jobs,
+        Ok(Err(error)) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "jobs whose time is over cannot be found yet");
+            return false;
+        }
+        Err(_) => return false,
+    };
+    let are_there = !jobs.is_empty();
+    shared.tell(Event::Expired { jobs, past }).await;
+    are_there
 }
 
 fn make_directory(directory: &Path) -> Result<(), StartError> {

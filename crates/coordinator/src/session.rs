@@ -23,7 +23,7 @@ use tracing::{Instrument, info_span};
 
 pub use self::{
     recall::recall_all,
-    requester::{reply, submitted_before},
+    requester::{remove, reply, submit_again},
     seats::Seats,
 };
 use crate::{

@@ -23,6 +23,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::Pace,
+    core::Keep,
     event::{Event, SessionId},
     inputs::Inputs,
     outbox::Outboxes,
@@ -40,6 +41,7 @@ pub struct Shared {
     pub pass: Pass,
     pub welcome: Welcome,
     pub pace: Pace,
+    pub keep: Keep,
     pub store: Store,
     pub blobs: Blobs,
     pub inputs: Inputs,
@@ -63,6 +65,7 @@ pub struct Shared {
     /// Jobs that come as blobs, each of which may be long: so many at a time.
     pub large_jobs: Semaphore,
     next_session: AtomicU64,
+    past: AtomicU64,
 }
 
 /// Why a blob could not be had from a node.
@@ -116,6 +119,7 @@ impl Shared {
         pass: Pass,
         welcome: Welcome,
         pace: Pace,
+        keep: Keep,
         store: Store,
         blobs: Blobs,
         present: Present,
@@ -130,6 +134,7 @@ impl Shared {
             pass,
             welcome,
             pace,
+            keep,
             store,
             blobs,
             inputs: Inputs::default(),
@@ -145,12 +150,24 @@ impl Shared {
             tasks: TaskTracker::new(),
             large_jobs: Semaphore::new(MOST_LARGE_JOBS),
             next_session: AtomicU64::new(1),
+            past: AtomicU64::new(0),
         })
     }
 
     /// A number for a new session.
     pub fn new_session(&self) -> SessionId {
         SessionId(self.next_session.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// How many ends of jobs, removals and closings of escrows are durable, so that a look into the store after this call
+    /// sees them.
+    pub fn past(&self) -> u64 {
+        self.past.load(Ordering::Acquire)
+    }
+
+    /// So many are durable.
+    pub fn set_past(&self, count: u64) {
+        self.past.store(count, Ordering::Release);
     }
 
     /// Has a blob of a node here, and pinned: from whichever process of the node has it. `progress` is told how many

@@ -6,17 +6,19 @@
 use std::collections::HashMap;
 
 use redb::{ReadableTable, WriteTransaction};
-use tidemill_types::{Address, Amount, BlobId, EscrowId, JobId, LeaseId, NodeId, TaskId, Weight};
+use tidemill_types::{Address, Amount, BlobId, ByteSize, EscrowId, JobId, LeaseId, TaskId, Weight};
 
 use crate::{
-    AttemptRecord, BatchId, BatchRecord, Change, Contradiction, DoneRecord, Ended, EscrowRecord, FailedTask,
-    JobEnd, JobRecord, LeaseRecord, LogRecord, MAX_ATTEMPTS_KEPT, OpinionRecord, PayeeRecord, ReputationKey,
-    ResultRecord,
+    AttemptRecord, BatchId, BatchRecord, Change, Contradiction, DoneRecord, Ended, EscrowRecord, EscrowStage,
+    FailedTask, JobEnd, JobRecord, LeaseRecord, LogRecord, MAX_ATTEMPTS_KEPT, OpinionRecord, PayeeRecord,
+    ReputationKey, ResultRecord,
     error::Fault,
     evidence,
+    owners::{self, bytes_of},
     schema::{
         self, Kept, Tables, UsesRow, counter, decode, encode, encode_lease, lease_key, lease_keys_of_job,
-        lease_keys_of_task, order_key, payee_key, reputation_key, suspect_key, suspect_keys, task_key,
+        lease_keys_of_task, order_key, owned_key, payee_key, reputation_key, suspect_key, suspect_keys,
+        task_key,
     },
 };
 
@@ -24,8 +26,8 @@ pub(crate) fn apply(write: &WriteTransaction, sequence: u64, changes: &[Change])
     let tables = Tables::open(write)?;
     let next_lease = schema::count(&tables.counters, counter::NEXT_LEASE)?;
     let next_batch = schema::count(&tables.counters, counter::NEXT_BATCH)?;
-    let mut applying =
-        Applying { tables, jobs: HashMap::new(), uses: HashMap::new(), next_lease, next_batch };
+    let (jobs, uses, owners) = (HashMap::new(), HashMap::new(), owners::Changes::default());
+    let mut applying = Applying { tables, jobs, uses, owners, next_lease, next_batch };
     for (position, change) in changes.iter().enumerate() {
         applying.apply(change).map_err(|refusal| match refusal {
             Refusal::Contradiction(source) => Fault::Contradiction { position, source },
@@ -58,6 +60,8 @@ struct Applying<'t> {
     jobs: HashMap<JobId, Seen<JobRecord>>,
     /// The batches that changes were about, and what they are kept for.
     uses: HashMap<BatchId, Seen<UsesRow>>,
+    /// What changes of what is kept for whom.
+    owners: owners::Changes,
     next_lease: u64,
     next_batch: u64,
 }
@@ -82,6 +86,7 @@ impl Applying<'_> {
                     ended: None,
                     pay: *pay,
                     paid_for_undone: Amount::ZERO,
+                    bytes: ByteSize(spec.len() as u64),
                 };
                 self.submit(record, spec)
             }
@@ -134,8 +139,10 @@ impl Applying<'_> {
             return Err(Contradiction::NoEscrow(pay.escrow).into());
         }
         self.tables.specs.insert(&job.0, spec)?;
-        let NodeId(owner) = record.owner;
-        self.tables.order.insert(&order_key(record.submitted, job), &owner)?;
+        self.tables.running.insert(&job.0, ())?;
+        self.tables.order.insert(&order_key(record.submitted, job), ())?;
+        self.tables.owned.insert(&owned_key(record.owner, record.submitted, job), ())?;
+        self.owners.add(record.owner, 1, record.bytes.0.into());
         self.jobs.insert(job, Seen { row: record, changed: true });
         Ok(())
     }
@@ -146,8 +153,12 @@ impl Applying<'_> {
         if ended.end == JobEnd::Done && done != task_count {
             return Err(Contradiction::NotDone { job, done, task_count }.into());
         }
+        let (at, summary) = (ended.at, ended.summary.len() as u64);
         record.row.ended = Some(ended);
         record.changed = true;
+        self.keeps(job, summary, 0)?;
+        self.tables.running.remove(&job.0)?;
+        self.tables.ends.insert(&order_key(at, job), ())?;
         let (first, last) = lease_keys_of_job(job);
         self.tables.leases.retain_in::<&[u8; 32], _>(&first..=&last, |_, _| false)?;
         let (first, last) = suspect_keys(job);
@@ -156,14 +167,14 @@ impl Applying<'_> {
     }
 
     fn remove(&mut self, job: JobId) -> Result<(), Refusal> {
-        let record = self.job(job)?;
-        if record.row.ended.is_none() {
-            return Err(Contradiction::JobRuns(job).into());
-        }
-        let order = order_key(record.row.submitted, job);
+        let JobRecord { owner, submitted, bytes, ref ended, .. } = self.job(job)?.row;
+        let Some(Ended { at, .. }) = *ended else { return Err(Contradiction::JobRuns(job).into()) };
         self.jobs.remove(&job);
+        self.owners.add(owner, -1, -i128::from(bytes.0));
         self.tables.jobs.remove(&job.0)?;
-        self.tables.order.remove(&order)?;
+        self.tables.order.remove(&order_key(submitted, job))?;
+        self.tables.owned.remove(&owned_key(owner, submitted, job))?;
+        self.tables.ends.remove(&order_key(at, job))?;
         self.tables.specs.remove(&job.0)?;
         self.tables.removing.insert(&job.0, ())?;
         Ok(())
@@ -211,9 +222,11 @@ impl Applying<'_> {
         if let Some(output) = output.or(kept_output.as_deref()) {
             self.tables.outputs.insert(&key, output)?;
         }
-        if let Some(log) = log.or(kept_log.as_ref()) {
+        let log = log.or(kept_log.as_ref());
+        if let Some(log) = log {
             self.tables.logs.insert(&key, encode(log).as_slice())?;
         }
+        self.keeps(task.job, bytes_of(&record.result, log), 0)?;
         self.end_leases(task)?;
         let (first, last) = lease_keys_of_task(task);
         self.tables.kept.retain_in::<&[u8; 32], _>(&first..=&last, |_, _| false)?;
@@ -269,6 +282,7 @@ impl Applying<'_> {
         let lease = lease_key(task, done.result.lease);
         let output = self.tables.outputs.remove(&key)?.map(|row| row.value().to_vec());
         let log = self.tables.logs.remove(&key)?.map(|row| decode::<LogRecord>(row.value())).transpose()?;
+        self.keeps(task.job, 0, bytes_of(&done.result, log.as_ref()))?;
         if output.is_some() || log.is_some() {
             let kept: Kept = (output, log);
             self.tables.kept.insert(&lease, encode(&kept).as_slice())?;
@@ -319,15 +333,16 @@ impl Applying<'_> {
         job.changed = true;
         let key = task_key(task);
         let done = self.tables.done.remove(&key)?.map(|row| decode::<DoneRecord>(row.value())).transpose()?;
+        let log = self.tables.logs.remove(&key)?.map(|row| decode::<LogRecord>(row.value())).transpose()?;
         if let Some(done) = done {
             self.end_leases(task)?;
+            self.keeps(task.job, 0, bytes_of(&done.result, log.as_ref()))?;
             self.release_batch(done.result.batch)?;
             let job = self.running(task.job)?;
             job.row.done -= 1;
             job.changed = true;
         }
         self.tables.outputs.remove(&key)?;
-        self.tables.logs.remove(&key)?;
         self.tables.failed.remove(&key)?;
         let (first, last) = lease_keys_of_task(task);
         let mut batches = Vec::new();
@@ -431,6 +446,12 @@ impl Applying<'_> {
             return Err(Contradiction::OverIssue { escrow, total, deposited }.into());
         }
         self.tables.escrows.insert(&escrow.0, encode(record).as_slice())?;
+        match record.stage {
+            EscrowStage::Closed => drop(self.tables.open.remove(&escrow.0)?),
+            EscrowStage::Open | EscrowStage::Settling | EscrowStage::Paid => {
+                self.tables.open.insert(&escrow.0, ())?;
+            }
+        }
         Ok(())
     }
 
@@ -447,6 +468,18 @@ impl Applying<'_> {
             return Err(Contradiction::EarningsShrink { escrow, operator: record.operator }.into());
         }
         self.tables.payees.insert(&key, encode(record).as_slice())?;
+        Ok(())
+    }
+
+    /// So many bytes more are kept of a job, and so many fewer.
+    fn keeps(&mut self, job: JobId, more: u64, fewer: u64) -> Result<(), Refusal> {
+        let record = self.job(job)?;
+        let before = record.row.bytes.0;
+        let now = before.saturating_add(more).saturating_sub(fewer);
+        record.row.bytes = ByteSize(now);
+        record.changed = true;
+        let owner = record.row.owner;
+        self.owners.add(owner, 0, i128::from(now) - i128::from(before));
         Ok(())
     }
 
@@ -518,6 +551,7 @@ impl Applying<'_> {
         for (id, seen) in self.uses.iter().filter(|(_, seen)| seen.changed) {
             self.tables.uses.insert(id.0, seen.row)?;
         }
+        self.owners.apply(&mut self.tables.owners)?;
         let counters = &mut self.tables.counters;
         counters.insert(counter::SEQUENCE, sequence)?;
         counters.insert(counter::NEXT_LEASE, self.next_lease)?;

@@ -3,18 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition};
-use tidemill_types::{Address, Amount, EscrowId, JobId, TaskId};
+use tidemill_types::{Address, Amount, EscrowId, JobId, NodeId, TaskId};
 
 use crate::{
-    BatchRecord, DoneRecord, EscrowRecord, EvidenceRecord, FailedTask, JobEnd, JobRecord, LogRecord,
-    MAX_ATTEMPTS_KEPT, MAX_EVIDENCE_OF_JOB, MAX_EVIDENCE_OF_OPERATOR, MAX_EVIDENCE_OF_OPERATOR_IN_JOB,
-    OpinionRecord, PayeeRecord, ResultRecord, Store,
+    BatchRecord, DoneRecord, EscrowRecord, EscrowStage, EvidenceRecord, FailedTask, JobEnd, JobRecord,
+    LogRecord, MAX_ATTEMPTS_KEPT, MAX_EVIDENCE_OF_JOB, MAX_EVIDENCE_OF_OPERATOR,
+    MAX_EVIDENCE_OF_OPERATOR_IN_JOB, OpinionRecord, PayeeRecord, ResultRecord, Store,
     error::Fault,
+    owners::bytes_of,
     schema::{
-        self, BATCHES, Bytes, DONE, ESCROWS, EVIDENCE, EVIDENCE_ENDS, EVIDENCE_OF, FAILED, JOBS, KEPT,
-        LEASES, LOGS, OPINIONS, ORDER, OUTPUTS, PAYEES, REMOVING, SPECS, SUSPECTS, TaskKey, USES, counter,
-        decode, decode_lease, evidence_end_key, evidence_of_key, lease_of, order_key, order_of, payee_key,
-        suspect_of, task_key, task_of,
+        self, BATCHES, Bytes, DONE, ENDS, ESCROWS, EVIDENCE, EVIDENCE_ENDS, EVIDENCE_OF, FAILED, JOBS, KEPT,
+        LEASES, LOGS, OPEN, OPINIONS, ORDER, OUTPUTS, OWNED, OWNERS, PAYEES, REMOVING, RUNNING, SPECS,
+        SUSPECTS, TaskKey, USES, counter, decode, decode_lease, evidence_end_key, evidence_of_key, lease_of,
+        order_key, order_of, owned_key, payee_key, suspect_of, task_key, task_of,
     },
 };
 
@@ -31,6 +32,7 @@ impl Store {
             check.jobs()?;
             check.leases()?;
             check.done()?;
+            check.owners()?;
             check.escrows()?;
             check.evidence()?;
             check.of_tasks(OUTPUTS, true, |_| Ok(None))?;
@@ -56,6 +58,8 @@ struct Check<'r> {
 impl Check<'_> {
     fn jobs(&mut self) -> Result<(), Fault> {
         let (order, specs) = (self.read.open_table(ORDER)?, self.read.open_table(SPECS)?);
+        let (owned, running) = (self.read.open_table(OWNED)?, self.read.open_table(RUNNING)?);
+        let (ends, mut ended) = (self.read.open_table(ENDS)?, 0u64);
         for row in self.read.open_table(REMOVING)?.iter()? {
             self.removing.insert(JobId(*row?.0.value()));
         }
@@ -65,9 +69,20 @@ impl Check<'_> {
             self.expect(record.job == job, || format!("job {job} calls itself {}", record.job));
             self.expect(!self.removing.contains(&job), || format!("job {job} was removed and is there"));
             self.expect(specs.get(&job.0)?.is_some(), || format!("job {job} has no specification"));
-            let ordered = order.get(&order_key(record.submitted, job))?;
-            let ordered = ordered.is_some_and(|owner| *owner.value() == record.owner.0);
-            self.expect(ordered, || format!("job {job} is not listed by its time and owner"));
+            let ordered = order.get(&order_key(record.submitted, job))?.is_some();
+            self.expect(ordered, || format!("job {job} is not listed by its time"));
+            let owned = owned.get(&owned_key(record.owner, record.submitted, job))?.is_some();
+            self.expect(owned, || format!("job {job} is not listed by its owner"));
+            let at = record.ended.as_ref().map(|ended| ended.at);
+            let is_running = running.get(&job.0)?.is_some();
+            self.expect(is_running == at.is_none(), || {
+                format!("job {job} is listed as running, and has ended, or the other way round")
+            });
+            if let Some(at) = at {
+                ended += 1;
+                let listed = ends.get(&order_key(at, job))?.is_some();
+                self.expect(listed, || format!("job {job} is not listed by its end"));
+            }
             let ended_done = record.ended.as_ref().is_some_and(|ended| ended.end == JobEnd::Done);
             self.expect(!ended_done || record.done == record.task_count, || {
                 format!("job {job} ended as done with {} of {} tasks", record.done, record.task_count)
@@ -82,6 +97,32 @@ impl Check<'_> {
         let listed = (order.len()?, specs.len()?);
         self.expect(listed == (jobs, jobs), || {
             format!("{jobs} jobs are listed {} times and have {} specifications", listed.0, listed.1)
+        });
+        let listed = (owned.len()?, running.len()?, ends.len()?);
+        self.expect(listed == (jobs, jobs - ended, ended), || {
+            format!(
+                "{jobs} jobs, of which {ended} ended, are listed {} times by owner, {} times as running and {} times by \
+                 end",
+                listed.0, listed.1, listed.2
+            )
+        });
+        Ok(())
+    }
+
+    /// What is kept for whom is the sum over the jobs.
+    fn owners(&mut self) -> Result<(), Fault> {
+        let mut kept = BTreeMap::<NodeId, (u64, u64)>::new();
+        for record in self.jobs.values() {
+            let (jobs, bytes) = kept.entry(record.owner).or_default();
+            (*jobs, *bytes) = (*jobs + 1, bytes.saturating_add(record.bytes.0));
+        }
+        let mut found = BTreeMap::new();
+        for row in self.read.open_table(OWNERS)?.iter()? {
+            let (key, row) = row?;
+            found.insert(NodeId(*key.value()), row.value());
+        }
+        self.expect(found == kept, || {
+            format!("the jobs come to {kept:?} by owner, and {found:?} is written down")
         });
         Ok(())
     }
@@ -108,12 +149,15 @@ impl Check<'_> {
     }
 
     fn done(&mut self) -> Result<(), Fault> {
-        let (mut counts, mut uses) = (BTreeMap::<JobId, u64>::new(), BTreeMap::<u64, u32>::new());
-        let kept = self.read.open_table(USES)?;
+        let (mut counts, mut uses) = (BTreeMap::<JobId, (u64, u64)>::new(), BTreeMap::<u64, u32>::new());
+        let (kept, logs) = (self.read.open_table(USES)?, self.read.open_table(LOGS)?);
         for row in self.read.open_table(DONE)?.iter()? {
             let (key, row) = row?;
             let (task, record): (_, DoneRecord) = (task_of(key.value()), decode(row.value())?);
-            *counts.entry(task.job).or_default() += 1;
+            let log = logs.get(key.value())?.map(|row| decode::<LogRecord>(row.value())).transpose()?;
+            let (count, bytes) = counts.entry(task.job).or_default();
+            *count += 1;
+            *bytes = bytes.saturating_add(bytes_of(&record.result, log.as_ref()));
             self.result(task, &record.result, &kept, &mut uses)?;
         }
         for row in self.read.open_table(OPINIONS)?.iter()? {
@@ -138,10 +182,17 @@ impl Check<'_> {
             let runs = self.jobs.get(&job).is_some_and(|job| job.ended.is_none());
             self.expect(runs, || format!("{operator} is a suspect of job {job}, which does not run"));
         }
+        let specs = self.read.open_table(SPECS)?;
         for (job, record) in &self.jobs {
-            let count = counts.get(job).copied().unwrap_or(0);
+            let (count, of_tasks) = counts.get(job).copied().unwrap_or_default();
             if record.done != count {
                 self.wrong.push(format!("job {job} has {count} results and counts {}", record.done));
+            }
+            let spec = specs.get(&job.0)?.map_or(0, |spec| spec.value().len() as u64);
+            let summary = record.ended.as_ref().map_or(0, |ended| ended.summary.len() as u64);
+            let bytes = of_tasks.saturating_add(spec + summary);
+            if record.bytes.0 != bytes {
+                self.wrong.push(format!("job {job} keeps {bytes} bytes and counts {}", record.bytes.0));
             }
         }
         self.batches(&uses)
@@ -246,15 +297,23 @@ impl Check<'_> {
             let there = escrows.get(&escrow.0)?.is_some();
             self.expect(there, || format!("{operator} is a payee of escrow {escrow}, which is not there"));
         }
+        let (open, mut count) = (self.read.open_table(OPEN)?, 0u64);
         for row in escrows.iter()? {
             let (key, row) = row?;
             let (id, record): (_, EscrowRecord) = (EscrowId(*key.value()), decode(row.value())?);
             self.expect(record.id == id, || format!("escrow {id} calls itself {}", record.id));
+            let is_open = record.stage != EscrowStage::Closed;
+            count += u64::from(is_open);
+            self.expect(open.get(&id.0)?.is_some() == is_open, || {
+                format!("escrow {id} is listed as open, and is closed, or the other way round")
+            });
             let total = totals.get(&id).copied().unwrap_or(Amount::ZERO);
             self.expect(total == record.total, || {
                 format!("escrow {id} has promised {total} and counts {}", record.total)
             });
         }
+        let listed = open.len()?;
+        self.expect(listed == count, || format!("{count} escrows are open, {listed} are listed as such"));
         let paid: Vec<_> = self.jobs.values().filter_map(|job| Some((job.job, job.pay?.escrow))).collect();
         for (job, escrow) in paid {
             let there = escrows.get(&escrow.0)?.is_some();

@@ -17,6 +17,7 @@ mod change;
 mod check;
 mod error;
 mod evidence;
+mod owners;
 mod read;
 mod record;
 mod schema;
@@ -30,7 +31,8 @@ pub use error::StoreError;
 pub use evidence::{MAX_EVIDENCE_OF_JOB, MAX_EVIDENCE_OF_OPERATOR, MAX_EVIDENCE_OF_OPERATOR_IN_JOB};
 pub use record::{
     AttemptRecord, BatchId, BatchRecord, DoneRecord, Ended, EscrowRecord, EscrowStage, EvidenceRecord,
-    FailedTask, FailureProof, JobEnd, JobPayRecord, JobRecord, LeaseRecord, LogRecord, MAX_ATTEMPTS_KEPT,
-    OpinionRecord, PayeeRecord, Recovered, ReputationKey, ResultRecord, SettlementRecord, UnixMillis,
+    FailedTask, FailureProof, Found, Holdings, JobEnd, JobPayRecord, JobRecord, LeaseRecord, LogRecord,
+    MAX_ATTEMPTS_KEPT, OpinionRecord, PayeeRecord, Recovered, ReputationKey, ResultRecord, SettlementRecord,
+    UnixMillis,
 };
 pub use store::{Options, Store};

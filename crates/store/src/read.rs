@@ -5,13 +5,15 @@ use tidemill_types::{Address, BlobId, EscrowId, JobId, LeaseId, NodeId, TaskId, 
 
 use crate::{
     AttemptRecord, BatchId, BatchRecord, DoneRecord, EscrowRecord, EscrowStage, EvidenceRecord, FailedTask,
-    JobRecord, LogRecord, OpinionRecord, PayeeRecord, Recovered, ReputationKey, Store, StoreError,
+    Found, Holdings, JobRecord, LogRecord, OpinionRecord, PayeeRecord, Recovered, ReputationKey, Store,
+    StoreError, UnixMillis,
     error::Fault,
+    owners,
     schema::{
-        self, BATCHES, Bytes, DONE, ESCROWS, EVIDENCE, FAILED, JOBS, KEPT, LEASES, LOGS, OPINIONS, ORDER,
-        OUTPUTS, PAYEES, REMOVING, REPUTATIONS, SPECS, SUSPECTS, TaskKey, USES, counter, decode,
-        decode_lease, lease_key, lease_keys_of_job, lease_keys_of_task, lease_of, order_of, payee_keys,
-        suspect_of, task_key, task_keys, task_of,
+        self, BATCHES, Bytes, DONE, ENDS, ESCROWS, EVIDENCE, FAILED, JOBS, JobKey, KEPT, LEASES, LOGS, OPEN,
+        OPINIONS, ORDER, OUTPUTS, OWNED, PAYEES, REMOVING, REPUTATIONS, RUNNING, SPECS, SUSPECTS, TaskKey,
+        USES, counter, decode, decode_lease, lease_key, lease_keys_of_job, lease_keys_of_task, lease_of,
+        order_key, order_of, owned_keys, owned_of, payee_keys, suspect_of, task_key, task_keys, task_of,
     },
 };
 
@@ -22,15 +24,13 @@ impl Store {
         self.read(|read| {
             let counters = schema::counters(read)?;
             Ok(Recovered {
-                jobs: rows(read, JOBS, |_, row| decode(row))?,
+                jobs: running_jobs(read)?,
                 leases: rows(read, LEASES, decode_lease)?,
                 suspects: suspects(read)?,
                 reputations: reputations(read)?,
                 next_lease: LeaseId(schema::count(&counters, counter::NEXT_LEASE)?),
                 next_batch: BatchId(schema::count(&counters, counter::NEXT_BATCH)?),
                 open_batches: open_batches(read)?,
-                removing: removing(read)?,
-                closed_escrows: closed_escrows(read)?,
                 escrows: open_escrows(read)?,
             })
         })
@@ -51,19 +51,54 @@ impl Store {
         self.read(|read| {
             let jobs = read.open_table(JOBS)?;
             let mut found = Vec::new();
-            for row in read.open_table(ORDER)?.iter()?.rev() {
-                if found.len() >= limit {
-                    break;
+            match owner {
+                None => {
+                    for row in read.open_table(ORDER)?.iter()?.rev().take(limit) {
+                        let (_, job) = order_of(row?.0.value());
+                        found.push(job_in(&jobs, job)?);
+                    }
                 }
-                let (key, of) = row?;
-                if owner.is_some_and(|NodeId(owner)| owner != *of.value()) {
-                    continue;
+                Some(owner) => {
+                    let (first, last) = owned_keys(owner);
+                    let owned = read.open_table(OWNED)?;
+                    for row in owned.range::<&[u8; 56]>(&first..=&last)?.rev().take(limit) {
+                        found.push(job_in(&jobs, owned_of(row?.0.value()))?);
+                    }
                 }
-                let (_, job) = order_of(key.value());
-                let row = jobs.get(&job.0)?;
-                found.push(decode(
-                    row.ok_or_else(|| Fault::Damaged(format!("job {job} is missing")))?.value(),
-                )?);
+            }
+            Ok(found)
+        })
+    }
+
+    /// What is known of a job that is about to come in for an owner, and of the escrow that is to pay for it.
+    pub fn look(&self, job: JobId, owner: NodeId, escrow: Option<EscrowId>) -> Result<Found, StoreError> {
+        self.read(|read| {
+            let escrow: Option<EscrowRecord> = match escrow {
+                Some(id) => get(read, ESCROWS, &id.0, decode)?,
+                None => None,
+            };
+            Ok(Found {
+                job: get(read, JOBS, &job.0, decode)?,
+                is_removing: read.open_table(REMOVING)?.get(&job.0)?.is_some(),
+                holdings: owners::holdings(read, owner)?,
+                is_escrow_closed: escrow.is_some_and(|record| record.stage == EscrowStage::Closed),
+            })
+        })
+    }
+
+    /// What is kept for an owner of jobs.
+    pub fn holdings(&self, owner: NodeId) -> Result<Holdings, StoreError> {
+        self.read(|read| owners::holdings(read, owner))
+    }
+
+    /// The jobs that ended at an instant or before it, those that ended first before the others, at most so many.
+    pub fn ended_until(&self, at: UnixMillis, limit: usize) -> Result<Vec<JobId>, StoreError> {
+        self.read(|read| {
+            let (first, last) = ([0; 24], order_key(at, JobId([0xff; 16])));
+            let mut found = Vec::new();
+            for row in read.open_table(ENDS)?.range::<&[u8; 24]>(&first..=&last)?.take(limit) {
+                let (_, job) = order_of(row?.0.value());
+                found.push(job);
             }
             Ok(found)
         })
@@ -265,10 +300,20 @@ fn rows<const N: usize, T>(
     .collect()
 }
 
-fn removing(read: &ReadTransaction) -> Result<Vec<JobId>, Fault> {
-    let table = read.open_table(REMOVING)?;
-    let keys = table.iter()?;
-    keys.map(|row| Ok(JobId(*row?.0.value()))).collect()
+/// The row of a job that a table of keys names.
+fn job_in(jobs: &impl ReadableTable<JobKey, Bytes>, job: JobId) -> Result<JobRecord, Fault> {
+    let row = jobs.get(&job.0)?;
+    let row = row.ok_or_else(|| Fault::Damaged(format!("job {job} is missing")))?;
+    decode(row.value())
+}
+
+fn running_jobs(read: &ReadTransaction) -> Result<Vec<JobRecord>, Fault> {
+    let (running, jobs) = (read.open_table(RUNNING)?, read.open_table(JOBS)?);
+    let mut found = Vec::new();
+    for row in running.iter()? {
+        found.push(job_in(&jobs, JobId(*row?.0.value()))?);
+    }
+    Ok(found)
 }
 
 fn suspects(read: &ReadTransaction) -> Result<Vec<(JobId, Address)>, Fault> {
@@ -287,20 +332,16 @@ fn reputations(read: &ReadTransaction) -> Result<Vec<(ReputationKey, Vec<u8>)>, 
     .collect()
 }
 
-fn closed_escrows(read: &ReadTransaction) -> Result<Vec<EscrowId>, Fault> {
-    let records: Vec<EscrowRecord> = rows(read, ESCROWS, |_, row| decode(row))?;
-    let closed = records.into_iter().filter(|record| record.stage == EscrowStage::Closed);
-    Ok(closed.map(|record| record.id).collect())
-}
-
 fn open_escrows(read: &ReadTransaction) -> Result<Vec<(EscrowRecord, Vec<PayeeRecord>)>, Fault> {
-    let records: Vec<EscrowRecord> = rows(read, ESCROWS, |_, row| decode(row))?;
-    let open = records.into_iter().filter(|record| record.stage != EscrowStage::Closed);
-    open.map(|record| {
-        let payees = payees(read, record.id)?;
-        Ok((record, payees))
-    })
-    .collect()
+    let (open, escrows) = (read.open_table(OPEN)?, read.open_table(ESCROWS)?);
+    let mut found = Vec::new();
+    for row in open.iter()? {
+        let id = EscrowId(*row?.0.value());
+        let row = escrows.get(&id.0)?;
+        let row = row.ok_or_else(|| Fault::Damaged(format!("escrow {id} is missing")))?;
+        found.push((decode(row.value())?, payees(read, id)?));
+    }
+    Ok(found)
 }
 
 fn payees(read: &ReadTransaction, escrow: EscrowId) -> Result<Vec<PayeeRecord>, Fault> {

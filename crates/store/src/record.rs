@@ -43,6 +43,30 @@ pub struct JobRecord {
     pub pay: Option<JobPayRecord>,
     /// What was paid for work that was undone since.
     pub paid_for_undone: Amount,
+    /// What is kept of it: its specification and summary, and the outputs and logs of its tasks that are done.
+    pub bytes: ByteSize,
+}
+
+/// What is kept for one owner of jobs.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Holdings {
+    /// How many jobs, running and ended.
+    pub jobs: u64,
+    /// The sum of [`JobRecord::bytes`] over them.
+    pub bytes: ByteSize,
+}
+
+/// What is known of a job that is about to come in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// The job that has its id.
+    pub job: Option<JobRecord>,
+    /// Whether a job of its id was removed and is not swept out yet, so that the id is taken.
+    pub is_removing: bool,
+    /// What is kept for its owner.
+    pub holdings: Holdings,
+    /// Whether the escrow that is to pay for it is closed: no job may use that again.
+    pub is_escrow_closed: bool,
 }
 
 /// What pays for a job.
@@ -368,10 +392,10 @@ pub struct BatchRecord {
     pub leaves: Vec<[u8; 32]>,
 }
 
-/// What a coordinator needs at its start.
+/// What a coordinator needs at its start. It does not grow with what is over: jobs that ended, escrows that are closed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Recovered {
-    /// All jobs, ended ones too, in the order of their ids.
+    /// The jobs that have not ended, in the order of their ids.
     pub jobs: Vec<JobRecord>,
     /// The leases that had not ended, by job, task and number.
     pub leases: Vec<LeaseRecord>,
@@ -385,10 +409,6 @@ pub struct Recovered {
     pub next_batch: BatchId,
     /// The batches that were not closed.
     pub open_batches: Vec<BatchId>,
-    /// Jobs that were removed and whose rows are not all swept yet; their ids are still taken.
-    pub removing: Vec<JobId>,
-    /// Those that are closed: no job may use one again.
-    pub closed_escrows: Vec<EscrowId>,
     /// The escrows that are not closed, each with its payees.
     pub escrows: Vec<(EscrowRecord, Vec<PayeeRecord>)>,
 }

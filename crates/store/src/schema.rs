@@ -26,6 +26,10 @@ pub(crate) type EscrowKey = &'static [u8; 32];
 pub(crate) type PayeeKey = &'static [u8; 52];
 /// Somebody that was caught while a job runs: the job, the account.
 pub(crate) type SuspectKey = &'static [u8; 36];
+/// An owner of jobs.
+pub(crate) type OwnerKey = &'static [u8; 32];
+/// A job of an owner by its time of submission: the owner, the time, the job.
+pub(crate) type OwnedKey = &'static [u8; 56];
 /// Evidence by the account of the contradicting result: the account, the result's lease.
 pub(crate) type EvidenceOfKey = &'static [u8; 52];
 /// Evidence by the time of its end: the time, the contradicting result's lease.
@@ -39,8 +43,16 @@ pub(crate) type Bytes = &'static [u8];
 
 pub(crate) const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
 pub(crate) const JOBS: TableDefinition<JobKey, Bytes> = TableDefinition::new("jobs");
-/// The owner of each job, by time, to list jobs newest first.
-pub(crate) const ORDER: TableDefinition<OrderKey, &[u8; 32]> = TableDefinition::new("order");
+/// All jobs by the time of their submission, to list them newest first.
+pub(crate) const ORDER: TableDefinition<OrderKey, ()> = TableDefinition::new("order");
+/// The same for each owner.
+pub(crate) const OWNED: TableDefinition<OwnedKey, ()> = TableDefinition::new("owned");
+/// How many jobs are kept for each owner, and how many bytes.
+pub(crate) const OWNERS: TableDefinition<OwnerKey, (u64, u64)> = TableDefinition::new("owners");
+/// Jobs that have not ended.
+pub(crate) const RUNNING: TableDefinition<JobKey, ()> = TableDefinition::new("running");
+/// Jobs that have, by the time of their end.
+pub(crate) const ENDS: TableDefinition<OrderKey, ()> = TableDefinition::new("ends");
 pub(crate) const SPECS: TableDefinition<JobKey, Bytes> = TableDefinition::new("specs");
 /// Jobs that were removed and whose tasks' rows are not all swept.
 pub(crate) const REMOVING: TableDefinition<JobKey, ()> = TableDefinition::new("removing");
@@ -65,6 +77,8 @@ pub(crate) const EVIDENCE_OF: TableDefinition<EvidenceOfKey, ()> = TableDefiniti
 pub(crate) const EVIDENCE_ENDS: TableDefinition<EvidenceEndKey, ()> = TableDefinition::new("evidence ends");
 
 pub(crate) const ESCROWS: TableDefinition<EscrowKey, Bytes> = TableDefinition::new("escrows");
+/// Escrows that are not closed.
+pub(crate) const OPEN: TableDefinition<EscrowKey, ()> = TableDefinition::new("open escrows");
 pub(crate) const PAYEES: TableDefinition<PayeeKey, Bytes> = TableDefinition::new("payees");
 
 /// The rows of [`COUNTERS`].
@@ -115,7 +129,11 @@ pub(crate) fn count(counters: &impl ReadableTable<&'static str, u64>, name: &str
 pub(crate) struct Tables<'t> {
     pub(crate) counters: Table<'t, &'static str, u64>,
     pub(crate) jobs: Table<'t, JobKey, Bytes>,
-    pub(crate) order: Table<'t, OrderKey, &'static [u8; 32]>,
+    pub(crate) order: Table<'t, OrderKey, ()>,
+    pub(crate) owned: Table<'t, OwnedKey, ()>,
+    pub(crate) owners: Table<'t, OwnerKey, (u64, u64)>,
+    pub(crate) running: Table<'t, JobKey, ()>,
+    pub(crate) ends: Table<'t, OrderKey, ()>,
     pub(crate) specs: Table<'t, JobKey, Bytes>,
     pub(crate) removing: Table<'t, JobKey, ()>,
     pub(crate) leases: Table<'t, LeaseKey, Bytes>,
@@ -133,6 +151,7 @@ pub(crate) struct Tables<'t> {
     pub(crate) evidence_of: Table<'t, EvidenceOfKey, ()>,
     pub(crate) evidence_ends: Table<'t, EvidenceEndKey, ()>,
     pub(crate) escrows: Table<'t, EscrowKey, Bytes>,
+    pub(crate) open: Table<'t, EscrowKey, ()>,
     pub(crate) payees: Table<'t, PayeeKey, Bytes>,
 }
 
@@ -142,6 +161,10 @@ impl<'t> Tables<'t> {
             counters: write.open_table(COUNTERS)?,
             jobs: write.open_table(JOBS)?,
             order: write.open_table(ORDER)?,
+            owned: write.open_table(OWNED)?,
+            owners: write.open_table(OWNERS)?,
+            running: write.open_table(RUNNING)?,
+            ends: write.open_table(ENDS)?,
             specs: write.open_table(SPECS)?,
             removing: write.open_table(REMOVING)?,
             leases: write.open_table(LEASES)?,
@@ -159,6 +182,7 @@ impl<'t> Tables<'t> {
             evidence_of: write.open_table(EVIDENCE_OF)?,
             evidence_ends: write.open_table(EVIDENCE_ENDS)?,
             escrows: write.open_table(ESCROWS)?,
+            open: write.open_table(OPEN)?,
             payees: write.open_table(PAYEES)?,
         })
     }
@@ -258,7 +282,27 @@ pub(crate) fn order_key(at: UnixMillis, job: JobId) -> [u8; 24] {
     key
 }
 
-/// The time and the job of a key in [`ORDER`].
+pub(crate) fn owned_key(owner: NodeId, at: UnixMillis, job: JobId) -> [u8; 56] {
+    let mut key = [0; 56];
+    key[..32].copy_from_slice(&owner.0);
+    key[32..].copy_from_slice(&order_key(at, job));
+    key
+}
+
+/// The keys of an owner's jobs lie between these two.
+pub(crate) fn owned_keys(owner: NodeId) -> ([u8; 56], [u8; 56]) {
+    (
+        owned_key(owner, UnixMillis(0), JobId([0; 16])),
+        owned_key(owner, UnixMillis(u64::MAX), JobId([0xff; 16])),
+    )
+}
+
+/// The job of a key in [`OWNED`].
+pub(crate) fn owned_of(key: &[u8; 56]) -> JobId {
+    JobId(*key.last_chunk().expect("a key of 56 bytes ends with 16"))
+}
+
+/// The time and the job of a key in [`ORDER`] or [`ENDS`].
 pub(crate) fn order_of(key: &[u8; 24]) -> (UnixMillis, JobId) {
     let (at, job) = key.split_first_chunk().expect("a key of 24 bytes begins with 8");
     (UnixMillis(u64::from_be_bytes(*at)), JobId(job.try_into().expect("16 of 24 bytes are left")))

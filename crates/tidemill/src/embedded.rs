@@ -33,7 +33,7 @@ use crate::{
     commands::cores,
     exit::{Code, WithCode},
     home::check_address_space,
-    hosting,
+    hosting::{self, Room},
     ledger::Ledger,
     listen::Reach,
     money::PayArgs,
@@ -166,7 +166,7 @@ impl Embedded {
                 None => None,
             };
             let (reach, trust) = (Reach::loopback(), Trust { everybody: !strangers, ..Trust::default() });
-            hosting::start(&state, &key, &reach, None, Pace::default(), trust, money).await
+            hosting::start(&state, &key, &reach, Room::default(), Pace::default(), trust, money).await
         };
         // A coordinator needs coins only once something is to be settled, its providers before they join.
         let ((), coordinator) = tokio::try_join!(fund, host)?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use tidemill_coordinator::{Config, Coordinator, MoneyConfig, Pace, StartError, Trust};
+use tidemill_coordinator::{Config, Coordinator, Keep, MoneyConfig, Pace, StartError, Trust};
 use tidemill_net::endpoint::{Bind, BindError};
 use tidemill_types::{ByteSize, ResultKey};
 
@@ -21,6 +21,15 @@ use crate::{
 /// inputs and outputs of all jobs, and is seldom the only one on a disk.
 const PART_OF_DISK: u64 = 2;
 
+/// How much a coordinator keeps.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Room {
+    /// Room for blobs; a part of what is free where nobody says.
+    pub disk: Option<ByteSize>,
+    /// Of jobs, and for whom.
+    pub keep: Keep,
+}
+
 /// Starts a coordinator, and keeps the port that it has come to listen on.
 ///
 /// # Errors
@@ -29,12 +38,13 @@ pub async fn start(
     state: &StateDirectory,
     result_key: &ResultKey,
     reach: &Reach,
-    disk: Option<ByteSize>,
+    room: Room,
     pace: Pace,
     trust: Trust,
     money: Option<MoneyConfig>,
 ) -> anyhow::Result<Coordinator> {
     let executor = worker_pool(1, &state.path().join("compare"))?;
+    let Room { disk, keep } = room;
     let disk = disk.map_or_else(|| state.share_of_disk(PART_OF_DISK), Ok)?;
     let config = Config {
         directory: state.path().to_owned(),
@@ -46,6 +56,7 @@ pub async fn start(
         advertise: reach.advertised().to_vec(),
         disk,
         pace,
+        keep,
         trust,
         money,
         executor: Some(Arc::new(executor)),

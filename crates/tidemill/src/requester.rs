@@ -308,7 +308,7 @@ pub fn refused(refusal: &Refusal) -> anyhow::Error {
             Exit::new(Code::Host, message).hint("do not change input files meanwhile; try again")
         }
         Refusal::TooLong { .. } => Exit::new(Code::Usage, message),
-        Refusal::Unpaid { .. } => Exit::new(Code::Usage, message),
+        Refusal::Unpaid { .. } | Refusal::OverBudget { .. } => Exit::new(Code::Usage, message),
         Refusal::NotSeen { .. } => Exit::new(Code::Host, message)
             .hint("run it again: the escrow is open and is used then; `tidemill escrow list` shows it"),
         Refusal::NoSuchEscrow => Exit::new(Code::Usage, message).hint(

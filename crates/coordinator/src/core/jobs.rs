@@ -16,12 +16,13 @@ use tidemill_types::{
 use tidemill_verify::{Checks, Course, KnownAnswers, Next};
 
 use super::{
-    Core, Gone, Provider, Tally, after,
+    Core, Provider, Tally, after,
     money::{Funding, JobMoney},
+    past::Gone,
     reports::Summary,
     verdicts::{self, Answer, Candidate, Counted, Given},
 };
-use crate::event::{Assembled, Caller, Effect, LostOutput, Now, Question, Unmade};
+use crate::event::{Assembled, Caller, Effect, Look, LostOutput, Now, Question, Unmade};
 
 /// A job that runs.
 pub(super) struct Job {
@@ -202,8 +203,10 @@ impl Core {
         encoded: Vec<u8>,
         follow: bool,
         funding: Option<Funding>,
+        look: Look,
         now: Now,
     ) {
+        self.past.looked(look.past);
         let hash = JobSpec::hash_of(&encoded);
         if let Some(job) = self.jobs.get_mut(&id) {
             if job.owner != caller.node || job.hash != hash {
@@ -219,18 +222,20 @@ impl Core {
             }
             return self.reply(caller, Ok(Reply::Submitted));
         }
-        match self.gone.get(&id) {
-            // Its end may have come between the session's look into the store and now.
-            Some(Gone::Ended(_)) => {
-                return self.effect(Effect::SubmittedBefore { caller, job: id, encoded, follow });
-            }
-            Some(Gone::Removed) => {
-                self.effect(Effect::ReleaseInputs(id));
-                return self.reply(caller, Err(Refusal::IdTaken));
-            }
-            None => {}
+        let gone = self.past.job(id);
+        // It has ended since the session looked into the store, or the core has forgotten whether it has.
+        if matches!(gone, Some(Gone::Ended(_))) || !self.past.covers(look.past) {
+            return self.effect(Effect::SubmitAgain { caller, job: id, spec, encoded, follow, funding });
         }
-        let money = match self.fund(caller, id, &spec, funding.as_ref()) {
+        let refused = match gone {
+            Some(_) => Some(Refusal::IdTaken),
+            None => self.config.keep.refusal(&look.holdings, encoded.len() as u64),
+        };
+        let funded = match refused {
+            Some(refusal) => Err(refusal),
+            None => self.fund(caller, id, &spec, funding.as_ref(), &look),
+        };
+        let money = match funded {
             Ok(money) => money,
             Err(refusal) => {
                 self.effect(Effect::ReleaseInputs(id));
@@ -500,7 +505,7 @@ impl Core {
         leases.sort();
         self.revoke(&leases, LeaseEnd::Superseded, now);
         self.sched.remove_job(id);
-        self.gone.insert(id, Gone::Ended(job.owner));
+        self.past.job_is(id, Gone::Ended(job.owner));
         // Its leases are closed: what they held back is free.
         if let Some(money) = &mut job.money {
             money.reserved = Amount::ZERO;

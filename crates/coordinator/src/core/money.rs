@@ -30,7 +30,7 @@ pub(super) use self::escrow::{Bill, Escrow, JobMoney};
 pub use self::settle::Settled;
 use self::settle::clock_s;
 use super::{Core, Held, Provider, after};
-use crate::event::{Caller, Effect, Now, SessionId};
+use crate::event::{Caller, Effect, Look, Now, SessionId};
 
 /// How a coordinator pays.
 #[derive(Clone, Debug)]
@@ -57,8 +57,6 @@ pub struct Funding {
 pub(super) struct Money {
     pub(super) config: MoneyConfig,
     pub(super) escrows: BTreeMap<EscrowId, Escrow>,
-    /// Escrows of the past. What the ledger showed of one may reach the core after its end.
-    closed: BTreeSet<EscrowId>,
     /// What sessions are to be told of results.
     decisions: BTreeMap<SessionId, Vec<(LeaseId, Decision)>>,
     /// Nothing more is decided and promised before this, unless somebody waits for it.
@@ -75,12 +73,10 @@ impl Money {
     pub(super) fn new(
         config: MoneyConfig,
         escrows: Vec<(tidemill_store::EscrowRecord, Vec<PayeeRecord>)>,
-        closed: impl IntoIterator<Item = EscrowId>,
     ) -> Self {
         let escrows = escrows.into_iter();
         let escrows = escrows.map(|(record, payees)| (record.id, Escrow::restored(record, payees))).collect();
-        let closed = closed.into_iter().collect();
-        Self { config, escrows, closed, decisions: BTreeMap::new(), next_pay: Micros(0), was_left: false }
+        Self { config, escrows, decisions: BTreeMap::new(), next_pay: Micros(0), was_left: false }
     }
 }
 
@@ -92,6 +88,7 @@ impl Core {
         job: JobId,
         spec: &JobSpec,
         funding: Option<&Funding>,
+        look: &Look,
     ) -> Result<Option<JobMoney>, Refusal> {
         let unpaid = |reason: &str| Refusal::Unpaid { reason: reason.to_owned() };
         let (money, Funding { pay, view }) = match (&mut self.money, funding) {
@@ -104,7 +101,9 @@ impl Core {
             }
             (Some(money), Some(funding)) => (money, funding),
         };
-        if money.closed.contains(&pay.escrow) || view.phase() != Phase::Open {
+        // What the ledger showed of an escrow may reach the core after its end.
+        let is_closed = look.is_escrow_closed || self.past.has_closed(pay.escrow);
+        if is_closed || view.phase() != Phase::Open {
             return Err(unpaid("the escrow is closed: open another one"));
         }
         let record = JobPayRecord { escrow: pay.escrow, ceiling: pay.ceiling, max_price: pay.max_price };
@@ -374,9 +373,13 @@ impl Core {
             let vouchers = vouchers.remove(&session).unwrap_or_default();
             self.step.effects.push(Effect::Pay { session, decisions, vouchers });
         }
-        let is_closed = |escrow: &Escrow| escrow.record.stage == EscrowStage::Closed;
-        money.closed.extend(money.escrows.iter().filter(|(_, escrow)| is_closed(escrow)).map(|(id, _)| *id));
-        money.escrows.retain(|_, escrow| !is_closed(escrow));
+        money.escrows.retain(|id, escrow| {
+            let is_closed = escrow.record.stage == EscrowStage::Closed;
+            if is_closed {
+                self.past.escrow_is_closed(*id);
+            }
+            !is_closed
+        });
     }
 
     /// What a job costs, for its requester.

@@ -9,7 +9,7 @@ use tidemill_net::wire::{
     TaskPhase, TaskReport,
 };
 use tidemill_sched::{Candidate, ClassId, Verdict};
-use tidemill_store::{Change, JobEnd, ReputationKey};
+use tidemill_store::{JobEnd, ReputationKey};
 use tidemill_types::{
     Address, Assurance, BlobId, Engine, EngineId, EngineIndex, JobId, Millis, Needs, NodeId, RateCard, Stage,
     TaskNumber, Usage,
@@ -17,8 +17,9 @@ use tidemill_types::{
 use tidemill_verify::{Record, odds_of_agreement};
 
 use super::{
-    Core, Gone,
+    Core,
     jobs::{Follower, Job, able},
+    past::Gone,
 };
 use crate::event::{Caller, Effect, Now, Question};
 
@@ -76,17 +77,19 @@ impl Core {
                 let running = shown.map(|(id, job)| self.job_report(*id, job, now)).collect();
                 self.effect(Effect::JobsFromStore { caller, limit, all, running });
             }
-            Question::Remove(id) => {
+            Question::Remove { job: id, past } => {
+                self.past.looked(past);
                 if self.jobs.contains_key(&id) {
                     return self.reply(caller, Err(Refusal::NotEnded));
                 }
                 // The session has looked into the store, but what it saw may have been removed since.
-                if self.gone.get(&id) != Some(&Gone::Ended(caller.node)) {
-                    return self.reply(caller, Err(Refusal::NoSuchJob));
+                match self.past.job(id) {
+                    Some(Gone::Ended(owner)) if owner == caller.node => {}
+                    Some(_) => return self.reply(caller, Err(Refusal::NoSuchJob)),
+                    None if self.past.covers(past) => {}
+                    None => return self.effect(Effect::RemoveAgain(caller, id)),
                 }
-                self.gone.insert(id, Gone::Removed);
-                self.change(Change::JobRemoved { job: id });
-                self.effect(Effect::ReleaseOutputs(id));
+                self.remove(id);
                 self.reply(caller, Ok(Reply::Removed));
             }
             Question::Job(id)
@@ -138,7 +141,7 @@ impl Core {
             Question::Job(_)
             | Question::Jobs { .. }
             | Question::Cancel(_)
-            | Question::Remove(_)
+            | Question::Remove { .. }
             | Question::Terms(_)
             | Question::Escrow(_)
             | Question::CloseEscrow(_)

@@ -5,6 +5,7 @@ mod failures;
 mod hostile;
 mod lost;
 mod memory;
+mod over;
 mod peer;
 mod reduces;
 mod requests;

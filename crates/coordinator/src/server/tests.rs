@@ -6,7 +6,7 @@ use tidemill_net::{endpoint::Bind, ticket::Pass};
 use tidemill_types::{Address, ByteSize};
 
 use super::Coordinator;
-use crate::{Config, Pace, Trust};
+use crate::{Config, Keep, Pace, Trust};
 
 fn config(directory: &Path) -> Config {
     Config {
@@ -19,6 +19,7 @@ fn config(directory: &Path) -> Config {
         advertise: Vec::new(),
         disk: ByteSize::mib(64),
         pace: Pace::default(),
+        keep: Keep::default(),
         trust: Trust::default(),
         money: None,
         executor: None,

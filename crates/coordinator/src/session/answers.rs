@@ -7,13 +7,13 @@ use tidemill_net::wire::{
     MAX_RESULTS_OF_TASK, OutputPiece, Refusal, Reply, ResultReport, Standing, TaskPhase, TaskReport, Unpaid,
 };
 use tidemill_store::{
-    DoneRecord, EvidenceRecord, JobEnd, JobRecord, OpinionRecord, ResultRecord, StoreError,
+    DoneRecord, EvidenceRecord, Found, JobEnd, JobRecord, OpinionRecord, ResultRecord, StoreError,
 };
 use tidemill_types::{BlobId, EscrowId, GuestPath, JobId, LeaseId, NodeId, TaskId, TaskNumber, Weight};
 
 use crate::{
     core::{Fate, Summary, attempt, escrow_report, fate, phase, standing},
-    event::{Caller, Question},
+    event::{Caller, Look, Question},
     shared::Shared,
 };
 
@@ -27,29 +27,55 @@ pub struct Known {
     pub runs: bool,
 }
 
-/// What the store knows of a job that is submitted: nothing when it is new, or runs, which the core knows.
-pub fn submitted_before(
+/// What the store knows when a job is submitted that is new, or runs, which the core knows.
+///
+/// # Errors
+/// The answer, where the store knows more of the job.
+pub fn look(
     shared: &Shared,
     caller: Caller,
     job: JobId,
     encoded: &[u8],
     follow: bool,
-) -> Option<Known> {
-    let record = match shared.store.job(job) {
-        Ok(record) => record?,
-        Err(error) => return Some(Known { answers: vec![Err(busy(&error))], runs: false }),
+    escrow: Option<EscrowId>,
+) -> Result<Look, Known> {
+    let known = |answers, runs| Err(Known { answers, runs });
+    // Before the look: what is over later is known to the core.
+    let past = shared.past();
+    let found = match shared.store.look(job, caller.node, escrow) {
+        Ok(found) => found,
+        Err(error) => return known(vec![Err(busy(&error))], false),
     };
+    let Found { job: record, is_removing, holdings, is_escrow_closed } = found;
+    if is_removing {
+        return known(vec![Err(Refusal::IdTaken)], false);
+    }
+    let look = Look { past, holdings, is_escrow_closed };
+    let Some(record) = record else { return Ok(look) };
     let same = record.owner == caller.node
         && matches!(shared.store.job_spec(job), Ok(Some(spec)) if spec == encoded);
     if !same {
-        return Some(Known { answers: vec![Err(Refusal::IdTaken)], runs: record.ended.is_none() });
+        return known(vec![Err(Refusal::IdTaken)], record.ended.is_none());
     }
-    record.ended.as_ref()?;
+    if record.ended.is_none() {
+        return Ok(look);
+    }
     let mut answers = vec![Ok(Reply::Submitted)];
     if follow {
         answers.push(ended_report(shared, &record).map(Reply::Ended));
     }
-    Some(Known { answers, runs: false })
+    known(answers, false)
+}
+
+/// Whether a requester may bring a job, as far as that is known before the job is here.
+///
+/// # Errors
+/// [`Refusal::OverBudget`] where as much is kept for it as may be.
+pub fn within_budget(shared: &Shared, caller: Caller, job: JobId) -> Result<(), Refusal> {
+    let found = shared.store.look(job, caller.node, None).map_err(|error| busy(&error))?;
+    // One that is here counts already: its first answer was lost.
+    let refusal = if found.job.is_some() { None } else { shared.keep.refusal(&found.holdings, 0) };
+    refusal.map_or(Ok(()), Err)
 }
 
 /// What the core left to the store: questions about jobs that do not run.
@@ -104,7 +130,7 @@ pub fn answer(shared: &Shared, caller: Caller, question: Question) -> Answered {
             explained(shared, job, task, explanation)
         }
         Question::Jobs { .. }
-        | Question::Remove(_)
+        | Question::Remove { .. }
         | Question::Providers
         | Question::Reputation(_)
         | Question::Terms(_)

@@ -145,8 +145,9 @@ fn spawn_submit(shared: &Arc<Shared>, submission: Submission, body: SpecBody, pl
             SpecBody::Inline(_) => None,
         };
         let fetched = async {
-            // Before anything is fetched: who cannot pay moves no bytes.
+            // Before anything is fetched: who cannot pay, or has too much here, moves no bytes.
             let funding = funding(&with, &submission).await?;
+            answers::within_budget(&with, submission.caller, submission.job)?;
             let (spec, encoded) = fetch_job(&with, submission.caller, submission.job, body).await?;
             Ok((funding, spec, encoded))
         };
@@ -170,28 +171,45 @@ async fn submit(
     spec: Arc<JobSpec>,
     encoded: Vec<u8>,
 ) {
-    let Submission { caller, job, follow, .. } = *submission;
-    if !submitted_before(shared, caller, job, &encoded, follow) {
-        shared.tell(Event::Submit { caller, job, spec, encoded, follow, funding }).await;
+    let Submission { caller, job, follow, pay } = *submission;
+    let escrow = pay.map(|pay| pay.escrow);
+    match answers::look(shared, caller, job, &encoded, follow, escrow) {
+        Ok(look) => {
+            shared.tell(Event::Submit { caller, job, spec, encoded, follow, funding, look }).await;
+        }
+        Err(known) => {
+            if !known.runs {
+                crate::effects::release_inputs(shared, job);
+            }
+            for answer in known.answers {
+                reply(shared, caller, answer);
+            }
+        }
     }
 }
 
-/// Answers a submission of a job that the store knows already. Says whether it does.
-pub fn submitted_before(
+/// The same for a job of which the core could not tell what the store knows.
+pub async fn submit_again(
     shared: &Arc<Shared>,
     caller: Caller,
     job: JobId,
-    encoded: &[u8],
     follow: bool,
-) -> bool {
-    let Some(known) = answers::submitted_before(shared, caller, job, encoded, follow) else { return false };
-    if !known.runs {
-        crate::effects::release_inputs(shared, job);
+    funding: Option<Funding>,
+    spec: Arc<JobSpec>,
+    encoded: Vec<u8>,
+) {
+    let submission = Submission { caller, job, follow, pay: funding.map(|funding| funding.pay) };
+    submit(shared, &submission, funding, spec, encoded).await;
+}
+
+/// Has the core remove a job that the store has as the caller's.
+pub async fn remove(shared: &Arc<Shared>, caller: Caller, job: JobId) {
+    // Before the look.
+    let past = shared.past();
+    match answers::owned(shared, caller, job) {
+        Ok(_) => shared.tell(Event::Ask { caller, question: Question::Remove { job, past } }).await,
+        Err(refusal) => reply(shared, caller, Err(refusal)),
     }
-    for answer in known.answers {
-        reply(shared, caller, answer);
-    }
-    true
 }
 
 /// Fetches a job and all the blobs that it names from its requester. After that they are here, pinned, and held.
@@ -348,10 +366,7 @@ async fn ask(shared: &Arc<Shared>, caller: Caller, request: Request, place: Owne
         Request::Job { job } => Question::Job(job),
         Request::Watch { job } => Question::Watch(job),
         Request::Cancel { job } => Question::Cancel(job),
-        Request::Remove { job } => match answers::owned(shared, caller, job) {
-            Ok(_) => Question::Remove(job),
-            Err(refusal) => return reply(shared, caller, Err(refusal)),
-        },
+        Request::Remove { job } => return remove(shared, caller, job).await,
         Request::Jobs { limit, all } => Question::Jobs { limit, all },
         Request::Providers => Question::Providers,
         Request::Reputation { operator } => Question::Reputation(operator),

@@ -307,6 +307,12 @@ pub enum Refusal {
         /// What is wrong.
         reason: String,
     },
+    /// As much is kept for this requester as the coordinator keeps for one.
+    #[error("the coordinator keeps no more for you: {reason}")]
+    OverBudget {
+        /// How much that is, and the ways out.
+        reason: String,
+    },
     /// The ledger does not show the money yet, or cannot be asked.
     #[error("the coordinator does not see the money yet: {reason}")]
     NotSeen {

@@ -1,16 +1,17 @@
 //! The life of jobs, as a coordinator writes it down.
 
-use tidemill_types::{LeaseId, TaskNumber};
+use tidemill_types::{ByteSize, LeaseId, TaskNumber};
 
 use super::{
     disk::Disk,
     fixture::{
-        attempt, batch, batch_record, closed, done, ended, exit, failed, finished, job, known, lease, leased,
-        node, removed, submitted, task, too_slow, tried,
+        attempt, batch, batch_record, closed, done, ended, escrow, escrow_id, exit, failed, finished, job,
+        known, lease, leased, node, removed, submitted, task, too_slow, tried,
     },
 };
 use crate::{
-    BatchId, Change, Contradiction, JobEnd, LogRecord, MAX_ATTEMPTS_KEPT, Recovered, Store, StoreError,
+    BatchId, Change, Contradiction, EscrowRecord, EscrowStage, Holdings, JobEnd, LogRecord,
+    MAX_ATTEMPTS_KEPT, Recovered, Store, StoreError, UnixMillis,
 };
 
 fn refused(store: &Store, changes: &[Change]) -> (usize, Contradiction) {
@@ -54,7 +55,7 @@ fn a_job_from_submission_to_its_last_trace() {
     store.commit(&[removed(1)]).unwrap();
     assert_eq!(store.job(job(1)).unwrap(), None);
     assert_eq!(store.jobs(None, 9).unwrap(), []);
-    assert_eq!(store.recover().unwrap().removing, [job(1)]);
+    assert!(store.look(job(1), node(1), None).unwrap().is_removing, "its id is still taken");
     while store.sweep(1).unwrap() {
         assert_eq!(store.sanity_check(), Ok(()));
     }
@@ -68,11 +69,53 @@ fn a_job_from_submission_to_its_last_trace() {
         next_lease: LeaseId(2),
         next_batch: BatchId(1),
         open_batches: vec![],
-        removing: vec![],
-        closed_escrows: Vec::new(),
         escrows: Vec::new(),
     };
     assert_eq!(store.recover().unwrap(), nothing);
+    assert!(!store.look(job(1), node(1), None).unwrap().is_removing);
+}
+
+/// The start of a coordinator and the budget of a requester read what is running and a sum, however much is over.
+#[test]
+fn what_is_over_is_not_read_at_the_start_and_counts_for_its_owner() {
+    let store = Disk::default().open().unwrap();
+    let at = |number: u8, at| Change::JobEnded {
+        job: job(number),
+        end: JobEnd::Cancelled,
+        at: UnixMillis(at),
+        summary: vec![0; 10],
+    };
+    store.commit(&[submitted(1, 1), submitted(2, 1), submitted(3, 1)]).unwrap();
+    store.commit(&[batch(0, 1), finished(task(2, 0), 0, 0, 0), closed(0), at(2, 500), at(1, 600)]).unwrap();
+    let running: Vec<_> = store.recover().unwrap().jobs.iter().map(|record| record.job).collect();
+    assert_eq!(running, [job(3)]);
+    // Three specifications of 100 bytes, two summaries of 10, an output of 6 and a log of 3.
+    let holdings = |jobs, bytes| Holdings { jobs, bytes: ByteSize(bytes) };
+    assert_eq!(store.holdings(node(1)).unwrap(), holdings(3, 329));
+    assert_eq!(store.holdings(node(2)).unwrap(), Holdings::default());
+
+    assert_eq!(store.ended_until(UnixMillis(499), 9).unwrap(), []);
+    assert_eq!(store.ended_until(UnixMillis(500), 9).unwrap(), [job(2)]);
+    assert_eq!(store.ended_until(UnixMillis(600), 9).unwrap(), [job(2), job(1)]);
+    assert_eq!(store.ended_until(UnixMillis(600), 1).unwrap(), [job(2)]);
+
+    store.commit(&[removed(2)]).unwrap();
+    assert_eq!(store.holdings(node(1)).unwrap(), holdings(2, 210));
+    assert_eq!(store.ended_until(UnixMillis(600), 9).unwrap(), [job(1)]);
+    assert_eq!(store.sanity_check(), Ok(()));
+}
+
+#[test]
+fn a_closed_escrow_is_looked_up_and_not_recovered() {
+    let store = Disk::default().open().unwrap();
+    let paid_by = |number| store.look(job(1), node(1), Some(escrow_id(number))).unwrap().is_escrow_closed;
+    store.commit(&[Change::Escrow(escrow(1)), Change::Escrow(escrow(2))]).unwrap();
+    assert!(!paid_by(1) && !paid_by(2) && !paid_by(3));
+    store.commit(&[Change::Escrow(EscrowRecord { stage: EscrowStage::Closed, ..escrow(1) })]).unwrap();
+    assert!(paid_by(1) && !paid_by(2));
+    let open: Vec<_> = store.recover().unwrap().escrows.iter().map(|(record, _)| record.id).collect();
+    assert_eq!(open, [escrow_id(2)]);
+    assert_eq!(store.sanity_check(), Ok(()));
 }
 
 #[test]

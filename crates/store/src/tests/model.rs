@@ -7,19 +7,19 @@ use std::{
 
 use proptest::prelude::*;
 use tidemill_types::{
-    Address, Amount, BlobId, EscrowId, Failure, JobId, LeaseId, ProgramKind, TaskId, TaskNumber,
+    Address, Amount, BlobId, ByteSize, EscrowId, Failure, JobId, LeaseId, ProgramKind, TaskId, TaskNumber,
 };
 
 use super::{
     disk::Disk,
     fixture::{
         attempt, batch, closed, decided, ended, escrow, escrow_id, evidence, evidence_record, exit, finished,
-        job, known, leased, opinion, payee, removed, submitted, task, too_slow, tried,
+        job, known, leased, node, opinion, payee, removed, submitted, task, too_slow, tried,
     },
 };
 use crate::{
     AttemptRecord, BatchId, BatchRecord, Change, DoneRecord, Ended, EscrowRecord, EscrowStage,
-    EvidenceRecord, FailedTask, JobEnd, JobRecord, LeaseRecord, MAX_EVIDENCE_OF_OPERATOR_IN_JOB,
+    EvidenceRecord, FailedTask, Holdings, JobEnd, JobRecord, LeaseRecord, MAX_EVIDENCE_OF_OPERATOR_IN_JOB,
     OpinionRecord, PayeeRecord, ReputationKey, ResultRecord, Store, StoreError, UnixMillis,
 };
 
@@ -55,7 +55,7 @@ impl Model {
     /// Applies a change, or does not where it is a contradiction.
     fn apply(&mut self, change: &Change) -> Option<()> {
         match change.clone() {
-            Change::JobSubmitted { job, owner, at, name, map_count, task_count, pay, .. } => {
+            Change::JobSubmitted { job, owner, at, name, map_count, task_count, pay, spec } => {
                 let paid = pay.is_none_or(|pay| self.escrows.contains_key(&pay.escrow));
                 let free = paid && !self.jobs.contains_key(&job) && !self.removing.contains(&job);
                 let record = JobRecord {
@@ -69,12 +69,14 @@ impl Model {
                     ended: None,
                     pay,
                     paid_for_undone: Amount::ZERO,
+                    bytes: ByteSize(spec.len() as u64),
                 };
                 free.then(|| self.jobs.insert(job, record))?;
             }
             Change::JobEnded { job, end, at, summary } => {
                 let record = self.running(job)?;
                 (end != JobEnd::Done || record.done == record.task_count).then_some(())?;
+                record.bytes.0 += summary.len() as u64;
                 record.ended = Some(Ended { end, at, summary });
                 self.leases.retain(|(task, _), _| task.job != job);
                 self.suspects.retain(|(of, _)| *of != job);
@@ -111,6 +113,8 @@ impl Model {
                 if output.is_some() || self.kept.iter().any(|(of, _)| *of == task) {
                     self.outputs.insert(task);
                 }
+                let bytes = self.bytes_of(task);
+                self.running(task.job)?.bytes.0 += bytes;
                 self.done.insert(task, record);
                 self.kept.retain(|(of, _)| *of != task);
                 self.leases.retain(|(of, _), _| *of != task);
@@ -134,7 +138,9 @@ impl Model {
             Change::Reopened { task, error_ppb } => {
                 (task.task.0 < self.running(task.job)?.task_count).then_some(())?;
                 let DoneRecord { result, .. } = self.done.remove(&task)?;
-                self.running(task.job)?.done -= 1;
+                let bytes = self.bytes_of(task);
+                let job = self.running(task.job)?;
+                (job.done, job.bytes.0) = (job.done - 1, job.bytes.0 - bytes);
                 let key = (task, result.lease);
                 if self.outputs.remove(&task) {
                     self.kept.insert(key);
@@ -164,7 +170,9 @@ impl Model {
                 self.failed.remove(&task);
                 if self.done.remove(&task).is_some() {
                     self.leases.retain(|(of, _), _| *of != task);
-                    self.running(task.job)?.done -= 1;
+                    let bytes = self.bytes_of(task);
+                    let job = self.running(task.job)?;
+                    (job.done, job.bytes.0) = (job.done - 1, job.bytes.0 - bytes);
                 }
                 self.opinions.retain(|(of, _), _| *of != task);
                 self.kept.retain(|(of, _)| *of != task);
@@ -274,6 +282,11 @@ impl Model {
         Ok(())
     }
 
+    /// What is kept of a task that is done: six bytes of output, and three of a log where that came with it.
+    fn bytes_of(&self, task: TaskId) -> u64 {
+        6 + if self.outputs.contains(&task) { 3 } else { 0 }
+    }
+
     fn running(&mut self, job: JobId) -> Option<&mut JobRecord> {
         self.jobs.get_mut(&job).filter(|record| record.ended.is_none())
     }
@@ -301,7 +314,13 @@ fn read(store: &Store) -> Result<Model, StoreError> {
     let recovered = store.recover()?;
     let (next_lease, next_batch) = (recovered.next_lease.0, recovered.next_batch.0);
     let mut model = Model { next_lease, next_batch, ..Model::default() };
-    model.removing = recovered.removing;
+    for number in 0..JOBS {
+        let found = store.look(job(number), node(1), None)?;
+        assert_eq!(found.job, store.job(job(number))?);
+        if found.is_removing {
+            model.removing.push(job(number));
+        }
+    }
     model.suspects = recovered.suspects.into_iter().collect();
     model.reputations = recovered.reputations.into_iter().collect();
     for number in 0..JOBS {
@@ -347,9 +366,17 @@ fn read(store: &Store) -> Result<Model, StoreError> {
         }
     }
     let mut listed = store.jobs(None, usize::MAX)?;
+    assert_eq!(listed, store.jobs(Some(node(1)), usize::MAX)?);
     listed.sort_by_key(|record| record.job);
-    assert_eq!(listed, recovered.jobs);
-    for record in recovered.jobs {
+    let holdings =
+        Holdings { jobs: listed.len() as u64, bytes: ByteSize(listed.iter().map(|one| one.bytes.0).sum()) };
+    assert_eq!(store.holdings(node(1))?, holdings);
+    let running = listed.iter().filter(|record| record.ended.is_none());
+    assert!(running.eq(&recovered.jobs));
+    let mut ended = store.ended_until(UnixMillis(1_000), usize::MAX)?;
+    ended.sort();
+    assert!(listed.iter().filter(|record| record.ended.is_some()).map(|record| record.job).eq(ended));
+    for record in listed {
         assert!(store.job_spec(record.job)?.is_some());
         model.jobs.insert(record.job, record);
     }

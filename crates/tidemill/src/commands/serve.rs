@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context;
 use serde_json::{Value, json};
-use tidemill_coordinator::{Coordinator, MoneyConfig, Pace, Trust};
+use tidemill_coordinator::{Coordinator, Keep, MoneyConfig, Pace, Trust};
 use tidemill_ledger::evm;
 use tidemill_net::{
     addresses::{LeftOut, Why},
@@ -22,7 +22,7 @@ use crate::{
     announce::Announcer,
     exit::{Code, WithCode},
     home::{Identity, data_directory, identity},
-    hosting::{self, Words},
+    hosting::{self, Room, Words},
     interrupt::{Signals, tell_syncs},
     ledger::{Ledger, unreachable},
     listen::Reach,
@@ -76,6 +76,17 @@ pub struct Args {
     /// `tidemill evidence`
     #[arg(long, value_name = "TIME", default_value = "30d")]
     keep_evidence: Millis,
+    /// How long to keep a job after its end, with its outputs and logs; then it is removed
+    #[arg(long, value_name = "TIME", default_value = "30d")]
+    keep: Millis,
+    /// How many jobs to keep for one requester, running and ended; a requester that has as many must remove some before it
+    /// brings another
+    #[arg(long, value_name = "COUNT", default_value_t = Keep::default().jobs)]
+    keep_jobs: u64,
+    /// How much to keep for one requester: the outputs and logs of its jobs, and the jobs themselves. A requester that has as
+    /// much must remove some jobs before it brings another
+    #[arg(long, value_name = "SIZE", default_value_t = Keep::default().bytes)]
+    keep_bytes: ByteSize,
     #[command(flatten)]
     pay: PayArgs,
     /// Print one JSON object a line for each event: listening, stopping, stopped, and syncs at the signal USR1
@@ -127,6 +138,7 @@ const HELP: &str = "Examples:
   tidemill serve --loopback --port 4433          for this machine alone
   tidemill serve --bind 192.168.1.7 --disk 200GiB
   tidemill serve --port 4433 --advertise 203.0.113.7    behind a NAT that passes UDP port 4433 on to this machine
+  tidemill serve --keep 7d --keep-jobs 1000      a job goes a week after its end; 1,000 for each requester
 
 What it logs to standard error is set by TIDEMILL_LOG (warn, info, tidemill_coordinator=debug, ...).
 The signal USR1 makes it tell how often it has waited for the disk.
@@ -153,6 +165,11 @@ impl PaceArgs {
 }
 
 impl Args {
+    /// How much it keeps.
+    fn room(&self) -> Room {
+        Room { disk: self.disk, keep: Keep { time: self.keep, jobs: self.keep_jobs, bytes: self.keep_bytes } }
+    }
+
     /// Whose results it does not check.
     fn trust(&self) -> Trust {
         let mut trust = Trust::default();
@@ -224,7 +241,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             None => None,
         };
         let coordinator =
-            hosting::start(&state, &identity.result, &args.reach, args.disk, pace, args.trust(), money)
+            hosting::start(&state, &identity.result, &args.reach, args.room(), pace, args.trust(), money)
                 .await?;
         let file = args.ticket_file.as_deref().map(|path| TicketFile::write(path, coordinator.ticket()));
         let own = TicketFile::write(&state.path().join(network::TICKET), coordinator.ticket());

@@ -176,7 +176,7 @@ fn a_start_finds_outputs_that_are_not_there() {
     world.settle();
     let is_here = |blob| blob != lost.id;
     let taken_up = recovery::take_up(&world.store, config(false), world.now, |_, _| {}, is_here);
-    let (mut core, _) = taken_up.unwrap_or_else(|error| panic!("{error}"));
+    let mut core = taken_up.unwrap_or_else(|error| panic!("{error}"));
     let effects = core.take_step(world.now).effects;
     let is_asked = effects.iter().any(|effect| {
         matches!(effect, Effect::FetchAgain { output, from, .. } if *output == lost && *from == [peer.node])

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     core::{Core, jobs::MOST_PREPARED},
-    event::{Effect, Event, Now, SessionId},
+    event::{Effect, Event, Look, Now, SessionId},
 };
 
 /// Counts for each thread the bytes that it has, so that other tests do not count.
@@ -52,19 +52,7 @@ unsafe impl GlobalAlloc for Counting {
 /// What a core has in memory whose job has so many map tasks, and how many leases. Its 32 providers have done some
 /// thousand tasks, and then have all the leases that they take.
 fn bytes_of(tasks: u64) -> (isize, usize) {
-    let recovered = Recovered {
-        jobs: vec![],
-        leases: vec![],
-        next_lease: LeaseId(0),
-        next_batch: BatchId(0),
-        open_batches: vec![],
-        removing: vec![],
-        closed_escrows: Vec::new(),
-        suspects: vec![],
-        reputations: vec![],
-        escrows: Vec::new(),
-    };
-    let mut core = Core::new(config(false), &recovered);
+    let mut core = new_core();
     submit(&mut core, tasks);
     let mut peers: Vec<Peer> = (1..=32).map(Peer::new).collect();
     for (place, peer) in peers.iter_mut().enumerate() {
@@ -90,16 +78,37 @@ fn bytes_of(tasks: u64) -> (isize, usize) {
     (before - BYTES.get(), leases)
 }
 
+/// The bytes of a world's core; a new one takes its place.
+pub fn bytes_of_the_core(world: &mut World) -> isize {
+    let core = std::mem::replace(&mut world.core, new_core());
+    let before = BYTES.get();
+    drop(core);
+    before - BYTES.get()
+}
+
+/// A core that remembers nothing.
+fn new_core() -> Core {
+    let recovered = Recovered {
+        jobs: vec![],
+        leases: vec![],
+        next_lease: LeaseId(0),
+        next_batch: BatchId(0),
+        open_batches: vec![],
+        suspects: vec![],
+        reputations: vec![],
+        escrows: Vec::new(),
+    };
+    Core::new(config(false), &recovered)
+}
+
 fn submit(core: &mut Core, tasks: u64) {
     let spec = job_spec(
         &format!("tasks.range = {{ from = 0, to = {tasks} }}"),
         "args = [\"{index}\"]\n[reduce]\nfan_in = 1000\n",
     );
-    let encoded = spec.encode();
-    core.handle(
-        Event::Submit { caller: caller(0), job: job_id(1), spec, encoded, follow: false, funding: None },
-        at(0),
-    );
+    let (caller, encoded, look) = (caller(0), spec.encode(), Look::default());
+    let (job, follow, funding) = (job_id(1), false, None);
+    core.handle(Event::Submit { caller, job, spec, encoded, follow, funding, look }, at(0));
 }
 
 fn at(ms: u64) -> Now {

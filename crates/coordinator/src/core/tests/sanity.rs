@@ -21,7 +21,7 @@ pub fn check(core: &Core) {
     money(core);
     for (id, job) in &core.jobs {
         assert!(job.tried.iter().all(|lease| core.leases[lease].task.job == *id));
-        assert!(!core.gone.contains_key(id), "job {id} runs and is gone");
+        assert!(core.past.job(*id).is_none(), "job {id} runs and is over");
         tasks(core, job);
         for (task, open) in &job.open {
             for lease in &open.leases {

@@ -369,9 +369,15 @@ impl Simulation {
                 self.jobs[place].from_ms = 0;
                 let encoded = spec.encode();
                 let funding = self.funding(place);
-                let submit =
-                    Event::Submit { caller: caller(0), job: id, spec, encoded, follow: true, funding };
-                self.events.push_back((self.at_ms, submit));
+                let escrow = funding.map(|funding| funding.pay.escrow);
+                match self.world.look(id, escrow) {
+                    Some(look) => {
+                        let (caller, job, follow) = (caller(0), id, true);
+                        let submit = Event::Submit { caller, job, spec, encoded, follow, funding, look };
+                        self.events.push_back((self.at_ms, submit));
+                    }
+                    None => self.note("submission of an ended job"),
+                }
             }
             if fate == Fate::Cancelled && (self.trouble(200) || self.at_ms > TROUBLE_MS) {
                 self.ask(Question::Cancel(id));
@@ -426,7 +432,7 @@ impl Simulation {
     fn carry_out(&mut self, effect: Effect) {
         match &effect {
             Effect::Supersede(_) => self.note("superseded session"),
-            Effect::SubmittedBefore { .. } => self.note("submission of an ended job"),
+            Effect::SubmitAgain { .. } => self.note("submission of an ended job"),
             Effect::Assemble { .. } => self.note("reduce task made"),
             Effect::ToProvider(_, ToProvider::Cancel(_)) => self.note("cancelled leases"),
             _ => {}
@@ -513,7 +519,9 @@ impl Simulation {
             | Effect::JobsFromStore { .. }
             | Effect::ExplainedFromStore(..)
             | Effect::TasksFromStore(..)
-            | Effect::SubmittedBefore { .. }
+            | Effect::SubmitAgain { .. }
+            | Effect::RemoveAgain(..)
+            | Effect::Past(_)
             | Effect::Reconcile { .. }
             | Effect::WatchEscrow(_)
             | Effect::UnwatchEscrow(_)

@@ -15,7 +15,7 @@ use tidemill_net::{
     wire::{JobPay, Lease, Money, ToProvider},
 };
 use tidemill_sched::{Micros, Policy};
-use tidemill_store::{Change, JobRecord, Options, Store};
+use tidemill_store::{Change, JobRecord, Options, Store, UnixMillis};
 use tidemill_types::{
     Acceptance, Address, Amount, BlobId, Chain, Content, EscrowId, JobId, LeaseId, Millis, NodeId, RateCard,
     Segment, Signature65, TaskId, TaskNumber,
@@ -31,9 +31,9 @@ use super::{
 use crate::{
     assemble::{self, AssembleError, Made},
     compare::{Comparing, Places},
-    core::{Core, CoreConfig, Funding, MoneyConfig, Step, Trust},
+    core::{Core, CoreConfig, Funding, Keep, MoneyConfig, Step, Trust},
     effects,
-    event::{Assembled, Caller, Effect, Event, Now, Question, SessionId, Unmade},
+    event::{Assembled, Caller, Effect, Event, Look, Now, Question, SessionId, Unmade},
     parts::Parts,
     recovery,
 };
@@ -63,6 +63,8 @@ pub struct World {
     live: BTreeMap<LeaseId, TaskId>,
     /// Every lease that was ever made durable.
     given: BTreeSet<LeaseId>,
+    /// How many ends of jobs and the like are durable, as the core told.
+    past: u64,
     sessions: u64,
     config: CoreConfig,
 }
@@ -88,6 +90,7 @@ pub fn config(pays: bool) -> CoreConfig {
         second_opinion: Millis(SECOND_OPINION_MS),
         undecided: Millis(UNDECIDED_MS),
         keep_evidence: Millis(KEEP_EVIDENCE_MS),
+        keep: Keep::default(),
         trust: Trust { everybody: true, ..Trust::default() },
         model: Model::default(),
         policy: Policy::default(),
@@ -148,7 +151,7 @@ impl World {
         store.commit(before).expect("the changes make sense");
         let core = take_up(&store, now, &config);
         let (live, given) = (BTreeMap::new(), BTreeSet::new());
-        Self { directory, store, core, now, live, given, sessions: 0, config }
+        Self { directory, store, core, now, live, given, past: 0, sessions: 0, config }
     }
 
     pub fn new_session(&mut self) -> SessionId {
@@ -185,6 +188,11 @@ impl World {
                 .unwrap_or_else(|error| panic!("{}: {changes:#?}", tidemill_types::causes(&error)));
         }
         changes.iter().for_each(|change| self.note(change));
+        for effect in &effects {
+            if let Effect::Past(count) = effect {
+                self.past = *count;
+            }
+        }
         effects
     }
 
@@ -196,7 +204,7 @@ impl World {
 
     /// The core and all that is not durable are gone; another one goes on.
     pub fn crash(&mut self) {
-        self.now.mono = Micros(0);
+        (self.now.mono, self.past) = (Micros(0), 0);
         self.core = take_up(&self.store, self.now, &self.config);
         sanity::check(&self.core);
         self.check_store();
@@ -240,10 +248,38 @@ impl World {
         }
     }
 
+    /// What a session sees in the store before it brings a job; nothing of one that it answers for itself, since it has
+    /// ended or is being swept out.
+    pub fn look(&self, job: JobId, escrow: Option<EscrowId>) -> Option<Look> {
+        let found = self.store.look(job, REQUESTER, escrow).expect("the store can be read");
+        let is_over = found.is_removing || found.job.is_some_and(|record| record.ended.is_some());
+        let (holdings, is_escrow_closed) = (found.holdings, found.is_escrow_closed);
+        (!is_over).then_some(Look { past: self.past, holdings, is_escrow_closed })
+    }
+
     pub fn submit(&mut self, job: JobId, spec: &Arc<JobSpec>) {
+        let look = self.look(job, None).unwrap_or_default();
+        self.submit_after(look, job, spec);
+    }
+
+    /// Submits a job for which the store was looked at before.
+    pub fn submit_after(&mut self, look: Look, job: JobId, spec: &Arc<JobSpec>) {
         let (caller, encoded) = (caller(0), spec.encode());
         let (spec, funding) = (spec.clone(), None);
-        self.tell(Event::Submit { caller, job, spec, encoded, follow: true, funding });
+        self.tell(Event::Submit { caller, job, spec, encoded, follow: true, funding, look });
+    }
+
+    /// Asks to have a job removed.
+    pub fn remove(&mut self, job: JobId) {
+        self.ask(Question::Remove { job, past: self.past });
+    }
+
+    /// Has the jobs removed whose time is over, as the shell does.
+    pub fn expire(&mut self) -> Vec<JobId> {
+        let until = UnixMillis(self.now.unix_ms.saturating_sub(self.config.keep.time.0));
+        let jobs = self.store.ended_until(until, 64).expect("the store can be read");
+        self.tell(Event::Expired { jobs: jobs.clone(), past: self.past });
+        jobs
     }
 
     /// Submits a job with an escrow that holds more than it can cost.
@@ -266,7 +302,8 @@ impl World {
         let view = ledger.view(escrow, self.now.unix_ms / 1000);
         let (caller, encoded) = (caller(0), spec.encode());
         let (spec, funding) = (spec.clone(), Some(Funding { pay, view }));
-        self.tell(Event::Submit { caller, job, spec, encoded, follow: true, funding });
+        let look = self.look(job, Some(escrow)).unwrap_or_default();
+        self.tell(Event::Submit { caller, job, spec, encoded, follow: true, funding, look });
     }
 
     pub fn ask(&mut self, question: Question) {
@@ -415,7 +452,7 @@ impl World {
 
 fn take_up(store: &Store, now: Now, config: &CoreConfig) -> Core {
     let taken_up = recovery::take_up(store, config.clone(), now, |_, _| {}, |_| true);
-    taken_up.unwrap_or_else(|error| panic!("{error}")).0
+    taken_up.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// As the shell tells the core.

@@ -14,7 +14,7 @@ use super::{
     Does::{Colludes, Fails, Lies, Right},
     Peer, Scene, World, among, among_strangers, job_id, tasks,
 };
-use crate::{core::CoreConfig, event::Question};
+use crate::core::CoreConfig;
 
 fn ids(scene: &Scene) -> impl Iterator<Item = TaskId> {
     (0..scene.spec.task_count()).map(|task| TaskId { job: job_id(1), task: TaskNumber(task) })
@@ -76,7 +76,7 @@ fn evidence_outlives_the_job_until_its_time_is_over() {
     let mut scene = Scene::of(among(&[2]), tasks(6, "assurance = 1000"), &[Lies, Right, Right]);
     assert_eq!(scene.run(), JobEnd::Done);
     let records = evidence(&scene);
-    scene.world.ask(Question::Remove(job_id(1)));
+    scene.world.remove(job_id(1));
     scene.world.settle();
     let store = &scene.world.store;
     while store.sweep(5).expect("it can be swept") {}
