@@ -88,7 +88,7 @@ impl Effects {
                 self.answer(caller, move |shared| answers::explained(shared, job, task, explanation))
             }
             Effect::JobsFromStore { caller, limit, all, running } => {
-                let owner = (!all).then_some(caller.node);
+                let owner = (!all).then_some(caller.principal);
                 self.answer(caller, move |shared| answers::jobs(shared, owner, limit, running))
             }
             Effect::TasksFromStore(caller, job, open) => {

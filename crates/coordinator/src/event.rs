@@ -14,8 +14,8 @@ use tidemill_net::{
 use tidemill_sched::Micros;
 use tidemill_store::{DoneRecord, Holdings};
 use tidemill_types::{
-    Address, Amount, BlobId, EscrowId, JobId, KeyBinding, LeaseId, Needs, NodeId, Offer, TaskId, TaskNumber,
-    Voucher,
+    Address, Amount, BlobId, EscrowId, JobId, KeyBinding, LeaseId, Needs, NodeId, Offer, Principal, TaskId,
+    TaskNumber, Voucher,
 };
 
 use crate::core::{Funding, SeenStakes, Settled};
@@ -38,7 +38,9 @@ pub struct Now {
 pub struct Caller {
     /// The session.
     pub session: SessionId,
-    /// The requester.
+    /// Whose jobs it asks about and brings.
+    pub principal: Principal,
+    /// The requester's node, which has the blobs of its jobs.
     pub node: NodeId,
     /// The address of its result key, which providers of the same home sign with.
     pub signer: Address,
@@ -50,8 +52,8 @@ pub struct Caller {
 
 impl Caller {
     /// Whether it may look at a job of this requester's.
-    pub fn may_see(&self, owner: NodeId) -> bool {
-        self.is_operator || owner == self.node
+    pub fn may_see(&self, owner: Principal) -> bool {
+        self.is_operator || owner == self.principal
     }
 }
 
@@ -483,7 +485,7 @@ pub enum Effect {
     /// Have an input that was damaged here again, from its requester once that is there, and tell when it is.
     FetchInput {
         /// The requester.
-        owner: NodeId,
+        owner: Principal,
         /// The input.
         blob: BlobRef,
     },

@@ -9,7 +9,7 @@ use tidemill_net::{
     wire::MAX_INLINE_OUTPUT_BYTES,
 };
 use tidemill_store::{DoneRecord, OpinionRecord, Store, StoreError};
-use tidemill_types::{Amount, BlobId, JobId, NodeId, TaskId, TaskNumber, causes};
+use tidemill_types::{Amount, BlobId, JobId, NodeId, Principal, TaskId, TaskNumber, causes};
 
 use crate::{
     effects::{self, input_pin, may_find_room, output_pin, wait_for_room},
@@ -48,8 +48,13 @@ fn job_of(pin: &Pin) -> Option<JobId> {
     pin.name().strip_prefix("output.")?.parse().ok()
 }
 
-/// Has an input here again, for as long as some job needs it, and tells the core when it is.
-pub async fn fetch_input(shared: &Arc<Shared>, owner: NodeId, blob: BlobRef) {
+/// Has an input here again, for as long as some job needs it, and tells the core when it is. A requester that is not a node
+/// has none to fetch it from.
+pub async fn fetch_input(shared: &Arc<Shared>, owner: Principal, blob: BlobRef) {
+    let Some(owner) = owner.node() else {
+        tracing::error!(blob = %blob.id, requester = %owner, "an input is damaged, and its requester has no node");
+        return;
+    };
     let fetch = async {
         let Ok(pin) = input_pin(blob.id) else { return };
         while shared.inputs.has(blob.id) {

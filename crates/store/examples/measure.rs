@@ -15,7 +15,7 @@ use tidemill_store::{
 };
 use tidemill_types::{
     Acceptance, Address, Amount, Basis, BlobId, ByteSize, Fuel, JobId, KeyBinding, LeaseId, NodeId,
-    Signature65, SpecHash, TaskId, TaskNumber, Usage,
+    Principal, Signature65, SpecHash, TaskId, TaskNumber, Usage,
 };
 
 const FILL: u64 = 1 << 20;
@@ -129,7 +129,7 @@ fn run(store: &Store, next: &mut u64, tasks: u64, size: usize) -> (u64, u64) {
 fn submitted() -> Change {
     Change::JobSubmitted {
         job: JOB,
-        owner: NodeId([1; 32]),
+        owner: Principal::Node(NodeId([1; 32])),
         at: UnixMillis(1),
         name: "a large job".to_owned(),
         map_count: FILL * 2,

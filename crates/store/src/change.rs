@@ -1,7 +1,8 @@
 //! What a coordinator asks to be made durable, and what of it makes no sense.
 
 use tidemill_types::{
-    Address, Amount, BlobId, Chain, Claim, EscrowId, Finding, JobId, LeaseId, NodeId, TaskId, TaskSpec, Terms,
+    Address, Amount, BlobId, Chain, Claim, EscrowId, Finding, JobId, LeaseId, Principal, TaskId, TaskSpec,
+    Terms,
 };
 
 use crate::{
@@ -17,7 +18,7 @@ pub enum Change {
         /// Its id, which no other job here has or is still being removed under.
         job: JobId,
         /// Who submitted it.
-        owner: NodeId,
+        owner: Principal,
         /// When.
         at: UnixMillis,
         /// Its name for people.

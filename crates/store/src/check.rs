@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition};
-use tidemill_types::{Address, Amount, EscrowId, JobId, NodeId, TaskId};
+use tidemill_types::{Address, Amount, EscrowId, JobId, Principal, TaskId};
 
 use crate::{
     BatchRecord, DoneRecord, EscrowRecord, EscrowStage, EvidenceRecord, FailedTask, JobEnd, JobRecord,
@@ -111,7 +111,7 @@ impl Check<'_> {
 
     /// What is kept for whom is the sum over the jobs.
     fn owners(&mut self) -> Result<(), Fault> {
-        let mut kept = BTreeMap::<NodeId, (u64, u64)>::new();
+        let mut kept = BTreeMap::<Principal, (u64, u64)>::new();
         for record in self.jobs.values() {
             let (jobs, bytes) = kept.entry(record.owner).or_default();
             (*jobs, *bytes) = (*jobs + 1, bytes.saturating_add(record.bytes.0));
@@ -119,7 +119,9 @@ impl Check<'_> {
         let mut found = BTreeMap::new();
         for row in self.read.open_table(OWNERS)?.iter()? {
             let (key, row) = row?;
-            found.insert(NodeId(*key.value()), row.value());
+            let owner = Principal::from_bytes(key.value());
+            let owner = owner.ok_or_else(|| Fault::Damaged("an owner of jobs is nobody".to_owned()))?;
+            found.insert(owner, row.value());
         }
         self.expect(found == kept, || {
             format!("the jobs come to {kept:?} by owner, and {found:?} is written down")

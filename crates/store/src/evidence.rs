@@ -5,7 +5,7 @@
 
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 use tidemill_types::{
-    Address, BatchTerms, Chain, Evidence, JobId, MAX_EVIDENCE_BYTES, NodeId, Signature65, SignedLeaf,
+    Address, BatchTerms, Chain, Evidence, JobId, MAX_EVIDENCE_BYTES, Principal, Signature65, SignedLeaf,
     SignedResult, TaskId, merkle,
 };
 
@@ -29,7 +29,7 @@ pub const MAX_EVIDENCE_OF_JOB: usize = 128;
 pub const MAX_EVIDENCE_OF_OPERATOR: usize = 1024;
 
 /// Keeps evidence, unless it proves nothing or there is enough of its sort.
-pub(crate) fn keep(tables: &mut Tables<'_>, owner: NodeId, new: &NewEvidence) -> Result<(), Refusal> {
+pub(crate) fn keep(tables: &mut Tables<'_>, owner: Principal, new: &NewEvidence) -> Result<(), Refusal> {
     let NewEvidence { operator, at, until, chain, finding, spec, accused, accepted } = new;
     let terms = &accused.terms;
     let key = lease_key(TaskId { job: terms.job, task: terms.task }, terms.lease);

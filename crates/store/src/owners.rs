@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use redb::{ReadTransaction, ReadableTable, Table};
-use tidemill_types::{ByteSize, NodeId};
+use tidemill_types::{ByteSize, Principal};
 
 use crate::{
     Holdings, LogRecord, ResultRecord,
@@ -13,7 +13,7 @@ use crate::{
 
 /// What a commit changes of it.
 #[derive(Default)]
-pub(crate) struct Changes(BTreeMap<NodeId, Change>);
+pub(crate) struct Changes(BTreeMap<Principal, Change>);
 
 #[derive(Default)]
 struct Change {
@@ -23,7 +23,7 @@ struct Change {
 
 impl Changes {
     /// An owner has so many jobs and bytes more, or fewer.
-    pub(crate) fn add(&mut self, owner: NodeId, jobs: i64, bytes: i128) {
+    pub(crate) fn add(&mut self, owner: Principal, jobs: i64, bytes: i128) {
         let change = self.0.entry(owner).or_default();
         change.jobs += jobs;
         change.bytes += bytes;
@@ -32,14 +32,15 @@ impl Changes {
     /// Writes it down. Nothing is left of an owner without jobs.
     pub(crate) fn apply(self, owners: &mut Table<'_, OwnerKey, (u64, u64)>) -> Result<(), Fault> {
         for (owner, change) in self.0 {
-            let former = owners.get(&owner.0)?.map(|row| row.value());
+            let key = owner.to_bytes();
+            let former = owners.get(&key)?.map(|row| row.value());
             let (jobs, bytes) = former.unwrap_or_default();
             let jobs = jobs.saturating_add_signed(change.jobs);
             let bytes = u64::try_from((i128::from(bytes) + change.bytes).max(0)).unwrap_or(u64::MAX);
             if jobs == 0 {
-                owners.remove(&owner.0)?;
+                owners.remove(&key)?;
             } else {
-                owners.insert(&owner.0, (jobs, bytes))?;
+                owners.insert(&key, (jobs, bytes))?;
             }
         }
         Ok(())
@@ -47,9 +48,9 @@ impl Changes {
 }
 
 /// What is kept for an owner.
-pub(crate) fn holdings(read: &ReadTransaction, owner: NodeId) -> Result<Holdings, Fault> {
+pub(crate) fn holdings(read: &ReadTransaction, owner: Principal) -> Result<Holdings, Fault> {
     let owners = read.open_table(OWNERS)?;
-    let row = owners.get(&owner.0)?.map(|row| row.value());
+    let row = owners.get(&owner.to_bytes())?.map(|row| row.value());
     let (jobs, bytes) = row.unwrap_or_default();
     Ok(Holdings { jobs, bytes: ByteSize(bytes) })
 }

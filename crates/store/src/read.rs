@@ -1,7 +1,7 @@
 //! Reads. Each sees the store as one commit left it.
 
 use redb::{ReadTransaction, ReadableTable, TableDefinition};
-use tidemill_types::{Address, BlobId, EscrowId, JobId, LeaseId, NodeId, TaskId, TaskNumber};
+use tidemill_types::{Address, BlobId, EscrowId, JobId, LeaseId, Principal, TaskId, TaskNumber};
 
 use crate::{
     AttemptRecord, BatchId, BatchRecord, DoneRecord, EscrowRecord, EscrowStage, EvidenceRecord, FailedTask,
@@ -47,7 +47,7 @@ impl Store {
     }
 
     /// Jobs, newest first, at most so many; those of one owner, or all.
-    pub fn jobs(&self, owner: Option<NodeId>, limit: usize) -> Result<Vec<JobRecord>, StoreError> {
+    pub fn jobs(&self, owner: Option<Principal>, limit: usize) -> Result<Vec<JobRecord>, StoreError> {
         self.read(|read| {
             let jobs = read.open_table(JOBS)?;
             let mut found = Vec::new();
@@ -61,7 +61,7 @@ impl Store {
                 Some(owner) => {
                     let (first, last) = owned_keys(owner);
                     let owned = read.open_table(OWNED)?;
-                    for row in owned.range::<&[u8; 56]>(&first..=&last)?.rev().take(limit) {
+                    for row in owned.range::<&[u8; 57]>(&first..=&last)?.rev().take(limit) {
                         found.push(job_in(&jobs, owned_of(row?.0.value()))?);
                     }
                 }
@@ -71,7 +71,7 @@ impl Store {
     }
 
     /// What is known of a job that is about to come in for an owner, and of the escrow that is to pay for it.
-    pub fn look(&self, job: JobId, owner: NodeId, escrow: Option<EscrowId>) -> Result<Found, StoreError> {
+    pub fn look(&self, job: JobId, owner: Principal, escrow: Option<EscrowId>) -> Result<Found, StoreError> {
         self.read(|read| {
             let escrow: Option<EscrowRecord> = match escrow {
                 Some(id) => get(read, ESCROWS, &id.0, decode)?,
@@ -87,7 +87,7 @@ impl Store {
     }
 
     /// What is kept for an owner of jobs.
-    pub fn holdings(&self, owner: NodeId) -> Result<Holdings, StoreError> {
+    pub fn holdings(&self, owner: Principal) -> Result<Holdings, StoreError> {
         self.read(|read| owners::holdings(read, owner))
     }
 

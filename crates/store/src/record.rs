@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 use tidemill_types::{
     Acceptance, Address, Amount, BatchTerms, BlobId, ByteSize, EscrowContract, EscrowId, Evidence, Failure,
-    JobId, KeyBinding, LeaseId, NodeId, ProgramKind, RateCard, Release, Signature65, Signed, SpecHash,
-    TaskId, TaskNumber, Usage,
+    JobId, KeyBinding, LeaseId, NodeId, Principal, ProgramKind, RateCard, Release, Signature65, Signed,
+    SpecHash, TaskId, TaskNumber, Usage,
 };
 
 /// How many failed attempts of one task are kept. Enough to see a pattern and to know which operators tried;
@@ -26,7 +26,7 @@ pub struct JobRecord {
     /// Its name among all jobs.
     pub job: JobId,
     /// Who submitted it.
-    pub owner: NodeId,
+    pub owner: Principal,
     /// Its name for people.
     pub name: String,
     /// When it was submitted.
@@ -354,7 +354,7 @@ pub struct FailureProof {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct EvidenceRecord {
     /// Who submitted the job.
-    pub owner: NodeId,
+    pub owner: Principal,
     /// The account of the contradicting result.
     pub operator: Address,
     /// When the contradiction was found.

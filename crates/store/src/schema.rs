@@ -5,7 +5,7 @@
 
 use redb::{ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
 use serde::{Serialize, de::DeserializeOwned};
-use tidemill_types::{Address, BlobId, EscrowId, JobId, LeaseId, NodeId, TaskId, TaskNumber};
+use tidemill_types::{Address, BlobId, EscrowId, JobId, LeaseId, NodeId, Principal, TaskId, TaskNumber};
 
 use crate::{LeaseRecord, LogRecord, OpinionRecord, ReputationKey, UnixMillis, error::Fault};
 
@@ -27,9 +27,9 @@ pub(crate) type PayeeKey = &'static [u8; 52];
 /// Somebody that was caught while a job runs: the job, the account.
 pub(crate) type SuspectKey = &'static [u8; 36];
 /// An owner of jobs.
-pub(crate) type OwnerKey = &'static [u8; 32];
+pub(crate) type OwnerKey = &'static [u8; Principal::BYTES];
 /// A job of an owner by its time of submission: the owner, the time, the job.
-pub(crate) type OwnedKey = &'static [u8; 56];
+pub(crate) type OwnedKey = &'static [u8; 57];
 /// Evidence by the account of the contradicting result: the account, the result's lease.
 pub(crate) type EvidenceOfKey = &'static [u8; 52];
 /// Evidence by the time of its end: the time, the contradicting result's lease.
@@ -282,15 +282,15 @@ pub(crate) fn order_key(at: UnixMillis, job: JobId) -> [u8; 24] {
     key
 }
 
-pub(crate) fn owned_key(owner: NodeId, at: UnixMillis, job: JobId) -> [u8; 56] {
-    let mut key = [0; 56];
-    key[..32].copy_from_slice(&owner.0);
-    key[32..].copy_from_slice(&order_key(at, job));
+pub(crate) fn owned_key(owner: Principal, at: UnixMillis, job: JobId) -> [u8; 57] {
+    let mut key = [0; 57];
+    key[..Principal::BYTES].copy_from_slice(&owner.to_bytes());
+    key[Principal::BYTES..].copy_from_slice(&order_key(at, job));
     key
 }
 
 /// The keys of an owner's jobs lie between these two.
-pub(crate) fn owned_keys(owner: NodeId) -> ([u8; 56], [u8; 56]) {
+pub(crate) fn owned_keys(owner: Principal) -> ([u8; 57], [u8; 57]) {
     (
         owned_key(owner, UnixMillis(0), JobId([0; 16])),
         owned_key(owner, UnixMillis(u64::MAX), JobId([0xff; 16])),
@@ -298,8 +298,8 @@ pub(crate) fn owned_keys(owner: NodeId) -> ([u8; 56], [u8; 56]) {
 }
 
 /// The job of a key in [`OWNED`].
-pub(crate) fn owned_of(key: &[u8; 56]) -> JobId {
-    JobId(*key.last_chunk().expect("a key of 56 bytes ends with 16"))
+pub(crate) fn owned_of(key: &[u8; 57]) -> JobId {
+    JobId(*key.last_chunk().expect("a key of 57 bytes ends with 16"))
 }
 
 /// The time and the job of a key in [`ORDER`] or [`ENDS`].

@@ -20,6 +20,7 @@ mod offer;
 mod outcome;
 mod path;
 mod price;
+mod principal;
 mod reliance;
 mod result;
 mod signing;
@@ -42,6 +43,7 @@ pub use offer::{Capacity, Engine, EngineId, EngineIndex, MAX_ENGINES, Needs, Off
 pub use outcome::{Failure, Outcome, TrapKind, Usage, Weight};
 pub use path::{GuestPath, PathError};
 pub use price::{Billable, Metered, RateCard, RateError, WorkRate, input_bytes};
+pub use principal::Principal;
 pub use reliance::Reliance;
 pub use result::{Chain, Claim, ClaimError, ClaimedOutput, Leaf, Terms, WorkTerms};
 pub use signing::{

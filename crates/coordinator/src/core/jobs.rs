@@ -10,8 +10,8 @@ use tidemill_net::wire::{Decision, MAX_CALLS_IN_FLIGHT, Refusal, Reliability, Re
 use tidemill_sched::{Class, LeaseEnd, Micros};
 use tidemill_store::{AttemptRecord, Change, FailureProof, JobEnd, ReputationKey, UnixMillis};
 use tidemill_types::{
-    Address, Amount, BlobId, Engine, Failure, JobId, LeaseId, Needs, NodeId, Offer, RateCard, Stage, TaskId,
-    TaskNumber, Usage, Weight, input_bytes,
+    Address, Amount, BlobId, Engine, Failure, JobId, LeaseId, Needs, NodeId, Offer, Principal, RateCard,
+    Stage, TaskId, TaskNumber, Usage, Weight, input_bytes,
 };
 use tidemill_verify::{Checks, Course, KnownAnswers, Next};
 
@@ -26,7 +26,7 @@ use crate::event::{Assembled, Caller, Effect, Look, LostOutput, Now, Question, U
 
 /// A job that runs.
 pub(super) struct Job {
-    pub(super) owner: NodeId,
+    pub(super) owner: Principal,
     pub(super) spec: Arc<JobSpec>,
     pub(super) hash: [u8; 32],
     pub(super) submitted_ms: u64,
@@ -126,7 +126,7 @@ impl Job {
         waiting.filter_map(read).min()
     }
 
-    pub(super) fn new(owner: NodeId, spec: Arc<JobSpec>, hash: [u8; 32], submitted_ms: u64) -> Self {
+    pub(super) fn new(owner: Principal, spec: Arc<JobSpec>, hash: [u8; 32], submitted_ms: u64) -> Self {
         Self {
             owner,
             hash,
@@ -209,7 +209,7 @@ impl Core {
         self.past.looked(look.past);
         let hash = JobSpec::hash_of(&encoded);
         if let Some(job) = self.jobs.get_mut(&id) {
-            if job.owner != caller.node || job.hash != hash {
+            if job.owner != caller.principal || job.hash != hash {
                 return self.reply(caller, Err(Refusal::IdTaken));
             }
             // The same call once more: its first answer was lost.
@@ -244,7 +244,7 @@ impl Core {
         };
         self.change(Change::JobSubmitted {
             job: id,
-            owner: caller.node,
+            owner: caller.principal,
             at: UnixMillis(now.unix_ms),
             name: spec.name().to_string(),
             map_count: spec.map_count(),
@@ -253,7 +253,7 @@ impl Core {
             pay: money.map(|money| money.record),
         });
         self.reply(caller, Ok(Reply::Submitted));
-        let mut job = Job::new(caller.node, spec, hash, now.unix_ms);
+        let mut job = Job::new(caller.principal, spec, hash, now.unix_ms);
         job.deadline = job.spec.deadline().map(|deadline| after(now, deadline.0));
         job.money = money;
         if follow {
@@ -477,7 +477,7 @@ impl Core {
 
     pub(super) fn cancel(&mut self, caller: Caller, id: JobId, now: Now) {
         match self.jobs.get(&id) {
-            Some(job) if job.owner == caller.node => {
+            Some(job) if job.owner == caller.principal => {
                 self.end(id, JobEnd::Cancelled, now);
                 // After the end it is the store that knows.
                 self.effect(Effect::FromStore(caller, Question::Job(id)));

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tidemill_net::wire::Refusal;
 use tidemill_store::{Change, Holdings};
-use tidemill_types::{ByteSize, EscrowId, JobId, Millis, NodeId};
+use tidemill_types::{ByteSize, EscrowId, JobId, Millis, Principal};
 
 use super::Core;
 use crate::event::Effect;
@@ -66,7 +66,7 @@ impl Keep {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Gone {
     /// It ended; it was this requester's.
-    Ended(NodeId),
+    Ended(Principal),
     /// It was removed. Its id stays taken while its rows are swept.
     Removed,
 }
@@ -197,9 +197,11 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
+    use tidemill_types::NodeId;
+
     use super::*;
 
-    const OWNER: NodeId = NodeId([1; 32]);
+    const OWNER: Principal = Principal::Node(NodeId([1; 32]));
 
     fn job(number: u64) -> JobId {
         JobId(u128::from(number).to_be_bytes())

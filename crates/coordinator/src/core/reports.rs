@@ -73,7 +73,7 @@ impl Core {
                 self.reply(caller, Err(Refusal::NotOperator));
             }
             Question::Jobs { limit, all } => {
-                let shown = self.jobs.iter().filter(|(_, job)| all || job.owner == caller.node);
+                let shown = self.jobs.iter().filter(|(_, job)| all || job.owner == caller.principal);
                 let running = shown.map(|(id, job)| self.job_report(*id, job, now)).collect();
                 self.effect(Effect::JobsFromStore { caller, limit, all, running });
             }
@@ -84,7 +84,7 @@ impl Core {
                 }
                 // The session has looked into the store, but what it saw may have been removed since.
                 match self.past.job(id) {
-                    Some(Gone::Ended(owner)) if owner == caller.node => {}
+                    Some(Gone::Ended(owner)) if owner == caller.principal => {}
                     Some(_) => return self.reply(caller, Err(Refusal::NoSuchJob)),
                     None if self.past.covers(past) => {}
                     None => return self.effect(Effect::RemoveAgain(caller, id)),

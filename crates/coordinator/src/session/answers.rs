@@ -9,7 +9,9 @@ use tidemill_net::wire::{
 use tidemill_store::{
     DoneRecord, EvidenceRecord, Found, JobEnd, JobRecord, OpinionRecord, ResultRecord, StoreError,
 };
-use tidemill_types::{BlobId, EscrowId, GuestPath, JobId, LeaseId, NodeId, TaskId, TaskNumber, Weight};
+use tidemill_types::{
+    BlobId, EscrowId, GuestPath, JobId, LeaseId, NodeId, Principal, TaskId, TaskNumber, Weight,
+};
 
 use crate::{
     core::{Fate, Summary, attempt, escrow_report, fate, phase, standing},
@@ -42,7 +44,7 @@ pub fn look(
     let known = |answers, runs| Err(Known { answers, runs });
     // Before the look: what is over later is known to the core.
     let past = shared.past();
-    let found = match shared.store.look(job, caller.node, escrow) {
+    let found = match shared.store.look(job, caller.principal, escrow) {
         Ok(found) => found,
         Err(error) => return known(vec![Err(busy(&error))], false),
     };
@@ -52,7 +54,7 @@ pub fn look(
     }
     let look = Look { past, holdings, is_escrow_closed };
     let Some(record) = record else { return Ok(look) };
-    let same = record.owner == caller.node
+    let same = record.owner == caller.principal
         && matches!(shared.store.job_spec(job), Ok(Some(spec)) if spec == encoded);
     if !same {
         return known(vec![Err(Refusal::IdTaken)], record.ended.is_none());
@@ -72,7 +74,7 @@ pub fn look(
 /// # Errors
 /// [`Refusal::OverBudget`] where as much is kept for it as may be.
 pub fn within_budget(shared: &Shared, caller: Caller, job: JobId) -> Result<(), Refusal> {
-    let found = shared.store.look(job, caller.node, None).map_err(|error| busy(&error))?;
+    let found = shared.store.look(job, caller.principal, None).map_err(|error| busy(&error))?;
     // One that is here counts already: its first answer was lost.
     let refusal = if found.job.is_some() { None } else { shared.keep.refusal(&found.holdings, 0) };
     refusal.map_or(Ok(()), Err)
@@ -241,7 +243,7 @@ pub fn reconcile(
 }
 
 /// Jobs, the newest first: these, which run, and those that have ended, of one owner or of all.
-pub fn jobs(shared: &Shared, owner: Option<NodeId>, limit: u32, running: Vec<JobReport>) -> Answered {
+pub fn jobs(shared: &Shared, owner: Option<Principal>, limit: u32, running: Vec<JobReport>) -> Answered {
     let limit = limit.min(MAX_PAGE) as usize;
     let records = shared.store.jobs(owner, limit).map_err(|error| busy(&error))?;
     let mut reports = running;
@@ -355,7 +357,7 @@ pub fn evidence(shared: &Shared, caller: Caller, task: TaskId, from: LeaseId) ->
 /// The job's record, if it is the caller's.
 pub fn owned(shared: &Shared, caller: Caller, job: JobId) -> Result<JobRecord, Refusal> {
     let record = shared.store.job(job).map_err(|error| busy(&error))?;
-    record.filter(|record| record.owner == caller.node).ok_or(Refusal::NoSuchJob)
+    record.filter(|record| record.owner == caller.principal).ok_or(Refusal::NoSuchJob)
 }
 
 /// The job's record, if the caller may look at it.

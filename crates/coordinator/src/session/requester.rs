@@ -15,7 +15,7 @@ use tidemill_net::{
     frame::FrameReader,
     wire::{Answer, Bounded, Call, JobPay, MAX_CALLS_IN_FLIGHT, Refusal, Reply, Request, SpecBody},
 };
-use tidemill_types::{Address, ByteSize, Comparison, JobId, NodeId, TaskId, causes};
+use tidemill_types::{Address, ByteSize, Comparison, JobId, NodeId, Principal, TaskId, causes};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
@@ -67,7 +67,8 @@ pub async fn read(
             return;
         }
         let Ok(place) = room.clone().acquire_owned().await else { return };
-        let caller = Caller { session, node, signer, call: call.id, is_operator };
+        let principal = Principal::Node(node);
+        let caller = Caller { session, principal, node, signer, call: call.id, is_operator };
         match call.request {
             Request::Submit { job, spec, follow, pay } => {
                 let submission = Submission { caller, job, follow, pay };

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tidemill_types::{
     Address, Amount, BlobId, BlobRef, ByteSize, EscrowId, Failure, GuestPath, JobId, LeaseId, Millis, Needs,
-    NodeId, Offer, RateCard, Signature65, SpecHash, TaskNumber, Usage,
+    NodeId, Offer, Principal, RateCard, Signature65, SpecHash, TaskNumber, Usage,
 };
 
 use super::{
@@ -367,8 +367,8 @@ pub enum JobPhase {
 pub struct JobReport {
     /// Its id.
     pub job: JobId,
-    /// The node that submitted it.
-    pub requester: NodeId,
+    /// Who submitted it.
+    pub requester: Principal,
     /// Its name.
     pub name: String,
     /// How far it is.

@@ -5,7 +5,7 @@ use tidemill_types::LeaseId;
 use super::{
     disk::Disk,
     fixture::{
-        account, closed, ended, evidence, evidence_between, evidence_record, job, node, opinion, removed,
+        account, closed, ended, evidence, evidence_between, evidence_record, job, opinion, owner, removed,
         said_in, signed_batch, submitted, task,
     },
 };
@@ -47,7 +47,7 @@ fn evidence_outlives_its_job_and_its_batches() {
     assert_eq!(store.sanity_check(), Ok(()));
     let records = evidence_of(&store, 0);
     let [record] = &records[..] else { panic!("{records:?}") };
-    assert_eq!((record.owner, record.operator, record.until), (node(1), account(2), UnixMillis(1_006)));
+    assert_eq!((record.owner, record.operator, record.until), (owner(1), account(2), UnixMillis(1_006)));
     for (result, number, leaves) in [(&record.evidence.accused, 2, 3), (&record.evidence.accepted, 3, 1)] {
         assert_eq!(result.leaf.check(account(number)), Ok(()));
         assert_eq!(result.leaf.batch.count, leaves);

@@ -6,7 +6,7 @@ use super::{
     disk::Disk,
     fixture::{
         attempt, batch, batch_record, closed, done, ended, escrow, escrow_id, exit, failed, finished, job,
-        known, lease, leased, node, removed, submitted, task, too_slow, tried,
+        known, lease, leased, owner, removed, submitted, task, too_slow, tried,
     },
 };
 use crate::{
@@ -55,7 +55,7 @@ fn a_job_from_submission_to_its_last_trace() {
     store.commit(&[removed(1)]).unwrap();
     assert_eq!(store.job(job(1)).unwrap(), None);
     assert_eq!(store.jobs(None, 9).unwrap(), []);
-    assert!(store.look(job(1), node(1), None).unwrap().is_removing, "its id is still taken");
+    assert!(store.look(job(1), owner(1), None).unwrap().is_removing, "its id is still taken");
     while store.sweep(1).unwrap() {
         assert_eq!(store.sanity_check(), Ok(()));
     }
@@ -72,7 +72,7 @@ fn a_job_from_submission_to_its_last_trace() {
         escrows: Vec::new(),
     };
     assert_eq!(store.recover().unwrap(), nothing);
-    assert!(!store.look(job(1), node(1), None).unwrap().is_removing);
+    assert!(!store.look(job(1), owner(1), None).unwrap().is_removing);
 }
 
 /// The start of a coordinator and the budget of a requester read what is running and a sum, however much is over.
@@ -91,8 +91,8 @@ fn what_is_over_is_not_read_at_the_start_and_counts_for_its_owner() {
     assert_eq!(running, [job(3)]);
     // Three specifications of 100 bytes, two summaries of 10, an output of 6 and a log of 3.
     let holdings = |jobs, bytes| Holdings { jobs, bytes: ByteSize(bytes) };
-    assert_eq!(store.holdings(node(1)).unwrap(), holdings(3, 329));
-    assert_eq!(store.holdings(node(2)).unwrap(), Holdings::default());
+    assert_eq!(store.holdings(owner(1)).unwrap(), holdings(3, 329));
+    assert_eq!(store.holdings(owner(2)).unwrap(), Holdings::default());
 
     assert_eq!(store.ended_until(UnixMillis(499), 9).unwrap(), []);
     assert_eq!(store.ended_until(UnixMillis(500), 9).unwrap(), [job(2)]);
@@ -100,7 +100,7 @@ fn what_is_over_is_not_read_at_the_start_and_counts_for_its_owner() {
     assert_eq!(store.ended_until(UnixMillis(600), 1).unwrap(), [job(2)]);
 
     store.commit(&[removed(2)]).unwrap();
-    assert_eq!(store.holdings(node(1)).unwrap(), holdings(2, 210));
+    assert_eq!(store.holdings(owner(1)).unwrap(), holdings(2, 210));
     assert_eq!(store.ended_until(UnixMillis(600), 9).unwrap(), [job(1)]);
     assert_eq!(store.sanity_check(), Ok(()));
 }
@@ -108,7 +108,7 @@ fn what_is_over_is_not_read_at_the_start_and_counts_for_its_owner() {
 #[test]
 fn a_closed_escrow_is_looked_up_and_not_recovered() {
     let store = Disk::default().open().unwrap();
-    let paid_by = |number| store.look(job(1), node(1), Some(escrow_id(number))).unwrap().is_escrow_closed;
+    let paid_by = |number| store.look(job(1), owner(1), Some(escrow_id(number))).unwrap().is_escrow_closed;
     store.commit(&[Change::Escrow(escrow(1)), Change::Escrow(escrow(2))]).unwrap();
     assert!(!paid_by(1) && !paid_by(2) && !paid_by(3));
     store.commit(&[Change::Escrow(EscrowRecord { stage: EscrowStage::Closed, ..escrow(1) })]).unwrap();
@@ -237,8 +237,8 @@ fn jobs_are_listed_newest_first() {
         store.jobs(owner, limit).unwrap().iter().map(|record| record.job.0[0]).collect::<Vec<_>>()
     };
     assert_eq!(listed(None, 3), [5, 4, 3]);
-    assert_eq!(listed(Some(node(1)), 9), [5, 4, 3, 2, 1]);
-    assert!(listed(Some(node(2)), 9).is_empty());
+    assert_eq!(listed(Some(owner(1)), 9), [5, 4, 3, 2, 1]);
+    assert!(listed(Some(owner(2)), 9).is_empty());
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use tidemill_types::{
     Acceptance, Address, Amount, Basis, BatchTerms, BlobId, ByteSize, Chain, Claim, ClaimedOutput,
     EscrowContract, EscrowId, Evidence, Failure, Finding, FloatClass, JobId, KeyBinding, Leaf, LeaseId,
-    Limits, Millis, NodeId, Outcome, ProgramKind, ResultKey, Signature65, SignedLeaf, SignedResult, SpecHash,
-    TaskId, TaskNumber, TaskSpec, Terms, Usage, WorkTerms, merkle,
+    Limits, Millis, NodeId, Outcome, Principal, ProgramKind, ResultKey, Signature65, SignedLeaf,
+    SignedResult, SpecHash, TaskId, TaskNumber, TaskSpec, Terms, Usage, WorkTerms, merkle,
 };
 
 use crate::{
@@ -25,11 +25,16 @@ pub(super) fn node(number: u8) -> NodeId {
     NodeId([number; 32])
 }
 
+/// The node of this number as an owner of jobs.
+pub(super) fn owner(number: u8) -> Principal {
+    Principal::Node(node(number))
+}
+
 /// A job of so many tasks, submitted by node 1 at its own number.
 pub(super) fn submitted(number: u8, task_count: u64) -> Change {
     Change::JobSubmitted {
         job: job(number),
-        owner: node(1),
+        owner: owner(1),
         at: UnixMillis(number.into()),
         name: format!("job {number}"),
         map_count: task_count,
@@ -346,5 +351,5 @@ pub(super) fn evidence_record(new: &NewEvidence) -> EvidenceRecord {
     };
     let NewEvidence { operator, at, until, finding, spec, .. } = new.clone();
     let evidence = Evidence { finding, spec, accused: signed(&new.accused), accepted: signed(&new.accepted) };
-    EvidenceRecord { owner: node(1), operator, at, until, evidence }
+    EvidenceRecord { owner: owner(1), operator, at, until, evidence }
 }

@@ -14,7 +14,7 @@ use super::{
     disk::Disk,
     fixture::{
         attempt, batch, closed, decided, ended, escrow, escrow_id, evidence, evidence_record, exit, finished,
-        job, known, leased, node, opinion, payee, removed, submitted, task, too_slow, tried,
+        job, known, leased, opinion, owner, payee, removed, submitted, task, too_slow, tried,
     },
 };
 use crate::{
@@ -315,7 +315,7 @@ fn read(store: &Store) -> Result<Model, StoreError> {
     let (next_lease, next_batch) = (recovered.next_lease.0, recovered.next_batch.0);
     let mut model = Model { next_lease, next_batch, ..Model::default() };
     for number in 0..JOBS {
-        let found = store.look(job(number), node(1), None)?;
+        let found = store.look(job(number), owner(1), None)?;
         assert_eq!(found.job, store.job(job(number))?);
         if found.is_removing {
             model.removing.push(job(number));
@@ -366,11 +366,11 @@ fn read(store: &Store) -> Result<Model, StoreError> {
         }
     }
     let mut listed = store.jobs(None, usize::MAX)?;
-    assert_eq!(listed, store.jobs(Some(node(1)), usize::MAX)?);
+    assert_eq!(listed, store.jobs(Some(owner(1)), usize::MAX)?);
     listed.sort_by_key(|record| record.job);
     let holdings =
         Holdings { jobs: listed.len() as u64, bytes: ByteSize(listed.iter().map(|one| one.bytes.0).sum()) };
-    assert_eq!(store.holdings(node(1))?, holdings);
+    assert_eq!(store.holdings(owner(1))?, holdings);
     let running = listed.iter().filter(|record| record.ended.is_none());
     assert!(running.eq(&recovered.jobs));
     let mut ended = store.ended_until(UnixMillis(1_000), usize::MAX)?;

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tidemill_net::wire::{JobPhase, JobReport, TaskPhase, TaskReport};
-use tidemill_types::{NodeId, Usage, one_line};
+use tidemill_types::{NodeId, Principal, Usage, one_line};
 
 use crate::{
     contributions::{self, UNJUDGED},
@@ -160,7 +160,7 @@ fn print_job(
     };
     println!("{name}: {state}");
     println!("  job {}, submitted {}", report.job, ago(report.submitted_ms));
-    if requester != report.requester {
+    if Principal::Node(requester) != report.requester {
         println!("  of the requester {}", report.requester);
     }
     println!("  {} of {} done, {} running", report.done, plural(report.tasks, "task"), report.leased);

@@ -161,7 +161,7 @@ impl From<Unjudged> for UnjudgedSummary {
 #[cfg(test)]
 mod tests {
     use tidemill_net::wire::{Contribution, JobPhase};
-    use tidemill_types::{Amount, JobId, Millis, NodeId, TaskNumber, Usage};
+    use tidemill_types::{Amount, JobId, Millis, NodeId, Principal, TaskNumber, Usage};
 
     use super::*;
 
@@ -180,7 +180,7 @@ mod tests {
         };
         JobReport {
             job: JobId([1; 16]),
-            requester: NodeId([2; 32]),
+            requester: Principal::Node(NodeId([2; 32])),
             name: "kmer".to_owned(),
             phase,
             submitted_ms: 0,

@@ -9,7 +9,7 @@ use tidemill_types::{BlobId, TaskId, TaskNumber};
 
 use super::{
     peer::Peer,
-    world::{REQUESTER, World, config, job_id, job_spec, leases_to, map_job},
+    world::{OWNER, World, config, job_id, job_spec, leases_to, map_job},
 };
 use crate::{
     event::{Effect, Event, Question},
@@ -50,7 +50,7 @@ fn a_job_whose_input_is_damaged_waits_for_its_requester() {
             _ => None,
         })
         .collect();
-    assert_eq!(asked, [(REQUESTER, program)]);
+    assert_eq!(asked, [(OWNER, program)]);
     world.ask(Question::Job(job_id(1)));
     let stuck = report(world.settle()).stuck.expect("it waits");
     assert!(stuck.contains(&format!("waits for its program {}", program.id)), "{stuck}");

@@ -7,7 +7,7 @@ use tidemill_types::{ByteSize, JobId, Millis};
 use super::{
     memory::bytes_of_the_core,
     peer::Peer,
-    world::{REQUESTER, World, config, job_id, map_job},
+    world::{OWNER, World, config, job_id, map_job},
 };
 use crate::{
     core::{CoreConfig, Keep},
@@ -80,7 +80,7 @@ fn a_job_goes_when_its_time_is_over_and_one_that_runs_stays() {
         world.check_store();
     }
     assert!(world.look(job_id(1), None).is_some(), "its id is free again");
-    let holdings = world.store.holdings(REQUESTER).expect("the store can be read");
+    let holdings = world.store.holdings(OWNER).expect("the store can be read");
     assert_eq!((holdings.jobs, holdings.bytes), (1, world.record(job_id(2)).bytes));
 }
 

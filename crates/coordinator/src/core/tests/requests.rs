@@ -2,11 +2,11 @@
 
 use tidemill_net::wire::{JobPhase, MAX_CALLS_IN_FLIGHT, Refusal, Reply};
 use tidemill_store::JobEnd;
-use tidemill_types::NodeId;
+use tidemill_types::{NodeId, Principal};
 
 use super::{
     peer::Peer,
-    world::{REQUESTER, World, caller, job_id, job_spec, leases_to, map_job},
+    world::{OWNER, World, caller, job_id, job_spec, leases_to, map_job},
 };
 use crate::event::{Caller, Effect, Event, Question, SessionId};
 
@@ -19,7 +19,7 @@ fn replies(effects: &[Effect]) -> Vec<&Result<Reply, Refusal>> {
 }
 
 fn ask_as(world: &mut World, node: NodeId, question: Question) {
-    let caller = Caller { session: SessionId(9), node, ..caller(1) };
+    let caller = Caller { session: SessionId(9), principal: Principal::Node(node), node, ..caller(1) };
     world.tell(Event::Ask { caller, question });
 }
 
@@ -114,20 +114,21 @@ fn the_operator_of_the_coordinator_alone_looks_at_the_jobs_of_all() {
     let all = || Question::Jobs { limit: 10, all: true };
     let somebody = NodeId([55; 32]);
     ask_as(&mut world, somebody, all());
-    let operator = Caller { is_operator: true, node: somebody, session: SessionId(9), ..caller(1) };
+    let (principal, node, session) = (Principal::Node(somebody), somebody, SessionId(9));
+    let operator = Caller { is_operator: true, principal, node, session, ..caller(1) };
     for question in [all(), Question::Job(job_id(1)), Question::Cancel(job_id(1))] {
         world.tell(Event::Ask { caller: operator, question });
     }
     let effects = world.settle();
     let [_, refused, seen, cancelled] = replies(&effects)[..] else { panic!("{:?}", replies(&effects)) };
     assert_eq!(refused, &Err(Refusal::NotOperator));
-    assert!(matches!(seen, Ok(Reply::Job(report)) if report.requester == REQUESTER), "{seen:?}");
+    assert!(matches!(seen, Ok(Reply::Job(report)) if report.requester == OWNER), "{seen:?}");
     assert_eq!(cancelled, &Err(Refusal::NoSuchJob), "to look at a job is not to own it");
     let listed = effects.iter().find_map(|effect| match effect {
         Effect::JobsFromStore { all: true, running, .. } => Some(running),
         _ => None,
     });
-    assert_eq!(listed.expect("they are listed")[0].requester, REQUESTER);
+    assert_eq!(listed.expect("they are listed")[0].requester, OWNER);
 }
 
 #[test]
@@ -182,5 +183,5 @@ fn who_watches_one_job_without_end_is_refused() {
     assert!(world.core.jobs[&job_id(1)].followers.len() <= MAX_CALLS_IN_FLIGHT);
     world.tell(Event::SessionEnded { session: caller(5).session });
     assert!(world.core.jobs[&job_id(1)].followers.is_empty());
-    assert_eq!(world.core.jobs[&job_id(1)].owner, REQUESTER);
+    assert_eq!(world.core.jobs[&job_id(1)].owner, OWNER);
 }

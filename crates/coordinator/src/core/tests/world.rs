@@ -17,8 +17,8 @@ use tidemill_net::{
 use tidemill_sched::{Micros, Policy};
 use tidemill_store::{Change, JobRecord, Options, Store, UnixMillis};
 use tidemill_types::{
-    Acceptance, Address, Amount, BlobId, Chain, Content, EscrowId, JobId, LeaseId, Millis, NodeId, RateCard,
-    Segment, Signature65, TaskId, TaskNumber,
+    Acceptance, Address, Amount, BlobId, Chain, Content, EscrowId, JobId, LeaseId, Millis, NodeId, Principal,
+    RateCard, Segment, Signature65, TaskId, TaskNumber,
 };
 
 use tidemill_verify::{Model, SlashOdds};
@@ -52,6 +52,8 @@ pub const KEEP_EVIDENCE_MS: u64 = 1_000_000;
 
 pub const COORDINATOR: NodeId = NodeId([200; 32]);
 pub const REQUESTER: NodeId = NodeId([100; 32]);
+/// The same as the owner of its jobs.
+pub const OWNER: Principal = Principal::Node(REQUESTER);
 
 /// A core, its store, and what is known of it from outside.
 pub struct World {
@@ -124,7 +126,7 @@ pub fn map_job(tasks: u64) -> Arc<JobSpec> {
 /// What the requester sends with its calls.
 pub fn caller(call: u64) -> Caller {
     let (session, signer) = (SessionId(0), Address::default());
-    Caller { session, node: REQUESTER, signer, call, is_operator: false }
+    Caller { session, principal: OWNER, node: REQUESTER, signer, call, is_operator: false }
 }
 
 pub const fn job_id(number: u8) -> JobId {
@@ -251,7 +253,7 @@ impl World {
     /// What a session sees in the store before it brings a job; nothing of one that it answers for itself, since it has
     /// ended or is being swept out.
     pub fn look(&self, job: JobId, escrow: Option<EscrowId>) -> Option<Look> {
-        let found = self.store.look(job, REQUESTER, escrow).expect("the store can be read");
+        let found = self.store.look(job, OWNER, escrow).expect("the store can be read");
         let is_over = found.is_removing || found.job.is_some_and(|record| record.ended.is_some());
         let (holdings, is_escrow_closed) = (found.holdings, found.is_escrow_closed);
         (!is_over).then_some(Look { past: self.past, holdings, is_escrow_closed })

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tidemill_job::{BlobRef, Node};
 use tidemill_sched::LeaseEnd;
 use tidemill_store::Change;
-use tidemill_types::{BlobId, JobId, LeaseId, NodeId, TaskId, TaskNumber};
+use tidemill_types::{BlobId, JobId, LeaseId, Principal, TaskId, TaskNumber};
 
 use crate::{
     core::{Core, jobs::Job},
@@ -40,7 +40,7 @@ impl Core {
     /// A blob is damaged, and not here any more. `pinned_for`: the jobs that had it pinned as an output.
     pub(in crate::core) fn damaged(&mut self, blob: BlobRef, pinned_for: &[JobId]) {
         let needing = self.jobs.iter().filter(|(_, job)| job.spec.blobs().contains(&blob));
-        let needing: Vec<(JobId, NodeId)> = needing.map(|(id, job)| (*id, job.owner)).collect();
+        let needing: Vec<(JobId, Principal)> = needing.map(|(id, job)| (*id, job.owner)).collect();
         let mut owners = Vec::new();
         for (id, owner) in needing {
             let Some(job) = self.jobs.get_mut(&id) else { continue };
