@@ -1,0 +1,49 @@
+//! What Tidemill says in JSON.
+//!
+//! Each type is what one command prints with `--json`, or a part of it. Ids and addresses are strings, as commands take
+//! them. Names hold the unit: `_ms` and `_unix_s` are times since 1970, `_s` and `_us` are durations, `_wei` are decimal
+//! strings. A field that is marked optional in the schema is left out where there is nothing to say.
+//!
+//! Readers ignore fields that they do not know, so a later version may add some. docs/json-schema.json is made from these
+//! types.
+
+mod event;
+mod evidence;
+mod job;
+mod ledger;
+mod money;
+mod provider;
+mod run;
+mod schema;
+mod task;
+mod trust;
+mod wallet;
+mod wei;
+
+pub use event::{
+    DiskEvent, HostingEvent, Lack, LedgerEvent, LedgerLine, LedgerMade, LeftOut, ProvideEvent, ProvideLine,
+    ServeEvent, ServeLine, TaskEnd, UpEvent, UpLine, WhyLeftOut,
+};
+pub use evidence::{CheckedEvidence, EvidenceFile, EvidenceSide, Finding, WrittenEvidence};
+pub use job::{
+    Asked, AskedWord, Contribution, Failure, Job, JobPhase, Output, OutputFile, Reliability, TaskFailure,
+    Undecided, Unjudged, Usage,
+};
+pub use ledger::{Contract, DeployedLedger, LedgerStatus, RememberedLedger, TokenContract};
+pub use money::{
+    Collected, Earnings, EarningsOfEscrow, EarningsOfJob, EarningsOfProvider, Escrow, EscrowPhase, Escrows,
+    Lost, OpenedEscrow, PaidJob, Payee, Payment, PaymentStage, RefusedVoucher, SettledEscrow, Settlement,
+    Transaction, Transactions, Unpaid, UnpaidResults,
+};
+pub use provider::{Engine, Provider};
+pub use run::{
+    DryRun, DryRunOutcome, Exec, FirstTask, Keys, Log, Network, Outcome, Policy, RememberedNetwork, Run,
+    Submitted,
+};
+pub use schema::document;
+pub use task::{FailedAttempt, OutputBlob, Task, TaskPhase};
+pub use trust::{Basis, Explanation, NodeReason, Record, Reputation, Stake, Standing, TaskResult, Verdict};
+pub use wallet::{
+    Account, Balance, EndedTransaction, PendingTransaction, PendingTransactions, Pool, Position, Thaw,
+};
+pub use wei::Wei;
