@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 
 use indicatif::ProgressBar;
-use serde_json::Value;
+use serde::Serialize;
 use tidemill_types::lines;
 
-use crate::progress::spinner;
+use crate::{json, progress::spinner};
 
 /// Where a command's events go: standard output, past a line of progress where there is one.
 pub struct Announcer {
@@ -27,8 +27,8 @@ impl Announcer {
     }
 
     /// Tells an event. That nobody listens any more is no reason for a node to end.
-    pub fn tell(&self, event: &Value, text: &str) {
-        let line = if self.json { event.to_string() } else { lines(text) };
+    pub fn tell(&self, event: &impl Serialize, text: &str) {
+        let line = if self.json { json::line(event) } else { lines(text) };
         if !line.is_empty() {
             self.bar.suspend(|| {
                 let mut stdout = io::stdout().lock();
@@ -38,7 +38,7 @@ impl Announcer {
     }
 
     /// Tells something that only scripts want to know.
-    pub fn note(&self, event: &Value) {
+    pub fn note(&self, event: &impl Serialize) {
         self.tell(event, "");
     }
 

@@ -24,6 +24,7 @@ mod home;
 mod hosting;
 mod interrupt;
 mod jobfile;
+mod json;
 mod ledger;
 mod listen;
 mod logging;

@@ -15,7 +15,7 @@ pub use self::{
     earners::{COORDINATOR_COINS, coordinator, fund, no_coins, poll, provider_sender, register},
     payer::{Payer, forget_escrow, has_escrow},
     quote::{Quote, shown, tide},
-    settlement::{PaymentSummary, settlement},
+    settlement::{is_closed, print_payment, settlement},
     spent::{PaidJob, jobs_by_escrow, note_job},
 };
 use crate::{

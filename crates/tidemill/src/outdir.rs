@@ -22,6 +22,7 @@ use std::{
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
+use tidemill_api::OutputFile;
 use tidemill_net::blobs::Lent;
 use tidemill_types::{Archive, BlobId};
 
@@ -53,15 +54,6 @@ pub struct OutDir {
     adopted: Option<(PathBuf, File)>,
     /// The directory above, if it was made for this claim.
     made_parent: Option<PathBuf>,
-}
-
-/// One file of an output.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct OutFile {
-    /// The path below the directory.
-    pub path: String,
-    /// The length in bytes.
-    pub bytes: u64,
 }
 
 impl OutDir {
@@ -182,7 +174,7 @@ impl OutDir {
     ///
     /// # Errors
     /// With [`Code::Host`] when the archive cannot be read or the disk does not take its files.
-    pub fn unpack(&self, archive: &Path, prefix: &str) -> anyhow::Result<Vec<OutFile>> {
+    pub fn unpack(&self, archive: &Path, prefix: &str) -> anyhow::Result<Vec<OutputFile>> {
         let (file, index) = open_archive(archive).code(Code::Host)?;
         self.lay_out(file, &index, prefix)
     }
@@ -191,7 +183,7 @@ impl OutDir {
     ///
     /// # Errors
     /// As [`Self::unpack`].
-    pub fn unpack_blob(&self, archive: &Lent, prefix: &str) -> anyhow::Result<Vec<OutFile>> {
+    pub fn unpack_blob(&self, archive: &Lent, prefix: &str) -> anyhow::Result<Vec<OutputFile>> {
         let open = || {
             let mut reader = archive.open()?;
             let index = Archive::read_index(&mut reader, archive.len())?;
@@ -206,7 +198,7 @@ impl OutDir {
     ///
     /// # Errors
     /// With [`Code::Host`] when it is no archive or the disk does not take its files.
-    pub fn unpack_bytes(&self, archive: &[u8], prefix: &str) -> anyhow::Result<Vec<OutFile>> {
+    pub fn unpack_bytes(&self, archive: &[u8], prefix: &str) -> anyhow::Result<Vec<OutputFile>> {
         let mut reader = io::Cursor::new(archive);
         let index = Archive::read_index(&mut reader, archive.len() as u64).context("an output is no archive");
         self.lay_out(reader, &index.code(Code::Host)?, prefix)
@@ -217,7 +209,7 @@ impl OutDir {
         mut file: impl Read + Seek,
         index: &Archive,
         prefix: &str,
-    ) -> anyhow::Result<Vec<OutFile>> {
+    ) -> anyhow::Result<Vec<OutputFile>> {
         let mut files = Vec::new();
         let mut unpack = || -> anyhow::Result<()> {
             for (entry, start) in index.files() {
@@ -241,7 +233,7 @@ impl OutDir {
                 let mut target = File::create_new(&target).with_context(|| format!("cannot make {path}"))?;
                 let copied = io::copy(&mut (&mut file).take(entry.len), &mut target)?;
                 anyhow::ensure!(copied == entry.len, "an archive ends early");
-                files.push(OutFile { path, bytes: entry.len });
+                files.push(OutputFile { path, bytes: entry.len });
             }
             Ok(())
         };

@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use tidemill_api::{Output, OutputFile};
 use tidemill_net::blobs::Lent;
 use tidemill_types::{BlobId, GuestPath, ProgramKind};
 
-use crate::{
-    outdir::{OutDir, OutFile},
-    summary::OutputSummary,
-};
+use crate::outdir::OutDir;
 
 /// Marks the output. It says nothing that differs from one run of the job to the next.
 #[derive(Serialize)]
@@ -45,7 +43,7 @@ pub struct Placing<'a> {
     shape: Shape,
     /// The directory of each map task.
     directories: Vec<String>,
-    files: Vec<OutFile>,
+    files: Vec<OutputFile>,
     ids: Vec<BlobId>,
 }
 
@@ -93,7 +91,7 @@ impl<'a> Placing<'a> {
     ///
     /// # Errors
     /// As [`OutDir::finish`].
-    pub fn finish(self) -> anyhow::Result<OutputSummary> {
+    pub fn finish(self) -> anyhow::Result<Output> {
         let id = match (&self.shape, self.ids.as_slice()) {
             (Shape::Reduced, [id]) => *id,
             (_, ids) => {
@@ -115,7 +113,11 @@ impl<'a> Placing<'a> {
             exec_version: ProgramKind::Wasm.version(),
             tasks,
         })?;
-        Ok(OutputSummary { id: id.to_string(), directory: self.out.path().to_owned(), files: self.files })
+        Ok(Output {
+            id: id.to_string(),
+            directory: self.out.path().to_string_lossy().into_owned(),
+            files: self.files,
+        })
     }
 }
 

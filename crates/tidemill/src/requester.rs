@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use self::store::OwnBlobs;
 pub use self::{
-    outputs::phase_word,
+    outputs::task_phase,
     sealing::Sealed,
     submission::{Standing, Submission, draw},
     task::TaskName,

@@ -2,269 +2,117 @@
 
 mod reliability;
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fmt, path::Path, time::Duration};
 
-use serde::{Serialize, Serializer};
+use tidemill_api as api;
 use tidemill_net::wire::{Contribution, JobPhase, JobReport};
-use tidemill_types::{Failure, Usage, Weight, one_line};
+use tidemill_types::{Failure, one_line};
 
 pub use self::reliability::{
-    AskedSummary, ReliabilitySummary, UnjudgedSummary, compared_in_words, odds_in_words,
-    reliability_in_words, unjudged_in_words,
+    compared_in_words, odds_in_words, reliability_in_words, reliability_summary, unjudged_in_words,
+    unjudged_summary,
 };
-use crate::{
-    exit::{Code, Exit},
-    outdir::OutFile,
-};
+use crate::exit::{Code, Exit};
 
-/// The usage of one attempt or of a whole job, under plain names.
-#[derive(Clone, Debug, Serialize)]
-pub struct UsageSummary {
-    fuel: u64,
-    memory_peak_bytes: u64,
-    input_read_bytes: u64,
-    output_bytes: u64,
-    log_bytes: u64,
-    host_calls: u64,
+/// The functions on the stack of a program that trapped, a line each, for people.
+pub fn functions(failure: &api::Failure) -> String {
+    let line = |(place, name): (usize, &String)| {
+        format!("  {} {name}\n", if place == 0 { "in" } else { "called from" })
+    };
+    failure.backtrace.iter().enumerate().map(line).collect()
 }
 
-impl From<&Usage> for UsageSummary {
-    fn from(usage: &Usage) -> Self {
-        Self {
-            fuel: usage.fuel.0,
-            memory_peak_bytes: usage.memory.0,
-            input_read_bytes: usage.read.0,
-            output_bytes: usage.output.0,
-            log_bytes: usage.log.0,
-            host_calls: usage.host_calls,
+/// The functions and the end of the log, indented, for people.
+pub fn details(failure: &api::Failure) -> String {
+    let mut text = functions(failure);
+    if let Some(log) = &failure.log_end {
+        text += "  the end of its log:\n";
+        for line in log.lines() {
+            text += "    ";
+            text += line;
+            text.push('\n');
         }
     }
-}
-
-/// An output that has its place.
-#[derive(Clone, Debug, Serialize)]
-pub struct OutputSummary {
-    /// The output's hash.
-    pub id: String,
-    /// Where it is; in JSON, bytes that are not UTF-8 are replaced.
-    #[serde(serialize_with = "lossy")]
-    pub directory: PathBuf,
-    /// Its files.
-    pub files: Vec<OutFile>,
-}
-
-/// A failure under plain names.
-#[derive(Clone, Debug, Serialize)]
-pub struct FailureSummary {
-    message: String,
-    hint: &'static str,
-    /// Whether every honest machine would fail in the same way.
-    evidence: bool,
-    backtrace: Vec<String>,
-    log_end: Option<String>,
-}
-
-impl From<&Failure> for FailureSummary {
-    fn from(failure: &Failure) -> Self {
-        let backtrace = match failure {
-            Failure::Trap { backtrace, .. } => backtrace.clone(),
-            _ => Vec::new(),
-        };
-        Self {
-            message: failure.to_string(),
-            hint: failure.hint(),
-            evidence: failure.weight() == Weight::Evidence,
-            backtrace,
-            log_end: failure.stderr().map(str::to_owned),
-        }
-    }
-}
-
-impl FailureSummary {
-    /// The functions on the stack, a line each, for people.
-    pub fn functions(&self) -> String {
-        let line = |(place, name): (usize, &String)| {
-            format!("  {} {name}\n", if place == 0 { "in" } else { "called from" })
-        };
-        self.backtrace.iter().enumerate().map(line).collect()
-    }
-
-    /// The functions and the end of the log, indented, for people.
-    pub fn details(&self) -> String {
-        let mut text = self.functions();
-        if let Some(log) = &self.log_end {
-            text += "  the end of its log:\n";
-            for line in log.lines() {
-                text += "    ";
-                text += line;
-                text.push('\n');
-            }
-        }
-        text
-    }
-}
-
-/// The failure of a job's task under plain names.
-#[derive(Clone, Debug, Serialize)]
-pub struct TaskFailureSummary {
-    task: String,
-    attempts: u32,
-    #[serde(flatten)]
-    failure: FailureSummary,
+    text
 }
 
 /// The failure that ended a job: for scripts, and as the error of the command.
-pub fn task_failure(label: &str, failure: &Failure, attempts: u32) -> (TaskFailureSummary, Exit) {
-    let summary = FailureSummary::from(failure);
+pub fn task_failure(label: &str, failure: &Failure, attempts: u32) -> (api::TaskFailure, Exit) {
+    let summary = api::Failure::from(failure);
     let tries = if attempts > 1 { format!(" after {attempts} attempts") } else { String::new() };
-    let message = format!("{label} failed{tries}: {failure}\n{}", summary.details());
+    let message = format!("{label} failed{tries}: {failure}\n{}", details(&summary));
     let exit = Exit::new(Code::of(failure), message.trim_end()).hint(failure.hint());
-    (TaskFailureSummary { task: label.to_owned(), attempts, failure: summary }, exit)
+    (api::TaskFailure { label: label.to_owned(), attempts, failure: summary }, exit)
 }
 
-/// What only a run in a network has.
-#[derive(Clone, Debug, Serialize)]
-pub struct NetworkSummary {
-    /// The job's id in it.
-    pub job_id: String,
-    /// Which one.
-    pub network: NetworkName,
-    /// Who did what.
-    pub providers: Vec<ContributionSummary>,
-}
-
-/// A network under plain names.
-#[derive(Clone, Debug, Serialize)]
-pub struct NetworkName {
-    /// The node of its coordinator.
-    pub coordinator: String,
-    /// Whether it lasted as long as the command.
-    pub embedded: bool,
-}
-
-/// What one provider did, under plain names.
-#[derive(Clone, Debug, Serialize)]
-pub struct ContributionSummary {
-    node: String,
-    name: String,
-    tasks: u64,
-    busy_s: f64,
-    fuel: u64,
-    /// Results that have no verdict.
-    unjudged: UnjudgedSummary,
-    lost_attempts: u64,
-    checks: u64,
-    contradicted: u64,
-}
-
-impl From<&Contribution> for ContributionSummary {
-    fn from(contribution: &Contribution) -> Self {
-        Self {
-            node: contribution.node.to_string(),
-            name: contribution.name.clone(),
-            tasks: contribution.tasks,
-            busy_s: seconds(contribution.busy.duration()),
-            fuel: contribution.fuel,
-            unjudged: contribution.unjudged.into(),
-            lost_attempts: contribution.lost_attempts,
-            checks: contribution.checks,
-            contradicted: contribution.contradicted,
-        }
+/// What one provider did, for scripts.
+pub fn contribution_summary(contribution: &Contribution) -> api::Contribution {
+    api::Contribution {
+        node: contribution.node.to_string(),
+        name: contribution.name.clone(),
+        tasks: contribution.tasks,
+        busy_s: seconds(contribution.busy.duration()),
+        fuel: contribution.fuel,
+        unjudged: unjudged_summary(contribution.unjudged),
+        lost_attempts: contribution.lost_attempts,
+        checks: contribution.checks,
+        contradicted: contribution.contradicted,
     }
 }
 
-/// A job in a network under plain names.
-#[derive(Clone, Debug, Serialize)]
-pub struct JobSummary {
-    job_id: String,
-    job: String,
-    requester: String,
-    /// The escrow that pays for it; in a network that is free, none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    escrow: Option<String>,
-    phase: &'static str,
-    submitted_ms: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ended_ms: Option<u64>,
-    tasks: u64,
-    map_tasks: u64,
-    done: u64,
-    running: u64,
-    lost_attempts: u64,
-    usage: UsageSummary,
-    /// What came beside these and has no verdict.
-    unjudged: UnjudgedSummary,
-    providers: Vec<ContributionSummary>,
-    reliability: ReliabilitySummary,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stuck: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    failure: Option<TaskFailureSummary>,
-    /// Of a job that ended undecided, how many tasks are and which comes first.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    undecided: Option<UndecidedSummary>,
-}
-
-/// The tasks of which nobody could say which result is right.
-#[derive(Clone, Debug, Serialize)]
-pub struct UndecidedSummary {
-    tasks: u64,
-    first: u64,
-    label: String,
-}
-
-impl From<&JobReport> for JobSummary {
-    fn from(report: &JobReport) -> Self {
-        let failure = match &report.phase {
-            JobPhase::Failed { label, failure, attempts, .. } => {
-                Some(task_failure(label, failure, *attempts).0)
-            }
-            _ => None,
-        };
-        Self {
-            job_id: report.job.to_string(),
-            job: report.name.clone(),
-            requester: report.requester.to_string(),
-            escrow: report.cost.map(|cost| cost.escrow.to_string()),
-            phase: phase_word(&report.phase),
-            submitted_ms: report.submitted_ms,
-            ended_ms: report.ended_ms,
-            tasks: report.tasks,
-            map_tasks: report.map_tasks,
-            done: report.done,
-            running: report.leased,
-            lost_attempts: report.lost_attempts,
-            usage: UsageSummary::from(&report.usage),
-            unjudged: report.unjudged().into(),
-            providers: report.contributions.iter().map(ContributionSummary::from).collect(),
-            reliability: ReliabilitySummary::from(report),
-            stuck: report.stuck.clone(),
-            failure,
-            undecided: match &report.phase {
-                JobPhase::Undecided { tasks, first, label } => {
-                    Some(UndecidedSummary { tasks: *tasks, first: first.0, label: label.clone() })
-                }
-                _ => None,
-            },
+/// A job in a network, for scripts.
+pub fn job_summary(report: &JobReport) -> api::Job {
+    let failure = match &report.phase {
+        JobPhase::Failed { label, failure, attempts, .. } => Some(task_failure(label, failure, *attempts).0),
+        _ => None,
+    };
+    let undecided = match &report.phase {
+        JobPhase::Undecided { tasks, first, label } => {
+            Some(api::Undecided { tasks: *tasks, first: first.0, label: label.clone() })
         }
+        _ => None,
+    };
+    api::Job {
+        job_id: report.job.to_string(),
+        job: report.name.clone(),
+        requester: report.requester.to_string(),
+        escrow: report.cost.map(|cost| cost.escrow.to_string()),
+        phase: phase_summary(&report.phase),
+        submitted_ms: report.submitted_ms,
+        ended_ms: report.ended_ms,
+        tasks: report.tasks,
+        map_tasks: report.map_tasks,
+        done: report.done,
+        running: report.leased,
+        lost_attempts: report.lost_attempts,
+        usage: api::Usage::from(&report.usage),
+        unjudged: unjudged_summary(report.unjudged()),
+        providers: report.contributions.iter().map(contribution_summary).collect(),
+        reliability: reliability_summary(report),
+        stuck: report.stuck.clone(),
+        failure,
+        undecided,
+        task_list: None,
+        output: None,
+    }
+}
+
+/// How far a job is, for scripts.
+pub fn phase_summary(phase: &JobPhase) -> api::JobPhase {
+    match phase {
+        JobPhase::Running => api::JobPhase::Running,
+        JobPhase::Done => api::JobPhase::Done,
+        JobPhase::Failed { .. } => api::JobPhase::Failed,
+        JobPhase::Cancelled => api::JobPhase::Cancelled,
+        JobPhase::Deadline => api::JobPhase::Deadline,
+        JobPhase::EscrowEnded => api::JobPhase::EscrowEnded,
+        JobPhase::Undecided { .. } => api::JobPhase::Undecided,
     }
 }
 
 /// One word for how far a job is.
 pub fn phase_word(phase: &JobPhase) -> &'static str {
-    match phase {
-        JobPhase::Running => "running",
-        JobPhase::Done => "done",
-        JobPhase::Failed { .. } => "failed",
-        JobPhase::Cancelled => "cancelled",
-        JobPhase::Deadline => "deadline",
-        JobPhase::EscrowEnded => "escrow ended",
-        JobPhase::Undecided { .. } => "undecided",
-    }
+    phase_summary(phase).word()
 }
 
 /// What helps where results are not certain enough.
@@ -336,16 +184,19 @@ pub fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
-fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&path.to_string_lossy())
-}
-
 /// A list of files as a few words: one by its path, more by their number.
 pub struct FileList<'a> {
     /// The directory that they are in.
     pub directory: &'a Path,
     /// The files.
-    pub files: &'a [OutFile],
+    pub files: &'a [api::OutputFile],
+}
+
+impl<'a> FileList<'a> {
+    /// The files of an output.
+    pub fn of(output: &'a api::Output) -> Self {
+        Self { directory: Path::new(&output.directory), files: &output.files }
+    }
 }
 
 impl fmt::Display for FileList<'_> {

@@ -6,9 +6,9 @@ use tidemill_types::one_line;
 use crate::{
     asking::ask,
     exit::{self, Code, Exit},
-    follow,
+    follow, json,
     network::Join,
-    summary::{JobSummary, phase_word},
+    summary::{job_summary, phase_word},
 };
 
 /// Cancel a job that runs.
@@ -36,7 +36,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Ok((before, report))
     })?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&JobSummary::from(&report))?);
+        json::print(&job_summary(&report));
     }
     let name = one_line(&report.name, 64);
     if before.phase.is_ended() || report.phase != JobPhase::Cancelled {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use tidemill_api as api;
 use tidemill_job::JobName;
 use tidemill_net::wire::JobReport;
 use tidemill_types::one_line;
@@ -10,11 +11,12 @@ use crate::{
     exit,
     follow::{OnInterrupt, follow, unless_stopped},
     interrupt::Signals,
+    json,
     network::{self, Join},
     outdir::OutDir,
     requester::Requester,
     runtime,
-    summary::{FileList, JobSummary, OutputSummary, not_done},
+    summary::{FileList, job_summary, not_done},
 };
 
 /// Put the output of a job that is done into a directory.
@@ -54,12 +56,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         fetched
     })?;
     if args.json {
-        let mut value = serde_json::to_value(JobSummary::from(&report))?;
-        value["output"] = serde_json::to_value(&output)?;
-        println!("{value:#}");
+        json::print(&api::Job { output: Some(output), ..job_summary(&report) });
     } else {
-        let files = FileList { directory: &output.directory, files: &output.files };
-        println!("{}: wrote {files}", one_line(&report.name, 64));
+        println!("{}: wrote {}", one_line(&report.name, 64), FileList::of(&output));
     }
     Ok(())
 }
@@ -68,7 +67,7 @@ async fn fetch(
     args: &Args,
     requester: &mut Requester,
     signals: &mut Signals,
-) -> anyhow::Result<(JobReport, OutputSummary)> {
+) -> anyhow::Result<(JobReport, api::Output)> {
     let mut report = unless_stopped(signals, requester.find(&args.job)).await?;
     if args.wait && !report.phase.is_ended() {
         match follow(requester, report.job, signals, OnInterrupt::Leave).await? {

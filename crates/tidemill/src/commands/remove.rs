@@ -3,7 +3,7 @@
 use tidemill_net::wire::{Reply, Request};
 use tidemill_types::one_line;
 
-use crate::{asking::ask, exit, network::Join, requester::off_the_protocol, summary::JobSummary};
+use crate::{asking::ask, exit, json, network::Join, requester::off_the_protocol, summary::job_summary};
 
 /// Remove a job that has ended, with its outputs and logs, from its coordinator.
 #[derive(clap::Args)]
@@ -29,7 +29,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         }
     })?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&JobSummary::from(&report))?);
+        json::print(&job_summary(&report));
     } else {
         println!("{} is removed", one_line(&report.name, 64));
     }

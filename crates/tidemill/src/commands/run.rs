@@ -10,21 +10,18 @@ use std::{
 };
 
 use anyhow::Context;
-use serde::Serialize;
+use tidemill_api as api;
 use tidemill_job::{JobFile, Plan};
 use tidemill_types::{ByteSize, EscrowId, Reliance, Usage, lines};
 
 use crate::{
     embedded::usual_providers,
     exit::{self, Code, Exit, WithCode},
-    jobfile,
-    money::{PayArgs, PaymentSummary},
+    jobfile, json,
+    money::PayArgs,
     network::Join,
     outdir::OutDir,
-    summary::{
-        AskedSummary, FileList, NetworkSummary, OutputSummary, ReliabilitySummary, TaskFailureSummary,
-        UsageSummary, plural, task_failure,
-    },
+    summary::{FileList, plural, task_failure},
 };
 
 /// Run a job file and put its output into a directory.
@@ -101,33 +98,6 @@ fn after_help() -> String {
     )
 }
 
-/// What `--json` prints.
-#[derive(Serialize)]
-struct Summary {
-    job: String,
-    outcome: &'static str,
-    tasks: u64,
-    done: u64,
-    reused: u64,
-    retries: u64,
-    parallel: usize,
-    wall_s: f64,
-    busy_s: f64,
-    usage: UsageSummary,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output: Option<OutputSummary>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    failure: Option<TaskFailureSummary>,
-    /// How the results came to be relied on; nothing without a network.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reliability: Option<ReliabilitySummary>,
-    #[serde(flatten)]
-    network: Option<NetworkSummary>,
-    /// What was paid; nothing where work is free.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payment: Option<PaymentSummary>,
-}
-
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let begun = Instant::now();
@@ -182,30 +152,27 @@ impl Args {
 }
 
 /// Says what would run.
-fn describe(file: &JobFile, plan: &Plan, slots: Option<usize>, json: bool) -> anyhow::Result<()> {
+fn describe(file: &JobFile, plan: &Plan, slots: Option<usize>, json: bool) {
     let first = plan.map_task(0);
     let total = plan.task_count();
     if json {
-        let mut text = serde_json::json!({
-            "job": file.name.as_str(),
-            "outcome": "dry_run",
-            "tasks": total,
-            "map_tasks": plan.map_count(),
-            "input_bytes": plan.total_input_bytes(),
-            "policy": {
-                "asked": AskedSummary::from(file.reliance),
-                "compared": file.compare.to_string(),
-                "max_price_wei": file.max_price.map(|price| price.wei().to_string()),
-                "outside_gain_wei": file.outside_gain.wei().to_string(),
-                "trusted": file.trusted.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        json::print(&api::DryRun {
+            job: file.name.to_string(),
+            outcome: api::DryRunOutcome::DryRun,
+            tasks: total,
+            map_tasks: plan.map_count(),
+            input_bytes: plan.total_input_bytes(),
+            policy: api::Policy {
+                asked: file.reliance.into(),
+                compared: file.compare.to_string(),
+                max_price_wei: file.max_price,
+                outside_gain_wei: file.outside_gain,
+                trusted: file.trusted.iter().map(ToString::to_string).collect(),
             },
-            "first_task": { "label": first.label, "args": first.args },
+            first_task: api::FirstTask { label: first.label, args: first.args },
+            parallel: slots.map(|slots| slots as u64),
         });
-        if let Some(slots) = slots {
-            text["parallel"] = slots.into();
-        }
-        println!("{text:#}");
-        return Ok(());
+        return;
     }
     let at_a_time = slots.map_or_else(String::new, |slots| format!(", {slots} at a time"));
     println!(
@@ -220,7 +187,7 @@ fn describe(file: &JobFile, plan: &Plan, slots: Option<usize>, json: bool) -> an
     println!("{}", lines(&task));
     if slots.is_some() {
         println!("  results: not checked, since they are this machine's own; [policy] is for networks");
-        return Ok(());
+        return;
     }
     match file.reliance {
         Reliance::Trusted | Reliance::Unverified => println!("  results: {}", file.reliance),
@@ -235,7 +202,6 @@ fn describe(file: &JobFile, plan: &Plan, slots: Option<usize>, json: bool) -> an
     if !file.outside_gain.is_zero() {
         println!("  worth of a wrong result to somebody outside: {}", file.outside_gain);
     }
-    Ok(())
 }
 
 fn tasks_in_words(map: u64, reduces: u64) -> String {
@@ -255,8 +221,8 @@ fn print_usage(usage: &Usage, busy: Duration) {
     );
 }
 
-fn print_written(output: &OutputSummary) {
-    println!("  wrote {}", FileList { directory: &output.directory, files: &output.files });
+fn print_written(output: &api::Output) {
+    println!("  wrote {}", FileList::of(output));
     if output.files.is_empty() {
         println!("  warning: no task wrote anything to /out or to standard output");
     }

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tidemill_net::wire::{JobPhase, JobReport, TaskPhase, TaskReport};
+use tidemill_api as api;
+use tidemill_net::wire::{Attempt, JobPhase, JobReport, TaskPhase, TaskReport};
 use tidemill_types::{NodeId, Principal, Usage, one_line};
 
 use crate::{
@@ -10,13 +11,12 @@ use crate::{
     exit,
     follow::{OnInterrupt, follow, unless_stopped},
     interrupt::Signals,
+    json,
     money::shown,
     network::{self, Join},
-    requester::{Requester, phase_word as task_word},
+    requester::{Requester, task_phase},
     runtime,
-    summary::{
-        JobSummary, UsageSummary, not_done, phase_word, plural, reliability_in_words, unjudged_in_words,
-    },
+    summary::{job_summary, not_done, phase_word, plural, reliability_in_words, unjudged_in_words},
     table::{Table, shorten},
 };
 
@@ -76,7 +76,8 @@ async fn show(args: &Args, requester: &mut Requester, signals: &mut Signals) -> 
             true => unless_stopped(signals, requester.all_jobs()).await?,
             false => unless_stopped(signals, requester.jobs()).await?,
         };
-        return print_jobs(&jobs, args.all, args.json);
+        print_jobs(&jobs, args.all, args.json);
+        return Ok(());
     };
     let mut report = unless_stopped(signals, requester.find(job)).await?;
     if args.watch && !report.phase.is_ended() {
@@ -93,7 +94,7 @@ async fn show(args: &Args, requester: &mut Requester, signals: &mut Signals) -> 
         });
         unless_stopped(signals, listing).await?;
     }
-    print_job(&report, requester.node(), args.tasks.then_some(tasks.as_slice()), args.json)?;
+    print_job(&report, requester.node(), args.tasks.then_some(tasks.as_slice()), args.json);
     match not_done(&report).filter(|_| args.watch && report.phase.is_ended()) {
         Some(exit) => Err(exit.into()),
         None => Ok(()),
@@ -101,11 +102,11 @@ async fn show(args: &Args, requester: &mut Requester, signals: &mut Signals) -> 
 }
 
 /// `all`: whether they are of several requesters.
-fn print_jobs(jobs: &[JobReport], all: bool, json: bool) -> anyhow::Result<()> {
+fn print_jobs(jobs: &[JobReport], all: bool, json: bool) {
     if json {
-        let jobs: Vec<_> = jobs.iter().map(JobSummary::from).collect();
-        println!("{}", serde_json::to_string_pretty(&jobs)?);
-        return Ok(());
+        let jobs: Vec<_> = jobs.iter().map(job_summary).collect();
+        json::print(&jobs);
+        return;
     }
     if jobs.is_empty() {
         println!(
@@ -115,7 +116,7 @@ fn print_jobs(jobs: &[JobReport], all: bool, json: bool) -> anyhow::Result<()> {
                 false => "no jobs were submitted from here; `tidemill submit JOB.TOML` submits one",
             }
         );
-        return Ok(());
+        return;
     }
     let is_any_unjudged = jobs.iter().any(|report| report.unjudged().results > 0);
     let mut heads = vec!["job "];
@@ -135,23 +136,14 @@ fn print_jobs(jobs: &[JobReport], all: bool, json: bool) -> anyhow::Result<()> {
         table.row(cells);
     }
     table.print("");
-    Ok(())
 }
 
 /// `requester`: who asks.
-fn print_job(
-    report: &JobReport,
-    requester: NodeId,
-    tasks: Option<&[TaskReport]>,
-    json: bool,
-) -> anyhow::Result<()> {
+fn print_job(report: &JobReport, requester: NodeId, tasks: Option<&[TaskReport]>, json: bool) {
     if json {
-        let mut value = serde_json::to_value(JobSummary::from(report))?;
-        if let Some(tasks) = tasks {
-            value["task_list"] = tasks.iter().map(task_json).collect();
-        }
-        println!("{value:#}");
-        return Ok(());
+        let task_list = tasks.map(|tasks| tasks.iter().map(task_summary).collect());
+        json::print(&api::Job { task_list, ..job_summary(report) });
+        return;
     }
     let name = one_line(&report.name, 64);
     let state = match &report.phase {
@@ -185,7 +177,6 @@ fn print_job(
     if let Some(tasks) = tasks {
         print_tasks(tasks);
     }
-    Ok(())
 }
 
 fn print_tasks(tasks: &[TaskReport]) {
@@ -202,7 +193,7 @@ fn print_tasks(tasks: &[TaskReport]) {
         };
         table.row(vec![
             task.task.to_string(),
-            task_word(&task.phase).to_owned(),
+            task_phase(&task.phase).word().to_owned(),
             who,
             time,
             task.attempts.len().to_string(),
@@ -218,39 +209,41 @@ fn print_tasks(tasks: &[TaskReport]) {
     }
 }
 
-fn task_json(task: &TaskReport) -> serde_json::Value {
-    let attempts: Vec<_> = task
-        .attempts
-        .iter()
-        .map(|attempt| {
-            serde_json::json!({
-                "node": attempt.node.to_string(),
-                "at_ms": attempt.at_ms,
-                "message": attempt.failure.to_string(),
-            })
-        })
-        .collect();
-    let mut value = serde_json::json!({
-        "task": task.task.0,
-        "label": task.label,
-        "phase": task_word(&task.phase),
-        "failed_attempts": attempts,
-    });
+/// A task, for scripts.
+fn task_summary(task: &TaskReport) -> api::Task {
+    let attempt = |attempt: &Attempt| api::FailedAttempt {
+        node: attempt.node.to_string(),
+        at_ms: attempt.at_ms,
+        message: attempt.failure.to_string(),
+    };
+    let common = api::Task {
+        task: task.task.0,
+        label: task.label.clone(),
+        phase: task_phase(&task.phase),
+        failed_attempts: task.attempts.iter().map(attempt).collect(),
+        nodes: None,
+        node: None,
+        operator: None,
+        spec: None,
+        output: None,
+        usage: None,
+        wall_us: None,
+    };
     match &task.phase {
-        TaskPhase::Waiting => {}
+        TaskPhase::Waiting => common,
         TaskPhase::Leased(nodes) => {
-            value["nodes"] = nodes.iter().map(ToString::to_string).collect();
+            api::Task { nodes: Some(nodes.iter().map(ToString::to_string).collect()), ..common }
         }
-        TaskPhase::Done { node, operator, spec, output, usage, wall_us } => {
-            value["node"] = node.to_string().into();
-            value["operator"] = operator.to_string().into();
-            value["spec"] = spec.to_string().into();
-            value["output"] = serde_json::json!({ "id": output.id.to_string(), "bytes": output.len });
-            value["usage"] = serde_json::json!(UsageSummary::from(usage));
-            value["wall_us"] = (*wall_us).into();
-        }
+        TaskPhase::Done { node, operator, spec, output, usage, wall_us } => api::Task {
+            node: Some(node.to_string()),
+            operator: Some(operator.to_string()),
+            spec: Some(spec.to_string()),
+            output: Some(api::OutputBlob { id: output.id.to_string(), bytes: output.len }),
+            usage: Some(usage.into()),
+            wall_us: Some(*wall_us),
+            ..common
+        },
     }
-    value
 }
 
 /// `3 min ago`.

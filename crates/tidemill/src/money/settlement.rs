@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use serde::Serialize;
-use tidemill_net::wire::{EscrowReport, EscrowStage, Reply, Request};
+use tidemill_api::{Payee, Payment, PaymentStage, Settlement};
+use tidemill_net::wire::{EscrowReport, EscrowStage, PayeeReport, Reply, Request, SettlementReport};
 use tidemill_types::{Amount, Coin, EscrowId, one_line};
 use tokio::time::{Instant, sleep};
 
@@ -22,51 +22,11 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const FIRST_LOOK: Duration = Duration::from_millis(5);
 const LONGEST_LOOK: Duration = Duration::from_millis(150);
 
-/// What was paid, for scripts.
-#[derive(Clone, Debug, Serialize)]
-pub struct PaymentSummary {
-    escrow: String,
-    stage: &'static str,
-    deposited_wei: Amount,
-    earned_wei: Amount,
-    refunded_wei: Option<Amount>,
-    /// What of the payments went to coordinator and protocol.
-    fees_wei: Amount,
-    payees: Vec<PayeeSummary>,
-    transactions: Vec<TransactionSummary>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    waits_for: Option<String>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct PayeeSummary {
-    operator: String,
-    /// Its node that earned last.
-    provider: String,
-    earned_wei: Amount,
-    paid_wei: Amount,
-    received_wei: Amount,
-    released: bool,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct TransactionSummary {
-    hash: String,
-    block: u64,
-    gas_used: u64,
-    gas_price_wei: u128,
-    escrows: u32,
-}
-
 /// Waits until an escrow is settled, or cannot be for now.
 ///
 /// # Errors
 /// With a code when the coordinator does not answer.
-pub async fn settlement(
-    requester: &mut Requester,
-    escrow: EscrowId,
-    quiet: bool,
-) -> anyhow::Result<PaymentSummary> {
+pub async fn settlement(requester: &mut Requester, escrow: EscrowId, quiet: bool) -> anyhow::Result<Payment> {
     let bar = if quiet { ProgressBar::hidden() } else { spinner() };
     let mut is_said = quiet || !bar.is_hidden();
     bar.set_message("waiting for the settlement");
@@ -78,7 +38,7 @@ pub async fn settlement(
             matches!(report.stage, EscrowStage::Closed | EscrowStage::Paid) || Instant::now() >= deadline;
         if is_over {
             bar.finish_and_clear();
-            return Ok(PaymentSummary::from(&report));
+            return Ok(payment(&report));
         }
         if let Some(reason) = &report.waits_for {
             let words = format!("the settlement waits: {}", one_line(reason, 300));
@@ -105,92 +65,86 @@ impl Requester {
     }
 }
 
-impl From<&EscrowReport> for PaymentSummary {
-    fn from(report: &EscrowReport) -> Self {
-        let mut payees: Vec<_> = report.payees.iter().collect();
-        payees.sort_by(|a, b| b.earned.cmp(&a.earned).then(a.operator.cmp(&b.operator)));
-        let fees = report.payees.iter().fold(Amount::ZERO, |sum, payee| {
-            let fee = payee.paid.checked_sub(payee.net).unwrap_or(Amount::ZERO);
-            sum.checked_add(fee).unwrap_or(sum)
-        });
-        Self {
-            escrow: report.escrow.to_string(),
-            stage: match report.stage {
-                EscrowStage::Open => "open",
-                EscrowStage::Settling => "settling",
-                EscrowStage::Paid => "paid",
-                EscrowStage::Closed => "closed",
-            },
-            deposited_wei: report.deposited,
-            earned_wei: report.earned,
-            refunded_wei: report.settlements.iter().find_map(|settlement| settlement.refunded),
-            fees_wei: fees,
-            payees: payees
-                .iter()
-                .map(|payee| PayeeSummary {
-                    operator: payee.operator.to_string(),
-                    provider: payee.node.to_string(),
-                    earned_wei: payee.earned,
-                    paid_wei: payee.paid,
-                    received_wei: payee.net,
-                    released: payee.released,
-                })
-                .collect(),
-            transactions: report
-                .settlements
-                .iter()
-                .map(|settlement| TransactionSummary {
-                    hash: hex(&settlement.transaction),
-                    block: settlement.block,
-                    gas_used: settlement.gas_used,
-                    gas_price_wei: settlement.gas_price_wei,
-                    escrows: settlement.escrows,
-                })
-                .collect(),
-            waits_for: report.waits_for.as_deref().map(|reason| one_line(reason, 300)),
-        }
+/// What was paid, for scripts.
+fn payment(report: &EscrowReport) -> Payment {
+    let mut payees: Vec<_> = report.payees.iter().collect();
+    payees.sort_by(|a, b| b.earned.cmp(&a.earned).then(a.operator.cmp(&b.operator)));
+    let fees = report.payees.iter().fold(Amount::ZERO, |sum, payee| {
+        let fee = payee.paid.checked_sub(payee.net).unwrap_or(Amount::ZERO);
+        sum.checked_add(fee).unwrap_or(sum)
+    });
+    let payee = |payee: &PayeeReport| Payee {
+        operator: payee.operator.to_string(),
+        node: payee.node.to_string(),
+        earned_wei: payee.earned,
+        paid_wei: payee.paid,
+        received_wei: payee.net,
+        released: payee.released,
+    };
+    let settlement = |settlement: &SettlementReport| Settlement {
+        transaction: hex(&settlement.transaction),
+        block: settlement.block,
+        gas_used: settlement.gas_used,
+        gas_price_wei: Coin::from_wei(settlement.gas_price_wei),
+        escrows: settlement.escrows,
+    };
+    Payment {
+        escrow: report.escrow.to_string(),
+        stage: match report.stage {
+            EscrowStage::Open => PaymentStage::Open,
+            EscrowStage::Settling => PaymentStage::Settling,
+            EscrowStage::Paid => PaymentStage::Paid,
+            EscrowStage::Closed => PaymentStage::Closed,
+        },
+        deposited_wei: report.deposited,
+        earned_wei: report.earned,
+        refunded_wei: report.settlements.iter().find_map(|settlement| settlement.refunded),
+        fees_wei: fees,
+        payees: payees.into_iter().map(payee).collect(),
+        transactions: report.settlements.iter().map(settlement).collect(),
+        waits_for: report.waits_for.as_deref().map(|reason| one_line(reason, 300)),
     }
 }
 
-impl PaymentSummary {
-    /// Whether nothing is left to do.
-    pub fn is_closed(&self) -> bool {
-        self.stage == "closed"
-    }
+/// Whether nothing is left to do for an escrow.
+pub fn is_closed(payment: &Payment) -> bool {
+    payment.stage == PaymentStage::Closed
+}
 
-    /// For a person.
-    pub fn print(&self) {
-        println!("  paid out of the escrow {}", self.escrow);
-        let mut table = Table::new(&["provider ", "account ", "earned", "received"]);
-        for payee in &self.payees {
-            table.row(vec![
-                payee.provider.chars().take(8).collect(),
-                payee.operator.clone(),
-                tide(payee.earned_wei),
-                tide(payee.received_wei),
-            ]);
-        }
-        if !self.payees.is_empty() {
-            table.print("  ");
-        }
-        let refunded =
-            self.refunded_wei.map_or_else(String::new, |back| format!("; {} came back", shown(back)));
+/// What was paid, for a person.
+pub fn print_payment(payment: &Payment) {
+    println!("  paid out of the escrow {}", payment.escrow);
+    let mut table = Table::new(&["provider ", "account ", "earned", "received"]);
+    for payee in &payment.payees {
+        table.row(vec![
+            payee.node.chars().take(8).collect(),
+            payee.operator.clone(),
+            tide(payee.earned_wei),
+            tide(payee.received_wei),
+        ]);
+    }
+    if !payment.payees.is_empty() {
+        table.print("  ");
+    }
+    let refunded =
+        payment.refunded_wei.map_or_else(String::new, |back| format!("; {} came back", shown(back)));
+    println!(
+        "  {} of {} were earned, {} of it fees{refunded}",
+        shown(payment.earned_wei),
+        payment.deposited_wei,
+        shown(payment.fees_wei)
+    );
+    for settlement in &payment.transactions {
+        let Settlement { transaction, block, gas_used, gas_price_wei, escrows } = settlement;
+        let cost = Coin::from_wei(u128::from(*gas_used).saturating_mul(gas_price_wei.wei()));
+        let shared = if *escrows > 1 { format!(" for {escrows} escrows") } else { String::new() };
         println!(
-            "  {} of {} were earned, {} of it fees{refunded}",
-            shown(self.earned_wei),
-            self.deposited_wei,
-            shown(self.fees_wei)
+            "  settled by transaction {transaction}\n    in block {block}, {gas_used} gas, {cost}{shared}"
         );
-        for transaction in &self.transactions {
-            let TransactionSummary { hash, block, gas_used, gas_price_wei, escrows } = transaction;
-            let cost = Coin::from_wei(u128::from(*gas_used).saturating_mul(*gas_price_wei));
-            let shared = if *escrows > 1 { format!(" for {escrows} escrows") } else { String::new() };
-            println!("  settled by transaction {hash}\n    in block {block}, {gas_used} gas, {cost}{shared}");
-        }
-        if self.stage != "closed" {
-            let waits = self.waits_for.as_deref().unwrap_or("the coordinator goes on with it");
-            println!("  not closed yet ({waits}); `tidemill escrow list` shows how it stands");
-        }
+    }
+    if !is_closed(payment) {
+        let waits = payment.waits_for.as_deref().unwrap_or("the coordinator goes on with it");
+        println!("  not closed yet ({waits}); `tidemill escrow list` shows how it stands");
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::Context;
+use tidemill_api as api;
 use tidemill_job::Node;
 use tidemill_net::{
     blobs::{BlobError, Blobs, FetchError, Lent, Pin},
@@ -27,7 +28,6 @@ use crate::{
     outdir::OutDir,
     output::{MapTask, Piece, Placing, Shape},
     progress::Progress,
-    summary::OutputSummary,
 };
 
 /// Large outputs that are fetched at a time: half of what a coordinator serves to one node.
@@ -53,7 +53,7 @@ impl Requester {
     ///
     /// # Errors
     /// With a code for what went wrong. What was in the output directory then stays.
-    pub async fn place_output(&mut self, report: &JobReport, out: &OutDir) -> anyhow::Result<OutputSummary> {
+    pub async fn place_output(&mut self, report: &JobReport, out: &OutDir) -> anyhow::Result<api::Output> {
         let (shape, first, lens) = if report.tasks > report.map_tasks {
             // The last reduce task has the highest number.
             (Shape::Reduced, TaskNumber(report.tasks - 1), vec![0])
@@ -244,12 +244,12 @@ impl Requester {
     }
 }
 
-/// The word for how far a task is.
-pub fn phase_word(phase: &TaskPhase) -> &'static str {
+/// How far a task is, for scripts.
+pub fn task_phase(phase: &TaskPhase) -> api::TaskPhase {
     match phase {
-        TaskPhase::Waiting => "waiting",
-        TaskPhase::Leased(_) => "leased",
-        TaskPhase::Done { .. } => "done",
+        TaskPhase::Waiting => api::TaskPhase::Waiting,
+        TaskPhase::Leased(_) => api::TaskPhase::Leased,
+        TaskPhase::Done { .. } => api::TaskPhase::Done,
     }
 }
 

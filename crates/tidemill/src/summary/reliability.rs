@@ -1,76 +1,28 @@
 //! How a job's results came to be relied on, and those that have no verdict, for people and for scripts.
 
-use serde::Serialize;
+use tidemill_api as api;
 use tidemill_net::wire::{JobReport, Reliability, Unjudged};
-use tidemill_types::{Comparison, Fuel, Reliance};
+use tidemill_types::{Comparison, Fuel};
 
 use super::{plural, seconds};
 
-/// How a job's results came to be relied on, under plain names.
-#[derive(Clone, Debug, Serialize)]
-pub struct ReliabilitySummary {
-    asked: AskedSummary,
-    /// When outputs count as the same, where that is not when their bytes are equal.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    compared: Option<String>,
-    results: u64,
-    known: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    redundancy: Option<f64>,
-    trusted: u64,
-    unchecked: u64,
-    agreed: u64,
-    unverified: u64,
-    undecided: u64,
-}
-
-/// What was asked for, as a job file says it.
-#[derive(Clone, Copy, Debug, Serialize)]
-#[serde(untagged)]
-pub enum AskedSummary {
-    Assured { assurance: u32 },
-    Replicated { replicate: u32, quorum: u32 },
-    Word { assurance: &'static str },
-}
-
-impl From<Reliance> for AskedSummary {
-    fn from(reliance: Reliance) -> Self {
-        match reliance {
-            Reliance::Assured(assurance) => Self::Assured { assurance: assurance.results() },
-            Reliance::Replicated { quorum, most } => Self::Replicated { replicate: most, quorum },
-            Reliance::Trusted => Self::Word { assurance: "trusted" },
-            Reliance::Unverified => Self::Word { assurance: "none" },
-        }
-    }
-}
-
-impl From<&JobReport> for ReliabilitySummary {
-    fn from(report: &JobReport) -> Self {
-        let Reliability {
-            asked,
-            compared,
-            results,
-            known,
-            trusted,
-            unchecked,
-            agreed,
-            unverified,
-            undecided,
-        } = report.reliability;
-        let redundancy = report.reliability.redundancy(report.done);
-        let redundancy = redundancy.map(|redundancy| (redundancy * 1000.0).round() / 1000.0);
-        Self {
-            asked: asked.into(),
-            compared: compared_in_words(&compared),
-            results,
-            known,
-            redundancy,
-            trusted,
-            unchecked,
-            agreed,
-            unverified,
-            undecided,
-        }
+/// How a job's results came to be relied on, for scripts.
+pub fn reliability_summary(report: &JobReport) -> api::Reliability {
+    let Reliability { asked, compared, results, known, trusted, unchecked, agreed, unverified, undecided } =
+        report.reliability;
+    let redundancy = report.reliability.redundancy(report.done);
+    let redundancy = redundancy.map(|redundancy| (redundancy * 1000.0).round() / 1000.0);
+    api::Reliability {
+        asked: asked.into(),
+        compared: compared_in_words(&compared),
+        results,
+        known,
+        redundancy,
+        trusted,
+        unchecked,
+        agreed,
+        unverified,
+        undecided,
     }
 }
 
@@ -143,19 +95,10 @@ pub fn odds_in_words(odds: f64) -> String {
     if odds <= 0.0 { "none".to_owned() } else { format!("1 in {:.0}", 1.0 / odds) }
 }
 
-/// Results that have no verdict, under plain names.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct UnjudgedSummary {
-    results: u64,
-    busy_s: f64,
-    fuel: u64,
-}
-
-impl From<Unjudged> for UnjudgedSummary {
-    fn from(unjudged: Unjudged) -> Self {
-        let Unjudged { results, busy, fuel } = unjudged;
-        Self { results, busy_s: seconds(busy.duration()), fuel }
-    }
+/// Results that have no verdict, for scripts.
+pub fn unjudged_summary(unjudged: Unjudged) -> api::Unjudged {
+    let Unjudged { results, busy, fuel } = unjudged;
+    api::Unjudged { results, busy_s: seconds(busy.duration()), fuel }
 }
 
 #[cfg(test)]
@@ -212,8 +155,7 @@ mod tests {
             Some("72 results were left without a verdict: 4M fuel in 3.0 s of running")
         );
         assert_eq!(words(JobPhase::Running, Unjudged::default()), None);
-        let json = serde_json::json!(UnjudgedSummary::from(unjudged));
-        assert_eq!(json, serde_json::json!({ "results": 36, "busy_s": 1.5, "fuel": 2_000_000 }));
+        assert_eq!(unjudged_summary(unjudged), api::Unjudged { results: 36, busy_s: 1.5, fuel: 2_000_000 });
     }
 
     #[test]

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use tidemill_api as api;
 use tidemill_exec::{Cancel, Executor, Task};
 use tidemill_job::{JobFile, Node, Plan};
 use tidemill_provider::memory_available;
 use tidemill_types::Failure;
 
-use super::{Args, Summary, print_usage, print_written, task_failure, tasks_in_words};
+use super::{Args, print_usage, print_written, task_failure, tasks_in_words};
 use crate::{
     commands::{check_floats, cores, read_program},
     exit::{Code, Exit, WithCode},
@@ -15,10 +16,11 @@ use crate::{
     home::worker_pool,
     interrupt::on_interrupt,
     jobfile::{check_programs, task_memory},
+    json,
     outdir::OutDir,
     output::{MapTask, Piece, Placing, Shape},
     progress::Progress,
-    summary::{OutputSummary, UsageSummary, plural, seconds},
+    summary::{plural, seconds},
 };
 
 /// Runs a job on this machine's cores.
@@ -29,7 +31,8 @@ pub fn run(args: &Args, file: JobFile, plan: Plan, begun: Instant) -> anyhow::Re
     let slots = slots(&job, args.parallel);
     if args.dry_run {
         check_programs(&job.plan)?;
-        return super::describe(&job.file, &job.plan, Some(slots), args.json);
+        super::describe(&job.file, &job.plan, Some(slots), args.json);
+        return Ok(());
     }
     let out = args.claim_out(&job.file)?;
     let logs = args.logs_directory()?;
@@ -100,21 +103,23 @@ fn finish(
     totals: Totals,
     begun: Instant,
 ) -> anyhow::Result<()> {
-    let mut summary = Summary {
+    let mut summary = api::Run {
         job: job.file.name.to_string(),
-        outcome: "done",
+        outcome: api::Outcome::Done,
         tasks: job.plan.task_count(),
         done: totals.done,
         reused: totals.reused,
         retries: totals.retries,
-        parallel: config.slots,
+        parallel: config.slots as u64,
         wall_s: 0.0,
         busy_s: seconds(totals.busy),
-        usage: UsageSummary::from(&totals.usage),
+        usage: api::Usage::from(&totals.usage),
         output: None,
         failure: None,
         reliability: None,
+        job_id: None,
         network: None,
+        providers: None,
         payment: None,
     };
     let kept = format!("{} of {} tasks are done and kept", totals.done, summary.tasks);
@@ -139,31 +144,31 @@ fn finish(
             None
         }
         End::Failed(failed) => {
-            summary.outcome = "failed";
+            summary.outcome = api::Outcome::Failed;
             let (failure, exit) = task_failure(&failed.label, &failed.failure, failed.attempts);
             summary.failure = Some(failure);
             Some(exit)
         }
         End::Deadline => {
-            summary.outcome = "deadline";
+            summary.outcome = api::Outcome::Deadline;
             let deadline = job.file.deadline.unwrap_or_default();
             let message = format!("the job's deadline of {deadline} passed; {kept}");
             Some(Exit::new(Code::Deadline, message).hint("raise `deadline`, or run it again to go on"))
         }
         End::Interrupted => {
-            summary.outcome = "interrupted";
+            summary.outcome = api::Outcome::Interrupted;
             Some(Exit::new(Code::Interrupted, format!("stopped; {kept}")).hint("run it again to go on"))
         }
     };
     if json {
         summary.wall_s = seconds(begun.elapsed());
-        println!("{}", serde_json::to_string_pretty(&summary)?);
+        json::print(&summary);
     }
     error.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// Lays out the output: that of the reduce as it is, that of each map task in a directory of its own.
-fn place(job: &Job, out: &OutDir, finished: &[Finished]) -> anyhow::Result<OutputSummary> {
+fn place(job: &Job, out: &OutDir, finished: &[Finished]) -> anyhow::Result<api::Output> {
     let shape = match finished {
         [Finished { node: Node::Reduce { .. }, .. }] => Shape::Reduced,
         _ => {
@@ -179,7 +184,7 @@ fn place(job: &Job, out: &OutDir, finished: &[Finished]) -> anyhow::Result<Outpu
     placing.finish()
 }
 
-fn print_done(job: &Job, totals: &Totals, slots: usize, wall: Duration, output: &OutputSummary) {
+fn print_done(job: &Job, totals: &Totals, slots: usize, wall: Duration, output: &api::Output) {
     let map = job.plan.map_count();
     let tasks = tasks_in_words(map, job.plan.task_count() - map);
     println!("{}: {tasks} in {:.1} s, {slots} at a time", job.file.name, wall.as_secs_f64());

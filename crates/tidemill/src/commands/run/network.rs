@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
+use tidemill_api as api;
 use tidemill_job::{JobFile, Plan};
 use tidemill_ledger::keystore::Account;
 use tidemill_net::{
@@ -17,7 +18,7 @@ use tidemill_net::{
 use tidemill_types::{JobId, Reliance};
 use tokio::{sync::watch, time::timeout};
 
-use super::{Args, Summary, print_usage, print_written, tasks_in_words};
+use super::{Args, print_usage, print_written, tasks_in_words};
 use crate::{
     contributions,
     embedded::{Embedded, Shape},
@@ -25,16 +26,17 @@ use crate::{
     follow::{OnInterrupt, cancel, follow, unless_stopped},
     interrupt::Signals,
     jobfile::{check_programs, task_memory},
+    json,
     ledger::Ledger,
-    money::{Payer, PaymentSummary, forget_escrow, has_escrow, settlement},
+    money::{Payer, forget_escrow, has_escrow, is_closed, print_payment, settlement},
     network::{self, private_directory},
     outdir::{OutDir, remove_tree},
     reliance,
     requester::{Requester, Sealed, Standing, Submission},
     runtime,
     summary::{
-        ContributionSummary, NetworkName, NetworkSummary, OutputSummary, ReliabilitySummary, UsageSummary,
-        not_done, phase_word, plural, reliability_in_words, seconds, task_failure,
+        contribution_summary, not_done, phase_summary, plural, reliability_in_words, reliability_summary,
+        seconds, task_failure,
     },
     unfinished::Unfinished,
 };
@@ -81,13 +83,13 @@ struct Ended {
     report: JobReport,
     /// Whether the person stopped it.
     stopped: bool,
-    output: Option<OutputSummary>,
+    output: Option<api::Output>,
     /// Tasks that an earlier run had done.
     reused: u64,
     slots: u64,
-    network: NetworkName,
+    network: api::Network,
     /// What was paid, where work is paid for.
-    payment: Option<PaymentSummary>,
+    payment: Option<api::Payment>,
     /// How long it took until the output had its place: settling the account takes as long as the ledger does.
     wall: Duration,
 }
@@ -103,7 +105,8 @@ pub fn run(args: &Args, file: JobFile, plan: Plan, begun: Instant) -> anyhow::Re
     let ticket = if args.wants_own_network()? { None } else { network::ticket(args.join.join.as_deref())? };
     check_programs(&plan)?;
     if args.dry_run {
-        return super::describe(&file, &plan, None, args.json);
+        super::describe(&file, &plan, None, args.json);
+        return Ok(());
     }
     let mut out = args.claim_out(&file)?;
     check_work(&out, ticket.is_some(), args.free)?;
@@ -126,12 +129,16 @@ fn check_work(out: &OutDir, joins: bool, free: bool) -> anyhow::Result<()> {
     let work = out.work();
     let (is_own, is_paid) = (work.join(NETWORK).is_dir(), has_escrow(work));
     let how = match (joins, free) {
-        (true, _) if is_own => "without `--join`, in a network of its own (after `tidemill join --forget`, if need be)",
+        (true, _) if is_own => {
+            "without `--join`, in a network of its own (after `tidemill join --forget`, if need be)"
+        }
         (false, true) if is_own && is_paid => "without `--free`",
         _ => return Ok(()),
     };
     let message = format!("an earlier run into this output is unfinished: its job is in {}", work.display());
-    Err(Exit::new(Code::Usage, message).hint(format!("run it {how} to finish it, or give another `--out`")).into())
+    Err(Exit::new(Code::Usage, message)
+        .hint(format!("run it {how} to finish it, or give another `--out`"))
+        .into())
 }
 
 impl Run<'_> {
@@ -165,7 +172,7 @@ impl Run<'_> {
         // What is needed to go on is kept only while there is something to go on with.
         if let Ok(ended) = &ended {
             // An escrow that is not closed is still the business of the coordinator whose state is there.
-            let is_settled = ended.payment.as_ref().is_none_or(PaymentSummary::is_closed);
+            let is_settled = ended.payment.as_ref().is_none_or(is_closed);
             clean_up(work, ended.output.is_some(), is_settled);
             self.unfinished.forget(&self.out);
         }
@@ -198,7 +205,7 @@ impl Run<'_> {
             let are = if reused == 1 { "is" } else { "are" };
             eprintln!("taking up job {}: {} of it {are} done", job.short(), plural(reused, "task"));
         }
-        let network = NetworkName { coordinator: requester.coordinator().to_string(), embedded };
+        let network = api::Network { coordinator: requester.coordinator().to_string(), embedded };
         let (report, stopped) = match follow(requester, job, signals, OnInterrupt::Ask).await? {
             Some(report) => (report, false),
             None => (cancel(requester, job).await?, true),
@@ -345,28 +352,27 @@ impl Run<'_> {
                 }
                 _ => None,
             };
-            let summary = Summary {
+            let phase = api::Outcome::from(phase_summary(&report.phase));
+            let contributions = report.contributions.iter();
+            json::print(&api::Run {
                 job: self.file.name.to_string(),
-                outcome: if *stopped { "interrupted" } else { phase_word(&report.phase) },
+                outcome: if *stopped { api::Outcome::Interrupted } else { phase },
                 tasks: report.tasks,
                 done: report.done,
                 reused: *reused,
                 retries: report.lost_attempts,
-                parallel: usize::try_from(*slots).unwrap_or(usize::MAX),
+                parallel: *slots,
                 wall_s: seconds(*wall),
                 busy_s: seconds(busy),
-                usage: UsageSummary::from(&report.usage),
+                usage: api::Usage::from(&report.usage),
                 output: output.clone(),
                 failure,
-                reliability: Some(ReliabilitySummary::from(report)),
-                network: Some(NetworkSummary {
-                    job_id: report.job.to_string(),
-                    network: network.clone(),
-                    providers: report.contributions.iter().map(ContributionSummary::from).collect(),
-                }),
+                reliability: Some(reliability_summary(report)),
+                job_id: Some(report.job.to_string()),
+                network: Some(network.clone()),
+                providers: Some(contributions.map(contribution_summary).collect()),
                 payment: payment.clone(),
-            };
-            println!("{}", serde_json::to_string_pretty(&summary)?);
+            });
         } else if let Some(output) = output {
             let tasks = tasks_in_words(report.map_tasks, report.tasks - report.map_tasks);
             println!("{}: {tasks} in {:.1} s", self.file.name, wall.as_secs_f64());
@@ -387,8 +393,8 @@ impl Run<'_> {
             print_written(output);
         }
         if let Some(payment) = payment.as_ref().filter(|_| !self.args.json) {
-            payment.print();
-            if !payment.is_closed() && network.embedded {
+            print_payment(payment);
+            if !is_closed(payment) && network.embedded {
                 let state = self.out.work().join(NETWORK);
                 println!("  its coordinator goes on with `tidemill up --directory {}`", state.display());
             }
