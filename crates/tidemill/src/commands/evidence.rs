@@ -10,16 +10,17 @@ use std::{
 };
 
 use anyhow::Context;
-use serde_json::{Value, json};
+use tidemill_api as api;
 use tidemill_net::{
     endpoint::verify,
     wire::{KeptEvidence, Reply, Request},
 };
-use tidemill_types::{Finding, JobId, LeaseId, SignedLeaf, TaskNumber};
+use tidemill_types::{JobId, LeaseId, SignedLeaf, TaskNumber};
 
 use crate::{
     asking::ask,
     exit::{self, Code, Exit, WithCode},
+    json,
     network::Join,
     requester::{Requester, TaskName, off_the_protocol},
     summary::plural,
@@ -101,9 +102,8 @@ fn write_all(args: &Args) -> anyhow::Result<()> {
         written.push((path, one));
     }
     if args.json {
-        let evidence: Vec<Value> = written.iter().map(|(path, one)| described(path, one)).collect();
-        let text = json!({ "job_id": job.to_string(), "task": task.0, "evidence": evidence });
-        println!("{text:#}");
+        let evidence = written.iter().map(|(path, one)| described(path, one)).collect();
+        json::print(&api::WrittenEvidence { job_id: job.to_string(), task: task.0, evidence });
         return Ok(());
     }
     for (path, one) in &written {
@@ -180,27 +180,22 @@ fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
     fs::rename(&draft, path)
 }
 
-fn described(path: &Path, one: &KeptEvidence) -> Value {
-    let side = |leaf: &SignedLeaf| {
-        json!({
-            "lease": leaf.terms.lease.0,
-            "node": leaf.terms.provider.to_string(),
-            "output": leaf.claim.output.map(|output| output.id.to_string()),
-        })
+fn described(path: &Path, one: &KeptEvidence) -> api::EvidenceFile {
+    let side = |leaf: &SignedLeaf| api::EvidenceSide {
+        lease: leaf.terms.lease.0,
+        node: leaf.terms.provider.to_string(),
+        output: leaf.claim.output.map(|output| output.id.to_string()),
     };
-    json!({
-        "file": path,
-        "operator": one.operator.to_string(),
-        "at_ms": one.at_ms,
-        "kept_until_ms": one.until_ms,
-        "finding": match one.evidence.finding {
-            Finding::Verdict => "verdict",
-            Finding::KnownAnswer => "known_answer",
-        },
-        "accused": side(&one.evidence.accused.leaf),
-        "accepted": side(&one.evidence.accepted.leaf),
-        "words": one.evidence.words(),
-    })
+    api::EvidenceFile {
+        file: path.to_string_lossy().into_owned(),
+        operator: one.operator.to_string(),
+        at_ms: one.at_ms,
+        kept_until_ms: one.until_ms,
+        finding: one.evidence.finding.into(),
+        accused: side(&one.evidence.accused.leaf),
+        accepted: side(&one.evidence.accepted.leaf),
+        words: one.evidence.words(),
+    }
 }
 
 /// How long it is until an instant.

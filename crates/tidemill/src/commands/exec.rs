@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::Context;
 use serde::Serialize;
+use tidemill_api as api;
 use tidemill_exec::{Cancel, Control, Executor, Output, OutputBody, Prepared, Report, Task};
 use tidemill_job::{MAX_ARG0_BYTES, is_arg0};
 use tidemill_scratch::Scratch;
@@ -24,8 +25,9 @@ use crate::{
     here::hash_content,
     home::worker_pool,
     interrupt::on_interrupt,
+    json,
     outdir::OutDir,
-    summary::{FailureSummary, FileList, OutputSummary, UsageSummary, plural, seconds},
+    summary::{FileList, functions, plural, seconds},
 };
 
 /// Run one program once in the sandbox and print what it used.
@@ -87,20 +89,6 @@ pub struct Args {
     args: Vec<String>,
 }
 
-/// What `--json` prints.
-#[derive(Serialize)]
-struct Summary {
-    outcome: &'static str,
-    spec: String,
-    wall_s: f64,
-    usage: UsageSummary,
-    log: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output: Option<OutputSummary>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    failure: Option<FailureSummary>,
-}
-
 /// Marks the output directory.
 #[derive(Serialize)]
 struct Manifest {
@@ -155,24 +143,24 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Outcome::Done => None,
         Outcome::Failed(failure) => Some(failure.clone()),
     };
-    let mut summary = Summary {
+    let mut summary = api::Exec {
         outcome: match &failure {
-            None => "done",
-            Some(Failure::Cancelled) => "interrupted",
-            Some(_) => "failed",
+            None => api::Outcome::Done,
+            Some(Failure::Cancelled) => api::Outcome::Interrupted,
+            Some(_) => api::Outcome::Failed,
         },
         spec: spec.clone(),
         wall_s: seconds(report.wall),
-        usage: UsageSummary::from(&report.usage),
+        usage: api::Usage::from(&report.usage),
         log: String::from_utf8_lossy(&report.log).into_owned(),
         output: None,
-        failure: failure.as_ref().map(FailureSummary::from),
+        failure: failure.as_ref().map(api::Failure::from),
     };
     if let Some(output) = report.output {
         summary.output = Some(place(&out, output, &spec, spool.path())?);
     }
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&summary)?);
+        json::print(&summary);
     } else {
         // As other words for people: where standard error takes none, the command goes on.
         let _ = show_log(&report.log);
@@ -180,7 +168,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             print_usage(&report.usage, report.wall, prepared);
         }
         if let Some(output) = &summary.output {
-            println!("wrote {}", FileList { directory: &output.directory, files: &output.files });
+            println!("wrote {}", FileList::of(output));
         }
     }
     match (failure, &summary.failure) {
@@ -213,12 +201,12 @@ fn show_log(log: &[u8]) -> std::io::Result<()> {
     stderr.write_all(log)
 }
 
-fn failed(program: &Path, failure: &Failure, words: &FailureSummary) -> Exit {
+fn failed(program: &Path, failure: &Failure, words: &api::Failure) -> Exit {
     if *failure == Failure::Cancelled {
         return Exit::new(Code::Interrupted, "stopped");
     }
     // The log has been shown already.
-    let message = format!("{}: {failure}\n{}", program.display(), words.functions());
+    let message = format!("{}: {failure}\n{}", program.display(), functions(words));
     Exit::new(Code::of(failure), message.trim_end()).hint(failure.hint())
 }
 
@@ -324,7 +312,7 @@ fn add_directory(
 }
 
 /// Puts the output archive's files into the output directory.
-fn place(out: &OutDir, output: Output, spec: &str, spool: &Path) -> anyhow::Result<OutputSummary> {
+fn place(out: &OutDir, output: Output, spec: &str, spool: &Path) -> anyhow::Result<api::Output> {
     let archive = match output.body {
         OutputBody::File(path) => path,
         OutputBody::Bytes(bytes) => {
@@ -340,5 +328,6 @@ fn place(out: &OutDir, output: Output, spec: &str, spool: &Path) -> anyhow::Resu
         output: output.id.to_string(),
         exec_version: ProgramKind::Wasm.version(),
     })?;
-    Ok(OutputSummary { id: output.id.to_string(), directory: out.path().to_owned(), files })
+    let directory = out.path().to_string_lossy().into_owned();
+    Ok(api::Output { id: output.id.to_string(), directory, files })
 }

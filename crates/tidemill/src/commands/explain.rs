@@ -1,14 +1,15 @@
 //! `tidemill explain`: why tasks are where they are.
 
+use tidemill_api as api;
 use tidemill_net::wire::{Explanation, Reply, Request, ResultReport, Standing};
-use tidemill_types::{Acceptance, Basis, Reliance, lines, one_line};
+use tidemill_types::{Acceptance, Basis, NodeId, Reliance, lines, one_line};
 
 use crate::{
     asking::ask,
-    exit,
+    exit, json,
     network::Join,
     requester::{TaskName, off_the_protocol},
-    summary::{ReliabilitySummary, compared_in_words, odds_in_words, plural, reliability_in_words},
+    summary::{compared_in_words, odds_in_words, plural, reliability_in_words, reliability_summary},
 };
 
 /// Say why a job's tasks, or one of them, are where they are: what speaks for and against each provider, and for one task
@@ -52,22 +53,18 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     })?;
     let Explanation { summary, providers, results, verdict, standing, evidence } = explanation;
     if args.json {
-        let providers: Vec<_> = providers
-            .iter()
-            .map(|(node, why)| serde_json::json!({ "node": node.to_string(), "why": why }))
-            .collect();
-        let text = serde_json::json!({
-            "job_id": report.job.to_string(),
-            "task": task.map(|task| task.0),
-            "summary": summary,
-            "providers": providers,
-            "results": results.iter().map(result_json).collect::<Vec<_>>(),
-            "verdict": verdict.as_ref().map(verdict_json),
-            "standing": standing.as_ref().map(standing_json),
-            "evidence": evidence,
-            "reliability": ReliabilitySummary::from(&report),
+        let reason = |(node, why): &(NodeId, String)| api::NodeReason { node: node.to_string(), why: why.clone() };
+        json::print(&api::Explanation {
+            job_id: report.job.to_string(),
+            task: task.map(|task| task.0),
+            summary,
+            providers: providers.iter().map(reason).collect(),
+            results: results.iter().map(result_summary).collect(),
+            verdict: verdict.as_ref().map(verdict_summary),
+            standing: standing.as_ref().map(standing_summary),
+            evidence,
+            reliability: reliability_summary(&report),
         });
-        println!("{text:#}");
         return Ok(());
     }
     println!("{}: {}", one_line(&report.name, 64), lines(&summary));
@@ -155,33 +152,33 @@ fn standing_in_words(standing: &Standing, asked: Reliance) -> String {
     format!("no verdict: {said}{odds} (asked for: {asked})")
 }
 
-fn result_json(result: &ResultReport) -> serde_json::Value {
-    serde_json::json!({
-        "node": result.node.to_string(),
-        "operator": result.operator.to_string(),
-        "at_ms": result.at_ms,
-        "output": result.output.to_string(),
-        "error_odds": result.error_ppb.map(odds),
-        "agrees": result.agrees,
-        "is_trial": result.is_trial,
-    })
+fn result_summary(result: &ResultReport) -> api::TaskResult {
+    api::TaskResult {
+        node: result.node.to_string(),
+        operator: result.operator.to_string(),
+        at_ms: result.at_ms,
+        output: result.output.to_string(),
+        error_odds: result.error_ppb.map(odds),
+        agrees: result.agrees,
+        is_trial: result.is_trial,
+    }
 }
 
-fn standing_json(standing: &Standing) -> serde_json::Value {
-    serde_json::json!({
-        "results": standing.results,
-        "agreeing": standing.agreeing,
-        "error_odds": standing.error_ppb.map(odds),
-    })
+fn standing_summary(standing: &Standing) -> api::Standing {
+    api::Standing {
+        results: standing.results,
+        agreeing: standing.agreeing,
+        error_odds: standing.error_ppb.map(odds),
+    }
 }
 
-fn verdict_json(verdict: &Acceptance) -> serde_json::Value {
-    serde_json::json!({
-        "basis": verdict.basis,
-        "results": verdict.results,
-        "agreeing": verdict.agreeing,
-        "error_odds": verdict.error_ppb.map(odds),
-    })
+fn verdict_summary(verdict: &Acceptance) -> api::Verdict {
+    api::Verdict {
+        basis: verdict.basis.into(),
+        results: verdict.results,
+        agreeing: verdict.agreeing,
+        error_odds: verdict.error_ppb.map(odds),
+    }
 }
 
 #[cfg(test)]

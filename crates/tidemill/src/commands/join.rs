@@ -3,12 +3,13 @@
 use std::fs;
 
 use anyhow::Context;
+use tidemill_api::RememberedNetwork;
 
 use crate::{
     exit::{self, Code, WithCode},
     follow::unless_stopped,
     interrupt::Signals,
-    network,
+    json, network,
     requester::Requester,
     runtime,
 };
@@ -39,13 +40,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let file = network::configured()?;
     let context = || format!("cannot write {}", file.display());
     let Some(text) = args.ticket.as_deref().filter(|_| !args.forget) else {
-        return match fs::remove_file(&file) {
-            Ok(()) => said(args, None, "the network is forgotten"),
+        match fs::remove_file(&file) {
+            Ok(()) => say(args, None, "the network is forgotten"),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                said(args, None, "no network was remembered")
+                say(args, None, "no network was remembered");
             }
-            Err(error) => Err(error).with_context(context).code(Code::Host),
-        };
+            Err(error) => return Err(error).with_context(context).code(Code::Host),
+        }
+        return Ok(());
     };
     let ticket = network::parse(text, "TICKET")?;
     let called = ticket.clone();
@@ -58,21 +60,21 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     })?;
     network::write(&file, &ticket).with_context(context).code(Code::Host)?;
     let node = ticket.node();
-    said(
+    say(
         args,
         Some(node.to_string()),
         &format!(
             "the network of {} is remembered; `tidemill run`, `status` and the others are for it now",
             node.short()
         ),
-    )
+    );
+    Ok(())
 }
 
-fn said(args: &Args, coordinator: Option<String>, words: &str) -> anyhow::Result<()> {
+fn say(args: &Args, coordinator: Option<String>, words: &str) {
     if args.json {
-        println!("{:#}", serde_json::json!({ "coordinator": coordinator }));
+        json::print(&RememberedNetwork { coordinator });
     } else {
         println!("{words}");
     }
-    Ok(())
 }

@@ -1,10 +1,12 @@
 //! `tidemill keys`: who this home is to others.
 
+use tidemill_api as api;
 use tidemill_net::endpoint::node_id;
 
 use crate::{
     exit::{Code, WithCode},
     home::{RESULT_KEY, identity, keys_directory},
+    json,
 };
 
 /// Show the keys that this home is known by, and make them if there are none.
@@ -30,14 +32,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let node = node_id(&identity.node);
     let address = identity.result.address();
     if args.json {
-        let text = serde_json::json!({
-            "node": node.to_string(),
-            "address": address.to_string(),
-            "node_key": node_file,
-            "result_key": result_file,
-            "made": made,
+        json::print(&api::Keys {
+            node: node.to_string(),
+            address: address.to_string(),
+            node_key: node_file.to_string_lossy().into_owned(),
+            result_key: result_file.to_string_lossy().into_owned(),
+            made,
         });
-        println!("{text:#}");
         return Ok(());
     }
     if made {

@@ -2,9 +2,12 @@
 
 use std::io::Write;
 
+use tidemill_api as api;
+
 use crate::{
     asking::ask,
     exit::{self, Code, WithCode},
+    json,
     network::Join,
     requester::TaskName,
 };
@@ -41,13 +44,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Ok((report, task, log))
     })?;
     if args.json {
-        let text = serde_json::json!({
-            "job_id": report.job.to_string(),
-            "task": task.0,
-            "log": String::from_utf8_lossy(&bytes),
-            "omitted_bytes": omitted,
+        json::print(&api::Log {
+            job_id: report.job.to_string(),
+            task: task.0,
+            log: String::from_utf8_lossy(&bytes).into_owned(),
+            omitted_bytes: omitted,
         });
-        println!("{text:#}");
         return Ok(());
     }
     if omitted > 0 {

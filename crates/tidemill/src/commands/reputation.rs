@@ -1,11 +1,13 @@
 //! `tidemill reputation`: what a coordinator knows of a provider's results.
 
+use tidemill_api as api;
 use tidemill_net::wire::{RecordReport, Reply, ReputationReport, Request, StakeReport};
 use tidemill_types::{Address, one_line};
 
 use crate::{
     asking::ask,
     exit::{self, Code, Exit},
+    json,
     network::Join,
     requester::{Requester, off_the_protocol},
     summary::{odds_in_words, plural},
@@ -46,17 +48,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     })?;
     let ReputationReport { is_trusted, stake, records } = report;
     if args.json {
-        let records: Vec<_> = records.iter().map(json).collect();
-        let operator = operator.to_string();
-        println!(
-            "{:#}",
-            serde_json::json!({
-                "operator": operator,
-                "trusted": is_trusted,
-                "stake": stake.as_ref().map(stake_json),
-                "records": records,
-            })
-        );
+        json::print(&api::Reputation {
+            operator: operator.to_string(),
+            trusted: is_trusted,
+            stake: stake.as_ref().map(stake_summary),
+            records: records.iter().map(record_summary).collect(),
+        });
         return Ok(());
     }
     println!("operator {operator}");
@@ -120,12 +117,12 @@ fn stake_in_words(stake: &StakeReport) -> String {
     }
 }
 
-fn stake_json(stake: &StakeReport) -> serde_json::Value {
-    serde_json::json!({
-        "slashable_wei": stake.slashable.wei().to_string(),
-        "at_risk_wei": stake.at_risk.wei().to_string(),
-        "deterred_wei": stake.deterred.wei().to_string(),
-    })
+fn stake_summary(stake: &StakeReport) -> api::Stake {
+    api::Stake {
+        slashable_wei: stake.slashable,
+        at_risk_wei: stake.at_risk,
+        deterred_wei: stake.deterred,
+    }
 }
 
 fn print(record: &RecordReport) {
@@ -144,16 +141,16 @@ fn print(record: &RecordReport) {
     println!("  {:>10}  are the odds that its next one is wrong", odds_in_words(*error_odds));
 }
 
-fn json(record: &RecordReport) -> serde_json::Value {
-    serde_json::json!({
-        "kind": record.kind.to_string(),
-        "hardware_class": record.hardware_class,
-        "checked": record.checked,
-        "unchecked": record.unchecked,
-        "run": record.checked + record.unchecked,
-        "lies": record.lies,
-        "failed": record.failed,
-        "check_rate": record.check_rate,
-        "error_odds": record.error_odds,
-    })
+fn record_summary(record: &RecordReport) -> api::Record {
+    api::Record {
+        kind: record.kind.to_string(),
+        hardware_class: record.hardware_class.clone(),
+        checked: record.checked,
+        unchecked: record.unchecked,
+        run: record.checked + record.unchecked,
+        lies: record.lies,
+        failed: record.failed,
+        check_rate: record.check_rate,
+        error_odds: record.error_odds,
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use tidemill_api as api;
 use tidemill_job::JobFile;
 use tidemill_net::wire::JobPay;
 use tidemill_scratch::Scratch;
@@ -11,7 +12,7 @@ use crate::{
     exit::{self, Code, WithCode},
     follow::unless_stopped,
     interrupt::Signals,
-    jobfile,
+    jobfile, json,
     money::{PayArgs, Payer},
     network::{self, Join},
     reliance,
@@ -114,14 +115,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         unless_stopped(&mut signals, submitting).await
     })?;
     if args.json {
-        let text = serde_json::json!({
-            "job_id": job.to_string(),
-            "job": file.name.as_str(),
-            "tasks": plan.task_count(),
-            "map_tasks": plan.map_count(),
-            "escrow": escrow.map(|escrow| escrow.to_string()),
+        json::print(&api::Submitted {
+            job_id: job.to_string(),
+            job: file.name.to_string(),
+            tasks: plan.task_count(),
+            map_tasks: plan.map_count(),
+            escrow: escrow.map(|escrow| escrow.to_string()),
         });
-        println!("{text:#}");
     } else {
         println!("{job}");
         eprintln!(

@@ -7,11 +7,14 @@ use std::{
 };
 
 use anyhow::Context;
-use serde_json::json;
+use tidemill_api as api;
 use tidemill_net::endpoint::verify;
 use tidemill_types::{Evidence, MAX_EVIDENCE_BYTES};
 
-use crate::exit::{Code, Exit, WithCode};
+use crate::{
+    exit::{Code, Exit, WithCode},
+    json,
+};
 
 /// What a file has beside its content: a few lines of words.
 const MOST_WORDS_BYTES: usize = 64 << 10;
@@ -49,17 +52,16 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         .code(Code::Failed)?;
     if args.json {
         let leaf = &evidence.accused.leaf;
-        let text = json!({
-            "valid": true,
-            "job_id": leaf.terms.job.to_string(),
-            "task": leaf.terms.task.0,
-            "node": leaf.terms.provider.to_string(),
-            "result_key": evidence.accused.binding.address.to_string(),
-            "accepted_node": evidence.accepted.leaf.terms.provider.to_string(),
-            "accepted_result_key": evidence.accepted.binding.address.to_string(),
-            "words": evidence.words(),
+        json::print(&api::CheckedEvidence {
+            valid: true,
+            job_id: leaf.terms.job.to_string(),
+            task: leaf.terms.task.0,
+            node: leaf.terms.provider.to_string(),
+            result_key: evidence.accused.binding.address.to_string(),
+            accepted_node: evidence.accepted.leaf.terms.provider.to_string(),
+            accepted_result_key: evidence.accepted.binding.address.to_string(),
+            words: evidence.words(),
         });
-        println!("{text:#}");
         return Ok(());
     }
     println!("valid: both results are signed, and at most one of them is right");
