@@ -7,8 +7,10 @@ mod provide;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tidemill_types::Coin;
 
 pub use self::provide::{Lack, ProvideEvent, TaskEnd};
+use crate::wei::Wei;
 
 /// A line of `tidemill serve`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -108,8 +110,9 @@ pub enum ServeEvent {
         trusted: Vec<String>,
         /// The account that signs vouchers; null where nobody is paid.
         account: Option<String>,
-        /// The coins that it has for gas, as a decimal string of wei; null where nobody is paid.
-        coins_wei: Option<String>,
+        /// The coins that it has for gas; null where nobody is paid.
+        #[schemars(with = "Option<Wei>")]
+        coins_wei: Option<Coin>,
     },
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
+use tidemill_api::HostingEvent;
 use tidemill_coordinator::{Config, Coordinator, Keep, MoneyConfig, Pace, StartError, Trust};
 use tidemill_net::endpoint::{Bind, BindError};
 use tidemill_types::{ByteSize, ResultKey};
@@ -130,7 +130,7 @@ pub async fn stay(
         () = signals.next() => None,
     };
     if failure.is_none() {
-        announcer.tell(&json!({ "event": "stopping" }), "stopping; Ctrl-C once more ends it at once");
+        announcer.tell(&HostingEvent::Stopping, "stopping; Ctrl-C once more ends it at once");
     }
     tokio::select! {
         () = hosted.stop() => {}
@@ -138,12 +138,12 @@ pub async fn stay(
     }
     let Words { what, again } = words;
     if let Some(reason) = failure {
-        announcer.note(&json!({ "event": "failed", "reason": reason }));
+        announcer.note(&HostingEvent::Failed { reason: reason.clone() });
         return Err(Exit::new(Code::Host, format!("the {what} cannot go on: {reason}"))
             .hint(format!("all that it has confirmed is on disk; {again} when the cause is gone"))
             .into());
     }
-    announcer.tell(&json!({ "event": "stopped" }), &format!("stopped; {again} to go on"));
+    announcer.tell(&HostingEvent::Stopped, &format!("stopped; {again} to go on"));
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use anyhow::Context;
-use serde_json::json;
+use tidemill_api::DiskEvent;
 use tidemill_disk::{Syncs, syncs};
 use tidemill_exec::Cancel;
 use tokio::{
@@ -115,13 +115,7 @@ pub fn tell_syncs(json: bool) -> anyhow::Result<JoinSet<()>> {
             let syncs = syncs();
             let Syncs { data, all, directories, file_systems } = syncs;
             announcer.tell(
-                &json!({
-                    "event": "syncs",
-                    "data": data,
-                    "all": all,
-                    "directories": directories,
-                    "file_systems": file_systems,
-                }),
+                &DiskEvent::Syncs { data, all, directories, file_systems },
                 &format!("waited {} times for the disk so far", syncs.total()),
             );
         }

@@ -21,7 +21,7 @@ pub use self::{
     account::{AccountArgs, NewPassword, accounts, address_of, keystore, password_beside, refused},
     kept::{Kept, keep, kept},
     leave::{Part, leave, when},
-    making::TREASURY,
+    making::{TREASURY, made_in_words},
     purse::{Purse, Sent, open_sender},
 };
 use crate::{

@@ -1,5 +1,6 @@
 //! `tidemill bond`: stake of one's own.
 
+use tidemill_api::Transactions;
 use tidemill_ledger::{
     B256, PrivateKeySigner,
     staking::{Role, Staking},
@@ -10,6 +11,7 @@ use tidemill_types::Amount;
 use crate::{
     exit::{self, Code, Exit, WithCode},
     home::{self, data_directory, identity},
+    json,
     ledger::{Acting, Purse, Sent},
     network::private_directory,
     runtime,
@@ -139,8 +141,7 @@ fn provider_keys() -> anyhow::Result<(B256, PrivateKeySigner)> {
 /// Says what was sent.
 pub fn print(sent: &[Sent], json: bool) {
     if json {
-        let list: Vec<_> = sent.iter().map(Sent::json).collect();
-        println!("{:#}", serde_json::json!({ "transactions": list }));
+        json::print(&Transactions { transactions: sent.iter().map(Sent::summary).collect() });
     } else {
         sent.iter().for_each(Sent::print);
     }

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, fmt, path::PathBuf};
 
 use anyhow::anyhow;
-use serde_json::json;
+use tidemill_api as api;
 use tidemill_ledger::escrow::{self, Phase};
 use tidemill_provider::pay::History;
 use tidemill_types::{Amount, EscrowId, Signed, Voucher};
@@ -11,6 +11,7 @@ use tidemill_types::{Amount, EscrowId, Signed, Voucher};
 use super::earnings;
 use crate::{
     exit::{self, Code, Exit, WithCode},
+    json,
     ledger::{Acting, Purse, Sent},
     money::{as_of_now, escrows, shown},
     runtime,
@@ -57,9 +58,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         collected
     })?;
     if args.acting.json {
-        let list: Vec<_> = sent.iter().map(Sent::json).collect();
-        let refused: Vec<_> = refused.iter().map(Refused::json).collect();
-        println!("{:#}", json!({ "transactions": list, "amount_wei": amount, "refused": refused }));
+        json::print(&api::Collected {
+            transactions: sent.iter().map(Sent::summary).collect(),
+            amount_wei: amount,
+            refused: refused.iter().map(Refused::summary).collect(),
+        });
     } else if sent.is_empty() && refused.is_empty() {
         println!(
             "nothing to collect: of {} vouchers none is of an escrow that still pays more",
@@ -93,8 +96,8 @@ struct Refused {
 }
 
 impl Refused {
-    fn json(&self) -> serde_json::Value {
-        json!({ "escrow": self.escrow.to_string(), "reason": self.reason })
+    fn summary(&self) -> api::RefusedVoucher {
+        api::RefusedVoucher { escrow: self.escrow.to_string(), reason: self.reason.clone() }
     }
 }
 

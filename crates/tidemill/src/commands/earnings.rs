@@ -6,15 +6,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::json;
+use tidemill_api as api;
 use tidemill_net::wire::Unpaid;
-use tidemill_provider::pay::{EscrowHistory, History, JobHistory};
+use tidemill_provider::pay::{EscrowHistory, History, JobHistory, Loss};
 use tidemill_types::{Address, Amount, EscrowId, JobId, one_line};
 
 use crate::{
     embedded::PLACES,
     exit::{self, Code, Exit, WithCode},
     home::{RESULT_KEY, data_directory},
+    json,
     money::{shown, tide},
     table::Table,
 };
@@ -82,6 +83,20 @@ fn why(reason: Unpaid) -> &'static str {
     }
 }
 
+/// Why a result was not paid, for scripts.
+pub fn unpaid(reason: Unpaid) -> api::Unpaid {
+    match reason {
+        Unpaid::Late => api::Unpaid::Late,
+        Unpaid::Superseded => api::Unpaid::Superseded,
+        Unpaid::JobEnded => api::Unpaid::JobEnded,
+        Unpaid::Circumstance => api::Unpaid::Circumstance,
+        Unpaid::Unconfirmed => api::Unpaid::Unconfirmed,
+        Unpaid::NoOutput => api::Unpaid::NoOutput,
+        Unpaid::Contradicted => api::Unpaid::Contradicted,
+        Unpaid::Undecided => api::Unpaid::Undecided,
+    }
+}
+
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut all = Vec::new();
@@ -92,8 +107,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         }
     }
     if args.json {
-        let list: Vec<_> = all.iter().map(|(directory, history)| provider_json(directory, history)).collect();
-        println!("{:#}", json!({ "providers": list }));
+        let providers = all.iter().map(|(directory, history)| provider_summary(directory, history));
+        json::print(&api::Earnings { providers: providers.collect() });
         return Ok(());
     }
     if all.is_empty() {
@@ -193,47 +208,43 @@ fn standing(escrow: &EscrowHistory) -> String {
     )
 }
 
-fn provider_json(directory: &Path, history: &History) -> serde_json::Value {
-    let escrows: Vec<_> = history
-        .escrows
-        .iter()
-        .map(|(id, escrow)| {
-            let jobs: Vec<_> = escrow
-                .jobs
-                .iter()
-                .map(|(job, of_job)| {
-                    let unpaid: Vec<_> = of_job
-                        .unpaid
-                        .iter()
-                        .map(|(reason, tally)| {
-                            json!({ "reason": reason, "why": why(*reason), "results": tally.results, "amount_wei": tally.amount })
-                        })
-                        .collect();
-                    json!({
-                        "job": job.to_string(),
-                        "escrow": id.to_string(),
-                        "paid_results": of_job.paid.results,
-                        "paid_wei": of_job.paid.amount,
-                        "short_wei": of_job.short,
-                        "unpaid": unpaid,
-                    })
-                })
-                .collect();
-            json!({
-                "escrow": id.to_string(),
-                "coordinator": escrow.coordinator.to_string(),
-                // Nodes of one account are paid together: what follows is then for all of them.
-                "account": account(escrow).map(|account| account.to_string()),
-                "earned_wei": escrow.earned(),
-                "voucher_wei": escrow.voucher.map(|signed| signed.body.amount),
-                "released_wei": escrow.released,
-                "received_gross_wei": escrow.gross,
-                "received_net_wei": escrow.net,
-                "ended": escrow.ended,
-                "lost": escrow.loss.as_ref().map(|loss| json!({ "amount_wei": loss.amount, "reason": loss.reason.to_string() })),
-                "jobs": jobs,
-            })
-        })
-        .collect();
-    json!({ "directory": directory.to_string_lossy(), "escrows": escrows })
+fn provider_summary(directory: &Path, history: &History) -> api::EarningsOfProvider {
+    api::EarningsOfProvider {
+        directory: directory.to_string_lossy().into_owned(),
+        escrows: history.escrows.iter().map(|(id, escrow)| escrow_summary(*id, escrow)).collect(),
+    }
+}
+
+fn escrow_summary(id: EscrowId, escrow: &EscrowHistory) -> api::EarningsOfEscrow {
+    let lost = |loss: &Loss| api::Lost { amount_wei: loss.amount, reason: loss.reason.to_string() };
+    api::EarningsOfEscrow {
+        escrow: id.to_string(),
+        coordinator: escrow.coordinator.to_string(),
+        account: account(escrow).map(|account| account.to_string()),
+        earned_wei: escrow.earned(),
+        voucher_wei: escrow.voucher.map(|signed| signed.body.amount),
+        released_wei: escrow.released,
+        received_gross_wei: escrow.gross,
+        received_net_wei: escrow.net,
+        ended: escrow.ended,
+        lost: escrow.loss.as_ref().map(lost),
+        jobs: escrow.jobs.iter().map(|(job, of_job)| job_summary(*job, id, of_job)).collect(),
+    }
+}
+
+fn job_summary(job: JobId, escrow: EscrowId, of_job: &JobHistory) -> api::EarningsOfJob {
+    let unpaid = of_job.unpaid.iter().map(|(reason, tally)| api::UnpaidResults {
+        reason: unpaid(*reason),
+        why: why(*reason).to_owned(),
+        results: tally.results,
+        amount_wei: tally.amount,
+    });
+    api::EarningsOfJob {
+        job_id: job.to_string(),
+        escrow: escrow.to_string(),
+        paid_results: of_job.paid.results,
+        paid_wei: of_job.paid.amount,
+        short_wei: of_job.short,
+        unpaid: unpaid.collect(),
+    }
 }

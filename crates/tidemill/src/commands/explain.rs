@@ -53,7 +53,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     })?;
     let Explanation { summary, providers, results, verdict, standing, evidence } = explanation;
     if args.json {
-        let reason = |(node, why): &(NodeId, String)| api::NodeReason { node: node.to_string(), why: why.clone() };
+        let reason =
+            |(node, why): &(NodeId, String)| api::NodeReason { node: node.to_string(), why: why.clone() };
         json::print(&api::Explanation {
             job_id: report.job.to_string(),
             task: task.map(|task| task.0),

@@ -118,11 +118,7 @@ fn stake_in_words(stake: &StakeReport) -> String {
 }
 
 fn stake_summary(stake: &StakeReport) -> api::Stake {
-    api::Stake {
-        slashable_wei: stake.slashable,
-        at_risk_wei: stake.at_risk,
-        deterred_wei: stake.deterred,
-    }
+    api::Stake { slashable_wei: stake.slashable, at_risk_wei: stake.at_risk, deterred_wei: stake.deterred }
 }
 
 fn print(record: &RecordReport) {

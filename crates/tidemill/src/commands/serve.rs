@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
-use serde_json::{Value, json};
+use tidemill_api::{self as api, ServeEvent, WhyLeftOut};
 use tidemill_coordinator::{Coordinator, Keep, MoneyConfig, Pace, Trust};
 use tidemill_ledger::evm;
 use tidemill_net::{
@@ -271,19 +271,18 @@ fn tell_listening(
 ) {
     let ticket = coordinator.ticket();
     let addresses: Vec<_> = ticket.addresses().iter().map(ToString::to_string).collect();
-    let event = json!({
-        "event": "listening",
-        "node": coordinator.node().to_string(),
-        "addresses": addresses,
-        "left_out": coordinator.left_out().iter().map(left_out).collect::<Vec<_>>(),
-        "ticket": ticket.to_string(),
-        "directory": state.path().to_string_lossy(),
-        "free": account.is_none(),
-        "trusts_everybody": trust.everybody,
-        "trusted": trust.operators.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "account": account.map(|(account, _)| account.to_string()),
-        "coins_wei": account.map(|(_, coins)| coins.wei().to_string()),
-    });
+    let event = ServeEvent::Listening {
+        node: coordinator.node().to_string(),
+        addresses: addresses.clone(),
+        left_out: coordinator.left_out().iter().map(left_out).collect(),
+        ticket: ticket.to_string(),
+        directory: state.path().to_string_lossy().into_owned(),
+        free: account.is_none(),
+        trusts_everybody: trust.everybody,
+        trusted: trust.operators.iter().map(ToString::to_string).collect(),
+        account: account.map(|(account, _)| account.to_string()),
+        coins_wei: account.map(|(_, coins)| coins),
+    };
     let pays = match account {
         Some((account, coins)) => {
             let gas = match coins.is_zero() {
@@ -320,13 +319,13 @@ fn tell_listening(
 }
 
 /// An address that is not in the ticket, for scripts.
-fn left_out(left_out: &LeftOut) -> Value {
+fn left_out(left_out: &LeftOut) -> api::LeftOut {
     let why = match left_out.why {
-        Why::NoRoom => "no_room",
-        Why::Loopback => "loopback",
-        Why::LinkLocal => "link_local",
+        Why::NoRoom => WhyLeftOut::NoRoom,
+        Why::Loopback => WhyLeftOut::Loopback,
+        Why::LinkLocal => WhyLeftOut::LinkLocal,
     };
-    json!({ "address": left_out.address.to_string(), "why": why })
+    api::LeftOut { address: left_out.address.to_string(), why }
 }
 
 /// A line about the addresses that others might dial and the ticket has no room for. Nobody else could dial the others

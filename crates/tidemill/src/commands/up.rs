@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use serde_json::json;
+use tidemill_api::UpEvent;
 use tidemill_types::Limits;
 
 use super::serve::TicketFile;
@@ -101,15 +101,14 @@ fn tell_listening(
     file: Option<&TicketFile>,
 ) {
     let ticket = &embedded.ticket;
-    let event = json!({
-        "event": "listening",
-        "node": ticket.node().to_string(),
-        "ticket": ticket.to_string(),
-        "providers": embedded.providers,
-        "directory": directory.to_string_lossy(),
-        "ledger": embedded.ledger().map(|ledger| &ledger.url),
-        "free": embedded.ledger().is_none(),
-    });
+    let event = UpEvent::Listening {
+        node: ticket.node().to_string(),
+        ticket: ticket.to_string(),
+        providers: embedded.providers.into(),
+        directory: directory.to_string_lossy().into_owned(),
+        ledger: embedded.ledger().map(|ledger| ledger.url.clone()),
+        free: embedded.ledger().is_none(),
+    };
     let pays = match embedded.ledger() {
         Some(ledger) => format!("work is paid for in TIDE, on the ledger at {}", ledger.url),
         None => "the network is free: nobody is paid".to_owned(),

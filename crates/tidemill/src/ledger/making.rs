@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
+use tidemill_api::LedgerMade;
 use tidemill_devnet::{Genesis, Ledger, dev_signers, draw_chain_id};
 use tidemill_ledger::{
     Address, AddressBook, Chain, PrivateKeySigner, U256,
@@ -100,8 +100,8 @@ impl Treasury {
     }
 
     /// What is told of a ledger that was made.
-    pub fn made(&self, chain_id: u64) -> MadeEvent {
-        MadeEvent {
+    pub fn made(&self, chain_id: u64) -> LedgerMade {
+        LedgerMade {
             chain_id,
             treasury: self.address.to_string(),
             account: self.name.clone(),
@@ -110,31 +110,17 @@ impl Treasury {
     }
 }
 
-/// What is told of a ledger that was made.
-#[derive(Serialize, Deserialize)]
-pub struct MadeEvent {
-    chain_id: u64,
-    /// The address of who has what exists on the first day.
-    treasury: String,
-    /// Its name in this home, where it has one.
-    account: Option<String>,
-    /// Whether its password was drawn, and lies beside its key.
-    password_beside_key: bool,
-}
-
-impl MadeEvent {
-    /// The same for a person.
-    pub fn words(&self) -> String {
-        let who = match &self.account {
-            Some(name) => format!("the account {name} ({})", self.treasury),
-            None => self.treasury.clone(),
-        };
-        let password = if self.password_beside_key { "; its password lies beside its key" } else { "" };
-        format!(
-            "made a ledger with the chain id {}\n{who} has all that exists on the first day{password}\n",
-            self.chain_id
-        )
-    }
+/// What is told of a ledger that was made, for a person.
+pub fn made_in_words(made: &LedgerMade) -> String {
+    let who = match &made.account {
+        Some(name) => format!("the account {name} ({})", made.treasury),
+        None => made.treasury.clone(),
+    };
+    let password = if made.password_beside_key { "; its password lies beside its key" } else { "" };
+    format!(
+        "made a ledger with the chain id {}\n{who} has all that exists on the first day{password}\n",
+        made.chain_id
+    )
 }
 
 /// The address book of a ledger that was made here, by asking its node.

@@ -6,11 +6,12 @@ use std::{
 };
 
 use anyhow::Context;
+use tidemill_api::LedgerMade;
 use tidemill_devnet::{Ledger as Node, Mining, Options, Recovery, ServeError, ServeOptions};
 use tidemill_ledger::AddressBook;
 
 use super::{
-    making::{self, MadeEvent, Making},
+    making::{self, Making},
     read_book,
 };
 use crate::{
@@ -31,7 +32,7 @@ pub struct Opening<'a> {
 /// What came of opening one.
 pub enum Opened {
     /// It was made.
-    Made(MadeEvent),
+    Made(LedgerMade),
     /// It was there.
     Recovered(Recovery),
 }

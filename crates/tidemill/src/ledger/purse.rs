@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use serde_json::json;
+use tidemill_api::Transaction;
 use tidemill_ledger::{
     Address, Bytes, Chain,
     keystore::Account,
@@ -274,13 +274,13 @@ impl Sent {
     }
 
     /// For a script.
-    pub fn json(&self) -> serde_json::Value {
-        json!({
-            "label": self.label,
-            "transaction": self.receipt.hash,
-            "block": self.receipt.block_number,
-            "gas_used": self.receipt.gas_used,
-        })
+    pub fn summary(&self) -> Transaction {
+        Transaction {
+            label: self.label.clone(),
+            transaction: self.receipt.hash.to_string(),
+            block: self.receipt.block_number,
+            gas_used: self.receipt.gas_used,
+        }
     }
 }
 

@@ -16,7 +16,8 @@ use std::{
 
 use anyhow::Context;
 use rustix::fs::{FlockOperation, flock};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use tidemill_api::LedgerMade;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     net::TcpStream,
@@ -24,7 +25,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Kept, Ledger, connect, kept, making::MadeEvent, own};
+use super::{Kept, Ledger, connect, kept, made_in_words, own};
 use crate::{
     child::{last_words, this_program},
     exit::{Code, Exit, WithCode},
@@ -53,17 +54,17 @@ const ACCEPTS_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Told {
-    Made(MadeEvent),
+    Made(LedgerMade),
     Listening(Listening),
     #[serde(other)]
     Other,
 }
 
 /// The last thing it tells: it can be used.
-#[derive(Serialize, Deserialize)]
-pub struct Listening {
+#[derive(Deserialize)]
+struct Listening {
     /// Where it is reached.
-    pub url: String,
+    url: String,
 }
 
 /// Whether what this home remembers is its own ledger.
@@ -124,7 +125,7 @@ async fn start(directory: &Path, port: u16, quiet: bool) -> anyhow::Result<Strin
     let mut lines = BufReader::new(stdout).lines();
     while let Some(line) = lines.next_line().await.code(Code::Host)? {
         match serde_json::from_str(&line) {
-            Ok(Told::Made(made)) if !quiet => eprint!("{}", made.words()),
+            Ok(Told::Made(made)) if !quiet => eprint!("{}", made_in_words(&made)),
             Ok(Told::Listening(listening)) => return Ok(listening.url),
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "the ledger told something that is no event"),
@@ -133,7 +134,8 @@ async fn start(directory: &Path, port: u16, quiet: bool) -> anyhow::Result<Strin
     let status = child.wait().await.code(Code::Host)?;
     let words = last_words(&log);
     let words = words.strip_prefix("error: ").unwrap_or(&words);
-    let exit = |words: String| Exit::new(Code::Host, format!("the ledger of this home does not start: {words}"));
+    let exit =
+        |words: String| Exit::new(Code::Host, format!("the ledger of this home does not start: {words}"));
     Err(match words {
         // It could not even write its log.
         "" => exit(format!("it ended ({status}) and said nothing"))

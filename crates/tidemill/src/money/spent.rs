@@ -11,7 +11,6 @@ use std::{
     path::Path,
 };
 
-use serde_json::{Value, json};
 use tidemill_job::JobName;
 use tidemill_types::{EscrowId, JobId};
 
@@ -33,9 +32,9 @@ pub struct PaidJob {
 }
 
 impl PaidJob {
-    /// The same under plain names.
-    pub fn json(&self) -> Value {
-        json!({ "job": self.id.to_string(), "name": self.name.as_str() })
+    /// The same for scripts.
+    pub fn summary(&self) -> tidemill_api::PaidJob {
+        tidemill_api::PaidJob { job_id: self.id.to_string(), job: self.name.to_string() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `tidemill escrow end`: no more work out of an escrow.
 
-use serde_json::json;
+use tidemill_api::SettledEscrow;
 use tidemill_ledger::{escrow, escrow::Phase, ours};
 use tidemill_net::wire::{Refusal, Reply, Request};
 use tidemill_types::EscrowId;
@@ -8,8 +8,9 @@ use tidemill_types::EscrowId;
 use crate::{
     commands::bond,
     exit::{self, Code, Exit},
+    json,
     ledger::{Acting, Purse, TREASURY},
-    money::{Payer, settlement},
+    money::{Payer, print_payment, settlement},
     network::{self, Join},
     requester::{Requester, off_the_protocol},
     runtime,
@@ -69,9 +70,9 @@ async fn ask(args: &Args, ticket: tidemill_net::ticket::Ticket) -> anyhow::Resul
     let payment = settlement(&mut requester, args.escrow, args.acting.json).await?;
     requester.close().await;
     if args.acting.json {
-        println!("{:#}", json!({ "payment": payment }));
+        json::print(&SettledEscrow { payment });
     } else {
-        payment.print();
+        print_payment(&payment);
     }
     Ok(())
 }
@@ -86,7 +87,7 @@ async fn end(args: &Args) -> anyhow::Result<()> {
             let message = format!(
                 "the escrow {} is not open: it is {}",
                 args.escrow,
-                super::list::phase_word(view.phase())
+                super::list::phase(view.phase()).word()
             );
             return Err(Exit::new(Code::Usage, message).into());
         }

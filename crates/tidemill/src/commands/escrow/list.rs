@@ -1,11 +1,12 @@
 //! `tidemill escrow list`: the escrows of an account.
 
-use serde_json::json;
+use tidemill_api as api;
 use tidemill_ledger::{EscrowView, escrow::Phase, ours};
 use tidemill_types::{Amount, one_line};
 
 use crate::{
     exit::{self, Code, WithCode},
+    json,
     ledger::{AccountArgs, LedgerArgs, TREASURY, address_of, when},
     money::{PaidJob, as_of_now, escrows, jobs_by_escrow, tide},
     runtime,
@@ -29,13 +30,13 @@ pub struct Args {
     json: bool,
 }
 
-/// How a phase is called.
-pub fn phase_word(phase: Phase) -> &'static str {
+/// How far an escrow is, for scripts.
+pub fn phase(phase: Phase) -> api::EscrowPhase {
     match phase {
-        Phase::Open => "open",
-        Phase::Collecting => "collecting",
-        Phase::Refundable => "refundable",
-        Phase::Closed => "closed",
+        Phase::Open => api::EscrowPhase::Open,
+        Phase::Collecting => api::EscrowPhase::Collecting,
+        Phase::Refundable => api::EscrowPhase::Refundable,
+        Phase::Closed => api::EscrowPhase::Closed,
     }
 }
 
@@ -56,18 +57,17 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let jobs = jobs_by_escrow().code(Code::Host)?;
     let jobs_of = |view: &EscrowView| jobs.get(&view.id).map(Vec::as_slice).unwrap_or_default();
     if args.json {
-        let list: Vec<_> = shown.iter().map(|view| summary(view, jobs_of(view))).collect();
-        println!("{:#}", json!({ "account": account.to_string(), "escrows": list }));
+        let escrows = shown.iter().map(|view| summary(view, jobs_of(view))).collect();
+        json::print(&api::Escrows { account: account.to_string(), escrows });
         return Ok(());
     }
     if shown.is_empty() {
         let closed = views.len();
-        let more =
-            match closed {
-                0 => String::new(),
-                1 => "; 1 is closed (`--all` lists it)".to_owned(),
-                _ => format!("; {closed} are closed (`--all` lists them)"),
-            };
+        let more = match closed {
+            0 => String::new(),
+            1 => "; 1 is closed (`--all` lists it)".to_owned(),
+            _ => format!("; {closed} are closed (`--all` lists them)"),
+        };
         println!("{name} has no escrow that is open{more}");
         return Ok(());
     }
@@ -87,7 +87,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         table.row(vec![
             view.id.short(),
             job,
-            phase_word(view.phase()).to_owned(),
+            phase(view.phase()).word().to_owned(),
             tide(view.deposited),
             tide(view.paid),
             tide(left(view)),
@@ -121,18 +121,18 @@ fn left(view: &EscrowView) -> Amount {
     }
 }
 
-fn summary(view: &EscrowView, jobs: &[PaidJob]) -> serde_json::Value {
-    json!({
-        "escrow": view.id.to_string(),
-        "state": phase_word(view.phase()),
-        "coordinator": view.coordinator.to_string(),
-        "deposited_wei": view.deposited,
-        "paid_wei": view.paid,
-        "left_wei": left(view),
-        "ends_s": view.ends_s,
-        "collect_until_s": view.collect_until_s,
-        "jobs": jobs.iter().map(PaidJob::json).collect::<Vec<_>>(),
-    })
+fn summary(view: &EscrowView, jobs: &[PaidJob]) -> api::Escrow {
+    api::Escrow {
+        escrow: view.id.to_string(),
+        state: phase(view.phase()),
+        coordinator: view.coordinator.to_string(),
+        deposited_wei: view.deposited,
+        paid_wei: view.paid,
+        left_wei: left(view),
+        ends_at_unix_s: view.ends_s,
+        collect_until_unix_s: view.collect_until_s,
+        jobs: jobs.iter().map(PaidJob::summary).collect(),
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! `tidemill escrow open`: a budget for several jobs.
 
-use serde_json::json;
+use tidemill_api::OpenedEscrow;
 use tidemill_types::{Amount, Millis};
 
 use crate::{
     exit::{self, Code, Exit},
+    json,
     money::{PayArgs, Payer},
     network::{self, Join},
     requester::Requester,
@@ -44,7 +45,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         anyhow::Ok(opened)
     })?;
     if args.json {
-        println!("{:#}", json!({ "escrow": escrow.to_string(), "transaction": sent.json() }));
+        json::print(&OpenedEscrow { escrow: escrow.to_string(), transaction: sent.summary() });
     } else {
         sent.print();
         println!(

@@ -7,9 +7,9 @@ use std::{
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::json;
+use tidemill_api as api;
 use tidemill_ledger::{
-    AddressBook, Chain,
+    Address, AddressBook, Chain,
     deploy::{DeployError, Deployment, Params},
     keystore::Account,
     sender::Settings,
@@ -19,6 +19,7 @@ use tidemill_types::Coin;
 use crate::{
     exit::{self, Code, Exit, WithCode},
     home::data_directory,
+    json,
     ledger::{AccountArgs, Kept, address_of, keep, open_sender, read_book, unreachable},
     runtime,
 };
@@ -178,10 +179,13 @@ async fn agree(args: &Args, account: &Account, chain: &Chain, deployment: &Deplo
 
 fn print(args: &Args, book: &AddressBook) {
     if args.json {
-        let contracts: Vec<_> =
-            book.addresses().map(|(name, at)| json!({ "name": name, "address": at.to_string() })).collect();
-        let text = json!({ "chain_id": book.chain_id, "address_book": args.out.to_string_lossy(), "contracts": contracts });
-        println!("{text:#}");
+        let contract =
+            |(name, at): (&str, Address)| api::Contract { name: name.to_owned(), address: at.to_string() };
+        json::print(&api::DeployedLedger {
+            chain_id: book.chain_id,
+            address_book: args.out.to_string_lossy().into_owned(),
+            contracts: book.addresses().map(contract).collect(),
+        });
         return;
     }
     println!("Tidemill's contracts are on chain {}:", book.chain_id);

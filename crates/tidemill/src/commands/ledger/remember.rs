@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
+use tidemill_api::RememberedLedger;
+
 use crate::{
     exit,
     follow::unless_stopped,
     interrupt::Signals,
+    json,
     ledger::{Kept, connect, keep, read_book},
     runtime,
 };
@@ -42,7 +45,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let chain_id = ledger.book.chain_id;
     keep(&Kept { url: ledger.url, book: ledger.book })?;
     if args.json {
-        println!("{:#}", serde_json::json!({ "url": args.url, "chain_id": chain_id }));
+        json::print(&RememberedLedger { url: args.url.clone(), chain_id });
     } else {
         println!(
             "the ledger {} (chain {chain_id}) is remembered; `tidemill wallet balance` and the others are for it now",

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use serde_json::json;
+use tidemill_api::LedgerEvent;
 use tidemill_devnet::{HostName, Ledger, Mining, Origin, ServeError, ServeOptions, Server};
 use tidemill_scratch::Scratch;
 use tidemill_types::Millis;
@@ -18,7 +18,7 @@ use crate::{
     hosting::{self, Hosted, Words},
     interrupt::Signals,
     ledger::{
-        Kept, keep, kept,
+        Kept, keep, kept, made_in_words,
         own::{self, Opened, Opening},
         shared::unused,
     },
@@ -198,19 +198,14 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 fn tell_opened(announcer: &Announcer, opened: &Opened) {
     let recovery = match opened {
         Opened::Recovered(recovery) => recovery,
-        Opened::Made(made) => {
-            let mut event = json!(made);
-            event["event"] = "made".into();
-            return announcer.tell(&event, &made.words());
-        }
+        Opened::Made(made) => return announcer.tell(&LedgerEvent::Made(made.clone()), &made_in_words(made)),
     };
-    let event = json!({
-        "event": "opened",
-        "block": recovery.head.number,
-        "replayed_blocks": recovery.replayed,
-        "dropped_bytes": recovery.dropped_bytes,
-        "seconds": recovery.took.as_secs_f64(),
-    });
+    let event = LedgerEvent::Opened {
+        block: recovery.head.number,
+        replayed_blocks: recovery.replayed,
+        dropped_bytes: recovery.dropped_bytes,
+        seconds: recovery.took.as_secs_f64(),
+    };
     let torn = match recovery.dropped_bytes {
         0 => String::new(),
         bytes => {
@@ -229,14 +224,13 @@ fn tell_listening(
     remembered: bool,
 ) {
     let address = server.local_addr();
-    let event = json!({
-        "event": "listening",
-        "address": address,
-        "url": url,
-        "chain_id": ledger.chain_id(),
-        "block": ledger.head().number,
-        "directory": directory.to_string_lossy(),
-    });
+    let event = LedgerEvent::Listening {
+        address: address.to_string(),
+        url: url.to_owned(),
+        chain_id: ledger.chain_id(),
+        block: ledger.head().number,
+        directory: directory.to_string_lossy().into_owned(),
+    };
     let commands = if remembered {
         "the commands of this home are for it; for other homes:"
     } else {

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde_json::json;
+use tidemill_api as api;
 use tidemill_ledger::{
     Address, B256, SolCall, U256,
     contracts::{ProviderStaking, Tide},
@@ -11,6 +11,7 @@ use tidemill_types::Amount;
 
 use crate::{
     exit::{self, Code, WithCode},
+    json,
     ledger::{Ledger, LedgerArgs, unreachable, when},
     runtime,
     table::Table,
@@ -47,7 +48,7 @@ struct Status {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let status = runtime::block_on(async { ask(args.ledger.connect().await?).await })?;
     if args.json {
-        println!("{:#}", status.json());
+        json::print(&status.summary());
     } else {
         status.print();
     }
@@ -109,22 +110,23 @@ impl Status {
         table.print("");
     }
 
-    fn json(&self) -> serde_json::Value {
-        let contracts = self
-            .contracts
-            .iter()
-            .map(|(name, at, held)| json!({ "name": name, "address": at.to_string(), "holds_wei": held }));
-        json!({
-            "url": self.url,
-            "chain_id": self.chain_id,
-            "genesis": self.genesis,
-            "block": self.block,
-            "time_unix_s": self.time,
-            "supply_wei": self.supply,
-            "thaw_period_s": self.thaw_s,
-            "delegation_ratio": self.ratio,
-            "entries_closed_until_unix_s": self.entries_closed_until,
-            "contracts": contracts.collect::<Vec<_>>(),
-        })
+    fn summary(self) -> api::LedgerStatus {
+        let contract = |(name, at, held): (String, Address, Amount)| api::TokenContract {
+            name,
+            address: at.to_string(),
+            holds_wei: held,
+        };
+        api::LedgerStatus {
+            url: self.url,
+            chain_id: self.chain_id,
+            genesis: self.genesis.to_string(),
+            block: self.block,
+            time_unix_s: self.time,
+            supply_wei: self.supply,
+            thaw_period_s: self.thaw_s,
+            delegation_ratio: self.ratio,
+            entries_closed_until_unix_s: self.entries_closed_until,
+            contracts: self.contracts.into_iter().map(contract).collect(),
+        }
     }
 }

@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::json;
-use tidemill_exec::Confinement;
+use tidemill_api::{self as api, ProvideEvent, TaskEnd};
+use tidemill_exec::{Confinement, Lack};
 use tidemill_provider::{Event, Provider};
 use tidemill_types::{Address, Failure, Fuel, Millis, Outcome, one_line};
 
@@ -42,14 +42,12 @@ impl Telling {
     /// What programs of strangers are held to here, beside the sandbox itself, and what this machine lacks.
     pub fn confined(&self, confinement: &Confinement) {
         let lacks = confinement.lacks();
-        let event = json!({
-            "event": "confinement",
-            "holds": confinement.holds().iter().map(|measure| measure.name()).collect::<Vec<_>>(),
-            "lacks": lacks
-                .iter()
-                .map(|lack| json!({ "measure": lack.measure.name(), "reason": lack.reason }))
-                .collect::<Vec<_>>(),
-        });
+        let lack =
+            |lack: &Lack| api::Lack { measure: lack.measure.name().to_owned(), reason: lack.reason.clone() };
+        let event = ProvideEvent::Confinement {
+            holds: confinement.holds().iter().map(|measure| measure.name().to_owned()).collect(),
+            lacks: lacks.iter().map(lack).collect(),
+        };
         let holds: Vec<_> = confinement.holds().iter().map(ToString::to_string).collect();
         let mut text = format!("programs run in workers that the system confines: {}", holds.join(", "));
         for lack in lacks {
@@ -66,7 +64,7 @@ impl Telling {
             return;
         }
         self.state = state.to_owned();
-        let event = json!({ "event": "waits_for_coins", "account": account.to_string() });
+        let event = ProvideEvent::WaitsForCoins { account: account.to_string() };
         self.announcer.tell(&event, &format!("waiting: {}", no_coins(account)));
         self.announcer.progress(state.to_owned());
     }
@@ -77,18 +75,17 @@ impl Telling {
         let offer = provider.offer();
         let capacity = offer.engines.first().map(|engine| engine.capacity).unwrap_or_default();
         let (slots, memory) = (offer.slots(), offer.memory());
-        let event = json!({
-            "event": "offer",
-            "node": provider.id().to_string(),
-            "address": address.to_string(),
-            "name": offer.name,
-            "cpus": slots,
-            "memory_bytes": memory.0,
-            "disk_bytes": offer.disk.0,
-            "single_fuel_per_s": capacity.single_fuel_per_s,
-            "all_fuel_per_s": capacity.all_fuel_per_s,
-            "directory": directory.to_string_lossy(),
-        });
+        let event = ProvideEvent::Offer {
+            node: provider.id().to_string(),
+            address: address.to_string(),
+            name: offer.name.clone(),
+            cpus: slots,
+            memory_bytes: memory.0,
+            disk_bytes: offer.disk.0,
+            single_fuel_per_s: capacity.single_fuel_per_s,
+            all_fuel_per_s: capacity.all_fuel_per_s,
+            directory: directory.to_string_lossy().into_owned(),
+        };
         let text = format!(
             "provider {} ({}) lends {} {}, {} of memory, {} of disk\n\
              it burns {} fuel a second on one core, {} on all; results are for {address}\nits state is in {}",
@@ -111,25 +108,31 @@ impl Telling {
             Event::Joined { coordinator, software } => {
                 self.state = "joined".to_owned();
                 self.announcer.tell(
-                    &json!({ "event": "joined", "coordinator": coordinator.to_string(), "software": software }),
-                    &format!("joined coordinator {} ({software}); Ctrl-C finishes what runs and ends", coordinator.short()),
+                    &ProvideEvent::Joined {
+                        coordinator: coordinator.to_string(),
+                        software: software.clone(),
+                    },
+                    &format!(
+                        "joined coordinator {} ({software}); Ctrl-C finishes what runs and ends",
+                        coordinator.short()
+                    ),
                 );
             }
             Event::Lost { reason, retry_in } => {
                 self.state = "not connected".to_owned();
                 self.announcer.tell(
-                    &json!({ "event": "lost", "reason": reason, "retry_in_ms": millis(*retry_in).0 }),
+                    &ProvideEvent::Lost { reason: reason.clone(), retry_in_ms: millis(*retry_in).0 },
                     &format!("no connection: {reason}; dialing again in {}", millis(*retry_in)),
                 );
             }
             // People are told by the error that ends the command.
             Event::Refused { reason } => {
-                self.announcer.note(&json!({ "event": "refused", "reason": reason }))
+                self.announcer.note(&ProvideEvent::Refused { reason: reason.clone() })
             }
             Event::CopyRefused { from } => {
                 let at = from.map_or_else(String::new, |from| format!(" from {from}"));
                 self.announcer.tell(
-                    &json!({ "event": "copy_refused", "from": from.map(|from| from.to_string()) }),
+                    &ProvideEvent::CopyRefused { from: from.map(|from| from.to_string()) },
                     &format!(
                         "a second provider with this one's key was turned away{at}: copied directory? each provider \
                          needs a directory of its own (`--directory`)"
@@ -141,7 +144,7 @@ impl Telling {
                 self.waiting = 0;
                 self.state = format!("idle: {reason}");
                 self.announcer.tell(
-                    &json!({ "event": "idle", "reason": reason, "since_ms": millis(*since).0 }),
+                    &ProvideEvent::Idle { reason: reason.clone(), since_ms: millis(*since).0 },
                     &format!("no work for {}: {reason}", millis(*since)),
                 );
             }
@@ -150,9 +153,12 @@ impl Telling {
                 if self.state != DRAINING {
                     self.state = WORKING.to_owned();
                 }
-                self.announcer.note(
-                    &json!({ "event": "working", "running": running, "waiting": waiting, "done": done, "failed": self.failed }),
-                );
+                self.announcer.note(&ProvideEvent::Working {
+                    running: *running,
+                    waiting: *waiting,
+                    done: *done,
+                    failed: self.failed,
+                });
             }
             Event::TaskDone { job, task, outcome, wall, .. } => {
                 self.done += 1;
@@ -161,21 +167,20 @@ impl Telling {
                     Outcome::Failed(failure) => Some(failure),
                 };
                 self.failed += u64::from(failure.is_some());
-                self.announcer.note(&json!({
-                    "event": "task",
-                    "job": job.to_string(),
-                    "task": task.0,
-                    "outcome": if failure.is_some() { "failed" } else { "done" },
-                    "failure": failure.map(Failure::to_string),
-                    "wall_ms": millis(*wall).0,
-                }));
+                self.announcer.note(&ProvideEvent::Task {
+                    job_id: job.to_string(),
+                    task: task.0,
+                    outcome: if failure.is_some() { TaskEnd::Failed } else { TaskEnd::Done },
+                    failure: failure.map(Failure::to_string),
+                    wall_ms: millis(*wall).0,
+                });
             }
             Event::Returned { leases, reason } => self.announcer.tell(
-                &json!({ "event": "returned", "leases": leases, "reason": reason }),
+                &ProvideEvent::Returned { leases: *leases as u64, reason: reason.clone() },
                 &format!("gave back {} unrun: {reason}", count(*leases, "task")),
             ),
             Event::NoRoom { reason, resume_in } => self.announcer.tell(
-                &json!({ "event": "no_room", "reason": reason, "resume_in_ms": millis(*resume_in).0 }),
+                &ProvideEvent::NoRoom { reason: reason.clone(), resume_in_ms: millis(*resume_in).0 },
                 &format!("no room: {reason}; taking work again in {}", millis(*resume_in)),
             ),
             Event::Draining { running, unsettled } => {
@@ -188,11 +193,11 @@ impl Telling {
                         count(*unsettled, "result")
                     ),
                 };
-                self.announcer
-                    .tell(&json!({ "event": "draining", "running": running, "unsettled": unsettled }), &text);
+                let event = ProvideEvent::Draining { running: *running, unsettled: *unsettled as u64 };
+                self.announcer.tell(&event, &text);
             }
             Event::Drained => {
-                self.announcer.tell(&json!({ "event": "drained" }), "ended; all work is reported");
+                self.announcer.tell(&ProvideEvent::Drained, "ended; all work is reported");
             }
             event => match money::told(event) {
                 Some((event, words)) if words.is_empty() => self.announcer.note(&event),
@@ -204,18 +209,18 @@ impl Telling {
 
     /// Events came faster than they could be told.
     pub fn missed(&self, events: u64) {
-        self.announcer.note(&json!({ "event": "missed", "events": events }));
+        self.announcer.note(&ProvideEvent::Missed { events });
     }
 
     /// The person asked for the end.
     pub fn asked_to_drain(&self) {
         let text = "taking no more work, finishing what runs; Ctrl-C once more ends it at once";
-        self.announcer.tell(&json!({ "event": "asked_to_drain" }), text);
+        self.announcer.tell(&ProvideEvent::AskedToDrain, text);
     }
 
     /// It ended with work left.
     pub fn stopped(&self) {
-        self.announcer.note(&json!({ "event": "stopped" }));
+        self.announcer.note(&ProvideEvent::Stopped);
     }
 
     /// Changes the line of progress. `fuel` is what was burnt since the start.

@@ -1,14 +1,15 @@
 //! `tidemill wallet balance`: all that an account has on a ledger.
 
-use serde_json::json;
+use tidemill_api as api;
 use tidemill_ledger::{
     Address,
-    staking::{Pool, Portfolio, Role, Staking},
+    staking::{Pool, Portfolio, Position, Role, Staking, Thaw},
 };
 use tidemill_types::Coin;
 
 use crate::{
     exit::{self, Code, WithCode},
+    json,
     ledger::{LedgerArgs, accounts, address_of, when},
     runtime,
     table::Table,
@@ -60,8 +61,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         anyhow::Ok(balances)
     })?;
     if args.json {
-        let list: Vec<_> = balances.iter().map(json).collect();
-        println!("{}", serde_json::to_string_pretty(&list)?);
+        let list: Vec<_> = balances.iter().map(summary).collect();
+        json::print(&list);
     } else if balances.is_empty() {
         println!("no account yet; `tidemill wallet new NAME` makes one");
     } else {
@@ -113,26 +114,34 @@ fn place(pool: Pool, owner: Address) -> String {
     }
 }
 
-fn json(balance: &Balance) -> serde_json::Value {
+fn summary(balance: &Balance) -> api::Balance {
     let pool = |pool| match pool {
-        Pool::Bond(Role::Provider, operator) => {
-            json!({ "kind": "provider_bond", "operator": operator.to_string() })
-        }
+        Pool::Bond(Role::Provider, operator) => api::Pool::ProviderBond { operator: operator.to_string() },
         Pool::Bond(Role::Coordinator, operator) => {
-            json!({ "kind": "coordinator_bond", "operator": operator.to_string() })
+            api::Pool::CoordinatorBond { operator: operator.to_string() }
         }
-        Pool::Delegation(operator) => json!({ "kind": "delegation", "operator": operator.to_string() }),
+        Pool::Delegation(operator) => api::Pool::Delegation { operator: operator.to_string() },
     };
     let Balance { name, address, coins, portfolio } = balance;
-    let positions = portfolio.positions.iter();
-    let thaws = portfolio.thaws.iter();
-    json!({
-        "account": name,
-        "address": address.to_string(),
-        "coins_wei": coins,
-        "free_wei": portfolio.free,
-        "earned_wei": portfolio.earned,
-        "positions": positions.map(|at| json!({ "pool": pool(at.pool), "shares": at.shares.to_string(), "value_wei": at.value })).collect::<Vec<_>>(),
-        "thaws": thaws.map(|thaw| json!({ "id": thaw.id, "pool": pool(thaw.pool), "value_wei": thaw.value, "ends_at_unix_s": thaw.end, "ready": thaw.end <= portfolio.now })).collect::<Vec<_>>(),
-    })
+    let position = |at: &Position| api::Position {
+        pool: pool(at.pool),
+        shares: at.shares.to_string(),
+        value_wei: at.value,
+    };
+    let thaw = |thaw: &Thaw| api::Thaw {
+        id: thaw.id.to_string(),
+        pool: pool(thaw.pool),
+        value_wei: thaw.value,
+        ends_at_unix_s: thaw.end,
+        ready: thaw.end <= portfolio.now,
+    };
+    api::Balance {
+        name: name.clone(),
+        address: address.to_string(),
+        coins_wei: *coins,
+        free_wei: portfolio.free,
+        earned_wei: portfolio.earned,
+        positions: portfolio.positions.iter().map(position).collect(),
+        thaws: portfolio.thaws.iter().map(thaw).collect(),
+    }
 }

@@ -1,6 +1,9 @@
 //! `tidemill wallet list`: the accounts of this home.
 
-use crate::{ledger::accounts, table::Table};
+use tidemill_api as api;
+use tidemill_ledger::keystore::Entry;
+
+use crate::{json, ledger::accounts, table::Table};
 
 /// List the accounts of this home. No password is needed.
 #[derive(clap::Args)]
@@ -14,13 +17,13 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let accounts = accounts()?;
     if args.json {
-        let list: Vec<_> = accounts
-            .iter()
-            .map(|entry| {
-                serde_json::json!({ "name": entry.name.as_str(), "address": entry.address.map(|address| address.to_string()), "file": entry.path })
-            })
-            .collect();
-        println!("{}", serde_json::to_string_pretty(&list)?);
+        let summary = |entry: &Entry| api::Account {
+            name: entry.name.to_string(),
+            address: entry.address.map(|address| address.to_string()),
+            file: entry.path.to_string_lossy().into_owned(),
+        };
+        let list: Vec<_> = accounts.iter().map(summary).collect();
+        json::print(&list);
     } else if accounts.is_empty() {
         println!("no account yet; `tidemill wallet new NAME` makes one");
     } else {

@@ -1,8 +1,12 @@
 //! `tidemill wallet new`: an account with a fresh key.
 
+use tidemill_api as api;
 use tidemill_ledger::keystore::{Account, AccountName, Cost};
 
-use crate::ledger::{NewPassword, keystore, refused};
+use crate::{
+    json,
+    ledger::{NewPassword, keystore, refused},
+};
 
 /// Make an account with a new key.
 #[derive(clap::Args)]
@@ -35,9 +39,8 @@ pub fn print(account: &Account, json: bool) -> anyhow::Result<()> {
     let entry = keystore()?.find(account.name().as_str()).map_err(refused)?;
     let (name, address) = (account.name(), account.address());
     if json {
-        let text =
-            serde_json::json!({ "name": name.as_str(), "address": address.to_string(), "file": entry.path });
-        println!("{text:#}");
+        let file = entry.path.to_string_lossy().into_owned();
+        json::print(&api::Account { name: name.to_string(), address: Some(address.to_string()), file });
     } else {
         println!(
             "account {name}: {address}\nits key is in {}, encrypted with the password",

@@ -1,10 +1,11 @@
 //! `tidemill wallet pending`: transactions of an account that are on their way, and taking them back.
 
-use serde_json::json;
+use tidemill_api as api;
 use tidemill_ledger::sender::{Outcome, Phase, Status};
 
 use crate::{
     exit::{self, WithCode},
+    json,
     ledger::{Acting, Purse},
     runtime,
 };
@@ -35,11 +36,16 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     })
     .code(exit::Code::Host)?;
     if args.acting.json {
-        let ended: Vec<_> =
-            ended.iter().map(|(label, outcome)| json!({ "label": label, "end": end(outcome) })).collect();
-        let pending: Vec<_> =
-            pending.iter().map(|status| json!({ "label": status.label, "phase": phase(status) })).collect();
-        println!("{:#}", json!({ "pending": pending, "ended": ended }));
+        let on_its_way =
+            |status: &Status| api::PendingTransaction { label: status.label.clone(), phase: phase(status) };
+        let taken_back = |(label, outcome): &(String, Outcome)| api::EndedTransaction {
+            label: label.clone(),
+            end: end(outcome),
+        };
+        json::print(&api::PendingTransactions {
+            pending: pending.iter().map(on_its_way).collect(),
+            ended: ended.iter().map(taken_back).collect(),
+        });
         return Ok(());
     }
     if pending.is_empty() {

@@ -5,6 +5,7 @@ use tidemill_types::{Amount, Coin};
 
 use crate::{
     exit::{self, Code, Exit, WithCode},
+    json,
     ledger::{Acting, Purse, address_of},
     runtime,
 };
@@ -67,7 +68,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         sent
     })?;
     if args.acting.json {
-        println!("{:#}", sent.json())
+        json::print(&sent.summary())
     } else {
         sent.print()
     }
