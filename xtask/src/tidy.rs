@@ -6,6 +6,7 @@
 mod dependencies;
 mod direction;
 mod english;
+mod json;
 mod length;
 mod licences;
 mod links;
@@ -78,6 +79,7 @@ pub fn report(workspace: &Workspace) -> Result<bool> {
 fn over_texts(files: &[SourceFile]) -> Vec<Finding> {
     let mut findings = manifests(files);
     findings.extend(rust::check(files));
+    findings.extend(json::check(files));
     findings.extend(length::check(files));
     findings.extend(links::check(files));
     findings.extend(english::check(files));

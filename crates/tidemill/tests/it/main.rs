@@ -20,4 +20,5 @@ mod puppet;
 mod robust;
 mod run;
 mod support;
+mod typed;
 mod workers;

@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::{
     processes,
     support::{LIMIT, Place, wait_for},
+    typed::is_a_line,
 };
 
 /// A node that may be running. Dropping it kills it.
@@ -75,8 +76,12 @@ impl Node {
     pub fn until(&mut self, event: &str) -> Value {
         loop {
             match self.events.recv_timeout(LIMIT) {
-                Ok(told) if told["event"] == event => return told,
-                Ok(_) => {}
+                Ok(told) => {
+                    is_a_line(&told);
+                    if told["event"] == event {
+                        return told;
+                    }
+                }
                 Err(error) => panic!("{event:?} did not come: {error}\n{}", self.stderr()),
             }
         }

@@ -88,7 +88,7 @@ impl Witness {
         let [settled] = paid["transactions"].as_array().expect("a list").as_slice() else {
             panic!("a small job closes with one transaction: {paid}")
         };
-        let hash = settled["hash"].as_str().expect("a hash");
+        let hash = settled["transaction"].as_str().expect("a hash");
         let status = self.cast(&["receipt", hash, "status"]);
         assert!(status.starts_with('1') || status == "true", "{status}");
         assert_eq!(self.cast(&["receipt", hash, "gasUsed"]), settled["gas_used"].to_string());
@@ -283,11 +283,11 @@ fn the_key_of_a_node_becomes_an_account_that_can_withdraw() {
     let of_account = &escrows(&place, &["--all"])[0];
     assert_eq!(of_provider["escrow"], of_account["escrow"]);
     assert_eq!(
-        (&of_account["jobs"][0]["job"], &of_account["jobs"][0]["name"]),
-        (&of_provider["jobs"][0]["job"], &"paid".into())
+        (&of_account["jobs"][0]["job_id"], &of_account["jobs"][0]["job"]),
+        (&of_provider["jobs"][0]["job_id"], &"paid".into())
     );
     let [escrow, job] =
-        [&of_account["escrow"], &of_account["jobs"][0]["job"]].map(|id| id.as_str().expect("an id"));
+        [&of_account["escrow"], &of_account["jobs"][0]["job_id"]].map(|id| id.as_str().expect("an id"));
     let (escrow, job) = (&escrow[..10], &job[..8]);
     assert!(told.contains(&format!("{job}  {escrow}")), "{told}");
     assert!(told.contains(&format!("escrow {escrow} for the job {job}: earned")), "{told}");

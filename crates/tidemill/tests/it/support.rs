@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use crate::{
     processes::{self, Worker},
     puppet::puppet,
+    typed,
 };
 
 /// The binary.
@@ -178,6 +179,7 @@ static SHARED_HOME: LazyLock<PathBuf> = LazyLock::new(|| {
 /// A run of the binary that may be under way. Dropping it ends it.
 pub struct Running {
     child: Child,
+    args: Vec<String>,
     stdout: File,
     stderr: File,
 }
@@ -188,7 +190,8 @@ impl Running {
         let [stdout, stderr] = [(); 2].map(|()| tempfile::tempfile().expect("a temporary file"));
         let copy = |file: &File| Stdio::from(file.try_clone().expect("another descriptor"));
         let child = command.stdin(Stdio::null()).stdout(copy(&stdout)).stderr(copy(&stderr)).spawn();
-        Self { child: child.expect("the binary starts"), stdout, stderr }
+        let args = command.get_args().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        Self { child: child.expect("the binary starts"), args, stdout, stderr }
     }
 
     pub fn id(&self) -> u32 {
@@ -232,7 +235,8 @@ impl Running {
             assert!(begun.elapsed() < LIMIT, "the run did not end\n{}", read(&mut self.stderr));
             thread::sleep(Duration::from_millis(5));
         };
-        Ran { status, stdout: read(&mut self.stdout), stderr: read(&mut self.stderr) }
+        let args = std::mem::take(&mut self.args);
+        Ran { status, args, stdout: read(&mut self.stdout), stderr: read(&mut self.stderr) }
     }
 }
 
@@ -254,12 +258,13 @@ fn read(file: &mut File) -> String {
 #[derive(Debug)]
 pub struct Ran {
     pub status: ExitStatus,
+    args: Vec<String>,
     pub stdout: String,
     pub stderr: String,
 }
 
 impl Ran {
-    /// Requires an exit code.
+    /// Requires an exit code, and of JSON that it is what the command says that it prints.
     #[track_caller]
     pub fn code(self, code: i32) -> Self {
         assert_eq!(
@@ -270,6 +275,7 @@ impl Ran {
             self.stdout,
             self.stderr
         );
+        typed::check(&self.args, &self.stdout);
         self
     }
 

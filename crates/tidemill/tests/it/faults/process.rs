@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::{
     processes,
     support::{LIMIT, wait_for},
+    typed::is_a_line,
 };
 
 /// A node that may be running. Dropping it kills it.
@@ -73,6 +74,7 @@ impl Process {
         loop {
             while let Some(told) = lines.events.get(self.seen) {
                 self.seen += 1;
+                is_a_line(told);
                 if told["event"] == event && is_it(told) {
                     return Some(told.clone());
                 }

@@ -57,7 +57,7 @@ fn a_failed_job_says_why() {
     assert_eq!(value["outcome"], "failed");
     assert_eq!(["tasks", "done", "parallel"].map(|key| value[key].as_u64()), [2, 1, 1].map(Some));
     let failure = &value["failure"];
-    assert!(failure["task"].as_str().unwrap().contains("what=exit"), "{value}");
+    assert!(failure["label"].as_str().unwrap().contains("what=exit"), "{value}");
     assert_eq!(failure["attempts"], 1);
     assert_eq!(failure["message"], "the program ended with exit code 1");
     assert_eq!(failure["evidence"], true);
