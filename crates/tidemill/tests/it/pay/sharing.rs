@@ -121,6 +121,7 @@ fn a_run_whose_terminal_is_closed_is_settled() {
     let place = Place::at_home("home");
     place.job(&slow("slow", 40));
     let mut run = start_run(&place, "job.toml", "out");
+    run.until("a job is submitted", || place.path(".out.work/job.json").exists().then_some(()));
     run.until("an escrow is open", || (escrows(&place, &[]).len() == 1).then_some(()));
     run.signal(Signal::HUP);
     run.finish().code(130);
