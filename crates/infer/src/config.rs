@@ -1,10 +1,11 @@
 //! What a model is: its dimensions and the switches of its architecture, read from its file and checked.
 
-use crate::gguf::{Gguf, GgufError, Metadata};
-use crate::kernels::Gate;
+mod transformers;
 
-/// Bounds on dimensions, far beyond any model that fits into a machine.
-const MOST: usize = 1 << 20;
+use crate::file::FileError;
+use crate::gguf::{Gguf, Metadata};
+use crate::json::MOST;
+use crate::kernels::Gate;
 
 /// Which numbers of a head are turned together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,14 +74,14 @@ impl Config {
     /// # Errors
     ///
     /// The architecture is not supported, or a key is missing or out of bounds.
-    pub fn read(gguf: &Gguf) -> Result<Self, GgufError> {
+    pub fn read(gguf: &Gguf) -> Result<Self, FileError> {
         let metadata = gguf.metadata();
         let architecture = metadata.text("general.architecture")?;
         let architecture =
-            architecture.ok_or_else(|| GgufError::key("general.architecture", "is missing"))?;
+            architecture.ok_or_else(|| FileError::key("general.architecture", "is missing"))?;
         if !matches!(architecture, "llama" | "qwen2" | "qwen3" | "gemma3") {
             let known = "llama, qwen2, qwen3 and gemma3 are";
-            return Err(GgufError::key(
+            return Err(FileError::key(
                 "general.architecture",
                 format!("{architecture:?} is not supported: {known}"),
             ));
@@ -92,7 +93,7 @@ impl Config {
         let head_len = keys.size_or("attention.key_length", width / heads.max(1))?;
         let gemma = architecture == "gemma3";
         let embedding = gguf.tensor("token_embd.weight");
-        let embedding = embedding.ok_or_else(|| GgufError::tensor("token_embd.weight", "is missing"))?;
+        let embedding = embedding.ok_or_else(|| FileError::tensor("token_embd.weight", "is missing"))?;
         let config = Self {
             architecture: architecture.to_owned(),
             layers,
@@ -113,7 +114,14 @@ impl Config {
             query_scale: 1.0 / (head_len as f32).sqrt(),
             window: if gemma { keys.window()? } else { None },
         };
-        config.check(&keys)
+        let value_len = keys.size_or("attention.value_length", head_len)?;
+        if value_len != head_len {
+            return Err(keys.error("attention.value_length", "must be the key's"));
+        }
+        if metadata.u32(&keys.name("expert_count"))?.is_some_and(|count| count > 0) {
+            return Err(keys.error("expert_count", "mixtures of experts are not supported"));
+        }
+        config.check(&|key, problem| keys.error(key, problem))
     }
 
     /// True for a layer that attends only to the last positions.
@@ -121,15 +129,16 @@ impl Config {
         self.window.is_some_and(|window| !(layer + 1).is_multiple_of(window.every))
     }
 
-    fn check(self, keys: &Keys<'_>) -> Result<Self, GgufError> {
-        let problem = |key: &str, problem: String| Err(keys.error(key, problem));
+    /// Checks that the dimensions fit the kernels and each other. `error` makes an error of a GGUF key and a problem.
+    fn check(self, error: &dyn Fn(&str, String) -> FileError) -> Result<Self, FileError> {
+        let problem = |key: &str, problem: String| Err(error(key, problem));
         if !self.width.is_multiple_of(32) {
             return problem("embedding_length", format!("{} is not a multiple of 32", self.width));
         }
         if !self.feed_forward.is_multiple_of(32) {
             return problem("feed_forward_length", format!("{} is not a multiple of 32", self.feed_forward));
         }
-        if !self.head_len.is_multiple_of(16) {
+        if self.head_len == 0 || !self.head_len.is_multiple_of(16) {
             return problem("attention.key_length", format!("{} is not a multiple of 16", self.head_len));
         }
         if !self.heads.is_multiple_of(self.kv_heads) || !(self.heads * self.head_len).is_multiple_of(32) {
@@ -141,20 +150,13 @@ impl Config {
             return problem("rope.dimension_count", turned);
         }
         if self.vocabulary > 1 << 22 {
-            return Err(GgufError::tensor("token_embd.weight", format!("has {} tokens", self.vocabulary)));
+            return Err(FileError::tensor("token_embd.weight", format!("has {} tokens", self.vocabulary)));
         }
         if !(self.epsilon > 0.0 && self.epsilon < 1.0) {
             return problem("attention.layer_norm_rms_epsilon", "must be between 0 and 1".into());
         }
         if !(self.rope_base >= 1.0 && self.rope_base < 1e12) {
             return problem("rope.freq_base", "must be between 1 and 10^12".into());
-        }
-        let value_len = keys.size_or("attention.value_length", self.head_len)?;
-        if value_len != self.head_len {
-            return problem("attention.value_length", "must be the key's".into());
-        }
-        if keys.metadata.u32(&keys.name("expert_count"))?.is_some_and(|count| count > 0) {
-            return problem("expert_count", "mixtures of experts are not supported".into());
         }
         Ok(self)
     }
@@ -170,19 +172,19 @@ impl Keys<'_> {
         format!("{}.{key}", self.architecture)
     }
 
-    fn error(&self, key: &str, problem: impl Into<String>) -> GgufError {
-        GgufError::key(self.name(key), problem)
+    fn error(&self, key: &str, problem: impl Into<String>) -> FileError {
+        FileError::key(self.name(key), problem)
     }
 
-    fn size(&self, key: &str) -> Result<usize, GgufError> {
+    fn size(&self, key: &str) -> Result<usize, FileError> {
         self.size_or_missing(key)?.ok_or_else(|| self.error(key, "is missing"))
     }
 
-    fn size_or(&self, key: &str, default: usize) -> Result<usize, GgufError> {
+    fn size_or(&self, key: &str, default: usize) -> Result<usize, FileError> {
         Ok(self.size_or_missing(key)?.unwrap_or(default))
     }
 
-    fn size_or_missing(&self, key: &str) -> Result<Option<usize>, GgufError> {
+    fn size_or_missing(&self, key: &str) -> Result<Option<usize>, FileError> {
         let Some(size) = self.metadata.u32(&self.name(key))? else { return Ok(None) };
         let size = size as usize;
         if size == 0 || size > MOST {
@@ -191,12 +193,12 @@ impl Keys<'_> {
         Ok(Some(size))
     }
 
-    fn number_or(&self, key: &str, default: Option<f64>) -> Result<f64, GgufError> {
+    fn number_or(&self, key: &str, default: Option<f64>) -> Result<f64, FileError> {
         let number = self.metadata.number(&self.name(key))?.or(default);
         number.ok_or_else(|| self.error(key, "is missing"))
     }
 
-    fn rope_scale(&self) -> Result<f64, GgufError> {
+    fn rope_scale(&self) -> Result<f64, FileError> {
         let kind = self.metadata.text(&self.name("rope.scaling.type"))?.unwrap_or("none");
         match kind {
             "none" => Ok(1.0),
@@ -216,7 +218,7 @@ impl Keys<'_> {
         }
     }
 
-    fn window(&self) -> Result<Option<Window>, GgufError> {
+    fn window(&self) -> Result<Option<Window>, FileError> {
         let Some(len) = self.size_or_missing("attention.sliding_window")? else { return Ok(None) };
         let every = self.size_or("attention.sliding_window_pattern", 6)?;
         Ok(Some(Window { len, every, rope_base: 1e4 }))

@@ -4,6 +4,7 @@
 //! token's numbers depend on which others are there: reading a prompt at once, in pieces, or beside others gives the
 //! same bits as reading it alone, token by token.
 
+mod encode;
 mod layer;
 
 use std::sync::Mutex;
@@ -17,6 +18,7 @@ use crate::model::Model;
 use crate::packing::ROWS;
 use crate::rope::Angles;
 use crate::team::Team;
+pub use encode::{EncodeError, Vectors};
 
 /// Tokens that a sequence is to read in a step.
 #[derive(Debug)]

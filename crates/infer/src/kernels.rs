@@ -23,7 +23,7 @@ use crate::activations::{Activations, Row};
 use crate::config::Pairs;
 use crate::packing::Matrix;
 pub use attention::Pages;
-pub use rows::Gate;
+pub use rows::{Activation, Gate};
 
 /// What the kernels run on. A value says that this processor has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,6 +178,21 @@ compiled_for_each! {
     /// Divides a row by its root mean square and multiplies it by weights, in place.
     fn rms_norm(x: &mut [f32], weights: &[f32], epsilon: f32) {
         |_Isa| rows::rms_norm(x, weights, epsilon)
+    }
+
+    /// Moves a row's mean to 0 and its variance to 1, then multiplies by weights and adds a bias, in place.
+    fn layer_norm(x: &mut [f32], weights: &[f32], bias: &[f32], epsilon: f32) {
+        |_Isa| rows::layer_norm(x, weights, bias, epsilon)
+    }
+
+    /// Scales a row to length 1, in place.
+    fn normalise(x: &mut [f32]) {
+        |_Isa| rows::normalise(x)
+    }
+
+    /// Applies the function of a feed-forward layer, in place.
+    fn activate(kind: Activation, x: &mut [f32]) {
+        |_Isa| rows::activate(kind, x)
     }
 
     /// Fills in a row's eight-bit form from its floats.

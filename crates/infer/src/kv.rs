@@ -60,6 +60,11 @@ impl Sequence {
         Self { form, pages: Vec::new(), len: 0 }
     }
 
+    /// One that holds a single layer at a time, of a model with so many heads.
+    pub(crate) fn of_one_layer(heads: usize, head_len: usize) -> Self {
+        Self { form: Form { heads, head_len, layers: 1 }, pages: Vec::new(), len: 0 }
+    }
+
     /// Tokens read.
     pub fn len(&self) -> usize {
         self.len

@@ -1,12 +1,12 @@
 //! A decoder's weights, loaded from a file and checked against its dimensions.
 
-use std::collections::HashSet;
-
 use crate::config::Config;
-use crate::format::Format;
-use crate::gguf::{Gguf, GgufError};
-use crate::packing::{Matrix, read_float};
+use crate::file::FileError;
+use crate::gguf::Gguf;
+use crate::packing::Matrix;
+use crate::safetensors::Safetensors;
 use crate::source::Source;
+use crate::tensors::{GgufFile, Linear, Naming, Tensors};
 
 /// A decoder: a model that continues a text, token by token.
 #[derive(Debug)]
@@ -39,13 +39,6 @@ pub(crate) struct Layer {
     pub feed_forward_post_norm: Option<Vec<f32>>,
 }
 
-/// A matrix, with what is added to its outputs.
-#[derive(Debug)]
-pub(crate) struct Linear {
-    pub matrix: Matrix,
-    pub bias: Option<Vec<f32>>,
-}
-
 impl Model {
     /// Loads a file's weights, tensor by tensor.
     ///
@@ -53,19 +46,35 @@ impl Model {
     ///
     /// The model is not supported; or a tensor is missing, has another form than the dimensions ask for, holds numbers
     /// that are not finite, or is one that this architecture has no use for.
-    pub fn load(source: &dyn Source, gguf: &Gguf) -> Result<Self, GgufError> {
+    pub fn load(source: &dyn Source, gguf: &Gguf) -> Result<Self, FileError> {
         let config = Config::read(gguf)?;
-        let mut tensors = Tensors { source, gguf, used: HashSet::new() };
+        let has_output = gguf.tensor("output.weight").is_some();
+        Self::take(config, Tensors::new(&GgufFile { gguf, source }, Naming::Gguf), has_output)
+    }
+
+    /// Loads the weights of safetensors files; `config` is the text of the `config.json` that lies beside them.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Model::load`].
+    pub fn load_safetensors(weights: &Safetensors<'_>, config: &str) -> Result<Self, FileError> {
+        let mut tensors = Tensors::new(weights, Naming::Decoder);
+        let (config, is_tied) = Config::from_json(config, tensors.rows("token_embd.weight")?)?;
+        if is_tied {
+            tensors.skip("output.weight");
+        }
+        Self::take(config, tensors, !is_tied)
+    }
+
+    fn take(config: Config, mut tensors: Tensors<'_>, has_output: bool) -> Result<Self, FileError> {
         let (width, vocabulary) = (config.width, config.vocabulary);
         let embedding = tensors.matrix("token_embd.weight", vocabulary, width)?;
-        let output = match gguf.tensor("output.weight") {
-            Some(_) => Some(tensors.matrix("output.weight", vocabulary, width)?),
-            None => None,
-        };
+        let output =
+            if has_output { Some(tensors.matrix("output.weight", vocabulary, width)?) } else { None };
         let output_norm = tensors.vector("output_norm.weight", width)?;
         let rope_factors = tensors.vector_if_there("rope_freqs.weight", config.rope_len / 2)?;
         if rope_factors.iter().flatten().any(|&factor| factor <= 0.0) {
-            return Err(GgufError::tensor("rope_freqs.weight", "has a factor that is not positive"));
+            return Err(FileError::tensor("rope_freqs.weight", "has a factor that is not positive"));
         }
         let layers = (0..config.layers)
             .map(|layer| Layer::load(&mut tensors, &config, layer))
@@ -86,7 +95,7 @@ impl Model {
 }
 
 impl Layer {
-    fn load(tensors: &mut Tensors<'_>, config: &Config, layer: usize) -> Result<Self, GgufError> {
+    fn load(tensors: &mut Tensors<'_>, config: &Config, layer: usize) -> Result<Self, FileError> {
         let name = |part: &str| format!("blk.{layer}.{part}");
         let norm = |part: &str| name(&format!("{part}.weight"));
         let (width, inner) = (config.width, config.feed_forward);
@@ -106,72 +115,5 @@ impl Layer {
             down: tensors.linear(&name("ffn_down"), width, inner)?,
             feed_forward_post_norm: tensors.vector_if_there(&norm("post_ffw_norm"), width)?,
         })
-    }
-}
-
-/// A file's tensors, as they are taken.
-pub(crate) struct Tensors<'a> {
-    pub source: &'a dyn Source,
-    pub gguf: &'a Gguf,
-    pub used: HashSet<String>,
-}
-
-impl Tensors<'_> {
-    /// A matrix of this form.
-    pub fn matrix(&mut self, name: &str, rows: usize, columns: usize) -> Result<Matrix, GgufError> {
-        let (format, bytes) = self.take(name, rows, columns)?;
-        Matrix::pack(name, format, rows, columns, &bytes)
-    }
-
-    /// `name.weight`, and `name.bias` if it is there.
-    pub fn linear(&mut self, name: &str, rows: usize, columns: usize) -> Result<Linear, GgufError> {
-        let matrix = self.matrix(&format!("{name}.weight"), rows, columns)?;
-        let bias = self.vector_if_there(&format!("{name}.bias"), rows)?;
-        Ok(Linear { matrix, bias })
-    }
-
-    /// Floats, of a dense format.
-    pub fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, GgufError> {
-        let (format, bytes) = self.take(name, 1, len)?;
-        if !format.is_dense() {
-            return Err(GgufError::tensor(name, format!("is {format}, not floats")));
-        }
-        let floats: Vec<f32> =
-            bytes.chunks_exact(format.block_bytes()).map(|bytes| read_float(format, bytes)).collect();
-        if floats.iter().any(|x| !x.is_finite()) {
-            return Err(GgufError::tensor(name, "has a number that is not finite"));
-        }
-        Ok(floats)
-    }
-
-    /// The same, of a tensor that need not be there.
-    pub fn vector_if_there(&mut self, name: &str, len: usize) -> Result<Option<Vec<f32>>, GgufError> {
-        if self.gguf.tensor(name).is_none() { Ok(None) } else { self.vector(name, len).map(Some) }
-    }
-
-    /// A tensor that nobody took would make a difference that nobody sees.
-    pub fn refuse_unused(&self, architecture: &str) -> Result<(), GgufError> {
-        let mut unused: Vec<&str> = self.gguf.tensors().map(|(name, _)| name).collect();
-        unused.retain(|name| !self.used.contains(*name));
-        unused.sort_unstable();
-        match unused.first() {
-            None => Ok(()),
-            Some(name) => {
-                Err(GgufError::tensor(*name, format!("is not part of a {architecture} model as supported")))
-            }
-        }
-    }
-
-    fn take(&mut self, name: &str, rows: usize, columns: usize) -> Result<(Format, Vec<u8>), GgufError> {
-        let info = self.gguf.tensor(name).ok_or_else(|| GgufError::tensor(name, "is missing"))?;
-        if (info.rows, info.columns) != (rows, columns) {
-            let (r, c) = (info.rows, info.columns);
-            return Err(GgufError::tensor(
-                name,
-                format!("has {r} rows of {c} numbers, not {rows} of {columns}"),
-            ));
-        }
-        self.used.insert(name.to_owned());
-        Ok((info.format, self.gguf.tensor_bytes(self.source, name)?))
     }
 }

@@ -3,8 +3,8 @@
 //! A tile is 16 rows of a matrix. It holds block after block of 32 columns; in a block, byte `4 r + k` of vector `j` is
 //! the code of row `r` and column `4 j + k`. The order of a row's sum therefore does not depend on a vector's width.
 
+use crate::file::FileError;
 use crate::format::{BLOCK, Codes, Format};
-use crate::gguf::GgufError;
 use crate::math::half_to_float;
 
 /// Rows of a tile.
@@ -96,8 +96,8 @@ impl Matrix {
         rows: usize,
         columns: usize,
         bytes: &[u8],
-    ) -> Result<Self, GgufError> {
-        let problem = |problem: String| GgufError::tensor(name, problem);
+    ) -> Result<Self, FileError> {
+        let problem = |problem: String| FileError::tensor(name, problem);
         let expected = (columns / format.block_len()).checked_mul(format.block_bytes());
         let expected = expected.and_then(|row| row.checked_mul(rows));
         if !columns.is_multiple_of(format.block_len()) || columns == 0 || expected != Some(bytes.len()) {

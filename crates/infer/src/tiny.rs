@@ -1,6 +1,9 @@
 //! Models of about one megabyte that are made from a seed: they say nothing sensible, and exercise all that real ones
 //! do. Tests use them, and a machine can prove by one that its kernels have the right bits.
 
+mod encoder;
+
+use crate::encoder::Encoder;
 use crate::format::Format;
 use crate::forward::{Engine, Feed};
 use crate::gguf::{Gguf, Value, Writer};
@@ -8,6 +11,8 @@ use crate::kernels::InstructionSet;
 use crate::kv::Sequence;
 use crate::math::float_to_half;
 use crate::model::Model;
+use crate::safetensors::Safetensors;
+pub use encoder::{EncoderFiles, encoder, encoder_gguf};
 
 /// Tokens of a tiny model.
 const VOCABULARY: usize = 512;
@@ -70,10 +75,12 @@ pub fn model(architecture: &str, seed: u64) -> Vec<u8> {
 /// machine offers to compute for others. It takes some milliseconds.
 pub fn has_right_bits(isa: InstructionSet) -> bool {
     logits_hash(isa).is_some_and(|hash| hash == RIGHT)
+        && vectors_hash(isa).is_some_and(|hash| hash == RIGHT_VECTORS)
 }
 
-/// The hash of a tiny model's logits, as plain Rust computes them.
+/// The hashes of a tiny decoder's logits and of a tiny encoder's vectors, as plain Rust computes them.
 const RIGHT: &str = "940c5288ff940584";
+const RIGHT_VECTORS: &str = "b4f210cd22416e46";
 
 fn logits_hash(isa: InstructionSet) -> Option<String> {
     let bytes = model("qwen3", 7);
@@ -82,10 +89,23 @@ fn logits_hash(isa: InstructionSet) -> Option<String> {
     let tokens: Vec<u32> = (0..21).collect();
     let mut feeds = [Feed { sequence: &mut sequence, tokens: &tokens, logits_from: 0 }];
     let output = Engine::new(isa, 1).forward(&model, &mut feeds).ok()?;
+    let rows = (0..output.len()).map(|number| output.logits(number).ok());
+    hash(rows)
+}
+
+fn vectors_hash(isa: InstructionSet) -> Option<String> {
+    let files = encoder(7);
+    let encoder =
+        Encoder::load_safetensors(&Safetensors::read(&[&files.weights]).ok()?, &files.config, None).ok()?;
+    let tokens: Vec<u32> = (0..60).collect();
+    let vectors = Engine::new(isa, 1).encode(&encoder, &[&tokens[..21], &tokens[21..]]).ok()?;
+    hash((0..vectors.len()).map(|text| vectors.vector(text).ok()))
+}
+
+fn hash<'a>(rows: impl Iterator<Item = Option<&'a [f32]>>) -> Option<String> {
     let mut hasher = blake3::Hasher::new();
-    for number in 0..output.len() {
-        let logits = output.logits(number).ok()?;
-        hasher.update(&logits.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>());
+    for row in rows {
+        hasher.update(&row?.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>());
     }
     Some(hasher.finalize().to_hex()[..16].to_owned())
 }
@@ -232,6 +252,7 @@ mod tests {
     #[test]
     fn this_machine_has_the_right_bits() {
         assert_eq!(logits_hash(InstructionSet::PLAIN).as_deref(), Some(RIGHT));
+        assert_eq!(vectors_hash(InstructionSet::PLAIN).as_deref(), Some(RIGHT_VECTORS));
         for isa in InstructionSet::available() {
             assert!(has_right_bits(isa), "{isa}");
         }

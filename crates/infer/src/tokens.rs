@@ -1,15 +1,20 @@
 //! Texts to tokens and back, by the vocabulary of a model's file.
 
+mod json;
 mod merge;
 mod split;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::collections::HashMap;
 
-use crate::gguf::{GgufError, Metadata};
+use crate::file::FileError;
+use crate::gguf::Metadata;
 use merge::{Piece, merge};
 use split::Splitter;
+use unicode_normalization::UnicodeNormalization;
+use words::{Classes, Cleaning, Words};
 
 /// Kinds of tokens, as files number them.
 mod kind {
@@ -35,6 +40,20 @@ pub struct Tokenizer {
     begin: Option<u32>,
     adds_begin: bool,
     ends: Vec<u32>,
+    /// Letters and their accents are put together before a text is cut.
+    composes: bool,
+}
+
+/// What a file says of its vocabulary.
+struct Parts {
+    texts: Vec<String>,
+    kinds: Vec<i64>,
+    ids: HashMap<String, u32>,
+    scheme: Scheme,
+    begin: Option<u32>,
+    adds_begin: bool,
+    ends: Vec<u32>,
+    composes: bool,
 }
 
 #[derive(Debug)]
@@ -43,6 +62,8 @@ enum Scheme {
     Bytes { splitter: Splitter, ranks: HashMap<(u32, u32), (u32, u32)>, whole_words: bool },
     /// Letters, merged by the scores of tokens.
     Scores { scores: Vec<f32>, adds_space: bool, byte_tokens: HashMap<u8, u32>, unknown: Option<u32> },
+    /// Words, and pieces of words.
+    Words { words: Box<Words>, classes: Box<Classes> },
 }
 
 impl Tokenizer {
@@ -51,44 +72,33 @@ impl Tokenizer {
     /// # Errors
     ///
     /// The vocabulary is of a kind that is not supported, or its parts do not fit each other.
-    pub fn read(metadata: &Metadata) -> Result<Self, GgufError> {
+    pub fn read(metadata: &Metadata) -> Result<Self, FileError> {
         let texts = required(metadata.texts(TOKENS)?, TOKENS)?;
         let kinds = match metadata.integers("tokenizer.ggml.token_type")? {
             None => vec![1; texts.len()],
             Some(kinds) if kinds.len() == texts.len() => kinds.to_vec(),
             Some(_) => {
-                return Err(GgufError::key(
+                return Err(FileError::key(
                     "tokenizer.ggml.token_type",
                     "has another length than the tokens",
                 ));
             }
         };
-        let mut ids = HashMap::with_capacity(texts.len());
-        for (id, text) in texts.iter().enumerate() {
-            // Should a text be there twice, the first token is the one that is used.
-            ids.entry(text.clone()).or_insert(id as u32);
-        }
+        let ids = ids(texts);
         let scheme = required(metadata.text("tokenizer.ggml.model")?, "tokenizer.ggml.model")?;
         let scheme = match scheme {
             "gpt2" => Scheme::bytes(metadata, &ids)?,
             "llama" => Scheme::scores(metadata, texts, &kinds)?,
+            "bert" => Scheme::words_of_gguf(metadata)?,
             other => {
-                let problem = format!("{other:?} is not supported: gpt2 and llama are");
-                return Err(GgufError::key("tokenizer.ggml.model", problem));
+                let problem = format!("{other:?} is not supported: gpt2, llama and bert are");
+                return Err(FileError::key("tokenizer.ggml.model", problem));
             }
         };
-        let is_mark = |kind: i64| matches!(kind, kind::CONTROL | kind::USER_DEFINED);
-        let mut marks: Vec<(String, u32)> = (0u32..)
-            .zip(texts.iter().zip(&kinds))
-            .filter(|(_, (text, kind))| is_mark(**kind) && !text.is_empty())
-            .map(|(id, (text, _))| (text.clone(), id))
-            .collect();
-        marks.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then_with(|| a.cmp(b)));
-        let bytes = texts.iter().zip(&kinds).map(|(text, &kind)| token_bytes(&scheme, text, kind)).collect();
-        let token = |key: &str| -> Result<Option<u32>, GgufError> {
+        let token = |key: &str| -> Result<Option<u32>, FileError> {
             match metadata.u32(key)? {
                 Some(id) if id as usize >= texts.len() => {
-                    Err(GgufError::key(key, format!("there is no token {id}")))
+                    Err(FileError::key(key, format!("there is no token {id}")))
                 }
                 id => Ok(id),
             }
@@ -99,6 +109,23 @@ impl Tokenizer {
         {
             ends.extend(token(key)?);
         }
+        let begin = token("tokenizer.ggml.bos_token_id")?;
+        let adds_begin = metadata.bool("tokenizer.ggml.add_bos_token")?;
+        let adds_begin = adds_begin.unwrap_or(matches!(scheme, Scheme::Scores { .. })) && begin.is_some();
+        let texts = texts.to_vec();
+        Ok(Self::of(Parts { texts, kinds, ids, scheme, begin, adds_begin, ends, composes: false }))
+    }
+
+    fn of(parts: Parts) -> Self {
+        let Parts { texts, kinds, ids, scheme, begin, adds_begin, mut ends, composes } = parts;
+        let is_mark = |kind: i64| matches!(kind, kind::CONTROL | kind::USER_DEFINED);
+        let mut marks: Vec<(String, u32)> = (0u32..)
+            .zip(texts.iter().zip(&kinds))
+            .filter(|(_, (text, kind))| is_mark(**kind) && !text.is_empty())
+            .map(|(id, (text, _))| (text.clone(), id))
+            .collect();
+        marks.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then_with(|| a.cmp(b)));
+        let bytes = texts.iter().zip(&kinds).map(|(text, &kind)| token_bytes(&scheme, text, kind)).collect();
         // Files of chat models that name only the end of a text have these as well.
         ends.extend(
             ["<|im_end|>", "<|eot_id|>", "<end_of_turn>"]
@@ -107,11 +134,8 @@ impl Tokenizer {
         );
         ends.sort_unstable();
         ends.dedup();
-        let begin = token("tokenizer.ggml.bos_token_id")?;
-        let adds_begin = metadata.bool("tokenizer.ggml.add_bos_token")?;
-        let adds_begin = adds_begin.unwrap_or(matches!(scheme, Scheme::Scores { .. })) && begin.is_some();
         let is_control = kinds.iter().map(|&kind| kind == kind::CONTROL).collect();
-        Ok(Self { bytes, is_control, ids, marks, scheme, begin, adds_begin, ends })
+        Self { bytes, is_control, ids, marks, scheme, begin, adds_begin, ends, composes }
     }
 
     /// Tokens.
@@ -156,8 +180,13 @@ impl Tokenizer {
     /// A text's tokens. Names of control tokens within it are the tokens, as chat templates need it; the token that begins
     /// a text is added where the model wants it and the text does not have it.
     pub fn encode(&self, text: &str) -> Vec<u32> {
-        let mut tokens = Vec::new();
+        let composed: String;
         let mut rest = text;
+        if self.composes {
+            composed = text.nfc().collect();
+            rest = &composed;
+        }
+        let mut tokens = Vec::new();
         let mut first = true;
         while !rest.is_empty() {
             let (plain, mark) = self.next_mark(rest);
@@ -168,6 +197,10 @@ impl Tokenizer {
             tokens.push(id);
             first = false;
             rest = &rest[plain.len() + len..];
+        }
+        if let Scheme::Words { words, .. } = &self.scheme {
+            tokens.insert(0, words.begin);
+            tokens.push(words.end);
         }
         match self.begin {
             Some(begin) if self.adds_begin && tokens.first() != Some(&begin) => tokens.insert(0, begin),
@@ -223,6 +256,7 @@ impl Tokenizer {
                     }
                 }
             }
+            Scheme::Words { words, classes } => words.encode(classes, &self.ids, text, tokens),
         }
     }
 
@@ -238,35 +272,85 @@ impl Tokenizer {
 
 const TOKENS: &str = "tokenizer.ggml.tokens";
 
-fn required<T>(value: Option<T>, key: &str) -> Result<T, GgufError> {
-    value.ok_or_else(|| GgufError::key(key, "is missing"))
+/// Tokens by their texts. Should a text be there twice, the first token is the one that is used.
+fn ids(texts: &[String]) -> HashMap<String, u32> {
+    let mut ids = HashMap::with_capacity(texts.len());
+    for (id, text) in (0..).zip(texts) {
+        ids.entry(text.clone()).or_insert(id);
+    }
+    ids
+}
+
+fn required<T>(value: Option<T>, key: &str) -> Result<T, FileError> {
+    value.ok_or_else(|| FileError::key(key, "is missing"))
 }
 
 impl Scheme {
-    fn bytes(metadata: &Metadata, ids: &HashMap<String, u32>) -> Result<Self, GgufError> {
+    fn bytes(metadata: &Metadata, ids: &HashMap<String, u32>) -> Result<Self, FileError> {
         const MERGES: &str = "tokenizer.ggml.merges";
         let merges = required(metadata.texts(MERGES)?, MERGES)?;
-        let mut ranks = HashMap::with_capacity(merges.len());
-        for (rank, merge) in (0u32..).zip(merges) {
-            let parts = merge
-                .split_once(' ')
-                .and_then(|(a, b)| Some(((*ids.get(a)?, *ids.get(b)?), *ids.get(&format!("{a}{b}"))?)));
-            let (pair, merged) = parts.ok_or_else(|| {
-                GgufError::key(MERGES, format!("{merge:?} does not merge two tokens to a third"))
-            })?;
-            ranks.entry(pair).or_insert((rank, merged));
-        }
         let name = metadata.text("tokenizer.ggml.pre")?.unwrap_or("gpt-2");
         let splitter = Splitter::by_name(name)
-            .ok_or_else(|| GgufError::key("tokenizer.ggml.pre", format!("{name:?} is not supported")))?;
-        Ok(Self::Bytes { splitter, ranks, whole_words: name == "llama-bpe" })
+            .ok_or_else(|| FileError::key("tokenizer.ggml.pre", format!("{name:?} is not supported")))?;
+        let pairs = merges.iter().map(|merge| merge.split_once(' ').unwrap_or((merge, "")));
+        Self::merged(pairs, ids, splitter, name == "llama-bpe")
+            .map_err(|problem| FileError::key(MERGES, problem))
     }
 
-    fn scores(metadata: &Metadata, texts: &[String], kinds: &[i64]) -> Result<Self, GgufError> {
+    /// Of pairs that are merged, the first first; or what is wrong with one.
+    fn merged<'a>(
+        pairs: impl Iterator<Item = (&'a str, &'a str)>,
+        ids: &HashMap<String, u32>,
+        splitter: Splitter,
+        whole_words: bool,
+    ) -> Result<Self, String> {
+        let mut ranks = HashMap::new();
+        for (rank, (a, b)) in (0u32..).zip(pairs) {
+            let parts = || Some(((*ids.get(a)?, *ids.get(b)?), *ids.get(&format!("{a}{b}"))?));
+            let (pair, merged) =
+                parts().ok_or_else(|| format!("\"{a} {b}\" does not merge two tokens to a third"))?;
+            ranks.entry(pair).or_insert((rank, merged));
+        }
+        Ok(Self::Bytes { splitter, ranks, whole_words })
+    }
+
+    fn words(words: Words) -> Self {
+        Self::Words { words: Box::new(words), classes: Box::new(Classes::new()) }
+    }
+
+    /// Files of GGUF mark what begins a word, and not what continues one; all their models know no capitals.
+    fn words_of_gguf(metadata: &Metadata) -> Result<Self, FileError> {
+        let token = |names: [&str; 3]| {
+            for name in names {
+                if let Some(id) = metadata.u32(&format!("tokenizer.ggml.{name}_token_id"))? {
+                    return Ok(id);
+                }
+            }
+            Err(FileError::key(format!("tokenizer.ggml.{}_token_id", names[0]), "is missing"))
+        };
+        let (unknown, begin) = (token(["unknown"; 3])?, token(["cls", "bos", "bos"])?);
+        // The second is how the format's own library wrote it for years.
+        let end = token(["separator", "seperator", "eos"])?;
+        let len = required(metadata.texts(TOKENS)?, TOKENS)?.len();
+        if let Some(id) = [unknown, begin, end].into_iter().find(|&id| id as usize >= len) {
+            return Err(FileError::key(TOKENS, format!("there is no token {id}")));
+        }
+        Ok(Self::words(Words {
+            begins: SPACE.into(),
+            continues: String::new(),
+            unknown,
+            most_letters: 100,
+            cleaning: Cleaning::UNCASED,
+            begin,
+            end,
+        }))
+    }
+
+    fn scores(metadata: &Metadata, texts: &[String], kinds: &[i64]) -> Result<Self, FileError> {
         const SCORES: &str = "tokenizer.ggml.scores";
         let scores = required(metadata.floats(SCORES)?, SCORES)?;
         if scores.len() != texts.len() {
-            return Err(GgufError::key(SCORES, "has another length than the tokens"));
+            return Err(FileError::key(SCORES, "has another length than the tokens"));
         }
         let tokens = || (0u32..).zip(texts.iter().zip(kinds));
         let byte_tokens = tokens().filter(|(_, (_, kind))| **kind == kind::BYTE);
@@ -286,6 +370,7 @@ fn token_bytes(scheme: &Scheme, text: &str, kind: i64) -> Vec<u8> {
             let bytes: Option<Vec<u8>> = text.chars().map(letter_byte).collect();
             bytes.unwrap_or_else(|| text.into())
         }
+        Scheme::Words { .. } => text.into(),
         Scheme::Scores { .. } => match byte_of(text).filter(|_| kind == kind::BYTE) {
             Some(byte) => vec![byte],
             None => text.replace(SPACE, " ").into(),

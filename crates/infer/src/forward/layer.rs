@@ -6,10 +6,11 @@ use super::{Buffers, Engine, Feed, Token, gather};
 use crate::activations::Activations;
 use crate::format::Format;
 use crate::kernels::InstructionSet;
-use crate::model::{Linear, Model};
+use crate::model::Model;
 use crate::packing::ROWS;
 use crate::rope::Angles;
 use crate::team::Team;
+use crate::tensors::Linear;
 
 /// Fewer numbers than this are written to the cache by one thread: waking others costs more.
 const WORTH_SHARING: usize = 4_096;
@@ -198,7 +199,13 @@ impl Engine {
 }
 
 /// A tile of a matrix's outputs, with the bias.
-fn linear_tile(isa: InstructionSet, linear: &Linear, tile: usize, x: &Activations, out: &mut [f32]) {
+pub(super) fn linear_tile(
+    isa: InstructionSet,
+    linear: &Linear,
+    tile: usize,
+    x: &Activations,
+    out: &mut [f32],
+) {
     isa.multiply(&linear.matrix, tile, x, out);
     if let Some(bias) = &linear.bias {
         let bias = &bias[tile * ROWS..];
@@ -209,7 +216,7 @@ fn linear_tile(isa: InstructionSet, linear: &Linear, tile: usize, x: &Activation
 }
 
 /// A matrix's outputs, by tiles.
-fn product(
+pub(super) fn product(
     isa: InstructionSet,
     team: &mut Team,
     linear: &Linear,

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::GgufError;
 use super::cursor::Cursor;
+use crate::file::FileError;
 
 /// Files have some dozen keys.
 const MOST_KEYS: u64 = 4_096;
@@ -45,10 +45,10 @@ impl Value {
 pub struct Metadata(HashMap<String, Value>);
 
 impl Metadata {
-    pub(super) fn read(cursor: &mut Cursor<'_>) -> Result<Self, GgufError> {
+    pub(super) fn read(cursor: &mut Cursor<'_>) -> Result<Self, FileError> {
         let count = cursor.u64("the number of keys")?;
         if count > MOST_KEYS {
-            return Err(GgufError::TooMany { what: "metadata keys", count, most: MOST_KEYS });
+            return Err(FileError::TooMany { what: "metadata keys", count, most: MOST_KEYS });
         }
         let mut values = HashMap::new();
         for number in 0..count {
@@ -56,7 +56,7 @@ impl Metadata {
             let kind = cursor.u32(&key)?;
             let value = read_value(cursor, &key, kind)?;
             if values.insert(key.clone(), value).is_some() {
-                return Err(GgufError::key(key, "is there twice"));
+                return Err(FileError::key(key, "is there twice"));
             }
         }
         Ok(Self(values))
@@ -77,7 +77,7 @@ impl Metadata {
     /// # Errors
     ///
     /// It is there and is no text.
-    pub fn text(&self, key: &str) -> Result<Option<&str>, GgufError> {
+    pub fn text(&self, key: &str) -> Result<Option<&str>, FileError> {
         self.as_kind(key, "a text", |value| match value {
             Value::Text(text) => Some(text.as_str()),
             _ => None,
@@ -89,7 +89,7 @@ impl Metadata {
     /// # Errors
     ///
     /// It is there and is something else.
-    pub fn u32(&self, key: &str) -> Result<Option<u32>, GgufError> {
+    pub fn u32(&self, key: &str) -> Result<Option<u32>, FileError> {
         self.as_kind(key, "an integer from 0 to 4,294,967,295", |value| {
             value.as_u64().and_then(|n| u32::try_from(n).ok())
         })
@@ -100,7 +100,7 @@ impl Metadata {
     /// # Errors
     ///
     /// It is there and is something else.
-    pub fn number(&self, key: &str) -> Result<Option<f64>, GgufError> {
+    pub fn number(&self, key: &str) -> Result<Option<f64>, FileError> {
         self.as_kind(key, "a finite number", |value| match value {
             Value::Float(x) if x.is_finite() => Some(*x),
             Value::Integer(n) => Some(*n as f64),
@@ -113,7 +113,7 @@ impl Metadata {
     /// # Errors
     ///
     /// It is there and is something else.
-    pub fn bool(&self, key: &str) -> Result<Option<bool>, GgufError> {
+    pub fn bool(&self, key: &str) -> Result<Option<bool>, FileError> {
         self.as_kind(key, "true or false", |value| match value {
             Value::Bool(b) => Some(*b),
             _ => None,
@@ -125,7 +125,7 @@ impl Metadata {
     /// # Errors
     ///
     /// It is there and is something else.
-    pub fn texts(&self, key: &str) -> Result<Option<&[String]>, GgufError> {
+    pub fn texts(&self, key: &str) -> Result<Option<&[String]>, FileError> {
         self.as_kind(key, "an array of texts", |value| match value {
             Value::Texts(texts) => Some(texts.as_slice()),
             _ => None,
@@ -137,7 +137,7 @@ impl Metadata {
     /// # Errors
     ///
     /// It is there and is something else.
-    pub fn floats(&self, key: &str) -> Result<Option<&[f32]>, GgufError> {
+    pub fn floats(&self, key: &str) -> Result<Option<&[f32]>, FileError> {
         self.as_kind(key, "an array of floats", |value| match value {
             Value::Floats(floats) => Some(floats.as_slice()),
             _ => None,
@@ -149,7 +149,7 @@ impl Metadata {
     /// # Errors
     ///
     /// It is there and is something else.
-    pub fn integers(&self, key: &str) -> Result<Option<&[i64]>, GgufError> {
+    pub fn integers(&self, key: &str) -> Result<Option<&[i64]>, FileError> {
         self.as_kind(key, "an array of integers", |value| match value {
             Value::Integers(integers) => Some(integers.as_slice()),
             _ => None,
@@ -161,11 +161,11 @@ impl Metadata {
         key: &str,
         kind: &str,
         take: impl Fn(&'a Value) -> Option<T>,
-    ) -> Result<Option<T>, GgufError> {
+    ) -> Result<Option<T>, FileError> {
         match self.get(key) {
             None => Ok(None),
             Some(value) => {
-                take(value).map(Some).ok_or_else(|| GgufError::key(key, format!("must be {kind}")))
+                take(value).map(Some).ok_or_else(|| FileError::key(key, format!("must be {kind}")))
             }
         }
     }
@@ -188,7 +188,7 @@ pub(super) mod kind {
     pub const F64: u32 = 12;
 }
 
-fn read_value(cursor: &mut Cursor<'_>, key: &str, kind: u32) -> Result<Value, GgufError> {
+fn read_value(cursor: &mut Cursor<'_>, key: &str, kind: u32) -> Result<Value, FileError> {
     Ok(match kind {
         kind::F32 => Value::Float(f32::from_le_bytes(cursor.array(key)?).into()),
         kind::F64 => Value::Float(f64::from_le_bytes(cursor.array(key)?)),
@@ -199,7 +199,7 @@ fn read_value(cursor: &mut Cursor<'_>, key: &str, kind: u32) -> Result<Value, Gg
     })
 }
 
-fn read_integer(cursor: &mut Cursor<'_>, key: &str, kind: u32) -> Result<i64, GgufError> {
+fn read_integer(cursor: &mut Cursor<'_>, key: &str, kind: u32) -> Result<i64, FileError> {
     Ok(match kind {
         kind::U8 | kind::BOOL => cursor.array::<1>(key)?[0].into(),
         kind::I8 => i8::from_le_bytes(cursor.array(key)?).into(),
@@ -208,14 +208,14 @@ fn read_integer(cursor: &mut Cursor<'_>, key: &str, kind: u32) -> Result<i64, Gg
         kind::U32 => cursor.u32(key)?.into(),
         kind::I32 => i32::from_le_bytes(cursor.array(key)?).into(),
         kind::U64 => {
-            i64::try_from(cursor.u64(key)?).map_err(|_| GgufError::key(key, "is larger than 2^63"))?
+            i64::try_from(cursor.u64(key)?).map_err(|_| FileError::key(key, "is larger than 2^63"))?
         }
         kind::I64 => i64::from_le_bytes(cursor.array(key)?),
-        other => return Err(GgufError::key(key, format!("has a value of the unknown kind {other}"))),
+        other => return Err(FileError::key(key, format!("has a value of the unknown kind {other}"))),
     })
 }
 
-fn read_array(cursor: &mut Cursor<'_>, key: &str) -> Result<Value, GgufError> {
+fn read_array(cursor: &mut Cursor<'_>, key: &str) -> Result<Value, FileError> {
     let kind = cursor.u32(key)?;
     let count = cursor.u64(key)?;
     let least = match kind {
@@ -223,14 +223,14 @@ fn read_array(cursor: &mut Cursor<'_>, key: &str) -> Result<Value, GgufError> {
         kind::U16 | kind::I16 => 2,
         kind::U32 | kind::I32 | kind::F32 => 4,
         kind::TEXT | kind::U64 | kind::I64 | kind::F64 => 8,
-        kind::ARRAY => return Err(GgufError::key(key, "is an array of arrays")),
-        other => return Err(GgufError::key(key, format!("is an array of the unknown kind {other}"))),
+        kind::ARRAY => return Err(FileError::key(key, "is an array of arrays")),
+        other => return Err(FileError::key(key, format!("is an array of the unknown kind {other}"))),
     };
     if count > cursor.left() / least {
-        return Err(GgufError::Cut(format!("the array {key:?}")));
+        return Err(FileError::Cut(format!("the array {key:?}")));
     }
     if count > MOST_ELEMENTS {
-        return Err(GgufError::TooMany { what: "elements of one array", count, most: MOST_ELEMENTS });
+        return Err(FileError::TooMany { what: "elements of one array", count, most: MOST_ELEMENTS });
     }
     Ok(match kind {
         kind::TEXT => Value::Texts((0..count).map(|_| cursor.text(key)).collect::<Result<_, _>>()?),
@@ -240,7 +240,7 @@ fn read_array(cursor: &mut Cursor<'_>, key: &str) -> Result<Value, GgufError> {
                     kind::F32 => Ok(f32::from_le_bytes(cursor.array(key)?)),
                     _ => Ok(f64::from_le_bytes(cursor.array(key)?) as f32),
                 })
-                .collect::<Result<_, GgufError>>()?,
+                .collect::<Result<_, FileError>>()?,
         ),
         _ => Value::Integers((0..count).map(|_| read_integer(cursor, key, kind)).collect::<Result<_, _>>()?),
     })

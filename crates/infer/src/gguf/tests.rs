@@ -4,7 +4,7 @@ use super::*;
 use crate::model::Model;
 use crate::tiny;
 
-fn read(bytes: &[u8]) -> Result<Gguf, GgufError> {
+fn read(bytes: &[u8]) -> Result<Gguf, FileError> {
     Gguf::read(&bytes.to_vec())
 }
 

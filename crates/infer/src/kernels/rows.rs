@@ -7,7 +7,7 @@
 use crate::activations::Row;
 use crate::config::Pairs;
 use crate::format::BLOCK;
-use crate::math::{LANES, exp, gelu, nearest, silu, tree_sum};
+use crate::math::{LANES, exact_gelu, exp, gelu, nearest, silu, tree_sum};
 
 /// Below this a block of activations counts as zero: its inverse would be infinite.
 const LEAST: f32 = 1e-30;
@@ -32,6 +32,33 @@ pub fn rms_norm(x: &mut [f32], weights: &[f32], epsilon: f32) {
     for (x, weight) in x.iter_mut().zip(weights) {
         *x = *x * scale * weight;
     }
+}
+
+/// Moves a row's mean to 0 and its variance to 1, then multiplies by weights and adds a bias, in place.
+#[inline(always)]
+pub fn layer_norm(x: &mut [f32], weights: &[f32], bias: &[f32], epsilon: f32) {
+    let fits = x.len() == weights.len() && x.len() == bias.len() && x.len().is_multiple_of(LANES);
+    assert!(fits, "weights fit the row");
+    let mut lanes = [0.0; LANES];
+    for chunk in x.chunks_exact(LANES) {
+        for k in 0..LANES {
+            lanes[k] += chunk[k];
+        }
+    }
+    let mean = tree_sum(lanes) / x.len() as f32;
+    x.iter_mut().for_each(|x| *x -= mean);
+    let scale = 1.0 / (squares(x) / x.len() as f32 + epsilon).sqrt();
+    for ((x, weight), bias) in x.iter_mut().zip(weights).zip(bias) {
+        *x = (*x * scale).mul_add(*weight, *bias);
+    }
+}
+
+/// Scales a row to length 1; one of length 0 stays.
+#[inline(always)]
+pub fn normalise(x: &mut [f32]) {
+    let squares = squares(x);
+    let scale = if squares == 0.0 { 0.0 } else { 1.0 / squares.sqrt() };
+    x.iter_mut().for_each(|x| *x *= scale);
 }
 
 /// Fills in a row's codes, scales and sums from its floats.
@@ -72,7 +99,7 @@ pub fn quantise(row: &mut Row<'_>) {
 pub enum Gate {
     /// `x / (1 + exp(-x))`: Llama, Qwen.
     Silu,
-    /// By a hyperbolic tangent: Gemma, BERT.
+    /// By a hyperbolic tangent: Gemma.
     Gelu,
 }
 
@@ -88,6 +115,32 @@ pub fn gate(kind: Gate, x: &mut [f32], by: &[f32]) {
         Gate::Gelu => {
             for (x, by) in x.iter_mut().zip(by) {
                 *x = gelu(*x) * by;
+            }
+        }
+    }
+}
+
+/// The function of a feed-forward layer that has no gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// `x` times the normal distribution's share below `x`: BERT.
+    Gelu,
+    /// The same in its approximation by a hyperbolic tangent.
+    GeluByTanh,
+}
+
+/// Applies it, in place.
+#[inline(always)]
+pub fn activate(kind: Activation, x: &mut [f32]) {
+    match kind {
+        Activation::Gelu => {
+            for x in x {
+                *x = exact_gelu(*x);
+            }
+        }
+        Activation::GeluByTanh => {
+            for x in x {
+                *x = gelu(*x);
             }
         }
     }

@@ -207,12 +207,40 @@ fn rows_have_the_same_bits_everywhere() {
             isa.rms_norm(&mut normed, &weights, 1e-6);
             isa.turn(pairs, &mut normed, &weights[..48], &weights[48..96]);
             all.extend(normed);
+            let mut normed = x.clone();
+            isa.layer_norm(&mut normed, &weights, &x, 1e-12);
+            for kind in [Activation::Gelu, Activation::GeluByTanh] {
+                isa.activate(kind, &mut normed);
+                all.extend(&normed);
+            }
+            isa.normalise(&mut normed);
+            all.extend(normed);
             bits(&all)
         };
         for isa in InstructionSet::available() {
             assert_eq!(rows(isa), rows(InstructionSet::PLAIN), "{isa}");
         }
     }
+}
+
+#[test]
+fn norms_are_close_to_exact() {
+    let x: Vec<f32> = random_floats(1, 96).iter().map(|x| x * 10.0 + 3.0).collect();
+    let (weights, bias) = (random_floats(2, 96), random_floats(3, 96));
+    let exact: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
+    let mean = exact.iter().sum::<f64>() / 96.0;
+    let variance = exact.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 96.0;
+    let mut normed = x.clone();
+    InstructionSet::PLAIN.layer_norm(&mut normed, &weights, &bias, 1e-12);
+    for (at, actual) in normed.iter().enumerate() {
+        let exact = (exact[at] - mean) / variance.sqrt() * f64::from(weights[at]) + f64::from(bias[at]);
+        assert!((f64::from(*actual) - exact).abs() < 1e-6, "{actual}, not {exact}");
+    }
+    InstructionSet::PLAIN.normalise(&mut normed);
+    assert!((normed.iter().map(|x| x * x).sum::<f32>() - 1.0).abs() < 1e-6);
+    let mut nothing = [0.0; 16];
+    InstructionSet::PLAIN.normalise(&mut nothing);
+    assert_eq!(nothing, [0.0; 16]);
 }
 
 #[test]

@@ -107,7 +107,10 @@ fn wrong_vocabularies_are_refused_by_key() {
     let error = refuse(&|writer| {
         writer.key("tokenizer.ggml.model", Value::Text("rwkv".into()));
     });
-    assert_eq!(error, "metadata key \"tokenizer.ggml.model\": \"rwkv\" is not supported: gpt2 and llama are");
+    assert_eq!(
+        error,
+        "metadata key \"tokenizer.ggml.model\": \"rwkv\" is not supported: gpt2, llama and bert are"
+    );
     let error = refuse(&|writer| {
         writer.key("tokenizer.ggml.model", Value::Text("gpt2".into()));
         writer.key("tokenizer.ggml.merges", Value::Texts(vec!["a b".into()]));

@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod batch;
+mod encoder;
 mod golden;
 mod hostile;
+mod minilm;
+mod safetensors;
 mod smollm2;
