@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::chain::{Answer, Claim, Finish, Request};
 use crate::forward::{Engine, Feed, ForwardError};
+use crate::grammar::GrammarError;
 use crate::kv::{PAGE, Sequence};
 use crate::model::Model;
 use crate::tokens::Tokenizer;
@@ -28,7 +29,7 @@ pub struct Bounds {
 }
 
 /// Why a request cannot join.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum JoinError {
     /// There is nothing to continue.
     #[error("the prompt is empty")]
@@ -53,6 +54,9 @@ pub enum JoinError {
         /// Pages needed.
         pages: usize,
     },
+    /// The answer's shape cannot be used.
+    #[error("the answer's shape cannot be used")]
+    Grammar(#[from] GrammarError),
     /// Others use the memory that it needs: it can join later.
     #[error("other requests use the memory that this one needs")]
     Full,
@@ -157,16 +161,17 @@ impl<'a> Batch<'a> {
         if held + pages > self.bounds.pages {
             return Err(JoinError::Full);
         }
+        let prompt = request.prompt.clone();
+        let answer = Answer::new(request, self.tokenizer)?;
         // Of the last token the logits are needed, so it is always read.
-        let known = self.prefixes.find(&request.prompt[..tokens - 1]);
+        let known = self.prefixes.find(&prompt[..tokens - 1]);
         let mut sequence = Sequence::new(config);
         sequence.begin_with(&known);
         self.prefixes.shrink(self.bounds.pages - held - pages);
         let id = RequestId(self.next);
         self.next += 1;
         let usage = Usage { prompt: tokens, cached: sequence.len(), answer: 0 };
-        let (tokens, answer) = (request.prompt.clone(), Answer::new(request));
-        self.running.push(Running { id, sequence, tokens, answer, pages, usage });
+        self.running.push(Running { id, sequence, tokens: prompt, answer, pages, usage });
         Ok(id)
     }
 

@@ -3,7 +3,10 @@
 //! Who answers commits to the bits of the last hidden state at each token, 32 tokens at a time, each link hashing the one
 //! before. Two who disagree find the first link that differs, and a third computes those 32 tokens.
 
-use crate::forward::{Engine, Feed, ForwardError, NotFinite, Output};
+use thiserror::Error;
+
+use crate::forward::{Engine, Feed, ForwardError, Output};
+use crate::grammar::{Grammar, GrammarError, Shape};
 use crate::kv::Sequence;
 use crate::model::Model;
 use crate::sample::{Counts, Sampling};
@@ -64,6 +67,8 @@ pub struct Request {
     pub stops: Vec<String>,
     /// The answer goes on beyond the tokens that end one.
     pub ignores_end: bool,
+    /// What the answer has to be; such an answer ends where it is whole.
+    pub shape: Option<Shape>,
 }
 
 /// Why an answer ended.
@@ -75,6 +80,19 @@ pub enum Finish {
     Length,
     /// The model computed numbers that are not finite.
     NotFinite,
+    /// The answer's shape became too complex, or no token of the vocabulary may follow.
+    Stuck,
+}
+
+/// Why an answer cannot be checked.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum CheckError {
+    /// The request does not fit the model.
+    #[error("the request does not fit the model")]
+    Forward(#[from] ForwardError),
+    /// The answer's shape cannot be used.
+    #[error("the answer's shape cannot be used")]
+    Grammar(#[from] GrammarError),
 }
 
 /// What somebody says is a request's answer.
@@ -116,6 +134,7 @@ pub(crate) struct Answer {
     request: Request,
     counts: Counts,
     stream: TextStream,
+    grammar: Option<Box<Grammar>>,
     chain: Chain,
     tokens: Vec<u32>,
 }
@@ -129,10 +148,14 @@ pub(crate) struct Step {
 }
 
 impl Answer {
-    pub fn new(request: Request) -> Self {
+    pub fn new(request: Request, tokenizer: &Tokenizer) -> Result<Self, GrammarError> {
+        let grammar = match &request.shape {
+            Some(shape) => Some(Box::new(tokenizer.grammars()?.begin(shape)?)),
+            None => None,
+        };
         let counts = Counts::new(&request.prompt);
         let stream = TextStream::new(&request.stops);
-        Self { request, counts, stream, chain: Chain::default(), tokens: Vec::new() }
+        Ok(Self { request, counts, stream, grammar, chain: Chain::default(), tokens: Vec::new() })
     }
 
     pub fn tokens(&self) -> &[u32] {
@@ -146,21 +169,33 @@ impl Answer {
     /// Draws the next token from what a forward computed.
     pub fn next(&mut self, model: &Model, tokenizer: &Tokenizer, output: &Output, number: usize) -> Step {
         let position = self.request.prompt.len() + self.tokens.len();
-        let token = match output.logits(number) {
-            Ok(logits) => self.request.sampling.next(logits, &self.counts, position, None),
-            Err(NotFinite) => None,
+        let Ok(logits) = output.logits(number) else { return self.end_without_token(Finish::NotFinite) };
+        let mask = match &mut self.grammar {
+            None => None,
+            Some(grammar) => match grammar.mask() {
+                Ok(mask) => Some(mask),
+                Err(_) => return self.end_without_token(Finish::Stuck),
+            },
         };
-        let Some(token) = token else {
-            return Step { token: None, text: self.stream.finish(), finish: Some(Finish::NotFinite) };
+        let allows = |token: u32| mask.as_ref().is_none_or(|mask| mask.allows(token));
+        let allowed = mask.is_some().then_some(&allows as &dyn Fn(u32) -> bool);
+        let Some(token) = self.request.sampling.next(logits, &self.counts, position, allowed) else {
+            return self.end_without_token(Finish::Stuck);
         };
         self.chain.add(output.hidden(number));
         self.tokens.push(token);
         self.counts.add(token);
-        let is_end = !self.request.ignores_end && tokenizer.ends().contains(&token);
+        let may_end = self.grammar.is_some() || !self.request.ignores_end;
+        let is_end = may_end && tokenizer.ends().contains(&token);
+        if let Some(grammar) = self.grammar.as_mut().filter(|_| !is_end) {
+            // A grammar that fails here stays stuck, which the next token finds.
+            let _ = grammar.take(token);
+        }
+        let is_whole = self.grammar.as_ref().is_some_and(|grammar| grammar.is_complete());
         let mut text = if is_end { String::new() } else { self.stream.push(tokenizer.bytes(token)) };
         let is_full = self.tokens.len() >= self.request.most_tokens || position + 1 >= model.config().context;
         let finish = match () {
-            () if is_end || self.stream.is_stopped() => Some(Finish::Stop),
+            () if is_end || is_whole || self.stream.is_stopped() => Some(Finish::Stop),
             () if is_full => Some(Finish::Length),
             () => None,
         };
@@ -169,20 +204,24 @@ impl Answer {
         }
         Step { token: Some(token), text, finish }
     }
+
+    fn end_without_token(&mut self, finish: Finish) -> Step {
+        Step { token: None, text: self.stream.finish(), finish: Some(finish) }
+    }
 }
 
 /// Checks an answer by reading it: one forward over prompt and answer, from which every token is drawn again.
 ///
 /// # Errors
 ///
-/// The request does not fit the model.
+/// The request does not fit the model, or its shape cannot be used.
 pub fn check(
     engine: &mut Engine,
     model: &Model,
     tokenizer: &Tokenizer,
     request: &Request,
     claim: &Claim,
-) -> Result<Finding, ForwardError> {
+) -> Result<Finding, CheckError> {
     let vocabulary = model.config().vocabulary;
     if let Some(at) = claim.tokens.iter().position(|&token| token as usize >= vocabulary) {
         return Ok(Finding::Token { at });
@@ -190,13 +229,13 @@ pub fn check(
     let first = request.prompt.len().saturating_sub(1);
     let mut tokens = request.prompt.clone();
     tokens.extend(&claim.tokens);
-    if claim.finish != Finish::NotFinite {
+    if !matches!(claim.finish, Finish::NotFinite | Finish::Stuck) {
         // Nothing is drawn after the last token.
         tokens.pop();
     }
     tokens.truncate(model.config().context.max(request.prompt.len()));
     let mut sequence = Sequence::new(model.config());
-    let mut answer = Answer::new(request.clone());
+    let mut answer = Answer::new(request.clone(), tokenizer)?;
     let mut end = None;
     for piece in tokens.chunks(PIECE) {
         let logits_from = first.saturating_sub(sequence.len()).min(piece.len());

@@ -8,9 +8,11 @@ mod tests;
 mod words;
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use crate::file::FileError;
 use crate::gguf::Metadata;
+use crate::grammar::{GrammarError, Grammars};
 use merge::{Piece, merge};
 use split::Splitter;
 use unicode_normalization::UnicodeNormalization;
@@ -42,6 +44,8 @@ pub struct Tokenizer {
     ends: Vec<u32>,
     /// Letters and their accents are put together before a text is cut.
     composes: bool,
+    /// Made when the first request needs them.
+    grammars: OnceLock<Result<Grammars, GrammarError>>,
 }
 
 /// What a file says of its vocabulary.
@@ -135,7 +139,8 @@ impl Tokenizer {
         ends.sort_unstable();
         ends.dedup();
         let is_control = kinds.iter().map(|&kind| kind == kind::CONTROL).collect();
-        Self { bytes, is_control, ids, marks, scheme, begin, adds_begin, ends, composes }
+        let grammars = OnceLock::new();
+        Self { bytes, is_control, ids, marks, scheme, begin, adds_begin, ends, composes, grammars }
     }
 
     /// Tokens.
@@ -156,6 +161,15 @@ impl Tokenizer {
     /// Tokens that end an answer.
     pub fn ends(&self) -> &[u32] {
         &self.ends
+    }
+
+    /// Grammars over this vocabulary.
+    ///
+    /// # Errors
+    ///
+    /// The vocabulary is too large for them.
+    pub fn grammars(&self) -> Result<&Grammars, GrammarError> {
+        self.grammars.get_or_init(|| Grammars::new(self)).as_ref().map_err(Clone::clone)
     }
 
     /// The token of exactly that text.

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
+use serde_json::json;
+use tidemill_infer::grammar::{Calls, Tool};
 use tidemill_infer::{
     Batch, Bounds, Claim, Engine, Event, Finding, Finish, Gguf, InstructionSet, JoinError, Model, Request,
-    Sampling, Tokenizer, Usage, check, tiny,
+    Sampling, Shape, Tokenizer, Usage, check, tiny,
 };
 
 const BOUNDS: Bounds = Bounds { tokens_per_step: 24, pages: 64 };
@@ -178,4 +180,64 @@ fn a_full_context_ends_an_answer() {
     let (_, claim, _) = answers(&mut batch, std::slice::from_ref(&request)).remove(0);
     assert_eq!((claim.tokens.len(), claim.finish), (4, Finish::Length));
     assert_eq!(check(&mut engine(1), &model, &tokenizer, &request, &claim).unwrap(), Finding::Right);
+}
+
+fn shaped(tokenizer: &Tokenizer, seed: u64, shape: Shape) -> Request {
+    Request { shape: Some(shape), ..request(tokenizer, "the other", seed, 400) }
+}
+
+#[test]
+fn answers_have_the_shape_that_was_asked_for() {
+    let (model, tokenizer) = load();
+    let schema = json!({
+        "type": "object",
+        "properties": {"name": {"type": "string", "maxLength": 8}, "is_open": {"type": "boolean"}, "kind": {"enum": [1, 2]}},
+        "required": ["name", "is_open", "kind"],
+        "additionalProperties": false,
+    });
+    let parameters = json!({"type": "object", "properties": {"up": {"type": "boolean"}}, "required": ["up"],
+        "additionalProperties": false});
+    let tools = vec![Tool { name: "move_gate".into(), parameters }];
+    let calls = Shape::Calls(Calls { tools, required: true, parallel: false });
+    let requests: Vec<Request> = (0..4)
+        .map(|seed| shaped(&tokenizer, seed, Shape::Schema(schema.clone())))
+        .chain([shaped(&tokenizer, 9, calls)])
+        .collect();
+    let mut batch = Batch::new(&model, &tokenizer, engine(2), Bounds { pages: 200, ..BOUNDS });
+    let together = answers(&mut batch, &requests);
+    let mut checker = engine(1);
+    for (request, (text, claim, _)) in requests.iter().zip(&together) {
+        assert_eq!(claim.finish, Finish::Stop, "{text}");
+        assert_eq!(check(&mut checker, &model, &tokenizer, request, claim).unwrap(), Finding::Right);
+        // Free of its shape, the same seed draws other tokens.
+        let free = Request { shape: None, ..request.clone() };
+        assert!(matches!(
+            check(&mut checker, &model, &tokenizer, &free, claim).unwrap(),
+            Finding::Token { .. } | Finding::Finish { .. }
+        ));
+    }
+    for (text, ..) in &together[..4] {
+        let value: serde_json::Value = serde_json::from_str(text).unwrap();
+        assert_eq!(value.as_object().unwrap().len(), 3, "{text}");
+        assert!(
+            value["name"].as_str().unwrap().chars().count() <= 8 && value["is_open"].is_boolean(),
+            "{text}"
+        );
+        assert!(value["kind"] == 1 || value["kind"] == 2, "{text}");
+    }
+    let call = &together[4].0;
+    let call =
+        call.strip_prefix("<tool_call>\n").and_then(|call| call.strip_suffix("\n</tool_call>")).unwrap();
+    let call: serde_json::Value = serde_json::from_str(call).unwrap();
+    assert_eq!(call["name"], "move_gate");
+    assert!(call["arguments"]["up"].is_boolean());
+}
+
+#[test]
+fn a_shape_that_cannot_be_used_is_refused() {
+    let (model, tokenizer) = load();
+    let mut batch = Batch::new(&model, &tokenizer, engine(1), BOUNDS);
+    let wrong = shaped(&tokenizer, 1, Shape::Schema(json!({"type": "tide"})));
+    assert!(matches!(batch.join(wrong), Err(JoinError::Grammar(_))));
+    assert!(batch.is_empty());
 }
