@@ -28,6 +28,8 @@ impl Artifact {
         let built: Value = serde_json::from_str(text)?;
         let mut abi = built.get("abi").context("it has no abi")?.clone();
         forget_value_types(&mut abi);
+        // Whether a map keeps its order is a feature of serde_json that any dependency may turn on.
+        abi.sort_all_objects();
         let bytecode =
             built.pointer("/bytecode/object").and_then(Value::as_str).context("it has no bytecode")?;
         let bytecode = mark_libraries(bytecode);
@@ -89,10 +91,12 @@ mod tests {
 
     #[test]
     fn the_committed_text_is_json_of_one_line_an_item() -> Result<()> {
-        let built = r#"{"abi":[{"type":"a"},{"type":"b"}],"bytecode":{"object":"0x6001"},"ast":{}}"#;
+        let built =
+            r#"{"abi":[{"type":"a","name":"n"},{"type":"b"}],"bytecode":{"object":"0x6001"},"ast":{}}"#;
         let artifact = Artifact::parse("Tide", built)?;
         let text = artifact.text()?;
         assert_eq!(text.lines().count(), 8);
+        assert!(text.contains(r#"    {"name":"n","type":"a"}"#), "in order of names: {text}");
         let parsed: Value = serde_json::from_str(&text)?;
         assert_eq!(parsed["abi"][1]["type"], "b");
         assert_eq!(parsed["bytecode"], "0x6001");
