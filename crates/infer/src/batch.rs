@@ -12,6 +12,7 @@ use crate::forward::{Engine, Feed, ForwardError};
 use crate::grammar::GrammarError;
 use crate::kv::{PAGE, Sequence};
 use crate::model::Model;
+use crate::sample::Likelihood;
 use crate::tokens::Tokenizer;
 use prefixes::Prefixes;
 
@@ -84,6 +85,8 @@ pub enum Event {
         token: u32,
         /// What is now certain of the text; may be empty.
         text: String,
+        /// How likely the token was, if the request asks for it.
+        likelihood: Option<Likelihood>,
     },
     /// An answer ended.
     End {
@@ -212,7 +215,8 @@ impl<'a> Batch<'a> {
             let step = running.answer.next(self.model, self.tokenizer, &output, at);
             if let Some(token) = step.token {
                 running.tokens.push(token);
-                events.push(Event::Token { request: running.id, token, text: step.text });
+                let (request, text, likelihood) = (running.id, step.text, step.likelihood);
+                events.push(Event::Token { request, token, text, likelihood });
             }
             if let Some(finish) = step.finish {
                 ended.push((number, finish));

@@ -9,7 +9,7 @@ use crate::forward::{Engine, Feed, ForwardError, Output};
 use crate::grammar::{Grammar, GrammarError, Shape};
 use crate::kv::Sequence;
 use crate::model::Model;
-use crate::sample::{Counts, Sampling};
+use crate::sample::{Counts, Likelihood, Sampling};
 use crate::text::TextStream;
 use crate::tokens::Tokenizer;
 
@@ -69,6 +69,8 @@ pub struct Request {
     pub ignores_end: bool,
     /// What the answer has to be; such an answer ends where it is whole.
     pub shape: Option<Shape>,
+    /// How likely each token was is asked for, and of so many others as well.
+    pub likelihoods: Option<usize>,
 }
 
 /// Why an answer ended.
@@ -143,6 +145,7 @@ pub(crate) struct Answer {
 #[derive(Debug)]
 pub(crate) struct Step {
     pub token: Option<u32>,
+    pub likelihood: Option<Likelihood>,
     pub text: String,
     pub finish: Option<Finish>,
 }
@@ -182,6 +185,7 @@ impl Answer {
         let Some(token) = self.request.sampling.next(logits, &self.counts, position, allowed) else {
             return self.end_without_token(Finish::Stuck);
         };
+        let likelihood = self.request.likelihoods.map(|count| Likelihood::new(logits, token, count));
         self.chain.add(output.hidden(number));
         self.tokens.push(token);
         self.counts.add(token);
@@ -202,11 +206,11 @@ impl Answer {
         if finish.is_some() {
             text.push_str(&self.stream.finish());
         }
-        Step { token: Some(token), text, finish }
+        Step { token: Some(token), likelihood, text, finish }
     }
 
     fn end_without_token(&mut self, finish: Finish) -> Step {
-        Step { token: None, text: self.stream.finish(), finish: Some(finish) }
+        Step { token: None, likelihood: None, text: self.stream.finish(), finish: Some(finish) }
     }
 }
 

@@ -14,6 +14,7 @@
 //! and in the team of threads.
 
 mod activations;
+pub mod api;
 mod batch;
 mod chain;
 mod config;
@@ -53,7 +54,7 @@ pub use kernels::{Activation, Gate, InstructionSet};
 pub use kv::{PAGE, Page, Sequence};
 pub use model::Model;
 pub use safetensors::Safetensors;
-pub use sample::{Counts, Sampling, log_probabilities};
+pub use sample::{Counts, Likelihood, Sampling};
 pub use source::{FileSource, Source};
 pub use template::{ChatTemplate, Date, Setting, TemplateError};
 pub use text::TextStream;

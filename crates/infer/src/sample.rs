@@ -160,16 +160,32 @@ impl Sampling {
     }
 }
 
-/// A token's logarithm of probability, and those of the `count` most likely ones, from unchanged logits.
-pub fn log_probabilities(logits: &[f32], token: u32, count: usize) -> (f32, Vec<(u32, f32)>) {
-    let most = logits.iter().fold(f32::NEG_INFINITY, |most, &x| most.max(x));
-    let total: f64 = logits.iter().map(|&x| f64::from(exp(x - most))).sum();
-    let base = f64::from(most) + libm::log(total);
-    let probability = |token: u32| (f64::from(logits[token as usize]) - base) as f32;
-    let mut tokens: Vec<(f32, u32)> = logits.iter().copied().zip(0..).collect();
-    tokens.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    let top = tokens.iter().take(count).map(|&(_, token)| (token, probability(token))).collect();
-    (probability(token), top)
+/// How likely a token was, by the model alone: before temperature, penalties and anything else of the request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Likelihood {
+    /// The logarithm of the token's probability.
+    pub of_token: f32,
+    /// The most likely tokens with the logarithms of theirs, the most likely first.
+    pub top: Vec<(u32, f32)>,
+}
+
+impl Likelihood {
+    /// That of a token, and the `count` most likely ones, by logits.
+    pub fn new(logits: &[f32], token: u32, count: usize) -> Self {
+        let most = logits.iter().fold(f32::NEG_INFINITY, |most, &x| most.max(x));
+        let total: f64 = logits.iter().map(|&x| f64::from(exp(x - most))).sum();
+        let base = f64::from(most) + libm::log(total);
+        let probability = |token: u32| (f64::from(logits[token as usize]) - base) as f32;
+        let order = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
+        let mut tokens: Vec<u32> = (0..logits.len() as u32).collect();
+        if count < tokens.len() {
+            tokens.select_nth_unstable_by(count, order);
+            tokens.truncate(count);
+        }
+        tokens.sort_unstable_by(order);
+        let top = tokens.into_iter().map(|token| (token, probability(token))).collect();
+        Self { of_token: probability(token), top }
+    }
 }
 
 fn is_before(a: &(f32, u32), b: &(f32, u32)) -> bool {
@@ -263,10 +279,12 @@ mod tests {
 
     #[test]
     fn log_probabilities_sum_to_one() {
-        let (first, top) = log_probabilities(&LOGITS, 2, 5);
-        let total: f32 = top.iter().map(|(_, x)| x.exp()).sum();
+        let all = Likelihood::new(&LOGITS, 2, 5);
+        let total: f32 = all.top.iter().map(|(_, x)| x.exp()).sum();
         assert!((total - 1.0).abs() < 1e-6);
-        assert_eq!(top.iter().map(|(token, _)| *token).collect::<Vec<_>>(), [1, 3, 2, 0, 4]);
-        assert_eq!(first, top[2].1);
+        assert_eq!(all.top.iter().map(|(token, _)| *token).collect::<Vec<_>>(), [1, 3, 2, 0, 4]);
+        assert_eq!(all.of_token, all.top[2].1);
+        assert_eq!(Likelihood::new(&LOGITS, 4, 2).top, all.top[..2]);
+        assert_eq!(Likelihood::new(&LOGITS, 4, 0), Likelihood { of_token: all.top[4].1, top: vec![] });
     }
 }

@@ -116,6 +116,20 @@ fn words(error: &Error) -> String {
 }
 
 impl Date {
+    /// The date of a day, counted from the first of 1970.
+    pub fn of_day(day: u64) -> Self {
+        // Years that begin in March, in eras of 400 years: Howard Hinnant's `civil_from_days`.
+        const DAYS_OF_ERA: u64 = 146_097;
+        let day = day.min(10_000_000) + 719_468;
+        let (era, of_era) = (day / DAYS_OF_ERA, day % DAYS_OF_ERA);
+        let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+        let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let from_march = (5 * of_year + 2) / 153;
+        let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+        let year = era * 400 + year_of_era + u64::from(month <= 2);
+        Self { year: year as u16, month: month as u8, day: (of_year - (153 * from_march + 2) / 5 + 1) as u8 }
+    }
+
     fn format(self, format: &str) -> Result<String, Error> {
         const MONTHS: [&str; 12] = [
             "January",
@@ -192,6 +206,21 @@ mod tests {
             "09 Mar 2026, March 03"
         );
         assert!(render("{{ strftime_now('%q') }}", &json!([])).unwrap_err().contains("does not know %q"));
+    }
+
+    #[test]
+    fn days_have_dates() {
+        let date = |day| {
+            let Date { year, month, day } = Date::of_day(day);
+            (year, month, day)
+        };
+        assert_eq!(date(0), (1970, 1, 1));
+        assert_eq!(date(11_016), (2000, 2, 29));
+        assert_eq!(date(11_017), (2000, 3, 1));
+        assert_eq!(date(20_787), (2026, 11, 30));
+        assert_eq!(date(47_540), (2100, 2, 28));
+        assert_eq!(date(47_541), (2100, 3, 1));
+        assert_eq!(date(u64::MAX).0, 29_349);
     }
 
     #[test]
