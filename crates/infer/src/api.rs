@@ -12,6 +12,7 @@ mod error;
 mod fields;
 mod lines;
 mod options;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod tools;
@@ -20,6 +21,7 @@ pub use answer::{Answers, Choice};
 pub use embedding::Embedding;
 pub use error::ApiError;
 pub use lines::{Answered, answer_lines};
+pub use stream::Chunks;
 
 use serde_json::Value;
 

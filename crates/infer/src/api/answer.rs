@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::error::ApiError;
+use super::options::Streams;
 use super::{Served, Setting, chat, completion};
 use crate::batch::Usage;
 use crate::chain::{Claim, Finish, Request};
@@ -16,6 +17,7 @@ pub struct Answers {
     pub(super) form: Form,
     pub(super) id: String,
     pub(super) seed: Value,
+    pub(super) streams: Option<Streams>,
     /// Tokens of all prompts, each counted once.
     pub(super) prompt_tokens: usize,
 }
@@ -49,6 +51,11 @@ impl Answers {
     /// The engine's requests, one for each choice, in the order that [`Answers::body`] wants them in.
     pub fn requests(&self) -> &[Request] {
         &self.requests
+    }
+
+    /// True where the answer is to come in [`Chunks`](super::Chunks).
+    pub fn is_streamed(&self) -> bool {
+        self.streams.is_some()
     }
 
     /// The answer's JSON.

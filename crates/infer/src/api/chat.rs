@@ -39,6 +39,7 @@ pub fn read(
         form: Form::Chat { has_tools: tools.is_some() },
         id: root.id("chatcmpl"),
         seed: options.seed,
+        streams: options.streams,
         prompt_tokens: tokens.len(),
     })
 }
@@ -216,12 +217,10 @@ pub fn choice(served: &Served<'_>, id: &str, index: usize, choice: &Choice, has_
         if content.is_empty() {
             message["content"] = Value::Null;
         }
-        let call = |(number, (name, arguments)): (usize, (String, String))| {
-            let hash = blake3::hash(format!("{id} {index} {number}").as_bytes());
-            let id = format!("call_{}", &hash.to_hex()[..24]);
-            json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}})
+        let call = |(number, (name, arguments)): (usize, &(String, String))| {
+            call(id, index, number, name, arguments)
         };
-        message["tool_calls"] = calls.into_iter().enumerate().map(call).collect();
+        message["tool_calls"] = calls.iter().enumerate().map(call).collect();
         if finish_reason == "stop" {
             finish_reason = "tool_calls";
         }
@@ -236,7 +235,15 @@ pub fn choice(served: &Served<'_>, id: &str, index: usize, choice: &Choice, has_
     json!({"index": index, "message": message, "logprobs": logprobs, "finish_reason": finish_reason})
 }
 
-fn likelihood_of(tokenizer: &Tokenizer, token: u32, likelihood: &Likelihood) -> Value {
+/// A call's JSON.
+pub fn call(answer: &str, index: usize, number: usize, name: &str, arguments: &str) -> Value {
+    let hash = blake3::hash(format!("{answer} {index} {number}").as_bytes());
+    let id = format!("call_{}", &hash.to_hex()[..24]);
+    json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}})
+}
+
+/// How likely a token was, and others in its place.
+pub fn likelihood_of(tokenizer: &Tokenizer, token: u32, likelihood: &Likelihood) -> Value {
     let one = |token: u32, logprob: f32| {
         let bytes = tokenizer.bytes(token);
         json!({"token": tokenizer.text(token), "logprob": short(logprob), "bytes": bytes})

@@ -8,6 +8,8 @@ use super::fields::Fields;
 use super::options::{MOST_CHOICES, Options};
 use super::{Root, Served, short};
 use crate::model::Model;
+use crate::sample::Likelihood;
+use crate::tokens::Tokenizer;
 
 /// Tokens of an answer where a request does not say: the route's own default.
 const MOST_TOKENS: usize = 16;
@@ -46,7 +48,13 @@ pub fn read(
         // A default is cut to what there is room for; what was asked for never is.
         let room = model.config().context.saturating_sub(prompt.len());
         let most_tokens = options.most_tokens.or(Some(("max_tokens", MOST_TOKENS.min(room.max(1)))));
-        let own = Options { most_tokens, request: options.request.clone(), seed: Value::Null, ..options };
+        let own = Options {
+            most_tokens,
+            request: options.request.clone(),
+            seed: Value::Null,
+            streams: None,
+            ..options
+        };
         requests.extend(own.requests(model, prompt, "prompt")?);
         let bytes: Vec<u8> =
             prompt.iter().flat_map(|&token| served.tokenizer.bytes(token)).copied().collect();
@@ -58,6 +66,7 @@ pub fn read(
         form: Form::Completion { echoes: texts },
         id: root.id("cmpl"),
         seed: options.seed,
+        streams: options.streams,
         prompt_tokens: prompts.iter().map(Vec::len).sum(),
     })
 }
@@ -93,28 +102,23 @@ pub fn texts(served: &Served<'_>, fields: &Fields<'_>, key: &str) -> Result<Vec<
 
 /// A choice's JSON.
 pub fn choice(served: &Served<'_>, index: usize, choice: &Choice, echo: &str) -> Value {
-    let logprobs = choice.likelihoods(served.tokenizer).map(|all| {
-        let text = |token: u32| served.tokenizer.text(token);
-        let mut offset = 0;
-        let offsets: Vec<usize> = all
-            .iter()
-            .map(|&(token, _)| {
-                let at = offset;
-                offset += text(token).chars().count();
-                at
-            })
-            .collect();
-        let top = all.iter().map(|(_, likelihood)| {
-            let top = likelihood.top.iter().map(|&(token, logprob)| (text(token), short(logprob)));
-            Value::Object(top.collect::<Map<_, _>>())
-        });
-        json!({
-            "tokens": all.iter().map(|&(token, _)| text(token)).collect::<Vec<_>>(),
-            "token_logprobs": all.iter().map(|(_, likelihood)| short(likelihood.of_token)).collect::<Vec<_>>(),
-            "top_logprobs": top.collect::<Vec<_>>(),
-            "text_offset": offsets,
-        })
-    });
+    let all = choice.likelihoods(served.tokenizer);
+    let logprobs = all.map(|all| likelihoods(served.tokenizer, &all, &mut 0));
     let text = format!("{echo}{}", choice.text);
     json!({"index": index, "text": text, "logprobs": logprobs, "finish_reason": choice.finish_reason()})
+}
+
+/// How likely tokens were; the first begins at `offset`, in characters, which becomes the end of the last.
+pub fn likelihoods(tokenizer: &Tokenizer, all: &[(u32, &Likelihood)], offset: &mut usize) -> Value {
+    let (mut tokens, mut logprobs, mut tops, mut offsets) = (vec![], vec![], vec![], vec![]);
+    for &(token, likelihood) in all {
+        let text = tokenizer.text(token);
+        offsets.push(*offset);
+        *offset += text.chars().count();
+        tokens.push(text);
+        logprobs.push(short(likelihood.of_token));
+        let top = likelihood.top.iter().map(|&(token, logprob)| (tokenizer.text(token), short(logprob)));
+        tops.push(Value::Object(top.collect::<Map<_, _>>()));
+    }
+    json!({"tokens": tokens, "token_logprobs": logprobs, "top_logprobs": tops, "text_offset": offsets})
 }

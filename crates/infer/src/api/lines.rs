@@ -105,7 +105,15 @@ impl Line {
     fn asked(&self, served: &Served<'_>, setting: Setting) -> Result<Asked, ApiError> {
         match &self.problem {
             Some(problem) => Err(problem.clone()),
-            None => served.read(&self.url, &self.body, self.custom_id.as_str().unwrap_or(""), setting),
+            None => {
+                let salt = self.custom_id.as_str().unwrap_or("");
+                match served.read(&self.url, &self.body, salt, setting)? {
+                    Asked::Answers(asked) if asked.is_streamed() => {
+                        Err(ApiError::wrong("stream", "stream must be false: a line is answered at once"))
+                    }
+                    asked => Ok(asked),
+                }
+            }
         }
     }
 

@@ -30,13 +30,22 @@ pub struct Options {
     pub choices: usize,
     /// The field that says how long an answer may be, and what it says.
     pub most_tokens: Option<(&'static str, usize)>,
+    /// The answer is to come in chunks.
+    pub streams: Option<Streams>,
+}
+
+/// How an answer comes in chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Streams {
+    /// The last chunk has the usage.
+    pub has_usage: bool,
 }
 
 impl Options {
     pub fn read(served: &Served<'_>, fields: &Fields<'_>, root: &Root) -> Result<Self, ApiError> {
-        if fields.bool("stream")?.unwrap_or(false) {
-            return Err(fields.wrong("stream", "must be false: the answer comes at once"));
-        }
+        let streaming = fields.object("stream_options")?;
+        let has_usage = streaming.map_or(Ok(None), |options| options.bool("include_usage"))?.unwrap_or(false);
+        let streams = fields.bool("stream")?.unwrap_or(false).then_some(Streams { has_usage });
         let choices = fields.integer("n", 1..=MOST_CHOICES as i64)?.unwrap_or(1) as usize;
         let seed = fields.integer("seed", i64::MIN..=i64::MAX)?;
         // A negative seed is one as well: its bits are taken as they are.
@@ -64,7 +73,7 @@ impl Options {
             ..Request::default()
         };
         let seed = seed.map_or_else(|| Value::from(noise), Value::from);
-        Ok(Self { request, seed, choices, most_tokens })
+        Ok(Self { request, seed, choices, most_tokens, streams })
     }
 
     /// The requests for all choices of a prompt; the field `param` is where errors say that it is.

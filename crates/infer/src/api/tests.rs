@@ -1,5 +1,7 @@
 //! Lines in, lines out, over tiny models.
 
+mod stream;
+
 use super::*;
 use crate::batch::Bounds;
 use crate::chain::{Finding, check};
@@ -190,6 +192,7 @@ fn wrong_lines_get_errors_and_harm_no_other() {
                 json!({"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "tide"}}}}),
             ),
         ),
+        line("f", CHAT, &chat(json!({"stream": true}))),
         good.clone(),
     ];
     let bodies: Vec<Value> = decoder
@@ -212,7 +215,8 @@ fn wrong_lines_get_errors_and_harm_no_other() {
     assert_eq!(error(5), (400, "model"));
     assert_eq!(error(6), (400, "temperature"));
     assert_eq!(error(7), (400, "response_format"));
-    assert_eq!(bodies[1], bodies[8]);
+    assert_eq!(error(8), (400, "stream"));
+    assert_eq!(bodies[1], bodies[9]);
     assert_eq!(bodies[1]["response"]["status_code"], 200);
     assert_eq!(json!(decoder.answer(&good, BOUNDS)[0].line), json!(bodies[1].to_string()));
 }
@@ -241,7 +245,7 @@ fn wrong_fields_are_named() {
         (json!({"stop": 5}), "stop", "must be a text"),
         (json!({"stop": ["a", "b", "c", "d", "e"]}), "stop", "may have 4"),
         (json!({"stop": ""}), "stop", "must have texts"),
-        (json!({"stream": true}), "stream", "must be false"),
+        (json!({"stream": "yes"}), "stream", "must be true or false"),
         (json!({"logit_bias": {"the": 1}}), "logit_bias", "not a token's number"),
         (json!({"logit_bias": {"5": 101}}), "logit_bias", "from -100 to 100"),
         (json!({"top_logprobs": 3}), "top_logprobs", "needs logprobs"),

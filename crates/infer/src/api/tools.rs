@@ -92,27 +92,60 @@ pub fn written(name: &str, arguments: &Value) -> String {
     format!("{begin}\n{}\n{end}", json!({"name": name, "arguments": arguments}))
 }
 
-/// An answer's text without its calls, and the calls' names and arguments. A call that was cut off is left out.
-pub fn split(text: &str) -> (String, Vec<(String, String)>) {
-    let (begin, end) = CALL;
-    let (mut content, mut calls) = (String::new(), Vec::new());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once(begin) {
-        content.push_str(before);
-        let Some((call, after)) = after.split_once(end) else {
-            return (content.trim().to_owned(), calls);
-        };
-        // The answer's shape makes this JSON; what is not is text.
-        match serde_json::from_str::<Value>(call).ok().as_ref().and_then(parts) {
-            Some(call) => calls.push(call),
-            None => content.push_str(&format!("{begin}{call}{end}")),
-        }
-        rest = after;
-    }
-    content.push_str(rest);
-    (if calls.is_empty() { content } else { content.trim().to_owned() }, calls)
+/// A call's name, and its arguments as JSON.
+pub type Call = (String, String);
+
+/// An answer's text without its calls, and the calls. A call that was cut off is left out.
+pub fn split(text: &str) -> (String, Vec<Call>) {
+    let mut splitter = Splitter::default();
+    let (mut content, calls) = splitter.push(text);
+    content.push_str(&splitter.finish());
+    (if calls.is_empty() && !splitter.was_cut { content } else { content.trim().to_owned() }, calls)
 }
 
-fn parts(call: &Value) -> Option<(String, String)> {
+/// Tells calls from text, piece by piece.
+#[derive(Debug, Default)]
+pub struct Splitter {
+    /// A call that is not whole, or text that may begin one.
+    held: String,
+    /// The answer ended within a call.
+    was_cut: bool,
+}
+
+impl Splitter {
+    /// Takes a piece; gives the text that is certain, and the calls that are whole.
+    pub fn push(&mut self, text: &str) -> (String, Vec<Call>) {
+        let (begin, end) = CALL;
+        self.held.push_str(text);
+        let (mut content, mut calls) = (String::new(), Vec::new());
+        while let Some(at) = self.held.find(begin) {
+            content.push_str(&self.held[..at]);
+            self.held.drain(..at);
+            let Some(len) = self.held.find(end) else { return (content, calls) };
+            let rest = self.held.split_off(len + end.len());
+            let whole = std::mem::replace(&mut self.held, rest);
+            // The answer's shape makes this JSON; what is not is text.
+            match serde_json::from_str::<Value>(&whole[begin.len()..len]).ok().as_ref().and_then(parts) {
+                Some(call) => calls.push(call),
+                None => content.push_str(&whole),
+            }
+        }
+        let may_begin = |at: &usize| self.held.is_char_boundary(*at) && begin.starts_with(&self.held[*at..]);
+        let from = self.held.len().saturating_sub(begin.len());
+        let keep = (from..self.held.len()).find(may_begin).unwrap_or(self.held.len());
+        let rest = self.held.split_off(keep);
+        content.push_str(&std::mem::replace(&mut self.held, rest));
+        (content, calls)
+    }
+
+    /// The rest of the text, at the end of an answer.
+    pub fn finish(&mut self) -> String {
+        self.was_cut = self.held.starts_with(CALL.0);
+        let rest = std::mem::take(&mut self.held);
+        if self.was_cut { String::new() } else { rest }
+    }
+}
+
+fn parts(call: &Value) -> Option<Call> {
     Some((call.get("name")?.as_str()?.to_owned(), call.get("arguments")?.to_string()))
 }
