@@ -121,8 +121,10 @@ impl TensorFile for Safetensors<'_> {
     }
 }
 
-/// One file's tensors: names, and forms or what is wrong with them.
-fn read_header(source: &dyn Source) -> Result<Vec<(String, Result<TensorInfo, String>)>, FileError> {
+/// A tensor's name, and its form or why no kernel can use it.
+type Named = (String, Result<TensorInfo, String>);
+
+fn read_header(source: &dyn Source) -> Result<Vec<Named>, FileError> {
     let read =
         |at: u64, into: &mut [u8]| source.read(at, into).map_err(|source| FileError::Read { at, source });
     if source.len() < 8 {

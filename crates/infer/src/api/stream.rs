@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use super::answer::{Answers, Form};
 use super::tools::Splitter;
 use super::{Served, Setting, chat, completion};
-use crate::batch::Usage;
 use crate::chain::Finish;
 use crate::sample::Likelihood;
 
@@ -118,14 +117,14 @@ impl<'a> Chunks<'a> {
         if !self.answers.streams.as_ref()?.has_usage {
             return None;
         }
-        let usage = Usage { prompt: self.answers.prompt_tokens, cached, answer: self.answer_tokens };
+        let (prompt, answer) = (self.answers.prompt_tokens, self.answer_tokens);
         let mut chunk = self.chunk(Value::Null);
         chunk["choices"] = json!([]);
         chunk["usage"] = json!({
-            "prompt_tokens": usage.prompt,
-            "completion_tokens": usage.answer,
-            "total_tokens": usage.prompt + usage.answer,
-            "prompt_tokens_details": {"cached_tokens": usage.cached},
+            "prompt_tokens": prompt,
+            "completion_tokens": answer,
+            "total_tokens": prompt + answer,
+            "prompt_tokens_details": {"cached_tokens": cached},
         });
         Some(chunk)
     }

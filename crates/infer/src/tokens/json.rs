@@ -344,6 +344,7 @@ fn part(part: &Value) -> Part<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -449,5 +450,21 @@ mod tests {
         assert!(Tokenizer::read_json("{", None).is_err());
         let error = Tokenizer::read_json(&words().to_string(), Some(r#"{"eos_token_id": 1e9}"#)).unwrap_err();
         assert!(error.to_string().starts_with("config.json: "), "{error}");
+    }
+
+    proptest! {
+        /// A changed file is refused, or makes tokens that it has of any text.
+        #[test]
+        fn changed_files_do_no_harm(is_words in any::<bool>(), changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4), text in "\\PC{0,40}") {
+            let mut file = if is_words { words() } else { bytes() }.to_string().into_bytes();
+            for (at, byte) in changes {
+                let at = at.index(file.len());
+                file[at] = byte;
+            }
+            if let Ok(tokenizer) = Tokenizer::read_json(&String::from_utf8_lossy(&file), None) {
+                let tokens = tokenizer.encode(&text);
+                prop_assert!(tokens.iter().all(|&token| (token as usize) < tokenizer.len()));
+            }
+        }
     }
 }
