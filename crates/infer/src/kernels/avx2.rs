@@ -45,6 +45,7 @@ unsafe fn signed(codes: __m256i, x: *const i8, group: usize) -> __m256i {
 
 impl Isa for Avx2 {
     const ROWS: usize = 8;
+    const TOKENS: usize = 6;
     type Bytes = __m256i;
     type Ints = __m256i;
     type Floats = __m256;

@@ -42,6 +42,8 @@ macro_rules! declared {
 pub trait Isa: Copy {
     /// Rows in a vector: 16, 8 or 4.
     const ROWS: usize;
+    /// Tokens for which there are registers when floats are multiplied: two sums of a vector each.
+    const TOKENS: usize;
     /// Codes of `ROWS` rows and 4 columns.
     type Bytes: Copy;
     /// An integer of each row.

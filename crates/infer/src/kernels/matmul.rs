@@ -241,19 +241,22 @@ pub unsafe fn dense<I: Isa>(matrix: &Matrix, tile: usize, x: &[f32], out: &mut [
     let weights = matrix.tile(tile);
     assert_eq!(weights.len(), columns * ROWS * matrix.format().block_bytes(), "the tile is whole");
     let mut token = 0;
+    // As many tokens together as there are registers for, then fewer.
+    macro_rules! some {
+        ($format:ident $($tokens:literal)*) => {
+            $(while $tokens <= I::TOKENS && count - token >= $tokens {
+                let (x, out) = (x[token * columns..].as_ptr(), out[token * ROWS..].as_mut_ptr());
+                floats::<I, $format, $tokens>(weights.as_ptr(), columns, x, out);
+                token += $tokens;
+            })*
+        };
+    }
     macro_rules! formats {
         ($($format:ident)*) => {
             match matrix.format() {
                 // SAFETY: `x` has `count` rows of `columns`, the tile has `columns`, `out` 16 floats a token.
                 $(Format::$format => unsafe {
-                    while count - token >= 4 {
-                        floats::<I, $format, 4>(weights.as_ptr(), columns, x[token * columns..].as_ptr(), out[token * ROWS..].as_mut_ptr());
-                        token += 4;
-                    }
-                    while token < count {
-                        floats::<I, $format, 1>(weights.as_ptr(), columns, x[token * columns..].as_ptr(), out[token * ROWS..].as_mut_ptr());
-                        token += 1;
-                    }
+                    some!($format 8 6 4 2 1);
                 })*
                 other => unreachable!("{other} is quantised"),
             }
@@ -298,24 +301,23 @@ unsafe fn floats<I: Isa, C: Column, const N: usize>(
     let vectors = ROWS / I::ROWS;
     // SAFETY: the caller vouches for the instruction set, and that weights and tokens have `columns` columns.
     unsafe {
-        let mut sums = [[[I::splat(0.0); MOST_VECTORS]; 2]; N];
-        let mut column = 0;
-        while column < columns {
-            for odd in 0..2 {
-                for vector in 0..vectors {
+        // One vector after the other, so that all sums stay in registers.
+        for vector in 0..vectors {
+            let mut sums = [[I::splat(0.0); 2]; N];
+            let mut column = 0;
+            while column < columns {
+                for odd in 0..2 {
                     let at = ((column + odd) * ROWS + vector * I::ROWS) * C::WIDTH;
                     let weight = C::read::<I>(weights.add(at));
                     for token in 0..N {
                         let x = I::splat(*x.add(token * columns + column + odd));
-                        sums[token][odd][vector] = I::fma(weight, x, sums[token][odd][vector]);
+                        sums[token][odd] = I::fma(weight, x, sums[token][odd]);
                     }
                 }
+                column += 2;
             }
-            column += 2;
-        }
-        for token in 0..N {
-            for vector in 0..vectors {
-                let sum = I::add(sums[token][0][vector], sums[token][1][vector]);
+            for token in 0..N {
+                let sum = I::add(sums[token][0], sums[token][1]);
                 I::store(out.add(token * ROWS + vector * I::ROWS), sum);
             }
         }

@@ -27,6 +27,7 @@ unsafe fn add_products(sums: int32x4_t, codes: uint8x16_t, x: *const i8, group: 
 
 impl Isa for Neon {
     const ROWS: usize = 4;
+    const TOKENS: usize = 8;
     type Bytes = uint8x16_t;
     type Ints = int32x4_t;
     type Floats = float32x4_t;

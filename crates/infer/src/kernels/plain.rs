@@ -35,6 +35,7 @@ macro_rules! array {
 
 impl Isa for Plain {
     const ROWS: usize = ROWS;
+    const TOKENS: usize = 1;
     type Bytes = [u8; WIDTH];
     type Ints = [i32; ROWS];
     type Floats = [f32; ROWS];

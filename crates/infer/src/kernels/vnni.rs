@@ -33,6 +33,7 @@ unsafe fn dot<const N: usize>(codes: [__m512i; N], x: *const i8, init: i32) -> _
 
 impl Isa for Vnni {
     const ROWS: usize = 16;
+    const TOKENS: usize = 4;
     type Bytes = __m512i;
     type Ints = __m512i;
     type Floats = __m512;
