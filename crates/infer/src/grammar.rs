@@ -3,6 +3,7 @@
 //! A grammar says after each token which may follow. It is a pure function of shape and tokens so far: its bounds count
 //! steps, not time, and an answer's grammar starts anew wherever the answer is computed or checked.
 
+use std::collections::HashSet;
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
@@ -23,8 +24,9 @@ const LONGEST_SCHEMA: usize = 1 << 18;
 /// A token of more bytes is never allowed: the parser goes down a token byte by byte.
 const LONGEST_TOKEN: usize = 255;
 
-/// The most bytes that a vocabulary's tokens have together.
-const MOST_BYTES: usize = 1 << 24;
+/// The most bytes that a vocabulary's tokens have together: the parser's tree of them has room for 2^22 nodes. Gemma's
+/// have two million.
+const MOST_BYTES: usize = (1 << 22) - 2;
 
 /// An answer's shape.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,12 +111,17 @@ impl Grammars {
     /// The vocabulary is beyond bounds.
     pub fn new(tokenizer: &Tokenizer) -> Result<Self, GrammarError> {
         let len = u32::try_from(tokenizer.len()).map_err(|_| GrammarError::Vocabulary)?;
-        // Control tokens have no text, so that no text of a grammar can call for one.
-        let words: Vec<Vec<u8>> = (0..len)
-            .map(|token| tokenizer.bytes(token))
-            .map(|bytes| if bytes.len() > LONGEST_TOKEN { Vec::new() } else { bytes.to_vec() })
-            .collect();
-        if words.is_empty() || words.iter().map(Vec::len).sum::<usize>() > MOST_BYTES {
+        // Control tokens have no text, so that no text of a grammar can call for one. Of tokens that have the same text the
+        // first is the one that may be used: a tree in which one place has many is slow to make.
+        let mut known = HashSet::new();
+        let mut words: Vec<Vec<u8>> = Vec::with_capacity(tokenizer.len());
+        for token in 0..len {
+            let bytes = tokenizer.bytes(token);
+            let is_used = bytes.len() <= LONGEST_TOKEN && known.insert(bytes);
+            words.push(if is_used { bytes.to_vec() } else { Vec::new() });
+        }
+        let total: usize = words.iter().map(Vec::len).sum();
+        if words.is_empty() || total.max(words.len()) > MOST_BYTES {
             return Err(GrammarError::Vocabulary);
         }
         let ends = tokenizer.ends();
@@ -360,6 +367,33 @@ mod tests {
         }
         let none = Calls { tools: vec![], required: true, parallel: true };
         assert!(matches!(refuse(Shape::Calls(none)), GrammarError::Schema(_)));
+    }
+
+    fn with_tokens(tokens: Vec<String>) -> Tokenizer {
+        use crate::gguf::{Value, Writer};
+        let mut writer = Writer::new();
+        writer.key("tokenizer.ggml.model", Value::Text("llama".into()));
+        writer.key("tokenizer.ggml.scores", Value::Floats(vec![0.0; tokens.len()]));
+        writer.key("tokenizer.ggml.tokens", Value::Texts(tokens));
+        Tokenizer::read(Gguf::read(&writer.finish()).unwrap().metadata()).unwrap()
+    }
+
+    /// A vocabulary of strange tokens, and none that ends an answer.
+    #[test]
+    fn strange_vocabularies_do_no_harm() {
+        let strange = ["{", "}", "\"", ":", "a", "a", "{\"", "", "\u{ff}\u{fe}", &"x".repeat(100_000)];
+        let mut tokens: Vec<String> = strange.iter().map(|&token| token.to_owned()).collect();
+        tokens.extend(std::iter::repeat_n("{".to_owned(), 300_000));
+        let tokenizer = with_tokens(tokens);
+        let mut grammar = tokenizer.grammars().unwrap().begin(&Shape::Object).unwrap();
+        let allowed = |mask: &Mask| (0..300_010).filter(|&token| mask.allows(token)).collect::<Vec<_>>();
+        assert_eq!(allowed(&grammar.mask().unwrap()), [0, 6]);
+        grammar.take(0).unwrap();
+        assert_eq!(allowed(&grammar.mask().unwrap()), [1, 2]);
+        grammar.take(1).unwrap();
+        assert!(grammar.is_complete());
+        let large = (0..40_000).map(|number| format!("{number:0>120}")).collect();
+        assert_eq!(with_tokens(large).grammars().unwrap_err(), GrammarError::Vocabulary);
     }
 
     /// Whatever was asked before, and how often: the same tokens so far allow the same.

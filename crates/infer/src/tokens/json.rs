@@ -21,6 +21,9 @@ const CONFIG: &str = "config.json";
 /// The largest files have some dozen megabytes.
 const LONGEST: usize = 1 << 27;
 
+/// The largest vocabularies have a quarter of a million.
+const MOST_TOKENS: usize = 1 << 22;
+
 /// All models have 100; the time that a word takes grows with its square.
 const MOST_LETTERS: usize = 1_000;
 
@@ -125,6 +128,9 @@ fn error(problem: impl Into<String>) -> FileError {
 /// Tokens in the order of their numbers, with their kinds.
 fn list(vocab: HashMap<String, u32>, added: &[Added]) -> Result<(Vec<String>, Vec<i64>), FileError> {
     let most = vocab.len() + added.len();
+    if most > MOST_TOKENS {
+        return Err(error(format!("has {most} tokens, more than {MOST_TOKENS}")));
+    }
     let mut texts: Vec<Option<String>> = vec![None; most];
     let mut kinds = vec![1; most];
     for (text, id) in vocab {
