@@ -19,7 +19,7 @@ pub use self::{
     cache::{CacheError, CodeCache},
     cancel::Cancel,
     confine::{Confinement, Lack, Measure, UnlistedCalls},
-    control::{Chunks, Control},
+    control::{Chunks, Control, Follow, Piece},
     executor::{Capabilities, Executor, Output, OutputBody, Prepared, Program, Report, Task},
     wasi::Layout,
     wasm::{Backend, WasmExecutor, check_module, hardware_class},

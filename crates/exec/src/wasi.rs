@@ -20,6 +20,7 @@ mod path;
 mod process;
 mod tree;
 mod walk;
+pub(crate) mod written;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -32,6 +33,7 @@ use self::{
     meter::{Meter, Stop},
     process::{Clock, Random},
     tree::{Body, NodeId, ROOT, Tree},
+    written::Written,
 };
 
 /// Why a call did not succeed.
@@ -113,7 +115,7 @@ pub(crate) struct Guest {
     random: Random,
     /// `NAME=value`, as the program reads it.
     environment: Vec<String>,
-    stdout: Vec<u8>,
+    stdout: Written,
     log: Vec<u8>,
     out: Option<NodeId>,
 }
@@ -132,6 +134,7 @@ impl Guest {
         given: Given,
         layout: &Layout,
         stop: Stop,
+        stdout: Written,
     ) -> Result<Self, Failure> {
         let inputs = Inputs::new(&spec.inputs, given)?;
         let clock = Clock::default();
@@ -174,7 +177,7 @@ impl Guest {
             clock,
             random,
             environment,
-            stdout: Vec::new(),
+            stdout,
             log: Vec::new(),
             out,
         };
@@ -254,7 +257,7 @@ impl Guest {
             files.into_iter().map(|(path, node)| (path, self.file_bytes(node, &mut names))).collect();
         if !self.stdout.is_empty() {
             let name = GuestPath::new("stdout").expect("a plain name is a path");
-            if bodies.insert(name, std::mem::take(&mut self.stdout)).is_some() {
+            if bodies.insert(name, self.stdout.take()).is_some() {
                 let reason = "both `/out/stdout` and standard output were written".to_owned();
                 return Err(Failure::BadOutput { reason });
             }

@@ -370,7 +370,7 @@ impl Guest {
             let data = memory.slice(buffer.start, buffer.len)?;
             if target == Target::Stdout {
                 self.tree.reserve_bytes(data.len() as u64)?;
-                self.stdout.extend_from_slice(data);
+                self.stdout.extend(data);
             } else {
                 let limit = self.spec.limits.log;
                 let room = limit.0.saturating_sub(self.log.len() as u64);

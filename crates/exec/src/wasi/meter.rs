@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use tidemill_types::{Failure, Fuel, Limits};
 
-use super::Fault;
+use super::{Fault, written::Looks};
 use crate::cancel::Cancel;
 
 /// Entering and leaving the host.
@@ -28,6 +28,8 @@ pub(crate) struct Stop {
     pub(crate) deadline: Instant,
     pub(crate) cancel: Cancel,
     pub(crate) limits: Limits,
+    /// Whoever looks on while it runs.
+    pub(crate) looks: Looks,
 }
 
 impl Stop {
@@ -35,9 +37,11 @@ impl Stop {
         if self.cancel.is_cancelled() {
             return Err(Failure::Cancelled);
         }
-        if Instant::now() >= self.deadline {
+        let now = Instant::now();
+        if now >= self.deadline {
             return Err(Failure::WallTime { limit: self.limits.wall_time });
         }
+        self.looks.pass(now);
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     cancel::Cancel,
     control::Control,
     executor::{Capabilities, Executor, Prepared, Program, Report, Task},
-    wasi::{Layout, input::Given},
+    wasi::{Layout, input::Given, written::Showing},
 };
 
 /// Compiles and runs in the calling process. Compiling is not limited here, so this is for programs that
@@ -72,6 +72,7 @@ impl Executor for WasmExecutor {
             given: Given::here(task.contents.clone()),
             layout: self.layout.clone(),
             cancel: control.cancel.clone(),
+            onlooker: Box::new(Showing::new(control.chunks.clone())),
         };
         self.runtime.run(&loaded, class, job).into_report()
     }

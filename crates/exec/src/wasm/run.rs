@@ -20,7 +20,13 @@ use super::{
 use crate::{
     cancel::Cancel,
     executor::Raw,
-    wasi::{Guest, Layout, input::Given, link::linker, meter::Stop},
+    wasi::{
+        Guest, Layout,
+        input::Given,
+        link::linker,
+        meter::Stop,
+        written::{Looks, Onlooker, Written},
+    },
 };
 
 /// Fuel between two looks at the wall clock: about a millisecond, and half a second of the dearest code
@@ -85,6 +91,8 @@ pub(crate) struct Job {
     pub(crate) given: Given,
     pub(crate) layout: Layout,
     pub(crate) cancel: Cancel,
+    /// Looks on while it runs.
+    pub(crate) onlooker: Box<dyn Onlooker>,
 }
 
 /// The failure of an engine that could not be made. Batch systems limit the address space to what a job asks for, and
@@ -186,8 +194,10 @@ impl Runtime {
         let begun = Instant::now();
         let spec = job.spec;
         let limits = spec.limits;
-        let stop = Stop { deadline: begun + limits.wall_time.duration(), cancel: job.cancel, limits };
-        let guest = match Guest::new(spec, job.given, &job.layout, stop.clone()) {
+        let written = Written::default();
+        let looks = Looks::new(job.onlooker, written.clone());
+        let stop = Stop { deadline: begun + limits.wall_time.duration(), cancel: job.cancel, limits, looks };
+        let guest = match Guest::new(spec, job.given, &job.layout, stop.clone(), written) {
             Ok(guest) => guest,
             Err(failure) => return Raw::failed(failure, begun.elapsed()),
         };

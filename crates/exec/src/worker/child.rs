@@ -11,10 +11,10 @@ use std::{
 use rustix::time::{ClockId, clock_gettime};
 
 use super::{
-    link::{Link, SharedLink},
+    link::{Asked, Link, SharedLink, unexpected},
     protocol::{
         Body, CodeReply, CompileReply, CompileRequest, INLINE_BYTES, Ran, Role, RunReply, RunRequest,
-        Started, write_frame,
+        Started, ToRunning, write_frame,
     },
 };
 use crate::{
@@ -55,7 +55,7 @@ pub fn taken_over_main(kind: WorkerKind, taken: impl FnOnce()) -> ExitCode {
         }
         match kind {
             WorkerKind::Compiling => drop(link.receive::<CompileRequest>()?),
-            WorkerKind::Running => drop(link.receive::<RunRequest>()?),
+            WorkerKind::Running => drop(link.task()?),
         }
         taken();
         Ok(())
@@ -114,8 +114,9 @@ fn serve_running(link: &SharedLink) -> io::Result<()> {
     // A worker runs one task at a time.
     let runtime = Runtime::new(1);
     loop {
-        let request: RunRequest = link.lock().receive()?;
-        if let Some(raw) = attempt(&runtime, link, request)? {
+        let told = link.lock().task()?;
+        let ToRunning::Run(request) = told else { return Err(unexpected()) };
+        if let Some(raw) = attempt(&runtime, link, *request)? {
             report(&mut link.lock(), raw)?;
         }
     }
@@ -140,6 +141,7 @@ fn attempt(runtime: &Runtime, link: &SharedLink, request: RunRequest) -> io::Res
         layout: Layout::Task,
         // Cancelling ends the process.
         cancel: Cancel::default(),
+        onlooker: Box::new(Asked::new(link.clone())),
     };
     Ok(Some(match loaded {
         Ok(loaded) => runtime.run(&loaded, class, job),
@@ -149,12 +151,13 @@ fn attempt(runtime: &Runtime, link: &SharedLink, request: RunRequest) -> io::Res
 
 fn receive_code(link: &mut Link) -> io::Result<Option<Code<'static>>> {
     link.send(&RunReply::NeedsCode)?;
-    match link.receive::<CodeReply>()? {
-        CodeReply::File(len) => {
+    match link.told()? {
+        ToRunning::Code(CodeReply::File(len)) => {
             let len = usize::try_from(len).map_err(io::Error::other)?;
             Ok(Some(Code::File(link.file()?, len)))
         }
-        CodeReply::None => Ok(None),
+        ToRunning::Code(CodeReply::None) => Ok(None),
+        _ => Err(unexpected()),
     }
 }
 

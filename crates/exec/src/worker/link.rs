@@ -4,15 +4,22 @@ use std::{
     fs::File,
     io::{self, BufReader, IoSliceMut, Read, Write},
     mem::MaybeUninit,
+    num::NonZeroU64,
     os::fd::OwnedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::{
+    io::Errno,
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg},
+};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::protocol::{RangeReply, RunReply, read_frame, write_frame};
-use crate::wasi::input::{Opened, Ranges};
+use super::protocol::{Piece, RangeReply, RunReply, ToRunning, read_frame, write_frame};
+use crate::wasi::{
+    input::{Opened, Ranges},
+    written::{Cursor, Onlooker, Written},
+};
 
 /// Descriptors that are received close when a program is started in this process's place, which is never.
 #[cfg(target_os = "linux")]
@@ -24,6 +31,8 @@ const FLAGS: RecvFlags = RecvFlags::empty();
 pub(super) struct Link {
     reader: BufReader<Incoming>,
     writer: File,
+    /// For which follow the parent has asked for a piece that it has not got.
+    asked: Option<NonZeroU64>,
 }
 
 /// What comes from the parent: bytes, and now and then a descriptor.
@@ -50,11 +59,54 @@ impl Link {
     pub(super) fn new(socket: File) -> io::Result<Self> {
         let writer = socket.try_clone()?;
         let reader = BufReader::with_capacity(64 << 10, Incoming { socket, received: None });
-        Ok(Self { reader, writer })
+        Ok(Self { reader, writer, asked: None })
     }
 
     pub(super) fn receive<T: DeserializeOwned>(&mut self) -> io::Result<T> {
         read_frame(&mut self.reader)
+    }
+
+    /// What a running worker is told next. That a piece of output is asked for is only noted.
+    pub(super) fn told(&mut self) -> io::Result<ToRunning> {
+        loop {
+            match self.receive()? {
+                ToRunning::Piece(follow) => self.asked = Some(follow),
+                other => return Ok(other),
+            }
+        }
+    }
+
+    /// Waits for a task. Pieces that were asked for before are not of this one.
+    pub(super) fn task(&mut self) -> io::Result<ToRunning> {
+        let told = self.told();
+        self.asked = None;
+        told
+    }
+
+    /// For which follow a piece of output is asked for, as far as the parent's messages have arrived.
+    fn asked(&mut self) -> io::Result<Option<NonZeroU64>> {
+        while self.has_arrived()? {
+            match self.receive()? {
+                ToRunning::Piece(follow) => self.asked = Some(follow),
+                _ => return Err(unexpected()),
+            }
+        }
+        Ok(self.asked)
+    }
+
+    /// Whether something has come from the parent, the end aside. Never waits.
+    fn has_arrived(&self) -> io::Result<bool> {
+        if !self.reader.buffer().is_empty() {
+            return Ok(true);
+        }
+        let socket = &self.reader.get_ref().socket;
+        let (mut byte, flags) = ([0], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        let mut control = RecvAncillaryBuffer::default();
+        match recvmsg(socket, &mut [IoSliceMut::new(&mut byte)], &mut control, flags) {
+            Ok(message) => Ok(message.bytes > 0),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     pub(super) fn send(&mut self, message: &impl Serialize) -> io::Result<()> {
@@ -73,7 +125,12 @@ impl Link {
     }
 }
 
-/// The link, shared with the inputs of the task that runs.
+/// The error of a message that answers nothing.
+pub(super) fn unexpected() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the parent answered what was not asked")
+}
+
+/// The link, shared with the inputs of the task that runs and with its onlooker.
 #[derive(Clone)]
 pub(super) struct SharedLink(Arc<Mutex<Link>>);
 
@@ -92,10 +149,39 @@ impl Ranges for SharedLink {
     fn open(&mut self, number: u32) -> io::Result<Opened> {
         let mut link = self.lock();
         link.send(&RunReply::NeedsRange(number))?;
-        match link.receive::<RangeReply>()? {
-            RangeReply::File(offset) => Ok(Opened::File(link.file()?, offset)),
-            RangeReply::Bytes(bytes) => Ok(Opened::Bytes(bytes)),
-            RangeReply::Failed(reason) => Err(io::Error::other(reason)),
+        match link.told()? {
+            ToRunning::Range(RangeReply::File(offset)) => Ok(Opened::File(link.file()?, offset)),
+            ToRunning::Range(RangeReply::Bytes(bytes)) => Ok(Opened::Bytes(bytes)),
+            ToRunning::Range(RangeReply::Failed(reason)) => Err(io::Error::other(reason)),
+            _ => Err(unexpected()),
         }
+    }
+}
+
+/// Shows the parent of a task what it writes, as the parent asks for it.
+pub(super) struct Asked {
+    link: SharedLink,
+    cursor: Cursor,
+    /// The link broke. The task goes on, and its worker finds out at the end.
+    broken: bool,
+}
+
+impl Asked {
+    pub(super) fn new(link: SharedLink) -> Self {
+        Self { link, cursor: Cursor::default(), broken: false }
+    }
+
+    fn show(&mut self, written: &Written) -> io::Result<()> {
+        let mut link = self.link.lock();
+        let Some(follow) = link.asked()? else { return Ok(()) };
+        let Some((offset, bytes)) = self.cursor.next(follow, written) else { return Ok(()) };
+        link.asked = None;
+        link.send(&RunReply::Piece(Piece { follow, offset, bytes }))
+    }
+}
+
+impl Onlooker for Asked {
+    fn look(&mut self, written: &Written) {
+        self.broken = self.broken || self.show(written).is_err();
     }
 }

@@ -18,15 +18,19 @@ use super::{
     process::{Silence, Waiting, Worker, WorkerCommand},
     protocol::{
         Body, CodeReply, CompileReply, CompileRequest, INLINE_BYTES, Ran, Role, RunReply, RunRequest,
+        ToRunning,
     },
 };
 use crate::{
     cache::CodeCache,
     cancel::Cancel,
     confine::{Confinement, UnlistedCalls, Work, limits::task_bytes},
-    control::Control,
+    control::{Control, Piece},
     executor::{Capabilities, Executor, Output, OutputBody, Prepared, Program, Report, Task},
-    wasi::input::{HostRange, numbered},
+    wasi::{
+        input::{HostRange, numbered},
+        written::PIECE_BYTES,
+    },
     wasm::{Backend, CodeClass, Compiler, capabilities},
 };
 
@@ -146,7 +150,8 @@ impl WorkerPool {
         let request = CompileRequest { floats, backend: Backend::Sandbox, time: limits.time, program: bytes };
         // Processor time is what is limited; on a busy machine it may take many times as long.
         let deadline = Instant::now() + limits.time.duration() * 10 + GRACE;
-        let waiting = Waiting { deadline, cancel };
+        let control = Control::of(cancel);
+        let waiting = Waiting { deadline, control: &control };
         let reply: CompileReply =
             worker.ask(&request, &waiting).map_err(|silence| compile_failure(silence, &limits))?;
         *compiling = Some((worker, compiled + 1));
@@ -178,7 +183,7 @@ impl WorkerPool {
         self.start(Work::Run)
     }
 
-    fn attempt(&self, task: &Task, cancel: &Cancel) -> Result<Report, Failure> {
+    fn attempt(&self, task: &Task, control: &Control) -> Result<Report, Failure> {
         let (mut contents, ranges) = numbered(task.contents.clone());
         let sent_along = handing::send_along(&mut contents, &ranges);
         let request = RunRequest {
@@ -187,18 +192,19 @@ impl WorkerPool {
             spec: (*task.spec).clone(),
             contents,
         };
+        let request = ToRunning::Run(Box::new(request));
         let wall_time = task.spec.limits.wall_time;
         loop {
             let mut worker = self
                 .worker()
                 .map_err(|error| Failure::Host { reason: format!("could not start a worker: {error}") })?;
-            // One that cannot be allowed more has what it has: the task may need less than its limits.
             if !worker.is_alive() {
                 // Its number may be another process's by now.
                 continue;
             }
+            // One that cannot be allowed more has what it has: the task may need less than its limits.
             let _ = worker.allow(task_bytes(&task.spec.limits, sent_along));
-            let mut attempt = Attempt { pool: self, worker, task, ranges: &ranges, cancel };
+            let mut attempt = Attempt { pool: self, worker, task, ranges: &ranges, control };
             match attempt.run(&request) {
                 Ok(ended) => {
                     if ended.is_reusable {
@@ -252,7 +258,7 @@ impl Executor for WorkerPool {
     }
 
     fn run(&self, task: &Task, control: &Control) -> Report {
-        match self.attempt(task, &control.cancel) {
+        match self.attempt(task, control) {
             Ok(report) => report,
             Err(failure) => Report::not_run(failure),
         }
@@ -265,7 +271,7 @@ struct Attempt<'a> {
     worker: Worker,
     task: &'a Task,
     ranges: &'a [HostRange],
-    cancel: &'a Cancel,
+    control: &'a Control,
 }
 
 /// How an attempt ended whose worker has answered.
@@ -283,33 +289,48 @@ impl Ended {
 
 impl<'a> Attempt<'a> {
     /// Sends the request and answers the worker's questions until there is a report.
-    fn run(&mut self, request: &RunRequest) -> Result<Ended, Silence> {
+    fn run(&mut self, request: &ToRunning) -> Result<Ended, Silence> {
         let most = most_of_reply(&self.task.spec.limits);
         let mut waiting = self.waiting();
         let mut has_code = false;
         self.worker.request(request, &waiting)?;
         loop {
-            // One that asks without a pause never lets its parent wait.
+            // One that says something all the time is not waited for, and would never be looked at otherwise.
             waiting.check()?;
+            self.worker.ask_for_piece(&waiting)?;
             match self.worker.receive::<RunReply>(most, &waiting)? {
                 RunReply::NeedsRange(number) => {
                     let (answer, file) = handing::range(self.ranges, number);
-                    self.worker.answer(&answer, file.as_ref(), &waiting)?;
+                    self.worker.answer(&ToRunning::Range(answer), file.as_ref(), &waiting)?;
+                }
+                RunReply::Piece(piece) => {
+                    if piece.bytes.len() > PIECE_BYTES {
+                        let reason = "it sent a longer piece of output than it may".to_owned();
+                        return Ok(Ended::failed(Failure::WorkerDied { reason }, false));
+                    }
+                    self.worker.piece_came(piece.follow);
+                    let (follow, offset) = (piece.follow, piece.offset);
+                    self.control.chunks.put(Piece { follow, offset, bytes: &piece.bytes });
                 }
                 RunReply::NeedsCode if std::mem::replace(&mut has_code, true) => {
                     let reason = "it asked for its code twice".to_owned();
                     return Ok(Ended::failed(Failure::WorkerDied { reason }, false));
                 }
                 RunReply::NeedsCode => {
-                    let code = self.pool.code(&self.task.program, self.task.spec.floats, self.cancel);
+                    let code =
+                        self.pool.code(&self.task.program, self.task.spec.floats, &self.control.cancel);
                     // Compiling may have taken longer than the task may.
                     waiting = self.waiting();
                     match code {
                         Ok((len, file)) => {
-                            self.worker.answer(&CodeReply::File(len), Some(&file), &waiting)?;
+                            self.worker.answer(
+                                &ToRunning::Code(CodeReply::File(len)),
+                                Some(&file),
+                                &waiting,
+                            )?;
                         }
                         Err(failure) => {
-                            self.worker.answer(&CodeReply::None, None, &waiting)?;
+                            self.worker.answer(&ToRunning::Code(CodeReply::None), None, &waiting)?;
                             return Ok(Ended::failed(failure, true));
                         }
                     }
@@ -321,7 +342,7 @@ impl<'a> Attempt<'a> {
 
     fn waiting(&self) -> Waiting<'a> {
         let deadline = Instant::now() + self.task.spec.limits.wall_time.duration() + GRACE;
-        Waiting { deadline, cancel: self.cancel }
+        Waiting { deadline, control: self.control }
     }
 
     /// What the worker says, as far as it can be true: a worker may have been taken over.

@@ -6,6 +6,7 @@ use std::{
     io::{self, BufReader, IoSlice, PipeReader, Read},
     mem::MaybeUninit,
     net::Shutdown,
+    num::NonZeroU64,
     os::{
         fd::{AsFd, OwnedFd},
         unix::{
@@ -21,10 +22,10 @@ use std::{
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::protocol::{MAX_FRAME_BYTES, Role, Started, decode, encode, frame_len};
+use super::protocol::{MAX_FRAME_BYTES, Role, Started, ToRunning, decode, encode, frame_len};
 use crate::{
-    cancel::Cancel,
     confine::{Confinement, Measure, Work, limits},
+    control::Control,
 };
 
 /// How to start a worker: a program that calls [`super::worker_main`].
@@ -61,17 +62,20 @@ pub(super) struct Worker {
     confinement: Confinement,
     /// The most memory that it has been allowed.
     allowed_bytes: u64,
+    /// For which follow it was asked for a piece of output that it has not sent.
+    asked: Option<NonZeroU64>,
 }
 
-/// How long to wait for a worker, and who may end the waiting.
+/// How long to wait for a worker, who may end the waiting, and who follows what runs there.
 pub(super) struct Waiting<'a> {
     pub(super) deadline: Instant,
-    pub(super) cancel: &'a Cancel,
+    pub(super) control: &'a Control,
 }
 
 impl Waiting<'_> {
+    /// Whether to wait on.
     pub(super) fn check(&self) -> Result<(), Silence> {
-        if self.cancel.is_cancelled() {
+        if self.control.cancel.is_cancelled() {
             return Err(Silence::Cancelled);
         }
         if Instant::now() >= self.deadline {
@@ -146,9 +150,10 @@ impl Worker {
             words,
             confinement: Confinement::default(),
             allowed_bytes: 0,
+            asked: None,
         };
-        let cancel = Cancel::default();
-        let waiting = Waiting { deadline: Instant::now() + STARTING, cancel: &cancel };
+        let control = Control::default();
+        let waiting = Waiting { deadline: Instant::now() + STARTING, control: &control };
         let failed = |silence: Silence| match silence {
             Silence::Died { reason, .. } => io::Error::other(format!("it did not confine itself: {reason}")),
             _ => io::Error::new(io::ErrorKind::TimedOut, "it did not confine itself in time"),
@@ -200,7 +205,22 @@ impl Worker {
         if !self.is_alive() {
             return Err(Silence::Gone);
         }
+        self.asked = None;
         self.send(&frame, None, waiting)
+    }
+
+    /// Asks for a piece of output if somebody follows and none has been asked for.
+    pub(super) fn ask_for_piece(&mut self, waiting: &Waiting<'_>) -> Result<(), Silence> {
+        let wanted = waiting.control.chunks.wanted();
+        let Some(follow) = wanted.filter(|_| wanted != self.asked) else { return Ok(()) };
+        let frame = encode(&ToRunning::Piece(follow)).map_err(|error| Silence::TooLong(error.to_string()))?;
+        self.asked = Some(follow);
+        self.send(&frame, None, waiting)
+    }
+
+    /// A piece of output has come for this follow.
+    pub(super) fn piece_came(&mut self, follow: NonZeroU64) {
+        self.asked = self.asked.filter(|asked| *asked != follow);
     }
 
     /// Answers a question of the worker's, with a file where one belongs to it.
@@ -277,7 +297,10 @@ impl Worker {
             match self.link.read(&mut buffer[filled..]) {
                 Ok(0) => return Err(self.died(&io::ErrorKind::UnexpectedEof.into())),
                 Ok(bytes) => filled += bytes,
-                Err(error) if is_passing(&error) => waiting.check()?,
+                Err(error) if is_passing(&error) => {
+                    waiting.check()?;
+                    self.ask_for_piece(waiting)?;
+                }
                 Err(error) => return Err(self.died(&error)),
             }
         }

@@ -5,9 +5,15 @@
 //! The worker's keeper says [`Started`], the parent a [`Role`], the worker what it is held to
 //! ([`crate::Confinement`]). Then each request has its reply; before a [`RunReply::Ran`] the worker may ask for code
 //! and for inputs, and after one that says so the bytes of the output follow.
+//!
+//! A parent whose task is followed asks for one piece of the task's output at a time ([`ToRunning::Piece`]), at any time
+//! of the task. The worker looks for that every few milliseconds and answers once more has been written. With one piece
+//! under way, which the socket's buffer holds, a task never waits for its parent to read. What is asked for too late for
+//! a task is of no meaning.
 
 use std::{
     io::{self, Read, Write},
+    num::NonZeroU64,
     time::Duration,
 };
 
@@ -52,6 +58,19 @@ pub(super) struct CompileRequest {
 /// Its answer: code, or why there is none.
 pub(super) type CompileReply = Result<Vec<u8>, Failure>;
 
+/// What a running worker is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum ToRunning {
+    /// To run a task.
+    Run(Box<RunRequest>),
+    /// The answer to [`RunReply::NeedsCode`].
+    Code(CodeReply),
+    /// The answer to [`RunReply::NeedsRange`].
+    Range(RangeReply),
+    /// To send the next piece of output for the follow with this number.
+    Piece(NonZeroU64),
+}
+
 /// A request to a running worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct RunRequest {
@@ -68,8 +87,21 @@ pub(super) enum RunReply {
     NeedsCode,
     /// It needs the range with this number: a [`RangeReply`] is to follow.
     NeedsRange(u32),
+    /// A piece of output that was asked for.
+    Piece(Piece),
     /// The attempt came to an end.
     Ran(Box<Ran>),
+}
+
+/// A piece of what a task has written to standard output.
+#[derive(PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Piece {
+    /// The follow that it is for.
+    pub(super) follow: NonZeroU64,
+    /// How many bytes come before it.
+    pub(super) offset: u64,
+    /// At most [`crate::wasi::written::PIECE_BYTES`].
+    pub(super) bytes: Vec<u8>,
 }
 
 /// Code for a worker.
@@ -169,6 +201,20 @@ mod tests {
         assert_eq!(read_frame::<Vec<u64>>(&mut reader).expect("a frame"), vec![2; 100]);
         let end = read_frame::<String>(&mut reader).expect_err("no more frames");
         assert_eq!(end.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn pieces_travel_as_they_are() {
+        let mut pipe = Vec::new();
+        let follow = NonZeroU64::MIN;
+        let piece = || Piece { follow, offset: u64::MAX, bytes: vec![7; 300] };
+        write_frame(&mut pipe, &ToRunning::Piece(follow)).expect("a write");
+        write_frame(&mut pipe, &RunReply::Piece(piece())).expect("a write");
+        let mut reader = &pipe[..];
+        let asked = read_frame::<ToRunning>(&mut reader).expect("a frame");
+        assert!(matches!(asked, ToRunning::Piece(asked) if asked == follow));
+        let said = read_frame::<RunReply>(&mut reader).expect("a frame");
+        assert!(matches!(said, RunReply::Piece(said) if said == piece()));
     }
 
     #[test]
