@@ -1,5 +1,11 @@
 //! Arguments, environment, clock, randomness, waiting and ending.
 
+use std::{
+    num::NonZeroU64,
+    sync::{Arc, Mutex},
+};
+
+use tidemill_exec::{Chunks, Control, Follow, Piece};
 use tidemill_types::{Failure, Outcome};
 
 use super::support::{Attempt, command, command_with};
@@ -36,6 +42,36 @@ fn a_program_succeeds_only_by_exit_code_0() {
 fn a_failed_program_leaves_no_output() {
     let body = format!("{} (call $proc_exit (i32.const 1))", print(0, 10));
     assert!(command(&body).run().output.is_none());
+}
+
+/// The program never ends by itself: it is cancelled by whoever sees what it wrote.
+#[test]
+fn what_a_program_writes_is_seen_while_it_runs() {
+    let text = r#"(data (i32.const 0) "line\n")"#;
+    let attempt = command_with(text, &format!("{} (loop $l (br $l))", print(0, 5)));
+    let (follow, seen) = (Follow::default(), Arc::<Mutex<Vec<_>>>::default());
+    let (cancel, to) = (attempt.cancel.clone(), seen.clone());
+    let chunks = Chunks::to(&follow, move |piece: Piece<'_>| {
+        to.lock().expect("nobody panicked").push((piece.offset, piece.bytes.to_vec()));
+        cancel.cancel();
+    });
+    follow.begin(NonZeroU64::MIN);
+    let report = attempt.run_under(&Control { cancel: attempt.cancel.clone(), chunks });
+    assert_eq!(report.outcome, Outcome::Failed(Failure::Cancelled));
+    assert_eq!(*seen.lock().expect("nobody panicked"), [(0, b"line\n".to_vec())]);
+}
+
+#[test]
+fn a_result_does_not_depend_on_being_followed() {
+    let attempt = command(&format!("{} (call $expect (i32.const 1) (i32.const 1))", print(0, 100)));
+    let follow = Follow::default();
+    follow.begin(NonZeroU64::MIN);
+    let chunks = Chunks::to(&follow, |_: Piece<'_>| {});
+    let followed = attempt.run_under(&Control { cancel: attempt.cancel.clone(), chunks });
+    let alone = attempt.run();
+    assert_eq!(followed.outcome, alone.outcome);
+    assert_eq!(followed.usage, alone.usage);
+    assert_eq!(followed.output.map(|output| output.id), alone.output.map(|output| output.id));
 }
 
 #[test]

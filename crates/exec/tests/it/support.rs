@@ -125,12 +125,16 @@ impl Attempt {
     }
 
     pub fn run(&self) -> Report {
+        self.run_under(&Control::of(&self.cancel))
+    }
+
+    pub fn run_under(&self, control: &Control) -> Report {
         let task = Task {
             spec: Arc::new(self.spec.clone()),
             program: self.program.clone(),
             contents: self.contents.clone(),
         };
-        let report = executor(self.backend).run(&task, &Control::of(&self.cancel));
+        let report = executor(self.backend).run(&task, control);
         sanity_check(&report, &self.spec.limits);
         report
     }

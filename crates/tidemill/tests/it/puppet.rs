@@ -8,7 +8,9 @@ use std::sync::LazyLock;
 /// | --- | --- |
 /// | `quick …` | writes its arguments to standard output, each with a zero byte at its end |
 /// | `slow …` | the same after some tenths of a second of work |
-/// | `large …` | the same, then a MiB of zeros |
+/// | `lines …` | writes its arguments twenty times, with some tenths of a second of work after each |
+/// | `tell …` | writes its arguments once and never ends |
+/// | `large …` | the same as `quick`, then a MiB of zeros |
 /// | `environ` | writes its environment to standard output, each variable with a zero byte at its end |
 /// | `copy PATH` | writes the file to standard output |
 /// | `count PATH` | reads the file and writes its length as eight bytes, the least first |
@@ -53,6 +55,16 @@ fn text() -> String {
     let behaviours = [
         ("quick", "(call $write_args (i32.const 1))"),
         ("slow", "(call $work) (call $write_args (i32.const 1))"),
+        (
+            "lines",
+            "(local $n i32)
+            (loop $l
+                (call $write_args (i32.const 1))
+                (call $work)
+                (local.set $n (i32.add (local.get $n) (i32.const 1)))
+                (br_if $l (i32.lt_u (local.get $n) (i32.const 20))))",
+        ),
+        ("tell", "(call $write_args (i32.const 1)) (loop $l (br $l))"),
         (
             "large",
             "(call $write_args (i32.const 1)) (call $write (i32.const 1) (i32.const 131072) (i32.const 1048576))",

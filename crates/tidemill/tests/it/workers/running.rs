@@ -1,9 +1,9 @@
 //! Programs that are hard on their worker, and workers that die.
 
-use std::{fs, thread, time::Instant};
+use std::{fs, num::NonZeroU64, sync::mpsc::channel, thread, time::Instant};
 
 use rustix::process::Signal;
-use tidemill_exec::{Cancel, OutputBody};
+use tidemill_exec::{Cancel, Chunks, Control, Executor, Follow, OutputBody, Piece};
 use tidemill_types::{ByteSize, Failure, Fuel, Limits, Millis, Outcome, Weight};
 
 use super::{endless, failure, limited, pool, task};
@@ -11,7 +11,7 @@ use crate::{
     heavy::heavy,
     processes::{Worker, signal},
     puppet::{LARGE_BYTES, echo, puppet},
-    support::{SOON, wait_for},
+    support::{LIMIT, SOON, wait_for},
 };
 
 /// A behaviour of the puppet, the limit that it is to meet, and how it then fails.
@@ -58,6 +58,52 @@ fn programs_that_fail_are_quoted() {
         "{failure:?}"
     );
     pool.sanity_check_that_it_goes_on();
+}
+
+/// The task never ends by itself. Each follow begins with the first byte, whenever it begins.
+#[test]
+fn a_task_is_followed_while_it_runs() {
+    let pool = pool();
+    let task = limited(&["tell", "me"], |limits| limits.fuel = Fuel(1 << 60));
+    let (follow, cancel) = (Follow::default(), Cancel::default());
+    let (sender, pieces) = channel();
+    let chunks = Chunks::to(&follow, move |piece: Piece<'_>| {
+        let _ = sender.send((piece.follow.get(), piece.offset, piece.bytes.to_vec()));
+    });
+    let control = Control { cancel: cancel.clone(), chunks };
+    thread::scope(|scope| {
+        let run = scope.spawn(|| pool.pool.run(&task, &control));
+        for number in [1, 2] {
+            follow.begin(NonZeroU64::new(number).expect("it is not zero"));
+            let piece = pieces.recv_timeout(LIMIT).expect("a piece of its output");
+            assert_eq!(piece, (number, 0, echo(&["tell", "me"])));
+        }
+        cancel.cancel();
+        assert_eq!(failure(run.join().expect("no panic")), Failure::Cancelled);
+    });
+    pool.sanity_check_that_it_goes_on();
+}
+
+/// More than a socket holds is written at once: the task ends as it would alone, and what is seen of it is a part of it.
+#[test]
+fn a_task_that_writes_much_does_not_wait_for_who_follows() {
+    let pool = pool();
+    let (follow, (sender, pieces)) = (Follow::default(), channel());
+    let chunks = Chunks::to(&follow, move |piece: Piece<'_>| {
+        let _ = sender.send((piece.offset, piece.bytes.len() as u64));
+    });
+    follow.begin(NonZeroU64::MIN);
+    let limit = ByteSize::mib(8);
+    let task = limited(&["spill"], |limits| limits.output = limit);
+    let report = pool.pool.run(&task, &Control { chunks, ..Control::default() });
+    assert_eq!(failure(report), Failure::Output { limit });
+    let mut end = 0;
+    for (offset, len) in pieces.try_iter() {
+        assert!(offset >= end, "a piece comes twice");
+        end = offset + len;
+    }
+    assert!(end <= limit.0, "more is seen than was written");
+    assert_eq!(pool.stdout(&["quick"]), echo(&["quick"]));
 }
 
 #[test]
