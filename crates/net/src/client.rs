@@ -18,7 +18,7 @@ use crate::{
     recall::{Recalls, recalled},
     session::{Session, SessionError},
     ticket::Ticket,
-    wire::{Answer, Bounded, Call, MAX_CALLS_IN_FLIGHT, Refusal, Reply, Request, Role},
+    wire::{Answer, Bounded, Call, MAX_CALLS_IN_FLIGHT, Refusal, Reply, Request, Role, TaskNews},
 };
 
 /// Answers to one call that may wait for its caller.
@@ -186,8 +186,9 @@ async fn read(mut reader: FrameReader<RecvStream>, waiting: Arc<Waiting>, ended:
             break;
         }
         let Some(caller) = waiting.lock().get(&answer.id).cloned() else { continue };
-        // A report of how a job stands is of no use once there is a newer one: a slow caller misses some.
-        let passing = matches!(answer.reply, Ok(Reply::Job(_)));
+        // A report of how a job stands is of no use once there is a newer one, and pieces of an output say themselves what
+        // is missing before them: a slow caller misses some.
+        let passing = matches!(answer.reply, Ok(Reply::Job(_) | Reply::Followed(TaskNews::Chunk(_))));
         if let Err(mpsc::error::TrySendError::Full(reply)) = caller.try_send(answer.reply)
             && !passing
         {

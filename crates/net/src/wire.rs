@@ -5,6 +5,7 @@
 //! [`ToProvider`] when the dialer is a provider, [`Call`] and [`Answer`] when it is a requester. Every list and
 //! text has a bound here that a receiver checks ([`Bounded`]); a peer that breaks one is cut off.
 
+mod following;
 mod money;
 mod provider;
 mod reliability;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tidemill_types::{Address, Chain, EscrowContract, KeyBinding, MAX_ENGINES, Millis, Offer};
 
 pub use self::{
+    following::{Chunk, FollowedChunk, MAX_CHUNK_BYTES, MAX_CHUNKS, MAX_CHUNKS_BYTES, TaskNews},
     money::{EscrowReport, EscrowStage, JobCost, PayeeReport, SettlementReport},
     provider::{
         Decision, FromProvider, HeldLease, Lease, LeasePay, LogBody, MAX_ALONG_BYTES, MAX_CREDITS,

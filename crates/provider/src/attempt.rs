@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use tidemill_exec::Cancel;
+use tidemill_exec::{Cancel, Follow};
 use tidemill_job::{BlobRef, BlobSource};
 use tidemill_net::wire::{Lease, LeasePay, MAX_LEASE_INLINE_BYTES, Source};
 use tidemill_types::{
@@ -30,6 +30,8 @@ pub(crate) struct Attempt {
     pub(crate) bytes: usize,
     /// Set to end it while it runs.
     pub(crate) cancel: Cancel,
+    /// Whether somebody wants to see what it writes.
+    pub(crate) follow: Follow,
 }
 
 /// A blob that is needed.
@@ -105,8 +107,8 @@ impl Attempt {
         let program = BlobRef { id: spec.program, len: program_len };
         let spec = Arc::new(spec);
         let blobs = blobs(program, &spec, &mut sources)?;
-        let cancel = Cancel::default();
-        Ok(Self { id, engine, seal, job, task, pay, spec, program, sources, blobs, bytes, cancel })
+        let (cancel, follow) = (Cancel::default(), Follow::default());
+        Ok(Self { id, engine, seal, job, task, pay, spec, program, sources, blobs, bytes, cancel, follow })
     }
 }
 

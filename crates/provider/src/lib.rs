@@ -12,6 +12,7 @@
 mod attempt;
 mod backoff;
 mod capacity;
+mod chunks;
 mod config;
 mod event;
 mod idle;

@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     backoff::Backoff,
     capacity::Bandwidth,
+    chunks::Pieces,
     event::{Ending, Event},
     idle::Idle,
     inputs::InputError,
@@ -71,6 +72,9 @@ const MOST_ENDS: usize = 256;
 /// After the room for blobs ran out, no leases are taken for so long.
 const NO_ROOM_PAUSE: Duration = Duration::from_secs(10);
 
+/// How often what followed attempts have written is sent: at most 640 KiB a second for all of them.
+const PIECES_EVERY: Duration = Duration::from_millis(100);
+
 /// How long cancelled tasks are waited for at the end.
 const END_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -104,6 +108,10 @@ pub(crate) struct Owner {
     ended: mpsc::Receiver<Ended>,
     /// Dialing, fetching, keeping outputs.
     chores: JoinSet<Done>,
+    /// What attempts that are followed have written.
+    pieces: Arc<Pieces>,
+    /// When pieces may be sent again.
+    next_pieces: Instant,
     queue: Queue,
     wants: Wants,
     reports: Reports,
@@ -188,7 +196,8 @@ impl Owner {
         let parties = Arc::new(Parties { coordinator: setting.ticket.node(), provider: setting.node.id() });
         // Each attempt that was started ends once, so a thread never waits here.
         let (sender, ended) = mpsc::channel(starts(setting.offer.slots()));
-        let runners = Runners::new(&lent, &parties, &sender)?;
+        let pieces = Arc::default();
+        let runners = Runners::new(&lent, &parties, &sender, &pieces)?;
         let now = Instant::now();
         let link = LinkState {
             dialing: false,
@@ -205,6 +214,8 @@ impl Owner {
             runners,
             ended,
             chores: JoinSet::new(),
+            pieces,
+            next_pieces: now,
             queue,
             wants: Wants::new(FETCHES),
             reports: Reports::new(first_sequence()),
@@ -283,6 +294,7 @@ impl Owner {
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             },
             flushed = flush(writer) => Wake::Flushed(flushed),
+            () = self.pieces.came() => Wake::Time,
             () = sleep_until(deadline.into()) => Wake::Time,
         }
     }

@@ -203,6 +203,11 @@ impl Queue {
         self.leases.values().map(|held| &held.attempt)
     }
 
+    /// The attempt of a lease that somebody waits for.
+    pub(crate) fn attempt(&self, lease: LeaseId) -> Option<&Arc<Attempt>> {
+        self.leases.get(&lease).map(|held| &held.attempt)
+    }
+
     /// How many leases somebody waits for.
     pub(crate) fn len(&self) -> usize {
         self.leases.len()

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     attempt::Attempt,
+    chunks::Pieces,
     inputs::{InputError, Inputs, Places},
 };
 
@@ -88,12 +89,13 @@ struct Waiting {
 }
 
 impl Runners {
-    /// Starts the threads of these engines. They say through `ended` what became of each attempt, and end when this is
-    /// dropped and what they run has ended.
+    /// Starts the threads of these engines. They say through `ended` what became of each attempt, put what followed ones
+    /// write into `pieces`, and end when this is dropped and what they run has ended.
     pub(crate) fn new(
         engines: &[LentEngine],
         parties: &Arc<Parties>,
         ended: &mpsc::Sender<Ended>,
+        pieces: &Arc<Pieces>,
     ) -> io::Result<Self> {
         let runners = Self { engines: engines.iter().map(|_| Arc::default()).collect() };
         let inputs = Arc::new(Inputs::default());
@@ -107,6 +109,7 @@ impl Runners {
                 parties: parties.clone(),
                 inputs: inputs.clone(),
                 ended: ended.clone(),
+                pieces: pieces.clone(),
             };
             thread::Builder::new().name(format!("tidemill task {slot}")).spawn(move || runner.run())?;
         }
@@ -167,6 +170,7 @@ struct Runner {
     parties: Arc<Parties>,
     inputs: Arc<Inputs>,
     ended: mpsc::Sender<Ended>,
+    pieces: Arc<Pieces>,
 }
 
 impl Runner {
@@ -191,7 +195,11 @@ impl Runner {
             return Ran::Cancelled;
         }
         match self.inputs.task(attempt, places) {
-            Ok(task) => self.result(attempt, self.executor.run(&task, &Control::of(&attempt.cancel))),
+            Ok(task) => {
+                let chunks = self.pieces.of(&attempt.follow);
+                let control = Control { cancel: attempt.cancel.clone(), chunks };
+                self.result(attempt, self.executor.run(&task, &control))
+            }
             Err(error) => Ran::NoInputs(error),
         }
     }

@@ -1,6 +1,6 @@
 //! Between a coordinator and a provider.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, num::NonZeroU64};
 
 use serde::{Deserialize, Serialize};
 use tidemill_types::{
@@ -8,7 +8,10 @@ use tidemill_types::{
     Release, Signature65, Signed, TaskId, TaskNumber, TaskSpec, Voucher,
 };
 
-use super::{Bounded, MAX_WORDS_BYTES, OutOfBounds, at_most, check_offer};
+use super::{
+    Bounded, MAX_WORDS_BYTES, OutOfBounds, at_most, check_offer,
+    following::{FollowedChunk, check_chunks},
+};
 
 /// The most leases that one provider may hold at once.
 pub const MAX_CREDITS: u32 = 4096;
@@ -73,6 +76,19 @@ pub enum ToProvider {
     CopyRefused {
         /// Where it dialed from, as far as that is known.
         from: Option<IpAddr>,
+    },
+    /// Somebody wants to see what the attempt of a lease writes while it runs, from its first byte. It takes the place of an
+    /// earlier follow of the lease. One that the provider does not hold is of no meaning: it may just have ended.
+    Follow {
+        /// The lease.
+        lease: LeaseId,
+        /// In use once in a session.
+        follow: NonZeroU64,
+    },
+    /// Nobody follows this lease any more.
+    Unfollow {
+        /// Which.
+        lease: LeaseId,
     },
 }
 
@@ -195,6 +211,9 @@ pub enum FromProvider {
     Released(Vec<Signed<Release>>),
     /// It ends the session and holds nothing any more.
     Bye,
+    /// What attempts that are followed have written. Sent when nothing else waits; pieces are dropped where more come than
+    /// are sent.
+    Chunks(Vec<FollowedChunk>),
 }
 
 /// Why a lease comes back.
@@ -299,6 +318,7 @@ impl Bounded for FromProvider {
                 at_most("a reason", words.len(), MAX_WORDS_BYTES)
             }
             Self::Released(releases) => at_most("the number of releases", releases.len(), MAX_VOUCHERS),
+            Self::Chunks(chunks) => check_chunks(chunks),
             Self::Heartbeat { .. } | Self::Bye => Ok(()),
         }
     }
@@ -344,7 +364,9 @@ impl Bounded for ToProvider {
             }
             Self::ReleaseWanted(asked) => at_most("the number of releases", asked.len(), MAX_VOUCHERS),
             Self::Bye { reason } => at_most("a reason", reason.len(), 4 * MAX_WORDS_BYTES),
-            Self::Settled { .. } | Self::CopyRefused { .. } => Ok(()),
+            Self::Settled { .. } | Self::CopyRefused { .. } | Self::Follow { .. } | Self::Unfollow { .. } => {
+                Ok(())
+            }
         }
     }
 }

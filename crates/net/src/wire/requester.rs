@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 use tidemill_types::{
     Address, Amount, BlobId, BlobRef, ByteSize, EscrowId, Failure, GuestPath, JobId, LeaseId, Millis, Needs,
-    NodeId, Offer, Principal, RateCard, Signature65, SpecHash, TaskNumber, Usage,
+    NodeId, Offer, Principal, RateCard, Signature65, SpecHash, TaskId, TaskNumber, Usage,
 };
 
 use super::{
     Bounded, EscrowReport, Explanation, JobCost, KeptEvidence, MAX_FRAME_BYTES, MAX_RESULTS_OF_TASK, Money,
-    OutOfBounds, Reliability, ReputationReport, Unjudged, at_most,
+    OutOfBounds, Reliability, ReputationReport, TaskNews, Unjudged, at_most,
 };
 
 /// The most calls that one requester may have waiting for an answer.
@@ -142,6 +142,10 @@ pub enum Request {
         /// The first lease.
         from: LeaseId,
     },
+    /// To see what a task writes while it runs: [`Reply::Followed`] many times, the last of them [`TaskNews::Over`].
+    Follow(TaskId),
+    /// The output of a task that is done, of the map too. Answered by [`Reply::Outputs`].
+    Output(TaskId),
 }
 
 /// What pays for a job.
@@ -220,6 +224,8 @@ pub enum Reply {
     Escrow(Box<EscrowReport>),
     /// Evidence. An empty list: there is no more.
     Evidence(Vec<KeptEvidence>),
+    /// How the task that is followed fares.
+    Followed(TaskNews),
 }
 
 /// What running something would cost in a network.
@@ -583,6 +589,7 @@ impl Bounded for Answer {
             Reply::Evidence(list) => {
                 at_most("the number of pieces of evidence", list.len(), MAX_PAGE as usize)
             }
+            Reply::Followed(news) => news.check(),
             Reply::Log { bytes, .. } => at_most("a log", bytes.len(), MAX_FRAME_BYTES),
             Reply::Job(_)
             | Reply::Ended(_)

@@ -8,7 +8,7 @@ use tidemill_net::{
 };
 use tidemill_types::{BatchTerms, merkle};
 
-use super::{Done, KEEP_UNUSED, MOST_RESULT_BYTES, Owner, SWEEP, leases::fetch_reason};
+use super::{Done, KEEP_UNUSED, MOST_RESULT_BYTES, Owner, PIECES_EVERY, SWEEP, leases::fetch_reason};
 use crate::{
     attempt::Need,
     event::{Ending, Event},
@@ -146,7 +146,21 @@ impl Owner {
                 self.say(Event::Working { running, waiting, done: self.done });
             }
         }
-        Ok(())
+        self.speak_of_pieces(link, now)
+    }
+
+    /// Whether pieces of outputs wait, and nothing that matters more.
+    fn has_pieces(&self, link: &Link) -> bool {
+        link.writer.waiting() == 0 && !self.pieces.is_empty()
+    }
+
+    /// Pieces of outputs are for people: they go now and then, and keep no result waiting.
+    fn speak_of_pieces(&mut self, link: &mut Link, now: Instant) -> Result<(), FrameError> {
+        if now < self.next_pieces || !self.has_pieces(link) {
+            return Ok(());
+        }
+        self.next_pieces = now + PIECES_EVERY;
+        link.push(&FromProvider::Chunks(self.pieces.take()))
     }
 
     fn speak_of_returns(&mut self, link: &mut Link) -> Result<(), FrameError> {
@@ -254,6 +268,7 @@ impl Owner {
             Some(link) => {
                 at(Some(link.next_beat));
                 at(self.may_read().then(|| link.silence()));
+                at(self.has_pieces(link).then_some(self.next_pieces));
                 // Without room it goes on when the writer has sent something.
                 match self.reports.due(now, self.is_quiet()) {
                     Due::Now if link.has_room() => at(Some(now)),

@@ -1,6 +1,6 @@
 //! Leases from their arrival to their results.
 
-use std::{error::Error, sync::Arc, time::Instant};
+use std::{error::Error, num::NonZeroU64, sync::Arc, time::Instant};
 
 use tidemill_exec::OutputBody;
 use tidemill_net::{
@@ -106,11 +106,27 @@ impl Owner {
         }
     }
 
+    /// Somebody follows a lease from now on, or nobody any more. It may have ended by now.
+    pub(super) fn follow(&self, lease: LeaseId, follow: Option<NonZeroU64>) {
+        match (self.queue.attempt(lease), follow) {
+            (Some(attempt), Some(follow)) => attempt.follow.begin(follow),
+            (Some(attempt), None) => attempt.follow.end(),
+            (None, _) => {}
+        }
+    }
+
+    /// The session is over, and with it every follow.
+    pub(super) fn end_follows(&self) {
+        self.queue.attempts().for_each(|attempt| attempt.follow.end());
+        self.pieces.clear();
+    }
+
     /// Gives up a lease that has no result. Whether there was one.
     pub(super) fn drop_lease(&mut self, lease: LeaseId, now: Instant) -> bool {
         let Some(dropped) = self.queue.drop_lease(lease) else { return false };
         let (Dropped::Waiting(attempt) | Dropped::Running(attempt) | Dropped::Storing(attempt)) = dropped;
         attempt.cancel.cancel();
+        attempt.follow.end();
         self.wants.release(lease, &attempt.blobs, now);
         self.lease_left(lease);
         true

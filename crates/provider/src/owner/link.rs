@@ -139,6 +139,7 @@ impl Owner {
         self.backoff.held(now.duration_since(old.since));
         old.cut(&reason);
         self.reports.lost(now);
+        self.end_follows();
         self.forget_releases();
         self.link.forsaken = now.checked_add(self.link.lease);
         self.link.lost = Some(now);
@@ -189,6 +190,8 @@ impl Owner {
             ToProvider::Decided { decisions, vouchers } => self.decided(&decisions, &vouchers),
             ToProvider::ReleaseWanted(asked) => self.releases_wanted(&asked),
             ToProvider::Heartbeat { idle } => self.idle.told(idle.map(|reason| one_line(&reason, 300))),
+            ToProvider::Follow { lease, follow } => self.follow(lease, Some(follow)),
+            ToProvider::Unfollow { lease } => self.follow(lease, None),
             ToProvider::CopyRefused { from } => self.copy_refused(from, now),
             ToProvider::Bye { reason } => {
                 let reason = one_line(&reason, 300);

@@ -4,6 +4,7 @@
 mod ends;
 mod engines;
 mod faults;
+mod following;
 mod money;
 mod pay;
 mod results;
