@@ -5,6 +5,7 @@
 //! learns stays true after a crash. It does no I/O, has no clock, and holds memory for tasks that are leased or
 //! failed, not for those that wait or are done.
 
+mod following;
 mod jobs;
 mod leases;
 mod money;
@@ -29,7 +30,8 @@ use tidemill_types::{
 use tidemill_verify::Model;
 
 use self::{
-    jobs::Job, money::Money, past::Past, reputation::Reputations, stakes::Stakes, unjudged::UnjudgedWork,
+    following::Followed, jobs::Job, money::Money, past::Past, reputation::Reputations, stakes::Stakes,
+    unjudged::UnjudgedWork,
 };
 pub(crate) use self::{
     money::escrow_report,
@@ -94,6 +96,8 @@ pub struct Core {
     providers: BTreeMap<NodeId, Provider>,
     /// Which provider speaks in a session.
     sessions: HashMap<SessionId, NodeId>,
+    /// The tasks that somebody follows.
+    followed: BTreeMap<TaskId, Followed>,
     next_lease: LeaseId,
     next_batch: BatchId,
     next_heartbeat: Micros,
@@ -243,6 +247,7 @@ impl Core {
             leases: HashMap::new(),
             providers: BTreeMap::new(),
             sessions: HashMap::new(),
+            followed: BTreeMap::new(),
             next_lease: recovered.next_lease,
             next_batch: recovered.next_batch,
             next_heartbeat: Micros(0),
@@ -308,6 +313,7 @@ impl Core {
         self.close_books(now);
         self.close_reputations();
         self.tell_past();
+        self.show_attempts();
         std::mem::take(&mut self.step)
     }
 

@@ -73,6 +73,12 @@ impl Effects {
                     outbox.report(caller.call, *report);
                 }
             }
+            Effect::Follow { session, node, lease, callers } => {
+                self.shared.following.begin(&self.shared.outboxes, (session, node), lease, callers);
+            }
+            Effect::Unfollow { lease, callers } => {
+                self.shared.following.end(&self.shared.outboxes, lease, &callers);
+            }
             Effect::CutOff { session, node, reason } => {
                 session::cut_off(&self.shared, session, node, &reason)
             }

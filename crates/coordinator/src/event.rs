@@ -335,6 +335,8 @@ pub enum Question {
     Job(JobId),
     /// To be told whenever that changes.
     Watch(JobId),
+    /// To be told what a task writes while it runs.
+    Follow(TaskId),
     /// How jobs stand.
     Jobs {
         /// At most so many.
@@ -423,6 +425,24 @@ pub enum Effect {
     },
     /// Answer with a job's tasks: these, but for what the store knows of them.
     TasksFromStore(Caller, JobId, Vec<TaskReport>),
+    /// Tell callers of an attempt, and from now on of what it writes.
+    Follow {
+        /// The provider's session.
+        session: SessionId,
+        /// The provider.
+        node: NodeId,
+        /// The lease.
+        lease: LeaseId,
+        /// Who follows it from now on.
+        callers: Vec<Caller>,
+    },
+    /// Tell callers no more of what an attempt writes.
+    Unfollow {
+        /// Its lease.
+        lease: LeaseId,
+        /// Who follows it no longer.
+        callers: Vec<Caller>,
+    },
     /// Tell a watcher how its job stands; nothing is lost when the next report overtakes this one.
     Progress(Caller, Box<JobReport>),
     /// End a session because of what its peer did.

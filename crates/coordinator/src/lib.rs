@@ -16,6 +16,7 @@ mod core;
 mod effects;
 mod event;
 mod failpoint;
+mod following;
 mod inputs;
 mod mending;
 mod outbox;

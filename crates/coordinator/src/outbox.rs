@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use tidemill_net::wire::{Answer, JobReport, Reply, Source, ToProvider};
+use tidemill_net::wire::{Answer, JobReport, Reply, Source, TaskNews, ToProvider};
 use tidemill_types::NodeId;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,10 @@ const MOST_WAITING: usize = 16 << 10;
 
 /// Bytes that may wait for one peer, about: many times what is on its way to one that reads.
 const MOST_BYTES: usize = 64 << 20;
+
+/// While so much waits for a peer, what it can do without is dropped: a few seconds of what is followed.
+const MOST_OFFERED: usize = 256;
+const MOST_OFFERED_BYTES: usize = 1 << 20;
 
 /// Something to send.
 #[derive(Debug)]
@@ -85,6 +89,14 @@ impl Outbox {
         if (full || waiting > MOST_BYTES) && !self.given_up.is_cancelled() {
             tracing::warn!(node = %self.node.short(), "a peer does not read what it is sent: its session ends");
             self.given_up.cancel();
+        }
+    }
+
+    /// Puts a message in that the peer can do without, unless much waits for it.
+    pub fn offer(&self, message: Outgoing) {
+        let waiting = self.messages.max_capacity() - self.messages.capacity();
+        if waiting < MOST_OFFERED && self.bytes.load(Ordering::Relaxed) < MOST_OFFERED_BYTES {
+            self.put(message);
         }
     }
 
@@ -158,6 +170,7 @@ impl Outgoing {
                         tasks.iter().map(|task| FIXED * (1 + task.attempts.len())).sum()
                     }
                     Ok(Reply::Jobs(jobs)) => jobs.len() * FIXED,
+                    Ok(Reply::Followed(TaskNews::Chunk(chunk))) => chunk.bytes.len(),
                     _ => 0,
                 },
                 Self::ToProvider(_) | Self::End => 0,

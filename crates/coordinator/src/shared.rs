@@ -25,6 +25,7 @@ use crate::{
     config::Pace,
     core::Keep,
     event::{Event, SessionId},
+    following::Following,
     inputs::Inputs,
     outbox::Outboxes,
     present::Present,
@@ -46,6 +47,7 @@ pub struct Shared {
     pub blobs: Blobs,
     pub inputs: Inputs,
     pub outboxes: Outboxes,
+    pub following: Following,
     pub peers: Peers,
     /// The same for the next process.
     pub present: Present,
@@ -139,6 +141,7 @@ impl Shared {
             blobs,
             inputs: Inputs::default(),
             outboxes: Outboxes::default(),
+            following: Following::default(),
             peers: Peers::default(),
             present,
             seats: Seats::default(),

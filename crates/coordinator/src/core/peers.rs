@@ -90,6 +90,7 @@ impl Core {
         for job in self.jobs.values_mut() {
             job.followers.retain(|follower| follower.caller.session != session);
         }
+        self.unfollow(session);
         let Some(node) = self.sessions.remove(&session) else { return };
         if let Some(provider) = self.providers.get_mut(&node)
             && provider.session == Some(session)
@@ -109,7 +110,8 @@ impl Core {
             self.sched.set_credits(node, provider.open_credits());
         }
         match message {
-            FromProvider::Heartbeat { .. } => {}
+            // Pieces of outputs are relayed by the session, and do not come here.
+            FromProvider::Heartbeat { .. } | FromProvider::Chunks(_) => {}
             FromProvider::Credits(credits) => {
                 provider.credits = credits;
                 self.sched.set_credits(node, provider.open_credits());

@@ -12,7 +12,7 @@ use tidemill_sched::{Candidate, ClassId, Verdict};
 use tidemill_store::{JobEnd, ReputationKey};
 use tidemill_types::{
     Address, Assurance, BlobId, Engine, EngineId, EngineIndex, JobId, Millis, Needs, NodeId, RateCard, Stage,
-    TaskNumber, Usage,
+    TaskId, TaskNumber, Usage,
 };
 use tidemill_verify::{Record, odds_of_agreement};
 
@@ -94,6 +94,7 @@ impl Core {
             }
             Question::Job(id)
             | Question::Watch(id)
+            | Question::Follow(TaskId { job: id, .. })
             | Question::Tasks { job: id, .. }
             | Question::Explain { job: id, .. } => match self.jobs.get(&id) {
                 None => self.effect(Effect::FromStore(caller, question)),
@@ -118,6 +119,7 @@ impl Core {
                 job.followers.push(Follower { caller, watches: true });
                 self.reply(caller, Ok(Reply::Job(report)));
             }
+            Question::Follow(task) => self.follow(caller, task),
             Question::Tasks { from, limit, .. } => {
                 let (label, leased) = (|task| job.label(task), |task| self.task_phase(job, task));
                 let file = |task| job.spec.file(job.spec.node(task)?).cloned();

@@ -2,6 +2,7 @@
 
 mod engines;
 mod failures;
+mod following;
 mod hostile;
 mod lost;
 mod memory;

@@ -4,7 +4,8 @@ use tidemill_job::{BlobRef, JobSpec};
 use tidemill_net::wire::{
     Contribution, Decision, Explanation, HeldLease, JobPhase, JobReport, KeptEvidence,
     MAX_ANSWER_EVIDENCE_BYTES, MAX_ANSWER_OUTPUT_BYTES, MAX_INLINE_PIECE_BYTES, MAX_PAGE,
-    MAX_RESULTS_OF_TASK, OutputPiece, Refusal, Reply, ResultReport, Standing, TaskPhase, TaskReport, Unpaid,
+    MAX_RESULTS_OF_TASK, OutputPiece, Refusal, Reply, ResultReport, Standing, TaskNews, TaskPhase,
+    TaskReport, Unpaid,
 };
 use tidemill_store::{
     DoneRecord, EvidenceRecord, Found, JobEnd, JobRecord, OpinionRecord, ResultRecord, StoreError,
@@ -90,6 +91,13 @@ pub fn answer(shared: &Shared, caller: Caller, question: Question) -> Answered {
         Question::Watch(job) => {
             let record = seen(shared, caller, job)?;
             ended_report(shared, &record).map(Reply::Ended)
+        }
+        Question::Follow(TaskId { job, task }) => {
+            let record = seen(shared, caller, job)?;
+            match task.0 < record.task_count {
+                true => Ok(Reply::Followed(TaskNews::Over)),
+                false => Err(Refusal::NoSuchTask),
+            }
         }
         Question::Tasks { job, from, limit } => {
             let record = seen(shared, caller, job)?;
@@ -292,18 +300,29 @@ pub fn outputs(shared: &Shared, caller: Caller, job: JobId, from: TaskNumber, li
     let mut pieces = Vec::new();
     let mut bytes = 0;
     for (task, record) in done {
-        let output = BlobRef { id: record.result.output, len: record.result.output_len.0 };
-        bytes += OutputPiece::bytes_in_answer(output.len);
+        bytes += OutputPiece::bytes_in_answer(record.result.output_len.0);
         if bytes > MAX_ANSWER_OUTPUT_BYTES && !pieces.is_empty() {
             break;
         }
-        let inline = match output.len <= MAX_INLINE_PIECE_BYTES {
-            true => small_output(shared, TaskId { job, task }, output)?,
-            false => None,
-        };
-        pieces.push(OutputPiece { task, output, inline });
+        pieces.push(piece(shared, TaskId { job, task }, &record)?);
     }
     Ok(Reply::Outputs(pieces))
+}
+
+/// The output of a task that is done, whichever of its job's.
+pub fn output(shared: &Shared, caller: Caller, id: TaskId) -> Answered {
+    seen(shared, caller, id.job)?;
+    let record = shared.store.task(id).map_err(|error| busy(&error))?.ok_or(Refusal::NoSuchTask)?;
+    Ok(Reply::Outputs(vec![piece(shared, id, &record)?]))
+}
+
+fn piece(shared: &Shared, id: TaskId, record: &DoneRecord) -> Result<OutputPiece, Refusal> {
+    let output = BlobRef { id: record.result.output, len: record.result.output_len.0 };
+    let inline = match output.len <= MAX_INLINE_PIECE_BYTES {
+        true => small_output(shared, id, output)?,
+        false => None,
+    };
+    Ok(OutputPiece { task: id.task, output, inline })
 }
 
 /// The bytes of a small output, from its row or its blob; nothing where the blob has to be fetched after all, so that

@@ -1,6 +1,9 @@
 //! What a provider says, until its session ends.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tidemill_net::{
     endpoint::RecvStream,
@@ -11,16 +14,19 @@ use tidemill_types::NodeId;
 
 use crate::{
     event::{Event, SessionId},
+    following::Allowance,
     shared::Shared,
 };
 
-/// Reads until the session ends. While the core has too much to do nothing is read, and the provider waits.
+/// Reads until the session ends. While the core has too much to do nothing is read, and the provider waits; so does one
+/// that sends too much of what its attempts write.
 pub async fn read(
     shared: &Arc<Shared>,
     session: SessionId,
     node: NodeId,
     mut reader: FrameReader<RecvStream>,
 ) {
+    let mut allowance = Allowance::new(Instant::now());
     loop {
         let message = tokio::select! {
             message = reader.next::<FromProvider>() => message,
@@ -39,6 +45,23 @@ pub async fn read(
             super::expel(shared, session, node, &error.to_string(), true);
             return;
         }
+        let message = match message {
+            FromProvider::Chunks(chunks) => {
+                let pause = allowance.take(&chunks, Instant::now());
+                if let Err(reason) = shared.following.relay(&shared.outboxes, session, chunks) {
+                    super::expel(shared, session, node, &reason, true);
+                    return;
+                }
+                if pause > Duration::ZERO {
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        () = shared.stop.cancelled() => return,
+                    }
+                }
+                continue;
+            }
+            message => message,
+        };
         let is_last = matches!(message, FromProvider::Bye);
         shared.tell(Event::FromProvider { session, message }).await;
         if is_last {

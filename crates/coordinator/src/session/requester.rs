@@ -366,6 +366,7 @@ async fn ask(shared: &Arc<Shared>, caller: Caller, request: Request, place: Owne
     let question = match request {
         Request::Job { job } => Question::Job(job),
         Request::Watch { job } => Question::Watch(job),
+        Request::Follow(task) => Question::Follow(task),
         Request::Cancel { job } => Question::Cancel(job),
         Request::Remove { job } => return remove(shared, caller, job).await,
         Request::Jobs { limit, all } => Question::Jobs { limit, all },
@@ -385,6 +386,9 @@ async fn ask(shared: &Arc<Shared>, caller: Caller, request: Request, place: Owne
             return spawn_answer(shared, caller, place, move |shared| {
                 answers::log(shared, caller, job, task)
             });
+        }
+        Request::Output(task) => {
+            return spawn_answer(shared, caller, place, move |shared| answers::output(shared, caller, task));
         }
         Request::Evidence { job, task, from } => {
             return spawn_answer(shared, caller, place, move |shared| {

@@ -192,6 +192,8 @@ impl Peer {
             | ToProvider::Bye { .. }
             | ToProvider::CopyRefused { .. }
             | ToProvider::Decided { .. }
+            | ToProvider::Follow { .. }
+            | ToProvider::Unfollow { .. }
             | ToProvider::ReleaseWanted(_) => {}
         }
     }

@@ -385,12 +385,13 @@ impl Simulation {
         }
         if self.trouble(20) {
             let job = self.jobs[self.rng.below(self.jobs.len() as u64) as usize].id;
-            let question = match self.rng.below(6) {
+            let question = match self.rng.below(7) {
                 0 => Question::Job(job),
                 1 => Question::Watch(job),
                 2 => Question::Jobs { limit: 100, all: false },
                 3 => Question::Tasks { job, from: tidemill_types::TaskNumber(0), limit: 10 },
                 4 => Question::Explain { job, task: Some(tidemill_types::TaskNumber(0)) },
+                5 => Question::Follow(tidemill_types::TaskId { job, task: tidemill_types::TaskNumber(0) }),
                 _ => Question::Providers,
             };
             self.ask(question);
@@ -515,6 +516,8 @@ impl Simulation {
             Effect::Supersede(_)
             | Effect::Reply(..)
             | Effect::Progress(..)
+            | Effect::Follow { .. }
+            | Effect::Unfollow { .. }
             | Effect::FromStore(..)
             | Effect::JobsFromStore { .. }
             | Effect::ExplainedFromStore(..)

@@ -221,6 +221,8 @@ impl Provider {
                 ToProvider::Heartbeat { .. }
                 | ToProvider::Bye { .. }
                 | ToProvider::CopyRefused { .. }
+                | ToProvider::Follow { .. }
+                | ToProvider::Unfollow { .. }
                 | ToProvider::Decided { .. } => {}
             }
         }
