@@ -19,7 +19,7 @@ use tidemill_net::{
     endpoint::Connection,
     wire::{JobReport, OutputPiece, Refusal, Reply, Request, TaskPhase, TaskReport},
 };
-use tidemill_types::{BlobId, JobId, TaskNumber, one_line};
+use tidemill_types::{BlobId, JobId, TaskId, TaskNumber, one_line};
 use tokio::{task::JoinSet, time::sleep};
 
 use super::{PATIENCE, PAUSES, Requester, off_the_protocol, pages::Pages, refused};
@@ -149,6 +149,35 @@ impl Requester {
             self.reconnect(PATIENCE).await?;
         }
         Err(off_the_protocol())
+    }
+
+    /// Shows the output of a task that is done, of the map too; nothing where it is not done.
+    ///
+    /// # Errors
+    /// With a code for what went wrong, and those of `show`.
+    pub async fn task_output<T>(
+        &mut self,
+        job: JobId,
+        task: TaskNumber,
+        show: impl FnOnce(BlobId, &Piece<'_>) -> anyhow::Result<T>,
+    ) -> anyhow::Result<Option<T>> {
+        let piece = match self.answer(Request::Output(TaskId { job, task })).await? {
+            Ok(Reply::Outputs(mut pieces)) if pieces.len() == 1 => pieces.remove(0),
+            Ok(_) => return Err(off_the_protocol()),
+            Err(Refusal::NoSuchTask) => return Ok(None),
+            Err(refusal) => return Err(refused(&refusal)),
+        };
+        let id = piece.output.id;
+        if let Some(archive) = &piece.inline {
+            if BlobId::of(archive) != id {
+                return Err(off_the_protocol());
+            }
+            return show(id, &Piece::Bytes(archive)).map(Some);
+        }
+        let arrived = Arrived::of(piece.output.len);
+        let lent = self.fetch_blob(&piece, &arrived).await?;
+        arrived.bar.finish();
+        show(id, &Piece::Blob(&lent)).map(Some)
     }
 
     /// What a task wrote to standard error, and how many bytes before that were not kept.

@@ -69,18 +69,19 @@ fn a_follower_is_shown_one_attempt_after_another_and_told_of_the_end() {
     world.submit(job_id(1), &map_job(1));
     world.ask(Question::Follow(TASK));
     assert_eq!(told(&world.settle()), [Told::Waiting]);
-    assert_eq!(told(&world.settle()), [], "nothing has changed");
+    assert!(told(&world.settle()).is_empty(), "nothing has changed");
 
     let one = Peer::joined(1, &mut world);
     let effects = world.settle();
     assert_eq!(told(&effects), [Told::Shown(one.node)]);
     let lease = leases_to(&effects, one.session)[0].id;
-    let place = |is_it: &dyn Fn(&Effect) -> bool| effects.iter().position(is_it).expect("it is there");
-    let shown = place(
-        &|effect| matches!(effect, Effect::Follow { lease: of, session, .. } if (*of, *session) == (lease, one.session())),
-    );
-    let leased = place(&|effect| matches!(effect, Effect::ToProvider(..)));
-    assert!(leased < shown, "a provider must know a lease before somebody follows it");
+    let is_leased = |effect: &Effect| matches!(effect, Effect::ToProvider(..));
+    let is_shown = |effect: &Effect| match effect {
+        Effect::Follow { session, lease: of, .. } => (*session, *of) == (one.session(), lease),
+        _ => false,
+    };
+    let (leased, shown) = (effects.iter().position(is_leased), effects.iter().position(is_shown));
+    assert!(leased.is_some() && leased < shown, "a provider must know a lease before somebody follows it");
 
     // It is gone, and its lease is another's in the end.
     world.tell(Event::SessionEnded { session: one.session() });
@@ -88,7 +89,10 @@ fn a_follower_is_shown_one_attempt_after_another_and_told_of_the_end() {
     world.wait(LEASE_MS + 1);
     let mut two = Peer::joined(2, &mut world);
     let expected = [Told::Shown(two.node), Told::Hidden, Told::Over];
-    assert_eq!(finish(&mut world, &mut [&mut two]), expected);
+    let mut told = finish(&mut world, &mut [&mut two]);
+    // A large output is waited for.
+    told.retain(|told| *told != Told::Waiting);
+    assert_eq!(told, expected);
     assert!(world.core.followed.is_empty());
 }
 
@@ -114,8 +118,11 @@ fn who_comes_later_is_shown_the_same_attempt_and_the_first_not_again() {
     // Each leaves alone.
     world.tell(Event::SessionEnded { session: SessionId(8) });
     let effects = world.settle();
-    let is_its = |effect: &Effect| matches!(effect, Effect::Unfollow { callers, .. } if callers[..] == [Caller { session: SessionId(8), ..caller(2) }]);
-    assert_eq!(effects.iter().filter(|effect| is_its(effect)).count(), 1);
+    let is_its = |effect: &&Effect| match effect {
+        Effect::Unfollow { callers, .. } => callers[..] == [Caller { session: SessionId(8), ..caller(2) }],
+        _ => false,
+    };
+    assert_eq!(effects.iter().filter(is_its).count(), 1);
     assert_eq!(told(&effects), [Told::Hidden]);
     assert_eq!(world.core.followed.len(), 1);
     world.tell(Event::SessionEnded { session: SessionId(0) });
