@@ -3,6 +3,8 @@
 
 mod attacker;
 
+use std::num::NonZeroU64;
+
 use tidemill_net::{
     client::{CallError, Client},
     endpoint::{Node, NodeOptions},
@@ -11,11 +13,11 @@ use tidemill_net::{
     session::{Session, SessionError, bind_keys},
     ticket::{Pass, Ticket},
     wire::{
-        FromProvider, Hello, Lease, MAX_FRAME_BYTES, Refusal, Reply, Request, ResultBatch, Role,
-        SESSION_VERSIONS, Welcome,
+        Chunk, FollowedChunk, FromProvider, Hello, Lease, MAX_CHUNK_BYTES, MAX_FRAME_BYTES, Refusal, Reply,
+        Request, ResultBatch, Role, SESSION_VERSIONS, Welcome,
     },
 };
-use tidemill_types::{Chain, JobId, LeaseId, ResultKey, Signature65, TaskNumber};
+use tidemill_types::{Chain, JobId, LeaseId, ResultKey, Signature65, TaskId, TaskNumber};
 
 use self::attacker::{Attacker, Stream, farewell, farewell_after, lease, say};
 use crate::{
@@ -233,6 +235,24 @@ fn a_result_under_another_key() {
     );
 }
 
+/// The first means nothing: nobody follows what it has.
+#[test]
+fn a_piece_of_an_output_that_nobody_follows_and_one_that_is_too_long() {
+    withstands(
+        async |attacker, _| {
+            let mut session = attacker.join().await.expect("a session");
+            let pieces = |len| {
+                let chunk = Chunk { number: 0, offset: 0, bytes: vec![0; len] };
+                FromProvider::Chunks(vec![FollowedChunk { follow: NonZeroU64::MIN, chunk }])
+            };
+            session.writer.send(&pieces(1)).await.expect("a session");
+            let said = farewell_after(session, &pieces(MAX_CHUNK_BYTES + 1)).await;
+            assert!(said.contains("a piece of an output"), "{said}");
+        },
+        &["a peer is cut off", "a piece of an output"],
+    );
+}
+
 /// To whom a job does not belong it is as if there were none.
 #[test]
 fn a_requester_that_asks_for_another_s_job() {
@@ -247,6 +267,8 @@ fn a_requester_that_asks_for_another_s_job() {
                 Request::Tasks { job, from, limit },
                 Request::Outputs { job, from, limit },
                 Request::Log { job, task },
+                Request::Follow(TaskId { job, task }),
+                Request::Output(TaskId { job, task }),
                 Request::Explain { job, task: Some(task) },
                 Request::Remove { job },
                 Request::Cancel { job },

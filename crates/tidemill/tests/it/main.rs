@@ -7,6 +7,7 @@ mod bench;
 mod examples;
 mod exec;
 mod faults;
+mod following;
 mod heavy;
 mod hostile;
 mod ledger;
