@@ -100,7 +100,7 @@ fn what_is_provisional_is_marked_and_only_the_result_is_printed() {
     assert!(said.contains("provisional, from provider") && said.contains("~ program"), "{said}");
 
     // Once it is done there is nothing provisional any more.
-    let args = ["logs", &job, "0", "--follow", "--join", "ticket"];
+    let args = ["logs", job.as_str(), "0", "--follow", "--join", "ticket"];
     let again = follower.place.tidemill(&args).code(0);
     assert_eq!((again.stdout, again.stderr), (all_it_writes(), String::new()));
     provider.stop();
@@ -114,7 +114,7 @@ fn a_job_that_is_cancelled_ends_what_follows_it() {
     let coordinator = serve(&place);
     let job = submit(&place);
     let mut follower = Follower::start(place, &job);
-    follower.place.tidemill(&["cancel", &job, "--join", "ticket"]).code(0);
+    follower.place.tidemill(&["cancel", job.as_str(), "--join", "ticket"]).code(0);
     assert_eq!(follower.end(), (Some(1), String::new()));
     let said = follower.said();
     assert!(said.contains("was cancelled"), "{said}");
