@@ -12,12 +12,13 @@ use tidemill_net::wire::{Answer, FollowedChunk, Reply, TaskNews, ToProvider};
 use tidemill_types::{LeaseId, NodeId};
 
 use crate::{
+    clock::unix_ms,
     event::{Caller, SessionId},
     outbox::{Outboxes, Outgoing},
 };
 
 /// The follows that are under way. The core says which.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Following(Mutex<State>);
 
 #[derive(Debug, Default)]
@@ -39,7 +40,20 @@ struct Follow {
     next: (u64, u64),
 }
 
+impl Default for Following {
+    /// Numbered from the time, so that no number of an earlier process comes again: a provider that has outlived that one
+    /// begins a follow anew only where it has another number.
+    fn default() -> Self {
+        Self::after(unix_ms().saturating_mul(1000))
+    }
+}
+
 impl Following {
+    /// None is under way, and this was the last number.
+    fn after(last: u64) -> Self {
+        Self(Mutex::new(State { last, ..State::default() }))
+    }
+
     /// Carries out [`crate::event::Effect::Follow`]: the callers are told of the attempt, and from now on of what it
     /// writes. Its provider is told when nobody followed it before.
     pub fn begin(

@@ -28,7 +28,7 @@ fn scene() -> Scene {
         receiver
     };
     let (provider, followers) = (open(1), [open(2), open(3)]);
-    Scene { following: Following::default(), outboxes, provider, followers }
+    Scene { following: Following::after(0), outboxes, provider, followers }
 }
 
 impl Scene {

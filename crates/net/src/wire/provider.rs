@@ -82,7 +82,7 @@ pub enum ToProvider {
     Follow {
         /// The lease.
         lease: LeaseId,
-        /// In use once in a session.
+        /// One that the coordinator has not used before, in an earlier process of it either.
         follow: NonZeroU64,
     },
     /// Nobody follows this lease any more.
