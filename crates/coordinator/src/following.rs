@@ -69,7 +69,9 @@ impl Following {
             tell(outboxes, caller, TaskNews::Attempt { lease, node });
         }
         let under_way = state.by_lease.get(&lease).copied();
-        if let Some(follow) = under_way.and_then(|number| state.follows.get_mut(&number)) {
+        if let Some(number) = under_way
+            && let Some(follow) = state.follows.get_mut(&number)
+        {
             follow.callers.extend(callers);
             return;
         }
