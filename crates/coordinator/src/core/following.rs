@@ -28,7 +28,7 @@ struct Shown {
 
 impl Core {
     /// Has the caller follow a task of a running job that it may see.
-    pub(super) fn follow(&mut self, caller: Caller, task: TaskId) {
+    pub(super) fn begin_follow(&mut self, caller: Caller, task: TaskId) {
         if self.jobs.get(&task.job).is_none_or(|job| job.spec.node(task.task).is_none()) {
             return self.reply(caller, Err(Refusal::NoSuchTask));
         }

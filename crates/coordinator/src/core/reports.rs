@@ -119,7 +119,7 @@ impl Core {
                 job.followers.push(Follower { caller, watches: true });
                 self.reply(caller, Ok(Reply::Job(report)));
             }
-            Question::Follow(task) => self.follow(caller, task),
+            Question::Follow(task) => self.begin_follow(caller, task),
             Question::Tasks { from, limit, .. } => {
                 let (label, leased) = (|task| job.label(task), |task| self.task_phase(job, task));
                 let file = |task| job.spec.file(job.spec.node(task)?).cloned();

@@ -1,5 +1,5 @@
 use tidemill_net::wire::Chunk;
-use tidemill_types::Address;
+use tidemill_types::{Address, Principal};
 
 use super::*;
 use crate::outbox::{Outgoings, outbox};
@@ -17,7 +17,14 @@ struct Scene {
 
 fn caller(session: u64) -> Caller {
     let (node, signer) = (NodeId([9; 32]), Address::default());
-    Caller { session: SessionId(session), node, signer, call: 10 * session, is_operator: false }
+    Caller {
+        session: SessionId(session),
+        node,
+        principal: Principal::Node(node),
+        signer,
+        call: 10 * session,
+        is_operator: false,
+    }
 }
 
 fn scene() -> Scene {
