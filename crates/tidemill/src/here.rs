@@ -25,7 +25,10 @@ use self::{
     inputs::Hashes,
     results::{Results, Stored},
 };
-pub use self::{inputs::hash_content, results::{SPOOL, clear}};
+pub use self::{
+    inputs::hash_content,
+    results::{SPOOL, clear},
+};
 use crate::progress::Progress;
 
 /// A job that is ready to run.

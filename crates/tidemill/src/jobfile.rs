@@ -29,8 +29,9 @@ pub fn read(path: &Path) -> anyhow::Result<(JobFile, Plan)> {
             count => format!("there are {count} mistakes in what the job file names\n\n{errors}"),
         };
         match errors.are_of_this_machine() {
-            true => Exit::new(Code::Host, message)
-                .hint("make room there, or have TMPDIR name a directory with room for what the files unpack to"),
+            true => Exit::new(Code::Host, message).hint(
+                "make room there, or have TMPDIR name a directory with room for what the files unpack to",
+            ),
             false => Exit::new(Code::Usage, message),
         }
     })?;

@@ -231,7 +231,12 @@ impl Teller {
 
     /// Says what is missing before a transaction is written down that would wait for it.
     async fn can_pay_gas(&self, intent: &Intent) -> Result<()> {
-        let short = self.config.sender.short_of(std::slice::from_ref(intent)).await.map_err(|error| causes(&error))?;
+        let short = self
+            .config
+            .sender
+            .short_of(std::slice::from_ref(intent))
+            .await
+            .map_err(|error| causes(&error))?;
         let Some(Short { has, may_take }) = short else { return Ok(()) };
         let account = self.config.sender.place().account;
         let lacks = match may_take {

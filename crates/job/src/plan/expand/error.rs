@@ -131,9 +131,8 @@ impl ExpandErrors {
 
     /// Whether this machine lacks something, and the job file and its inputs may be right.
     pub fn are_of_this_machine(&self) -> bool {
-        let is = |error: &ExpandError| {
-            matches!(error, ExpandError::Unpack { source: UnpackError::Write(_), .. })
-        };
+        let is =
+            |error: &ExpandError| matches!(error, ExpandError::Unpack { source: UnpackError::Write(_), .. });
         self.kept.iter().any(is)
     }
 
