@@ -8,6 +8,7 @@
 mod following;
 mod money;
 mod provider;
+mod refusal;
 mod reliability;
 mod requester;
 
@@ -22,6 +23,7 @@ pub use self::{
         MAX_INLINE_LOG_BYTES, MAX_INLINE_OUTPUT_BYTES, MAX_LEASE_INLINE_BYTES, MAX_VOUCHERS, OutputBody,
         ReleaseAsked, ResultBatch, ReturnReason, Source, TaskResult, ToProvider, Unpaid,
     },
+    refusal::Refusal,
     reliability::{
         Explanation, KeptEvidence, MAX_ANSWER_EVIDENCE_BYTES, MAX_RECORDS, MAX_RESULTS_OF_TASK, RecordReport,
         Reliability, ReputationReport, ResultReport, StakeReport, Standing, Unjudged,
@@ -29,7 +31,7 @@ pub use self::{
     requester::{
         Answer, Attempt, Call, Contribution, JobPay, JobPhase, JobReport, MAX_ANSWER_OUTPUT_BYTES,
         MAX_CALLS_IN_FLIGHT, MAX_INLINE_PIECE_BYTES, MAX_PAGE, NetworkTerms, OutputPiece, ProviderReport,
-        Refusal, Reply, Request, SpecBody, StageTerms, TaskPhase, TaskReport,
+        Reply, Request, SpecBody, StageTerms, TaskPhase, TaskReport,
     },
 };
 
