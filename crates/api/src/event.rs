@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidemill_types::Coin;
 
-pub use self::provide::{Lack, ProvideEvent, TaskEnd};
+pub use self::provide::{Lack, ProvideEvent, ProvideNotice, TaskEnd};
 use crate::wei::Wei;
 
 /// A line of `tidemill serve`.
@@ -49,7 +49,7 @@ pub enum LedgerLine {
 #[serde(untagged)]
 pub enum ProvideLine {
     /// Of the provider.
-    Provide(ProvideEvent),
+    Provide(ProvideNotice),
     /// Of the disk.
     Disk(DiskEvent),
 }

@@ -22,7 +22,7 @@ mod wei;
 
 pub use event::{
     DiskEvent, HostingEvent, Lack, LedgerEvent, LedgerLine, LedgerMade, LeftOut, ProvideEvent, ProvideLine,
-    ServeEvent, ServeLine, TaskEnd, UpEvent, UpLine, WhyLeftOut,
+    ProvideNotice, ServeEvent, ServeLine, TaskEnd, UpEvent, UpLine, WhyLeftOut,
 };
 pub use evidence::{CheckedEvidence, EvidenceFile, EvidenceSide, Finding, WrittenEvidence};
 pub use job::{

@@ -81,7 +81,7 @@ impl Client {
         let ended = CancellationToken::new();
         let write = tokio::spawn(write(writer, outgoing, ended.clone()));
         let read = tokio::spawn(read(reader, waiting.clone(), ended.clone()));
-        let recalled = tokio::spawn(end_when_recalled(connection.clone(), node.recalls()));
+        let recalled = tokio::spawn(end_when_recalled(connection.clone(), node.recalls(peer)));
         let tasks = [write, read, recalled].map(AbortOnDropHandle::new);
         let inner = Inner { peer, connection, calls, waiting, next: AtomicU64::new(1), ended, _tasks: tasks };
         Ok(Self { inner: Arc::new(inner) })

@@ -1,6 +1,7 @@
 //! A node on the network: an iroh endpoint that needs no relay, no name service and no internet.
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
@@ -66,8 +67,8 @@ pub struct NodeOptions {
     pub connect_timeout: Duration,
     /// How many streams the other side may have open at once on one connection.
     pub max_streams: u32,
-    /// For a node that dials a coordinator and accepts nobody: the coordinator, to whose recalls it listens.
-    pub recalled_by: Option<NodeId>,
+    /// For a node that dials coordinators and accepts nobody: the coordinators, to whose recalls it listens.
+    pub recalled_by: Vec<NodeId>,
 }
 
 impl Default for NodeOptions {
@@ -79,7 +80,7 @@ impl Default for NodeOptions {
             keep_alive: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(10),
             max_streams: 64,
-            recalled_by: None,
+            recalled_by: Vec::new(),
         }
     }
 }
@@ -155,7 +156,8 @@ pub struct Node {
     endpoint: Endpoint,
     bind: Bind,
     connect_timeout: Duration,
-    recalls: Option<Recalls>,
+    /// By the coordinator.
+    recalls: BTreeMap<NodeId, Recalls>,
 }
 
 /// The name of the node that has this secret key.
@@ -182,7 +184,7 @@ impl Node {
             max_streams,
             recalled_by,
         } = options;
-        protocols.extend(recalled_by.map(|_| RECALL_ALPN.to_vec()));
+        protocols.extend((!recalled_by.is_empty()).then(|| RECALL_ALPN.to_vec()));
         let idle = idle_timeout.try_into().map_err(|_| BindError::IdleTimeout(idle_timeout))?;
         let keep_alive = keep_alive.min(Duration::from_secs(5));
         let transport = QuicTransportConfig::builder()
@@ -217,7 +219,7 @@ impl Node {
         };
         let builder = builder.map_err(|error| listen_error(error.into()))?;
         let endpoint = builder.bind().await.map_err(|error| listen_error(error.into()))?;
-        let recalls = recalled_by.map(|coordinator| Recalls::listen(endpoint.clone(), coordinator));
+        let recalls = Recalls::listen(&endpoint, &recalled_by);
         Ok(Self { endpoint, bind, connect_timeout, recalls })
     }
 
@@ -226,9 +228,9 @@ impl Node {
         NodeId(*self.endpoint.id().as_bytes())
     }
 
-    /// What it hears of its coordinator's recalls from now on; none where it listens for none.
-    pub fn recalls(&self) -> Option<Recalls> {
-        let mut recalls = self.recalls.clone()?;
+    /// What it hears of a coordinator's recalls from now on; none where it listens for none.
+    pub fn recalls(&self, coordinator: NodeId) -> Option<Recalls> {
+        let mut recalls = self.recalls.get(&coordinator).cloned()?;
         recalls.forget();
         Some(recalls)
     }

@@ -6,7 +6,7 @@
 //! packets keep open. The handshake proves who calls; the rest is one empty stream, as in [`probe`](crate::probe), which
 //! the other side ends once it has heard. What no recall reaches is left to silence, as before.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use iroh::Endpoint;
 use tidemill_types::NodeId;
@@ -21,7 +21,8 @@ use crate::{
 /// The protocol's name and version.
 pub(crate) const RECALL_ALPN: &[u8] = b"tidemill/recall/1";
 
-/// Callers that are listened to at a time. More are turned away: but for the coordinator nobody has a reason to dial.
+/// Callers that are listened to at a time, for each coordinator. More are turned away: but for coordinators nobody has a
+/// reason to dial.
 const MOST_CALLERS: usize = 4;
 
 /// How long one may take to say what it has to say.
@@ -35,11 +36,20 @@ pub struct Recalls {
 }
 
 impl Recalls {
-    /// Listens for a coordinator's recalls; everybody else who dials is turned away.
-    pub(crate) fn listen(endpoint: Endpoint, coordinator: NodeId) -> Self {
-        let (tell, heard) = watch::channel(0);
-        let listening = tokio::spawn(listen(endpoint, coordinator, tell));
-        Self { heard, _listening: Arc::new(AbortOnDropHandle::new(listening)) }
+    /// Listens for the recalls of these coordinators; everybody else who dials is turned away. Gives what is heard of each.
+    pub(crate) fn listen(endpoint: &Endpoint, coordinators: &[NodeId]) -> BTreeMap<NodeId, Self> {
+        if coordinators.is_empty() {
+            return BTreeMap::new();
+        }
+        let channels = coordinators.iter().map(|coordinator| (*coordinator, watch::channel(0)));
+        let channels: BTreeMap<_, _> = channels.collect();
+        let heard: Vec<_> =
+            channels.iter().map(|(coordinator, (_, heard))| (*coordinator, heard.clone())).collect();
+        let tell = channels.into_iter().map(|(coordinator, (tell, _))| (coordinator, tell)).collect();
+        let listening = tokio::spawn(listen(endpoint.clone(), Arc::new(tell)));
+        let listening = Arc::new(AbortOnDropHandle::new(listening));
+        let recalls = |heard| Self { heard, _listening: listening.clone() };
+        heard.into_iter().map(|(coordinator, heard)| (coordinator, recalls(heard))).collect()
     }
 
     /// What was heard until now is of no interest: a session has begun since.
@@ -81,25 +91,28 @@ pub async fn recall(
     matches!(timeout(patience, call).await, Ok(Some(true)))
 }
 
-async fn listen(endpoint: Endpoint, coordinator: NodeId, tell: watch::Sender<u64>) {
+/// Where it is told that a coordinator has called.
+type Tell = BTreeMap<NodeId, watch::Sender<u64>>;
+
+async fn listen(endpoint: Endpoint, tell: Arc<Tell>) {
     let mut callers = JoinSet::new();
     while let Some(incoming) = endpoint.accept().await {
         while callers.try_join_next().is_some() {}
-        if callers.len() >= MOST_CALLERS {
+        if callers.len() >= MOST_CALLERS * tell.len() {
             incoming.refuse();
             continue;
         }
         let tell = tell.clone();
-        callers.spawn(async move { timeout(HEARING, hear(incoming, coordinator, &tell)).await.is_ok() });
+        callers.spawn(async move { timeout(HEARING, hear(incoming, &tell)).await.is_ok() });
     }
 }
 
-async fn hear(incoming: iroh::endpoint::Incoming, coordinator: NodeId, tell: &watch::Sender<u64>) {
+async fn hear(incoming: iroh::endpoint::Incoming, tell: &Tell) {
     let Ok(connection) = incoming.await else { return };
-    if peer(&connection) != coordinator {
+    let Some(tell) = tell.get(&peer(&connection)) else {
         connection.close(0u32.into(), b"");
         return;
-    }
+    };
     let Ok((mut send, _)) = connection.accept_bi().await else { return };
     tell.send_modify(|count| *count += 1);
     let _ = send.finish();

@@ -6,13 +6,18 @@ use tidemill_exec::{Cancel, Follow};
 use tidemill_job::{BlobRef, BlobSource};
 use tidemill_net::wire::{Lease, LeasePay, MAX_LEASE_INLINE_BYTES, Source};
 use tidemill_types::{
-    BlobId, EngineIndex, JobId, LeaseId, LimitError, MAX_PROGRAM_BYTES, ProgramKind, TaskNumber, TaskSpec,
+    BlobId, EngineIndex, JobId, LimitError, MAX_PROGRAM_BYTES, ProgramKind, TaskNumber, TaskSpec,
+};
+
+use crate::{
+    key::{CoordinatorIndex, LeaseKey},
+    turn::Pay,
 };
 
 /// An attempt to make.
 #[derive(Debug)]
 pub(crate) struct Attempt {
-    pub(crate) id: LeaseId,
+    pub(crate) key: LeaseKey,
     /// Which engine is to run it.
     pub(crate) engine: EngineIndex,
     pub(crate) seal: [u8; 16],
@@ -76,7 +81,7 @@ pub(crate) enum LeaseError {
 
 impl Attempt {
     /// Looks at a lease. What is in it is not hashed here: that is for the thread that runs it.
-    pub(crate) fn new(lease: Lease) -> Result<Self, LeaseError> {
+    pub(crate) fn new(coordinator: CoordinatorIndex, lease: Lease) -> Result<Self, LeaseError> {
         if let Some(wrong) = lease.spec.limits.check().into_iter().next() {
             return Err(LeaseError::Limits(wrong));
         }
@@ -108,7 +113,13 @@ impl Attempt {
         let spec = Arc::new(spec);
         let blobs = blobs(program, &spec, &mut sources)?;
         let (cancel, follow) = (Cancel::default(), Follow::default());
-        Ok(Self { id, engine, seal, job, task, pay, spec, program, sources, blobs, bytes, cancel, follow })
+        let key = coordinator.lease(id);
+        Ok(Self { key, engine, seal, job, task, pay, spec, program, sources, blobs, bytes, cancel, follow })
+    }
+
+    /// What it is paid, compared with others on the same engine.
+    pub(crate) fn pays(&self) -> Pay {
+        Pay::by(self.pay.as_ref().map(|pay| &pay.rates))
     }
 }
 
@@ -177,9 +188,19 @@ fn text_bytes(spec: &TaskSpec) -> usize {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use tidemill_types::{ByteSize, FloatClass, GuestPath, InputSpec, Limits, Millis};
+    use tidemill_types::{
+        Amount, ByteSize, EscrowId, FloatClass, GuestPath, InputSpec, LeaseId, Limits, Millis, RateCard,
+        WorkRate,
+    };
 
     use super::*;
+
+    /// The same lease, paid with so much for work.
+    pub(crate) fn paid(lease: Lease, tide: u64) -> Lease {
+        let work = WorkRate::Fuel(Amount::tide(tide));
+        let rates = RateCard { work, ..RateCard::default() };
+        Lease { pay: Some(LeasePay { escrow: EscrowId([1; 32]), rates }), ..lease }
+    }
 
     /// A lease of a task with these inputs.
     pub(crate) fn lease(id: u64, inputs: &[(&[u8], Source)]) -> Lease {
@@ -233,7 +254,7 @@ pub(crate) mod tests {
                 (b"", range(b"", 0)),
             ],
         );
-        let attempt = Attempt::new(lease).expect("nothing is wrong with it");
+        let attempt = Attempt::new(CoordinatorIndex(0), lease).expect("nothing is wrong with it");
         let mut expected = [&b"program"[..], b"all of it", b"a part of it"]
             .map(|bytes| BlobRef { id: BlobId::of(bytes), len: bytes.len() as u64 });
         expected.sort();
@@ -245,7 +266,7 @@ pub(crate) mod tests {
         let blob = |bytes: &[u8]| BlobRef { id: BlobId::of(bytes), len: bytes.len() as u64 };
         let file = b"the first record, the second and the third";
         let inputs: &[(&[u8], Source)] = &[(&file[..5], range(file, 0)), (&file[10..17], range(file, 10))];
-        let attempt = Attempt::new(lease(1, inputs)).expect("nothing is wrong with it");
+        let attempt = Attempt::new(CoordinatorIndex(0), lease(1, inputs)).expect("nothing is wrong with it");
         let [first, second] = [(0, 5), (10, 7)].map(|(offset, len): (usize, usize)| Need {
             blob: blob(&file[offset..][..len]),
             part_of: Some(BlobSource::at(blob(file), offset as u64)),
@@ -262,20 +283,21 @@ pub(crate) mod tests {
             (&file[..5], range(file, 0)),
             (&file[..5], range(file, 0)),
         ];
-        let attempt = Attempt::new(lease(1, program)).expect("nothing is wrong with it");
+        let attempt = Attempt::new(CoordinatorIndex(0), lease(1, program)).expect("nothing is wrong with it");
         let mut expected = [first, Need::whole(blob(b"program"))];
         expected.sort_by_key(|need| need.blob);
         assert_eq!(attempt.blobs, expected);
         // One that is said to have two lengths.
         let mut two = lease(1, inputs);
         two.spec.inputs[1].content = two.spec.inputs[0].content;
-        assert!(matches!(Attempt::new(two), Err(LeaseError::TwoLengths { .. })));
+        assert!(matches!(Attempt::new(CoordinatorIndex(0), two), Err(LeaseError::TwoLengths { .. })));
     }
 
     #[test]
     fn lies_that_need_no_look_at_the_bytes_are_found() {
-        let refused =
-            |inputs: &[(&[u8], Source)]| Attempt::new(lease(1, inputs)).expect_err("it contradicts itself");
+        let refused = |inputs: &[(&[u8], Source)]| {
+            Attempt::new(CoordinatorIndex(0), lease(1, inputs)).expect_err("it contradicts itself")
+        };
         let short = refused(&[(b"here", Source::Inline(b"her".to_vec()))]);
         assert!(matches!(short, LeaseError::InputLength { .. }));
         assert!(matches!(refused(&[(b"part", range(b"part", 1))]), LeaseError::OutsideBlob { .. }));
@@ -292,10 +314,13 @@ pub(crate) mod tests {
 
         let mut long = lease(1, &[]);
         long.program_len = MAX_PROGRAM_BYTES + 1;
-        assert!(matches!(Attempt::new(long), Err(LeaseError::LongProgram(_))));
+        assert!(matches!(Attempt::new(CoordinatorIndex(0), long), Err(LeaseError::LongProgram(_))));
         let mut empty = lease(1, &[]);
         empty.program_len = 0;
-        assert_eq!(Attempt::new(empty).expect_err("it is not empty"), LeaseError::EmptyProgram);
+        assert_eq!(
+            Attempt::new(CoordinatorIndex(0), empty).expect_err("it is not empty"),
+            LeaseError::EmptyProgram
+        );
         let bytes = vec![0; MAX_LEASE_INLINE_BYTES / 2 + 1];
         let twice =
             [(&bytes[..], Source::Inline(bytes.clone())), (&bytes[..], Source::Inline(bytes.clone()))];

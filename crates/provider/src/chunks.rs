@@ -1,4 +1,4 @@
-//! What followed attempts write, on its way to the coordinator: little waits, and more is dropped.
+//! What followed attempts write, on its way to their coordinator: little waits, and more is dropped.
 
 use std::{
     collections::VecDeque,
@@ -10,11 +10,11 @@ use tidemill_exec::{Chunks, Follow, Piece};
 use tidemill_net::wire::{Chunk, FollowedChunk, MAX_CHUNK_BYTES, MAX_CHUNKS, MAX_CHUNKS_BYTES};
 use tokio::sync::Notify;
 
-/// What may wait, over all attempts: as much as a few messages hold.
+/// What may wait, over all attempts of a coordinator: as much as a few messages hold.
 const MOST_BYTES: usize = 4 * MAX_CHUNKS_BYTES;
 const MOST_PIECES: usize = 4 * MAX_CHUNKS;
 
-/// Pieces that wait to be sent. The threads of attempts put them in and never wait.
+/// Pieces that wait to be sent to one coordinator. The threads of attempts put them in and never wait.
 #[derive(Debug, Default)]
 pub(crate) struct Pieces {
     waiting: Mutex<Waiting>,

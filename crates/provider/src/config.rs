@@ -1,6 +1,6 @@
 //! What a provider's owner allows.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use tidemill_exec::Executor;
 use tidemill_net::{
@@ -8,7 +8,7 @@ use tidemill_net::{
     ticket::Ticket,
     wire::{MAX_CREDITS, MAX_WORDS_BYTES},
 };
-use tidemill_types::{Amount, ByteSize, Capacity, MAX_ENGINES, RateCard, RateError, ResultKey};
+use tidemill_types::{Amount, ByteSize, Capacity, MAX_ENGINES, NodeId, RateCard, RateError, ResultKey};
 
 use crate::pay;
 
@@ -24,8 +24,8 @@ const MAX_SLOTS: u32 = 4096;
 pub struct ProviderConfig {
     /// What its owner calls it, for lists.
     pub name: String,
-    /// Whom to join.
-    pub ticket: Ticket,
+    /// Which coordinators to join, each once.
+    pub tickets: Vec<Ticket>,
     /// The secret ed25519 key that names the node.
     pub node_key: [u8; 32],
     /// What results are signed with.
@@ -70,9 +70,18 @@ impl fmt::Debug for EngineConfig {
     }
 }
 
+/// The most coordinators of one provider: each has a part of its queue, and smaller parts would not keep its slots busy.
+pub const MAX_COORDINATORS: usize = 16;
+
 /// A setting that cannot be.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ConfigError {
+    /// There must be a coordinator, and not too many.
+    #[error("{0} coordinators; from 1 to {MAX_COORDINATORS} are allowed")]
+    Coordinators(usize),
+    /// A coordinator is named twice.
+    #[error("two tickets are of the same coordinator, {}", .0.short())]
+    SameCoordinator(NodeId),
     /// There must be an engine, and not too many.
     #[error("{0} engines; from 1 to {MAX_ENGINES} are allowed")]
     Engines(usize),
@@ -98,6 +107,13 @@ impl ProviderConfig {
     pub const IDLE_REPORT: Duration = Duration::from_secs(60);
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if self.tickets.is_empty() || self.tickets.len() > MAX_COORDINATORS {
+            return Err(ConfigError::Coordinators(self.tickets.len()));
+        }
+        let mut nodes = BTreeSet::new();
+        if let Some(twice) = self.tickets.iter().find(|ticket| !nodes.insert(ticket.node())) {
+            return Err(ConfigError::SameCoordinator(twice.node()));
+        }
         if self.engines.is_empty() || self.engines.len() > MAX_ENGINES {
             return Err(ConfigError::Engines(self.engines.len()));
         }
@@ -120,7 +136,7 @@ impl ProviderConfig {
         Ok(())
     }
 
-    /// How many leases it may hold at once.
+    /// How many leases it may hold at once, those of all coordinators together.
     pub(crate) fn credits(&self) -> u32 {
         self.slots().saturating_mul(CREDITS_PER_SLOT).min(MAX_CREDITS)
     }

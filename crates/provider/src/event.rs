@@ -8,13 +8,21 @@ use tidemill_types::{Amount, EscrowId, JobId, LeaseId, NodeId, Outcome, TaskNumb
 
 use crate::pay::{Loss, VoucherError};
 
+/// An event, and whose it is.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Notice {
+    /// The coordinator that it is about. None: it is about the machine, the ledger, or an escrow of a coordinator that
+    /// there was no session with in this life.
+    pub coordinator: Option<NodeId>,
+    /// What happened.
+    pub event: Event,
+}
+
 /// What happened. For people and logs: nothing depends on an event being heard.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Event {
     /// A coordinator took it in.
     Joined {
-        /// The coordinator.
-        coordinator: NodeId,
         /// Its program and version, in its own words.
         software: String,
     },
@@ -35,14 +43,14 @@ pub enum Event {
         /// Where that one dialed from, as far as the coordinator knows.
         from: Option<IpAddr>,
     },
-    /// It has no work.
+    /// It has no work of any coordinator. Said of each of them.
     Idle {
-        /// Why, as far as it is known.
+        /// Why this one gives none, as far as it is known.
         reason: String,
         /// For how long now.
         since: Duration,
     },
-    /// A sign of life, with every heartbeat while there is work.
+    /// A sign of life, with every heartbeat of a coordinator while there is work of any.
     Working {
         /// Tasks that run.
         running: u32,
@@ -71,7 +79,7 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// There is no room for blobs: no leases are taken for a while.
+    /// There is no room for the blobs of a coordinator: none of its leases are taken for a while.
     NoRoom {
         /// What was tried and how it failed.
         reason: String,
@@ -82,10 +90,10 @@ pub enum Event {
     Draining {
         /// Tasks that run.
         running: u32,
-        /// Results that the coordinator has not settled.
+        /// Results that their coordinators have not settled.
         unsettled: usize,
     },
-    /// All is reported and settled, and the session is over.
+    /// All is reported and settled, and all sessions are over.
     Drained,
     /// The network pays nothing, and this provider could be paid: it works for nothing.
     Free,
@@ -216,9 +224,9 @@ pub enum Ending {
     Drained,
     /// As asked, at once.
     Stopped,
-    /// The coordinator will not have it.
+    /// No coordinator will have it.
     Refused {
-        /// Why.
+        /// Why the last one will not.
         reason: String,
     },
     /// Another process with its key lives and has the session: its directory is a copy, or was copied.

@@ -228,10 +228,13 @@ mod tests {
     use tidemill_types::Segment;
 
     use super::*;
-    use crate::attempt::tests::{lease, range};
+    use crate::{
+        attempt::tests::{lease, range},
+        key::CoordinatorIndex,
+    };
 
     fn attempt(inputs: &[(&[u8], Source)]) -> Attempt {
-        Attempt::new(lease(1, inputs)).expect("nothing is wrong with it")
+        Attempt::new(CoordinatorIndex(0), lease(1, inputs)).expect("nothing is wrong with it")
     }
 
     /// Files that hold these blobs.

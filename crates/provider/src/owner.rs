@@ -1,4 +1,4 @@
-//! The one task that owns all state: it hears the coordinator and the threads, decides, and speaks.
+//! The one task that owns all state: it hears the coordinators and the threads, decides, and speaks.
 
 mod act;
 mod leases;
@@ -15,10 +15,8 @@ use tidemill_exec::Executor;
 use tidemill_net::{
     blobs::{BlobError, FetchError},
     endpoint::Node,
-    frame::FrameError,
-    recall::{Recalls, recalled},
     ticket::Ticket,
-    wire::{Incarnation, ReturnReason, TaskResult, ToProvider},
+    wire::{Incarnation, TaskResult},
 };
 use tidemill_types::{BlobId, LeaseId, Offer, ResultKey};
 use tokio::{
@@ -29,18 +27,17 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    backoff::Backoff,
-    capacity::Bandwidth,
     chunks::Pieces,
-    event::{Ending, Event},
+    credits::Credits,
+    event::{Ending, Event, Notice},
     idle::Idle,
     inputs::InputError,
+    key::{CoordinatorIndex, LeaseKey},
+    link::{Link, Stir, stirred},
     queue::{self, Queue},
-    report::Reports,
     room::{Fetched, Room},
     run::{Ended, LentEngine, Parties, Runners},
-    session::{Link, LinkError, closed, flush, hear},
-    wants::Wants,
+    session::{LinkError, OpenLink},
 };
 
 use self::pay::PayDone;
@@ -50,7 +47,7 @@ pub(crate) use self::pay::Purse;
 /// without waiting for this task.
 const AHEAD_PER_SLOT: usize = 4;
 
-/// Blobs that are fetched at once.
+/// Blobs that are fetched at once, from all coordinators together.
 const FETCHES: usize = 8;
 
 /// Inputs stay pinned for so long after their last lease, since the next is often of the same job.
@@ -59,30 +56,34 @@ const KEEP_UNUSED: Duration = Duration::from_secs(60);
 /// How often it is looked which those are.
 const SWEEP: Duration = Duration::from_secs(20);
 
-/// While leases of more than so many bytes wait and something runs, nothing more is read from the coordinator.
+/// While leases of more than so many bytes wait and something runs, nothing more is read. Each coordinator has a part.
 const MOST_LEASE_BYTES: usize = 64 << 20;
 
 /// While results of more than so many bytes are not settled, nothing more is started: a coordinator whose disk is slow is
-/// waited for.
+/// waited for. Each coordinator has a part.
 const MOST_RESULT_BYTES: usize = 64 << 20;
 
 /// Ends of attempts that are taken in at once.
 const MOST_ENDS: usize = 256;
 
+/// A chore that is done comes first once in so many times: the blobs of one coordinator do not wait until another one
+/// stops talking.
+const MOST_STIRS: u32 = 64;
+
 /// After the room for blobs ran out, no leases are taken for so long.
 const NO_ROOM_PAUSE: Duration = Duration::from_secs(10);
 
-/// How often what followed attempts have written is sent: at most 640 KiB a second for all of them.
+/// How often what followed attempts have written is sent: at most 640 KiB a second to a coordinator.
 const PIECES_EVERY: Duration = Duration::from_millis(100);
 
 /// How long cancelled tasks are waited for at the end.
 const END_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Who it is, whom it joins, and what it says of itself.
+/// Who it is, which coordinators it joins, and what it says of itself.
 pub(crate) struct Setting {
     pub(crate) node: Node,
     pub(crate) key: Arc<ResultKey>,
-    pub(crate) ticket: Ticket,
+    pub(crate) tickets: Vec<Ticket>,
     pub(crate) offer: Offer,
     pub(crate) credits: u32,
     pub(crate) incarnation: Incarnation,
@@ -100,63 +101,57 @@ pub(crate) struct Orders {
 pub(crate) struct Owner {
     setting: Setting,
     orders: Orders,
-    room: Room,
+    machine: Machine,
+    /// The coordinators, by their indices.
+    links: Vec<Link>,
+    /// How many leases each of them may give.
+    credits: Credits,
     /// None where it is not set up to be paid.
     pay: Option<Purse>,
-    events: broadcast::Sender<Event>,
-    runners: Runners,
-    ended: mpsc::Receiver<Ended>,
+    events: broadcast::Sender<Notice>,
     /// Dialing, fetching, keeping outputs.
     chores: JoinSet<Done>,
-    /// What attempts that are followed have written.
-    pieces: Arc<Pieces>,
-    /// When pieces may be sent again.
-    next_pieces: Instant,
-    queue: Queue,
-    wants: Wants,
-    reports: Reports,
-    /// Leases that go back with the next message.
-    returns: Vec<(ReturnReason, Vec<LeaseId>)>,
-    bandwidth: Bandwidth,
     idle: Idle,
-    backoff: Backoff,
-    link: LinkState,
-    recalls: Option<Recalls>,
     draining: bool,
-    /// Until when, and why, no leases are taken.
-    no_room: Option<(Instant, String)>,
-    /// The credits that the coordinator was told of last.
-    told_credits: u32,
-    /// When its owner was told last that a copy was turned away.
-    told_of_copy: Option<Instant>,
-    /// Whether the coordinator was listened to in the last wait.
-    reads: bool,
     next_sweep: Instant,
-    done: u64,
+    /// Whose link is looked at first.
+    turn: usize,
+    /// How often it was woken since a chore was last looked for first.
+    stirs: u32,
 }
 
-/// What is known of the session while there is none.
-struct LinkState {
-    dialing: bool,
-    /// When to dial next.
-    retry: Option<Instant>,
-    /// When the leases that are held will be someone else's, the session being lost.
-    forsaken: Option<Instant>,
-    /// How long leases outlive a session, in the words of the last one.
-    lease: Duration,
-    /// When the last one was lost.
-    lost: Option<Instant>,
-    /// Why there is none.
-    reason: String,
+/// What is lent, to all coordinators together.
+struct Machine {
+    queue: Queue,
+    runners: Runners,
+    ended: mpsc::Receiver<Ended>,
+    /// Results since the start.
+    done: u64,
 }
 
 /// A chore that is done.
 enum Done {
-    Dialed(Result<Box<Link>, LinkError>),
-    Fetched { blob: tidemill_job::BlobRef, result: Result<Fetched, FetchError>, broken: bool },
-    Kept { result: Box<TaskResult>, kept: Result<(), BlobError> },
+    Dialed {
+        by: CoordinatorIndex,
+        dialed: Result<Box<OpenLink>, LinkError>,
+    },
+    Fetched {
+        of: CoordinatorIndex,
+        blob: tidemill_job::BlobRef,
+        fetched: Result<Fetched, FetchError>,
+        broken: bool,
+    },
+    Kept {
+        lease: LeaseKey,
+        result: Box<TaskResult>,
+        kept: Result<(), BlobError>,
+    },
     Forgotten,
-    Rechecked { lease: LeaseId, error: InputError, damaged: Vec<BlobId> },
+    Rechecked {
+        lease: LeaseKey,
+        error: InputError,
+        damaged: Vec<BlobId>,
+    },
     Pay(PayDone),
 }
 
@@ -165,73 +160,64 @@ enum Wake {
     Stop,
     Drain,
     Ended,
-    Heard(Result<Option<ToProvider>, FrameError>),
-    Flushed(Result<(), FrameError>),
+    Stirred(CoordinatorIndex, Stir),
     Chore(Done),
-    Closed(String),
-    Recalled,
     Time,
 }
 
-impl Owner {
-    pub(crate) fn new(
-        mut setting: Setting,
-        room: Room,
-        executors: Vec<Arc<dyn Executor>>,
-        events: broadcast::Sender<Event>,
-        orders: Orders,
-    ) -> io::Result<Self> {
+impl Machine {
+    fn new(setting: &Setting, executors: Vec<Arc<dyn Executor>>, links: &[Link]) -> io::Result<Self> {
         let engines = &setting.offer.engines;
         let starts = |slots: u32| slots as usize * (1 + AHEAD_PER_SLOT);
         let rooms = engines
             .iter()
             .map(|engine| queue::Room { starts: starts(engine.slots), memory: engine.memory.0 });
-        let queue = Queue::new(rooms);
+        let queue = Queue::new(setting.tickets.len(), rooms);
         let lent = engines.iter().zip(executors).map(|(engine, executor)| LentEngine {
             executor,
             slots: engine.slots,
             hardware_class: engine.hardware_class.clone(),
         });
         let lent: Vec<LentEngine> = lent.collect();
-        let parties = Arc::new(Parties { coordinator: setting.ticket.node(), provider: setting.node.id() });
+        let coordinators = setting.tickets.iter().map(Ticket::node).collect();
+        let parties = Arc::new(Parties { coordinators, provider: setting.node.id() });
         // Each attempt that was started ends once, so a thread never waits here.
         let (sender, ended) = mpsc::channel(starts(setting.offer.slots()));
-        let pieces = Arc::default();
+        let pieces: Vec<Arc<Pieces>> = links.iter().map(|link| link.pieces.clone()).collect();
         let runners = Runners::new(&lent, &parties, &sender, &pieces)?;
+        Ok(Self { queue, runners, ended, done: 0 })
+    }
+}
+
+impl Owner {
+    pub(crate) fn new(
+        mut setting: Setting,
+        room: &Room,
+        executors: Vec<Arc<dyn Executor>>,
+        events: broadcast::Sender<Notice>,
+        orders: Orders,
+    ) -> io::Result<Self> {
         let now = Instant::now();
-        let link = LinkState {
-            dialing: false,
-            retry: Some(now),
-            forsaken: None,
-            lease: Duration::ZERO,
-            lost: None,
-            reason: "the coordinator is being dialed".to_owned(),
+        let coordinators = setting.tickets.len();
+        let fetches = (FETCHES / coordinators).max(1);
+        let tickets = CoordinatorIndex::first(coordinators).zip(&setting.tickets);
+        let link = |(index, ticket): (CoordinatorIndex, &Ticket)| {
+            let room = room.beside(index);
+            Link::new(ticket.clone(), &setting.node, room, fetches, first_sequence(), now)
         };
+        let links: Vec<Link> = tickets.map(link).collect();
         Ok(Self {
-            room,
+            machine: Machine::new(&setting, executors, &links)?,
+            links,
+            credits: Credits::new(setting.credits, setting.offer.slots(), coordinators),
             pay: setting.pay.take(),
             events,
-            runners,
-            ended,
             chores: JoinSet::new(),
-            pieces,
-            next_pieces: now,
-            queue,
-            wants: Wants::new(FETCHES),
-            reports: Reports::new(first_sequence()),
-            returns: Vec::new(),
-            bandwidth: Bandwidth::new(setting.offer.down_bytes_per_s),
             idle: Idle::new(setting.idle_report, now),
-            backoff: Backoff::default(),
-            link,
-            recalls: setting.node.recalls(),
             draining: false,
-            no_room: None,
-            told_credits: 0,
-            told_of_copy: None,
-            reads: true,
             next_sweep: now + SWEEP,
-            done: 0,
+            turn: 0,
+            stirs: 0,
             orders,
             setting,
         })
@@ -239,28 +225,23 @@ impl Owner {
 
     /// Works until the end.
     pub(crate) async fn run(mut self) -> Ending {
-        let mut link: Option<Box<Link>> = None;
         let mut ends = Vec::with_capacity(MOST_ENDS);
         loop {
-            if let Some(ending) = self.act(&mut link) {
-                return self.end(ending, link).await;
+            if let Some(ending) = self.act() {
+                return self.end(ending).await;
             }
-            match self.wake(&mut link, &mut ends).await {
-                Wake::Stop => return self.end(Ending::Stopped, link).await,
+            match self.wake(&mut ends).await {
+                Wake::Stop => return self.end(Ending::Stopped).await,
                 Wake::Drain => self.begin_to_drain(),
                 Wake::Ended => {
                     for ended in ends.drain(..) {
                         self.attempt_ended(ended);
                     }
                 }
-                Wake::Heard(heard) => self.heard(heard, &mut link),
-                Wake::Flushed(Ok(())) => {}
-                Wake::Flushed(Err(error)) => self.lost(&mut link, crate::session::words(&error)),
-                Wake::Closed(reason) => self.lost(&mut link, reason),
-                Wake::Recalled => self.recalled(&mut link),
+                Wake::Stirred(of, stir) => self.stirred(of, stir),
                 Wake::Chore(done) => {
-                    if let Some(ending) = self.chore_done(done, &mut link) {
-                        return self.end(ending, link).await;
+                    if let Some(ending) = self.chore_done(done) {
+                        return self.end(ending).await;
                     }
                 }
                 Wake::Time => {}
@@ -268,90 +249,118 @@ impl Owner {
         }
     }
 
-    async fn wake(&mut self, link: &mut Option<Box<Link>>, ends: &mut Vec<Ended>) -> Wake {
-        let deadline = self.deadline(link.as_deref());
-        let may_read = self.may_read();
-        self.reads = may_read;
-        let (reader, writer, blobs) = match link.as_deref_mut() {
-            Some(Link { reader, writer, blobs, .. }) => {
-                (may_read.then_some(reader), Some(writer), Some(&*blobs))
+    async fn wake(&mut self, ends: &mut Vec<Ended>) -> Wake {
+        let deadline = self.deadline();
+        for of in self.everyone() {
+            self.links[of.place()].reads = self.may_read(of);
+        }
+        self.turn = (self.turn + 1) % self.links.len();
+        self.stirs += 1;
+        if self.stirs >= MOST_STIRS {
+            self.stirs = 0;
+            if let Some(done) = self.chores.try_join_next() {
+                return Wake::Chore(unwound(done));
             }
-            None => (None, None, None),
-        };
+        }
         tokio::select! {
             biased;
             () = self.orders.stop.cancelled() => Wake::Stop,
             () = self.orders.drain.cancelled(), if !self.draining => Wake::Drain,
-            _ = self.ended.recv_many(ends, MOST_ENDS) => Wake::Ended,
-            // While it is dialed, whoever dials hears it.
-            () = recalled(self.recalls.as_mut()), if !self.link.dialing => Wake::Recalled,
-            heard = hear(reader) => Wake::Heard(heard),
-            // Before the chores, or fetches that fail over it would be begun again over it.
-            reason = closed(blobs) => Wake::Closed(format!("the connection for blobs ended: {reason}")),
-            Some(done) = self.chores.join_next() => match done {
-                Ok(done) => Wake::Chore(done),
-                // None is aborted before the end.
-                Err(error) => std::panic::resume_unwind(error.into_panic()),
-            },
-            flushed = flush(writer) => Wake::Flushed(flushed),
-            () = self.pieces.came() => Wake::Time,
+            _ = self.machine.ended.recv_many(ends, MOST_ENDS) => Wake::Ended,
+            // Before the chores, or fetches that fail over a lost connection would be begun again over it.
+            (of, stir) = stirred(&mut self.links, self.turn) => Wake::Stirred(of, stir),
+            Some(done) = self.chores.join_next() => Wake::Chore(unwound(done)),
             () = sleep_until(deadline.into()) => Wake::Time,
         }
     }
 
-    /// Whether to read on. Not while many bytes of leases wait; but when nothing runs, what would make room again may
-    /// be among what has not been read.
-    fn may_read(&self) -> bool {
-        self.queue.bytes() < MOST_LEASE_BYTES || self.queue.running() == 0
+    /// All coordinators.
+    fn everyone(&self) -> impl Iterator<Item = CoordinatorIndex> + use<> {
+        CoordinatorIndex::first(self.links.len())
     }
 
+    /// Whether to read on. Not while many bytes of a coordinator's leases wait; but when none of them runs, what would make
+    /// room again may be among what has not been read.
+    fn may_read(&self, of: CoordinatorIndex) -> bool {
+        let queue = &self.machine.queue;
+        queue.bytes_of(of) < MOST_LEASE_BYTES / self.links.len()
+            || queue.running_each_of(of).sum::<usize>() == 0
+    }
+
+    /// Tells what happened to the machine.
     fn say(&self, event: Event) {
-        // An error is that nobody listens.
-        let _ = self.events.send(event);
+        self.notify(None, event);
     }
 
-    /// Ends what runs and the session.
-    async fn end(mut self, ending: Ending, link: Option<Box<Link>>) -> Ending {
-        for attempt in self.queue.attempts() {
+    /// Tells what happened with a coordinator.
+    fn say_of(&self, of: CoordinatorIndex, event: Event) {
+        self.notify(Some(of), event);
+    }
+
+    fn notify(&self, of: Option<CoordinatorIndex>, event: Event) {
+        let coordinator = of.map(|of| self.links[of.place()].coordinator());
+        // An error is that nobody listens.
+        let _ = self.events.send(Notice { coordinator, event });
+    }
+
+    /// Ends what runs and the sessions.
+    async fn end(mut self, ending: Ending) -> Ending {
+        for attempt in self.machine.queue.attempts() {
             attempt.cancel.cancel();
         }
-        for lease in self.runners.withdraw() {
-            self.queue.not_begun(lease);
+        let mut farewells = JoinSet::new();
+        for of in self.everyone() {
+            self.take_back(of);
+            if let Some(open) = self.links[of.place()].open.take() {
+                farewells.spawn(open.farewell());
+            }
         }
-        let (node, room) = (self.setting.node.clone(), self.room.clone());
-        if let Some(link) = link {
-            link.farewell().await;
-        }
+        farewells.join_all().await;
         self.save_the_rest().await;
         self.chores.shutdown().await;
         let _ = timeout(END_PATIENCE, async {
-            while self.queue.running() > 0 {
-                let Some(ended) = self.ended.recv().await else { return };
+            while self.machine.queue.running() > 0 {
+                let Some(ended) = self.machine.ended.recv().await else { return };
                 if let crate::run::Ran::Result(_, Some(output)) = ended.result
                     && let tidemill_exec::OutputBody::File(path) = output.body
                 {
                     let _ = tokio::fs::remove_file(path).await;
                 }
-                self.queue.ran(ended.lease);
+                self.machine.queue.ran(ended.lease);
             }
         })
         .await;
-        drop(room);
-        node.close().await;
+        self.setting.node.close().await;
         if ending == Ending::Drained {
             self.say(Event::Drained);
         }
         ending
     }
 
+    /// Takes back from the threads what they have not begun of a coordinator's.
+    fn take_back(&mut self, of: CoordinatorIndex) {
+        for lease in self.machine.runners.withdraw(of) {
+            self.machine.queue.not_begun(lease);
+        }
+    }
+
     /// Lets the output of a result go.
-    fn forget_output(&mut self, lease: LeaseId, output: Option<BlobId>) {
+    fn forget_output(&mut self, of: CoordinatorIndex, lease: LeaseId, output: Option<BlobId>) {
         let Some(output) = output else { return };
-        let room = self.room.clone();
+        let room = self.links[of.place()].room.clone();
         self.chores.spawn(async move {
             room.forget(lease, output).await;
             Done::Forgotten
         });
+    }
+}
+
+/// What a chore came to.
+fn unwound(done: Result<Done, tokio::task::JoinError>) -> Done {
+    match done {
+        Ok(done) => done,
+        // None is aborted before the end.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 

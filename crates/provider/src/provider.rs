@@ -6,6 +6,7 @@ use tidemill_exec::{Capabilities, Executor};
 use tidemill_net::{
     blobs::BlobError,
     endpoint::{BindError, Node},
+    ticket::Ticket,
 };
 use tidemill_types::{Capacity, Engine, NodeId, Offer};
 use tokio::sync::{broadcast, watch};
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     capacity::{MeasureError, measure},
     config::{ConfigError, EngineConfig, ProviderConfig},
-    event::{Ending, Event},
+    event::{Ending, Notice},
     incarnation::incarnation,
     owner::{Orders, Owner, Purse, Setting},
     pay::{
@@ -75,13 +76,13 @@ impl Provider {
     /// within a tokio runtime.
     ///
     /// # Errors
-    /// [`ProviderError`]. That the coordinator cannot be reached is none: it is dialed again.
-    pub async fn start(config: ProviderConfig) -> Result<(Self, broadcast::Receiver<Event>), ProviderError> {
+    /// [`ProviderError`]. That a coordinator cannot be reached is none: it is dialed again.
+    pub async fn start(config: ProviderConfig) -> Result<(Self, broadcast::Receiver<Notice>), ProviderError> {
         config.check()?;
         let (credits, slots) = (config.credits(), config.slots());
         let ProviderConfig {
             name,
-            ticket,
+            tickets,
             node_key,
             result_key,
             bind,
@@ -105,7 +106,8 @@ impl Provider {
             Some(pay) => Some(open_purse(pay, directory).await?),
             None => None,
         };
-        let node = Node::bind(&node_key, node_options(bind, ticket.node())).await?;
+        let coordinators = tickets.iter().map(Ticket::node).collect();
+        let node = Node::bind(&node_key, node_options(bind, coordinators)).await?;
         let (events, listener) = broadcast::channel(EVENTS_KEPT);
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
         let (ended, ending) = watch::channel(None);
@@ -115,14 +117,14 @@ impl Provider {
         let setting = Setting {
             node,
             key: Arc::new(result_key),
-            ticket,
+            tickets,
             offer: offer.clone(),
             credits,
             incarnation,
             idle_report,
             pay,
         };
-        let owner = Owner::new(setting, room, executors, events, orders)
+        let owner = Owner::new(setting, &room, executors, events, orders)
             .map_err(|source| ProviderError::Threads { wanted: slots, source })?;
         let work = tokio::spawn(owner.run());
         tokio::spawn(async move {

@@ -17,7 +17,7 @@ use tidemill_net::{
 };
 use tidemill_types::{BlobId, ByteSize, LeaseId, NodeId};
 
-use crate::{attempt::Need, run::LargeOutput};
+use crate::{attempt::Need, key::CoordinatorIndex, run::LargeOutput};
 
 /// How long a coordinator may keep still in the middle of a blob.
 const STALL: Duration = Duration::from_secs(30);
@@ -28,10 +28,14 @@ const MOST_STREAMS: usize = 32;
 /// Outputs that are given once more after they were settled.
 const MOST_SETTLED: usize = 4096;
 
-/// The folder of blobs, with the names under which this provider pins what it needs.
+/// The folder of blobs, with the names under which this provider pins what it needs for one coordinator.
+///
+/// The rooms of several coordinators are one folder. A blob that two of them have is kept once, by its hash, and goes when
+/// neither needs it. Outputs are given to the coordinator that they are for, and to no other.
 #[derive(Clone, Debug)]
 pub(crate) struct Room {
     blobs: Blobs,
+    coordinator: CoordinatorIndex,
     /// Nothing else is given away.
     outputs: Arc<Mutex<Outputs>>,
     inputs: Arc<Inputs>,
@@ -64,15 +68,24 @@ pub(crate) struct Fetched {
 }
 
 impl Room {
-    /// Opens the folder. Nothing in it is needed yet: whatever an earlier life held was lost with its leases. So it is
-    /// a cache, whose pins ended with that life.
+    /// Opens the folder, for the first coordinator. Nothing in it is needed yet: whatever an earlier life held was lost
+    /// with its leases. So it is a cache, whose pins ended with that life.
     ///
     /// # Errors
     /// [`BlobError`]
     pub(crate) async fn open(folder: &Path, budget: ByteSize) -> Result<Self, BlobError> {
         let options = BlobOptions { keeps: Keeps::Cache, budget: budget.0, stall: STALL };
         let blobs = Blobs::open(folder, options).await?;
-        Ok(Self { blobs, outputs: Arc::default(), inputs: Arc::default() })
+        Ok(Self::of(blobs, CoordinatorIndex(0)))
+    }
+
+    /// The room of another coordinator in the same folder.
+    pub(crate) fn beside(&self, coordinator: CoordinatorIndex) -> Self {
+        Self::of(self.blobs.clone(), coordinator)
+    }
+
+    fn of(blobs: Blobs, coordinator: CoordinatorIndex) -> Self {
+        Self { blobs, coordinator, outputs: Arc::default(), inputs: Arc::default() }
     }
 
     /// Fetches an input, which stays until [`Self::release`].
@@ -83,7 +96,7 @@ impl Room {
         let Need { blob, part_of } = need;
         let was_here = self.blobs.has(blob.id).is_some();
         let begun = Instant::now();
-        let pin = self.inputs.pin(blob.id);
+        let pin = self.input_pin(blob.id);
         match part_of {
             None => self.blobs.fetch(connection, blob, &pin, |_| {}).await?,
             Some(source) => self.blobs.fetch_part(connection, source, blob, &pin, |_| {}).await?,
@@ -123,7 +136,7 @@ impl Room {
     /// # Errors
     /// [`BlobError`]; the output is gone then.
     pub(crate) async fn keep(&self, lease: LeaseId, output: LargeOutput) -> Result<(), BlobError> {
-        let pin = output_pin(lease);
+        let pin = self.output_pin(lease);
         match output.body {
             OutputBody::Bytes(bytes) => self.blobs.import_bytes(bytes, &pin).await.map(|_| ())?,
             OutputBody::File(path) => {
@@ -155,7 +168,7 @@ impl Room {
                 }
             }
         }
-        self.unpin(&output_pin(lease)).await;
+        self.unpin(&self.output_pin(lease)).await;
     }
 
     /// Gives the coordinator the outputs that it asks for, until the connection ends.
@@ -174,22 +187,22 @@ impl Room {
         }
     }
 
+    fn input_pin(&self, id: BlobId) -> Pin {
+        let (coordinator, number) = (self.coordinator.0, self.inputs.next.fetch_add(1, Ordering::Relaxed));
+        Pin::new(format!("input/{coordinator}/{number}/{id}")).expect("a name of plain letters")
+    }
+
+    fn output_pin(&self, lease: LeaseId) -> Pin {
+        Pin::new(format!("output/{}/{lease}", self.coordinator.0)).expect("a name of plain letters")
+    }
+
     fn outputs(&self) -> MutexGuard<'_, Outputs> {
         self.outputs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Inputs {
-    fn pin(&self, id: BlobId) -> Pin {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        Pin::new(format!("input/{number}/{id}")).expect("a name of plain letters")
-    }
-
     fn pins(&self) -> MutexGuard<'_, HashMap<BlobId, Pin>> {
         self.pins.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn output_pin(lease: LeaseId) -> Pin {
-    Pin::new(format!("output/{lease}")).expect("a name of plain letters")
 }

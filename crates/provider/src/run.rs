@@ -11,21 +11,22 @@ use std::{
 
 use tidemill_exec::{Control, Executor, Output, OutputBody as Produced, Report};
 use tidemill_net::wire::{LogBody, MAX_INLINE_OUTPUT_BYTES, OutputBody, TaskResult};
-use tidemill_types::{
-    BlobId, Claim, ClaimedOutput, Failure, Leaf, LeaseId, NodeId, Outcome, Terms, WorkTerms,
-};
+use tidemill_types::{BlobId, Claim, ClaimedOutput, Failure, Leaf, NodeId, Outcome, Terms, WorkTerms};
 use tokio::sync::mpsc;
 
 use crate::{
     attempt::Attempt,
     chunks::Pieces,
     inputs::{InputError, Inputs, Places},
+    key::{CoordinatorIndex, LeaseKey},
+    turn::{self, Turn},
 };
 
-/// Who leases and who runs: the same in all terms of a session.
+/// Who leases and who runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Parties {
-    pub(crate) coordinator: NodeId,
+    /// The coordinators, by their indices.
+    pub(crate) coordinators: Vec<NodeId>,
     pub(crate) provider: NodeId,
 }
 
@@ -47,7 +48,7 @@ pub(crate) struct Start {
 /// What became of one.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    pub(crate) lease: LeaseId,
+    pub(crate) lease: LeaseKey,
     pub(crate) result: Ran,
 }
 
@@ -76,28 +77,42 @@ pub(crate) struct Runners {
     engines: Vec<Arc<Shared>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     waiting: Mutex<Waiting>,
     woken: Condvar,
 }
 
-#[derive(Debug, Default)]
+/// The attempts of an engine that wait for a thread, and who has its threads.
+#[derive(Debug)]
 struct Waiting {
-    starts: VecDeque<Start>,
+    /// What is each coordinator's, by its index.
+    shares: Vec<Share>,
+    /// Attempts that were begun since the beginning.
+    begun: u64,
     closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Share {
+    starts: VecDeque<Start>,
+    running: usize,
+    /// The count of attempts that were begun when one of these was begun last.
+    last: u64,
 }
 
 impl Runners {
     /// Starts the threads of these engines. They say through `ended` what became of each attempt, put what followed ones
-    /// write into `pieces`, and end when this is dropped and what they run has ended.
+    /// write into the `pieces` of their coordinator, by its index, and end when this is dropped and what they run has
+    /// ended.
     pub(crate) fn new(
         engines: &[LentEngine],
         parties: &Arc<Parties>,
         ended: &mpsc::Sender<Ended>,
-        pieces: &Arc<Pieces>,
+        pieces: &[Arc<Pieces>],
     ) -> io::Result<Self> {
-        let runners = Self { engines: engines.iter().map(|_| Arc::default()).collect() };
+        let shared = |_| Arc::new(Shared::new(parties.coordinators.len()));
+        let runners = Self { engines: engines.iter().map(shared).collect() };
         let inputs = Arc::new(Inputs::default());
         let slots = runners.engines.iter().zip(engines);
         let slots = slots.flat_map(|(shared, lent)| (0..lent.slots).map(move |_| (shared, lent)));
@@ -109,7 +124,7 @@ impl Runners {
                 parties: parties.clone(),
                 inputs: inputs.clone(),
                 ended: ended.clone(),
-                pieces: pieces.clone(),
+                pieces: pieces.to_vec(),
             };
             thread::Builder::new().name(format!("tidemill task {slot}")).spawn(move || runner.run())?;
         }
@@ -119,15 +134,18 @@ impl Runners {
     /// Hands an attempt to whichever thread of its engine is free first.
     pub(crate) fn start(&self, start: Start) {
         let shared = &self.engines[start.attempt.engine.place()];
-        shared.lock().starts.push_back(start);
+        let coordinator = start.attempt.key.coordinator;
+        shared.lock().shares[coordinator.place()].starts.push_back(start);
         shared.woken.notify_one();
     }
 
-    /// Takes back the attempts that no thread has begun.
-    pub(crate) fn withdraw(&self) -> Vec<LeaseId> {
+    /// Takes back the attempts of a coordinator that no thread has begun.
+    pub(crate) fn withdraw(&self, of: CoordinatorIndex) -> Vec<LeaseKey> {
         let mut withdrawn = Vec::new();
         for shared in &self.engines {
-            withdrawn.extend(shared.lock().starts.drain(..).map(|start| start.attempt.id));
+            let mut waiting = shared.lock();
+            let starts = waiting.shares[of.place()].starts.drain(..);
+            withdrawn.extend(starts.map(|start| start.attempt.key));
         }
         withdrawn
     }
@@ -138,13 +156,19 @@ impl Drop for Runners {
         for shared in &self.engines {
             let mut waiting = shared.lock();
             waiting.closed = true;
-            waiting.starts.clear();
+            waiting.shares.iter_mut().for_each(|share| share.starts.clear());
             shared.woken.notify_all();
         }
     }
 }
 
 impl Shared {
+    fn new(coordinators: usize) -> Self {
+        let shares = CoordinatorIndex::first(coordinators).map(|_| Share::default()).collect();
+        let waiting = Waiting { shares, begun: 0, closed: false };
+        Self { waiting: Mutex::new(waiting), woken: Condvar::new() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -152,7 +176,7 @@ impl Shared {
     fn next(&self) -> Option<Start> {
         let mut waiting = self.lock();
         loop {
-            if let Some(start) = waiting.starts.pop_front() {
+            if let Some(start) = waiting.begin() {
                 return Some(start);
             }
             if waiting.closed {
@@ -160,6 +184,27 @@ impl Shared {
             }
             waiting = self.woken.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// The thread of an attempt of this coordinator is free.
+    fn ended(&self, coordinator: CoordinatorIndex) {
+        self.lock().shares[coordinator.place()].running -= 1;
+    }
+}
+
+impl Waiting {
+    /// The attempt that is next; it is taken to have begun.
+    fn begin(&mut self) -> Option<Start> {
+        let turns = self.shares.iter().map(|share| {
+            let pays = share.starts.front()?.attempt.pays();
+            Some(Turn { pays, running: share.running, last: share.last })
+        });
+        let place = turn::next(turns)?;
+        self.begun += 1;
+        let share = &mut self.shares[place];
+        share.running += 1;
+        share.last = self.begun;
+        share.starts.pop_front()
     }
 }
 
@@ -170,19 +215,21 @@ struct Runner {
     parties: Arc<Parties>,
     inputs: Arc<Inputs>,
     ended: mpsc::Sender<Ended>,
-    pieces: Arc<Pieces>,
+    /// Those of each coordinator, by its index.
+    pieces: Vec<Arc<Pieces>>,
 }
 
 impl Runner {
     fn run(self) {
         while let Some(Start { attempt, places }) = self.shared.next() {
-            let lease = attempt.id;
+            let lease = attempt.key;
             let result =
                 catch_unwind(AssertUnwindSafe(|| self.attempt(&attempt, &places))).unwrap_or_else(|_| {
                     tracing::error!(%lease, "running a task panicked");
                     let reason = "running the task panicked".to_owned();
                     self.result(&attempt, Report::not_run(Failure::Host { reason }))
                 });
+            self.shared.ended(lease.coordinator);
             // Nobody listens any more once the provider has stopped.
             if self.ended.blocking_send(Ended { lease, result }).is_err() {
                 return;
@@ -196,7 +243,7 @@ impl Runner {
         }
         match self.inputs.task(attempt, places) {
             Ok(task) => {
-                let chunks = self.pieces.of(&attempt.follow);
+                let chunks = self.pieces[attempt.key.coordinator.place()].of(&attempt.follow);
                 let control = Control { cancel: attempt.cancel.clone(), chunks };
                 self.result(attempt, self.executor.run(&task, &control))
             }
@@ -215,11 +262,11 @@ impl Runner {
         let claim = Claim { outcome, usage, output: claimed, hardware_class: self.hardware_class.clone() };
         let terms = Terms {
             escrow: attempt.pay.map_or([0; 32], |pay| pay.escrow.0),
-            coordinator: self.parties.coordinator,
+            coordinator: self.parties.coordinators[attempt.key.coordinator.place()],
             provider: self.parties.provider,
             job: attempt.job,
             task: attempt.task,
-            lease: attempt.id,
+            lease: attempt.key.lease,
             work: WorkTerms::of(&attempt.spec),
         };
         let leaf = match Leaf::of(&terms, &claim) {
@@ -253,7 +300,7 @@ impl Runner {
             Some(Output { id, body, .. }) => (Some(OutputBody::Blob), Some(LargeOutput { id, body })),
         };
         let result = TaskResult {
-            lease: attempt.id,
+            lease: attempt.key.lease,
             seal: attempt.seal,
             leaf,
             claim,

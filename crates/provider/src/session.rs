@@ -1,4 +1,4 @@
-//! A session with the coordinator, and the connection for blobs that belongs to it.
+//! A session with a coordinator, and the connection for blobs that belongs to it.
 
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,7 @@ const MOST_WAITING: usize = 2 << 20;
 
 /// A session that stands.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct OpenLink {
     pub(crate) reader: FrameReader<RecvStream>,
     pub(crate) writer: FrameWriter<SendStream>,
     pub(crate) connection: Connection,
@@ -87,8 +87,8 @@ pub(crate) fn words(error: &dyn std::error::Error) -> String {
 }
 
 /// How the endpoint behaves: it dials, and nobody dials it but a coordinator that was started anew.
-pub(crate) fn node_options(bind: Bind, coordinator: NodeId) -> NodeOptions {
-    NodeOptions { bind, recalled_by: Some(coordinator), ..NodeOptions::default() }
+pub(crate) fn node_options(bind: Bind, coordinators: Vec<NodeId>) -> NodeOptions {
+    NodeOptions { bind, recalled_by: coordinators, ..NodeOptions::default() }
 }
 
 /// Dials the coordinator twice: for the session, and for blobs, which both sides may then ask for.
@@ -98,7 +98,7 @@ pub(crate) async fn dial(
     ticket: &Ticket,
     role: Role,
     room: Room,
-) -> Result<Link, LinkError> {
+) -> Result<OpenLink, LinkError> {
     let (session, welcome) = Session::dial(node, key, ticket, role).await?;
     let Session { connection, peer, reader, writer } = session;
     // From the first moment on, or a copy that dials meanwhile would take this process for dead.
@@ -113,7 +113,7 @@ pub(crate) async fn dial(
     let serving = tokio::spawn(room.serve(blobs.clone(), peer));
     let now = Instant::now();
     let beat = welcome.heartbeat.duration().clamp(BEATS.0, BEATS.1);
-    Ok(Link {
+    Ok(OpenLink {
         reader,
         writer,
         connection,
@@ -136,7 +136,7 @@ fn lease_time(lease: Millis, beat: Duration) -> Duration {
     lease.duration().clamp(beat, LONGEST)
 }
 
-impl Link {
+impl OpenLink {
     /// Whether more may be pushed.
     pub(crate) fn has_room(&self) -> bool {
         self.writer.waiting() < MOST_WAITING

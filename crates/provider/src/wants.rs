@@ -18,6 +18,8 @@ pub(crate) struct Wants {
     blobs: HashMap<BlobId, Wanted>,
     next: VecDeque<BlobId>,
     fetching: usize,
+    /// What all of them come to.
+    bytes: u64,
 }
 
 #[derive(Debug)]
@@ -52,7 +54,7 @@ pub(crate) struct LengthConflict {
 impl Wants {
     /// Fetches at most so many at once.
     pub(crate) fn new(at_once: usize) -> Self {
-        Self { at_once, blobs: HashMap::new(), next: VecDeque::new(), fetching: 0 }
+        Self { at_once, blobs: HashMap::new(), next: VecDeque::new(), fetching: 0, bytes: 0 }
     }
 
     /// A lease needs these blobs, each named once. Gives how many are missing.
@@ -66,6 +68,7 @@ impl Wants {
         for Need { blob, part_of } in needs {
             let wanted = self.blobs.entry(blob.id).or_insert_with(|| {
                 self.next.push_back(blob.id);
+                self.bytes = self.bytes.saturating_add(blob.len);
                 let state = State::Missing { fetching: false, waiting: Vec::new() };
                 Wanted { len: blob.len, part_of: *part_of, state, users: 0, unused: None }
             });
@@ -77,6 +80,18 @@ impl Wants {
             }
         }
         Ok(missing)
+    }
+
+    /// How many bytes all of its blobs would come to, with these among them.
+    pub(crate) fn bytes_with(&self, needs: &[Need]) -> u64 {
+        let new = needs.iter().filter(|need| !self.blobs.contains_key(&need.blob.id));
+        new.fold(self.bytes, |sum, need| sum.saturating_add(need.blob.len))
+    }
+
+    fn remove(&mut self, id: BlobId) {
+        if let Some(wanted) = self.blobs.remove(&id) {
+            self.bytes = self.bytes.saturating_sub(wanted.len);
+        }
     }
 
     /// The next blob to fetch; it is taken to be on its way.
@@ -113,7 +128,7 @@ impl Wants {
         self.fetching -= 1;
         let Some(wanted) = self.blobs.get_mut(&id) else { return };
         if wanted.users == 0 {
-            self.blobs.remove(&id);
+            self.remove(id);
         } else if let State::Missing { fetching, .. } = &mut wanted.state {
             *fetching = false;
             self.next.push_front(id);
@@ -130,7 +145,7 @@ impl Wants {
         // They stay its users until each is released, and with the last of them it is forgotten.
         let leases = waiting.clone();
         if leases.is_empty() {
-            self.blobs.remove(&id);
+            self.remove(id);
         }
         leases
     }
@@ -151,7 +166,7 @@ impl Wants {
                 // What is on its way is let arrive: it counts against the pins then, and goes as others do.
                 State::Missing { fetching: true, .. } => {}
                 State::Missing { fetching: false, .. } => {
-                    self.blobs.remove(&blob.id);
+                    self.remove(blob.id);
                 }
             }
         }
@@ -165,7 +180,7 @@ impl Wants {
             return;
         }
         if wanted.users == 0 {
-            self.blobs.remove(&id);
+            self.remove(id);
         } else {
             wanted.state = State::Missing { fetching: false, waiting: Vec::new() };
             self.next.push_back(id);
@@ -188,7 +203,7 @@ impl Wants {
         let forgotten: Vec<_> =
             self.blobs.iter().filter(|(_, wanted)| stale(wanted)).map(|(id, _)| *id).collect();
         for id in &forgotten {
-            self.blobs.remove(id);
+            self.remove(*id);
         }
         forgotten
     }

@@ -92,6 +92,17 @@ pub fn required(option: Option<&OsStr>) -> anyhow::Result<Ticket> {
     })
 }
 
+/// The tickets of all networks that a command is given; without any, that of the network that is configured.
+///
+/// # Errors
+/// With [`Code::Usage`] when there is none, or what is there is no ticket.
+pub fn all_required(options: &[OsString]) -> anyhow::Result<Vec<Ticket>> {
+    if options.is_empty() {
+        return Ok(vec![required(None)?]);
+    }
+    options.iter().map(|option| required(Some(option.as_os_str()))).collect()
+}
+
 /// The file with the ticket of the configured network, whether or not it is there.
 ///
 /// # Errors

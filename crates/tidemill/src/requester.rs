@@ -76,7 +76,7 @@ impl Requester {
     pub async fn connect_as(identity: Identity, folder: PathBuf, ticket: Ticket) -> anyhow::Result<Self> {
         let here = ticket.addresses().iter().all(|address| address.ip().is_loopback());
         let bind = if here { Bind::Loopback { port: 0 } } else { Bind::Everywhere { port: 0 } };
-        let options = NodeOptions { bind, recalled_by: Some(ticket.node()), ..NodeOptions::default() };
+        let options = NodeOptions { bind, recalled_by: vec![ticket.node()], ..NodeOptions::default() };
         let node = Node::bind(&identity.node, options).await.code(Code::Host)?;
         let client = Client::connect(&node, &identity.result, &ticket).await;
         let client = client.map_err(|error| no_session(error, &ticket))?;
@@ -131,7 +131,7 @@ impl Requester {
         let deadline = Instant::now() + patience;
         let (mut pause, longest) = PAUSES;
         self.blobs_link = None;
-        let mut recalls = self.node.recalls();
+        let mut recalls = self.node.recalls(self.ticket.node());
         loop {
             let attempt = Client::connect(&self.node, &self.key, &self.ticket);
             let attempted = tokio::select! {

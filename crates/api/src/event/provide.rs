@@ -6,7 +6,19 @@ use tidemill_types::Amount;
 
 use crate::{Unpaid, wei::Wei};
 
-/// What a provider tells.
+/// What a provider tells, and which coordinator it is about.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ProvideNotice {
+    /// What happened.
+    #[serde(flatten)]
+    pub event: ProvideEvent,
+    /// The node of the coordinator; left out where it is about the machine or the ledger, or about an escrow of a
+    /// coordinator that the provider has not joined since it was started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coordinator: Option<String>,
+}
+
+/// What happened to a provider.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum ProvideEvent {
@@ -45,12 +57,10 @@ pub enum ProvideEvent {
     },
     /// A coordinator took it in.
     Joined {
-        /// The coordinator's node.
-        coordinator: String,
         /// The coordinator's program and version, in its own words.
         software: String,
     },
-    /// It has no connection. Tasks that run go on.
+    /// It has no connection to a coordinator. Tasks that run go on.
     Lost {
         /// Why.
         reason: String,
@@ -67,14 +77,14 @@ pub enum ProvideEvent {
         /// The address that it dialed from; null where that is not known.
         from: Option<String>,
     },
-    /// It has no work.
+    /// It has no work of any coordinator; told for each of them.
     Idle {
-        /// Why, as far as the coordinator says.
+        /// Why this one gives none, as far as it is known.
         reason: String,
         /// For how long, in milliseconds.
         since_ms: u64,
     },
-    /// It has work; told with every heartbeat.
+    /// It has work; told with every heartbeat of a coordinator.
     Working {
         /// Tasks that run.
         running: u32,
@@ -105,11 +115,11 @@ pub enum ProvideEvent {
         /// Why.
         reason: String,
     },
-    /// There is no room for blobs.
+    /// There is no room for the blobs of a coordinator.
     NoRoom {
         /// Why.
         reason: String,
-        /// When it takes leases again, in milliseconds from now.
+        /// When it takes leases of that one again, in milliseconds from now.
         resume_in_ms: u64,
     },
     /// The person asked for the end.
@@ -118,7 +128,7 @@ pub enum ProvideEvent {
     Draining {
         /// Tasks that run.
         running: u32,
-        /// Results that the coordinator has not confirmed.
+        /// Results that their coordinators have not confirmed.
         unsettled: u64,
     },
     /// It has ended, and all work is reported.
@@ -307,5 +317,22 @@ mod tests {
         assert_eq!(serde_json::from_str::<ProvideEvent>(&text).expect("it reads back"), unpaid);
         let asked = serde_json::to_string(&ProvideEvent::AskedToDrain).expect("it is plain data");
         assert_eq!(asked, r#"{"event":"asked_to_drain"}"#);
+    }
+
+    #[test]
+    fn the_coordinator_stands_beside_what_the_event_says() {
+        let reads = |text: &str| serde_json::from_str::<ProvideNotice>(text).expect("it reads back");
+        let amount_wei = Amount::from_wei(u128::MAX);
+        let joined = ProvideEvent::Joined { software: "tidemill 1".to_owned() };
+        let notice = ProvideNotice { event: joined, coordinator: Some("ab".to_owned()) };
+        let text = serde_json::to_string(&notice).expect("it is plain data");
+        assert_eq!(text, r#"{"event":"joined","software":"tidemill 1","coordinator":"ab"}"#);
+        assert_eq!(reads(&text), notice);
+        for event in [ProvideEvent::Drained, ProvideEvent::Secure { amount_wei }] {
+            let bare = serde_json::to_string(&event).expect("it is plain data");
+            let notice = ProvideNotice { event, coordinator: None };
+            assert_eq!(serde_json::to_string(&notice).expect("it is plain data"), bare, "nothing is added");
+            assert_eq!(reads(&bare), notice);
+        }
     }
 }

@@ -1,6 +1,9 @@
 //! A coordinator that was started anew is heard by those who had sessions with it.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use tidemill_net::{
     client::Client,
@@ -15,11 +18,11 @@ use tokio::time::timeout;
 
 use crate::support::{PATIENCE, node, ticket};
 
-/// A node that dials this coordinator, and where it is.
-async fn caller(coordinator: &Node) -> (Node, SocketAddr) {
+/// A node that dials these coordinators, and where it is.
+async fn caller(coordinators: &[&Node]) -> (Node, SocketAddr) {
     let options = NodeOptions {
         bind: Bind::Loopback { port: 0 },
-        recalled_by: Some(coordinator.id()),
+        recalled_by: coordinators.iter().map(|coordinator| coordinator.id()).collect(),
         ..NodeOptions::default()
     };
     let node = Node::bind(&[1; 32], options).await.expect("loopback is there");
@@ -30,13 +33,27 @@ async fn caller(coordinator: &Node) -> (Node, SocketAddr) {
 #[tokio::test]
 async fn a_recall_is_heard_from_the_coordinator_alone() {
     let (coordinator, stranger) = (node(2).await, node(3).await);
-    let (called, address) = caller(&coordinator).await;
-    let mut recalls = called.recalls().expect("it listens");
+    let (called, address) = caller(&[&coordinator]).await;
+    let mut recalls = called.recalls(coordinator.id()).expect("it listens");
     assert!(!recall(&stranger, called.id(), address, PATIENCE, || true).await, "it is nobody's business");
     assert!(!recall(&coordinator, called.id(), address, PATIENCE, || false).await, "it came back by itself");
     assert!(recall(&coordinator, called.id(), address, PATIENCE, || true).await);
     timeout(PATIENCE, recalls.next()).await.expect("it was told");
     tokio::join!(coordinator.close(), stranger.close(), called.close());
+}
+
+#[tokio::test]
+async fn a_recall_is_that_of_the_coordinator_that_called() {
+    let (one, other) = (node(2).await, node(3).await);
+    let (called, address) = caller(&[&one, &other]).await;
+    let mut of_one = called.recalls(one.id()).expect("it listens");
+    let mut of_other = called.recalls(other.id()).expect("it listens");
+    assert!(recall(&other, called.id(), address, PATIENCE, || true).await);
+    timeout(PATIENCE, of_other.next()).await.expect("it was told");
+    assert!(timeout(Duration::ZERO, of_one.next()).await.is_err(), "the other one called");
+    assert!(recall(&one, called.id(), address, PATIENCE, || true).await);
+    timeout(PATIENCE, of_one.next()).await.expect("it was told");
+    tokio::join!(one.close(), other.close(), called.close());
 }
 
 #[tokio::test]
@@ -47,7 +64,7 @@ async fn a_recall_ends_a_requesters_session_with_the_process_before() {
         ..NodeOptions::default()
     };
     let coordinator = Node::bind(&[2; 32], options).await.expect("loopback is there");
-    let (requester, address) = caller(&coordinator).await;
+    let (requester, address) = caller(&[&coordinator]).await;
     let ticket = ticket(&coordinator).await;
     let key = ResultKey::from_bytes(&[7; 32]).expect("a key");
     let welcome = Welcome {

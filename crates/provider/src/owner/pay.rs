@@ -11,20 +11,22 @@ use tidemill_net::{
     wire::{Decision, FromProvider, Lease, MAX_VOUCHERS, Money, ReleaseAsked, TaskResult},
 };
 use tidemill_types::{
-    Address, Amount, Billable, EscrowId, LeaseId, RateCard, Release, Signable, Signed, TaskId, Voucher,
+    Address, Amount, Billable, EscrowId, LeaseId, RateCard, Signable, Signed, TaskId, Voucher,
 };
 use tokio::time::timeout;
 
 use super::{Done, END_PATIENCE, Owner};
 use crate::{
     attempt::Attempt,
+    key::{CoordinatorIndex, LeaseKey},
     pay::{
         Config, NotPaid,
         asking::{Asker, CollectError},
         book::{Admission, Book, Collected, Moment, Reported, Session, Sight, Terms},
         journal::{Entry, Journal, JournalError, MOST_ENTRIES},
     },
-    session::{Link, words},
+    queue::Queue,
+    session::{OpenLink, words},
 };
 
 /// Writes follow one another no sooner than this while results stream in: what is not on the disk yet is a part of
@@ -34,7 +36,7 @@ const STORE_PAUSE: Duration = Duration::from_millis(20);
 /// A write that failed is tried again after so long.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
-/// At the end, promises of the coordinator are waited for so long.
+/// At the end, promises of coordinators are waited for so long.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The state of pay, and what carries it out.
@@ -48,8 +50,6 @@ pub(crate) struct Purse {
     store_at: Option<Instant>,
     /// Until when more is gathered for the next write, unless that hurries.
     gather_until: Option<Instant>,
-    /// Releases to be sent.
-    ready: Vec<Signed<Release>>,
     /// Since when nothing but pay is left to be done.
     drained: Option<Instant>,
 }
@@ -77,16 +77,7 @@ impl Purse {
         let book = Book::new(terms, journal.history(), Instant::now());
         let asker = Arc::new(Asker { escrows, operator, confirmations });
         let journal = Some(Box::new(journal));
-        Self {
-            book,
-            asker,
-            sender,
-            journal,
-            store_at: None,
-            gather_until: None,
-            ready: Vec::new(),
-            drained: None,
-        }
+        Self { book, asker, sender, journal, store_at: None, gather_until: None, drained: None }
     }
 
     /// What a session with a network that pays like this is.
@@ -110,8 +101,13 @@ impl Purse {
 }
 
 impl Owner {
-    /// How a network pays, if that suits; why not, otherwise.
-    pub(super) fn settle_money(&mut self, money: Option<Money>, now: Instant) -> Result<(), String> {
+    /// Takes up how a coordinator's network pays, if that suits; why not, otherwise.
+    pub(super) fn settle_money(
+        &mut self,
+        with: CoordinatorIndex,
+        money: Option<Money>,
+        now: Instant,
+    ) -> Result<(), String> {
         match (&mut self.pay, money) {
             (None, None) => Ok(()),
             (None, Some(money)) => Err(format!(
@@ -121,28 +117,28 @@ impl Owner {
             )),
             (Some(purse), money) => {
                 let session = purse.session(money)?;
-                purse.book.joined(session, now);
+                purse.book.joined(with, session, now);
                 Ok(())
             }
         }
     }
 
-    /// Whether it could be paid, and works for nothing.
-    pub(super) fn works_for_nothing(&self) -> bool {
-        self.pay.as_ref().is_some_and(|purse| !purse.book.is_paid())
+    /// Whether it could be paid, and works for nothing for this coordinator.
+    pub(super) fn works_for_nothing(&self, of: CoordinatorIndex) -> bool {
+        self.pay.as_ref().is_some_and(|purse| purse.book.is_free(of))
     }
 
     /// Whether to take a lease for an engine that asks these rates, and whether it waits for the ledger first.
-    pub(super) fn admit(&mut self, lease: &Lease, rates: &RateCard) -> Admission {
+    pub(super) fn admit(&mut self, key: LeaseKey, lease: &Lease, rates: &RateCard) -> Admission {
         match &mut self.pay {
-            Some(purse) => purse.book.admit(lease.id, (lease.pay.as_ref(), rates), lease.within, moment()),
+            Some(purse) => purse.book.admit(key, (lease.pay.as_ref(), rates), lease.within, moment()),
             None if lease.pay.is_some() => Admission::Refuse(NotPaid::Free),
             None => Admission::Take,
         }
     }
 
     /// A lease is not held any more, and has no result.
-    pub(super) fn lease_left(&mut self, lease: LeaseId) {
+    pub(super) fn lease_left(&mut self, lease: LeaseKey) {
         if let Some(purse) = &mut self.pay {
             purse.book.left(lease);
         }
@@ -155,62 +151,67 @@ impl Owner {
         let billable = Billable::of(&attempt.spec, &result.claim.usage, output);
         let task = TaskId { job: attempt.job, task: attempt.task };
         let reported = Reported { task, escrow: pay.escrow, price: pay.rates.price(&billable) };
-        purse.book.reported(attempt.id, reported);
+        purse.book.reported(attempt.key, reported);
     }
 
     /// A result was not reported after all.
-    pub(super) fn result_dropped(&mut self, lease: LeaseId) {
+    pub(super) fn result_dropped(&mut self, lease: LeaseKey) {
         if let Some(purse) = &mut self.pay {
             purse.book.unreported(lease);
         }
     }
 
     /// A lease was cancelled, and may have had a result.
-    pub(super) fn result_cancelled(&mut self, lease: LeaseId, now: Instant) {
+    pub(super) fn result_cancelled(&mut self, lease: LeaseKey, now: Instant) {
         if let Some(purse) = &mut self.pay {
             purse.book.cancelled(lease, now);
         }
     }
 
-    pub(super) fn decided(&mut self, decisions: &[(LeaseId, Decision)], vouchers: &[Signed<Voucher>]) {
+    pub(super) fn decided(
+        &mut self,
+        by: CoordinatorIndex,
+        decisions: &[(LeaseId, Decision)],
+        vouchers: &[Signed<Voucher>],
+    ) {
         match &mut self.pay {
-            Some(purse) if purse.book.is_paid() => purse.book.decided(decisions, vouchers),
+            Some(purse) if purse.book.is_paid(by) => purse.book.decided(by, decisions, vouchers),
             _ => tracing::debug!("a network that is free speaks of money"),
         }
     }
 
-    pub(super) fn releases_wanted(&mut self, asked: &[ReleaseAsked]) {
+    pub(super) fn releases_wanted(&mut self, by: CoordinatorIndex, asked: &[ReleaseAsked]) {
         let Some(purse) = &mut self.pay else { return };
         for asked in asked {
             let is_of_it = |attempt: &Arc<Attempt>| attempt.pay.is_some_and(|pay| pay.escrow == asked.escrow);
-            purse.book.release_asked(*asked, self.queue.attempts().any(is_of_it));
+            purse.book.release_asked(by, *asked, self.machine.queue.attempts_of(by).any(is_of_it));
         }
     }
 
-    /// The coordinator was heard of.
-    pub(super) fn coordinator_heard(&mut self, now: Instant) {
+    /// A coordinator was heard of.
+    pub(super) fn coordinator_heard(&mut self, of: CoordinatorIndex, now: Instant) {
         if let Some(purse) = &mut self.pay {
-            purse.book.heard(now);
+            purse.book.heard(of, now);
         }
     }
 
-    /// Results that wait for their decision, settled or not.
-    pub(super) fn undecided(&self) -> impl Iterator<Item = (LeaseId, TaskId)> {
-        self.pay.iter().flat_map(|purse| purse.book.held())
+    /// Results that wait for a coordinator's decision, settled or not.
+    pub(super) fn undecided(&self, by: CoordinatorIndex) -> impl Iterator<Item = (LeaseId, TaskId)> {
+        self.pay.iter().flat_map(move |purse| purse.book.held(by))
     }
 
-    pub(super) fn undecided_count(&self) -> usize {
-        self.pay.as_ref().map_or(0, |purse| purse.book.undecided())
+    pub(super) fn undecided_count(&self, by: CoordinatorIndex) -> usize {
+        self.pay.as_ref().map_or(0, |purse| purse.book.undecided(by))
     }
 
-    /// How many leases wait for the ledger.
-    pub(super) fn unverified_count(&self) -> usize {
-        self.pay.as_ref().map_or(0, |purse| purse.book.waiting())
+    /// How many leases of a coordinator wait for the ledger.
+    pub(super) fn unverified_count(&self, of: CoordinatorIndex) -> usize {
+        self.pay.as_ref().map_or(0, |purse| purse.book.waiting(of))
     }
 
-    /// Why nothing new is begun, if that is for want of pay.
-    pub(super) fn pay_stop(&self) -> Option<NotPaid> {
-        self.pay.as_ref().and_then(|purse| purse.book.stop())
+    /// Why nothing new is begun for a coordinator, if that is for want of pay.
+    pub(super) fn pay_stop(&self, of: CoordinatorIndex) -> Option<NotPaid> {
+        self.pay.as_ref().and_then(|purse| purse.book.stop(of))
     }
 
     /// Does all about pay that can be done now.
@@ -234,13 +235,15 @@ impl Owner {
             self.reconsider(now);
         }
         self.store(now);
-        let Some(purse) = &mut self.pay else { return };
-        let (gives_back, news) = (purse.book.gives_back(now), purse.book.news());
-        for event in news {
-            self.say(event);
+        for of in self.everyone() {
+            let Some(purse) = &mut self.pay else { return };
+            if let Some(reason) = purse.book.gives_back(of, now) {
+                self.give_up_waiting(of, Some(reason.reason()));
+            }
         }
-        if let Some(reason) = gives_back {
-            self.give_up_waiting(Some(reason.reason()));
+        let news = self.pay.as_mut().map(|purse| purse.book.news());
+        for (of, event) in news.unwrap_or_default() {
+            self.notify(of, event);
         }
     }
 
@@ -250,27 +253,39 @@ impl Owner {
         let (decided, spoilt) = (purse.book.reconsider(moment()), purse.book.spoilt());
         for (lease, verdict) in decided {
             match verdict {
-                Ok(()) => self.queue.arrived(lease),
+                Ok(()) => self.machine.queue.arrived(lease),
                 Err(reason) => self.refuse_lease(lease, &reason, now),
             }
         }
         for (escrow, reason) in spoilt {
             let is_of_it = |attempt: &&Arc<Attempt>| attempt.pay.is_some_and(|pay| pay.escrow == escrow);
-            if !self.queue.attempts().any(|attempt| is_of_it(&attempt)) {
-                continue;
-            }
-            for lease in self.runners.withdraw() {
-                self.queue.not_begun(lease);
-            }
-            let leases: Vec<_> = self.queue.attempts().filter(is_of_it).map(|attempt| attempt.id).collect();
-            let waiting = self.queue.waiting();
-            for lease in leases.into_iter().filter(|lease| waiting.contains(lease)) {
-                self.refuse_lease(lease, &reason, now);
+            for of in self.everyone() {
+                let its = |queue: &Queue| queue.attempts_of(of).any(|attempt| is_of_it(&attempt));
+                if its(&self.machine.queue) {
+                    self.refuse_waiting(of, is_of_it, &reason, now);
+                }
             }
         }
     }
 
-    fn refuse_lease(&mut self, lease: LeaseId, reason: &NotPaid, now: Instant) {
+    /// Gives back the leases of a coordinator that have not begun and are like this.
+    fn refuse_waiting(
+        &mut self,
+        of: CoordinatorIndex,
+        is_like_it: impl Fn(&&Arc<Attempt>) -> bool,
+        reason: &NotPaid,
+        now: Instant,
+    ) {
+        self.take_back(of);
+        let attempts = self.machine.queue.attempts_of(of).filter(is_like_it);
+        let leases: Vec<_> = attempts.map(|attempt| attempt.key).collect();
+        let waiting = self.machine.queue.waiting(of);
+        for lease in leases.into_iter().filter(|lease| waiting.contains(lease)) {
+            self.refuse_lease(lease, reason, now);
+        }
+    }
+
+    fn refuse_lease(&mut self, lease: LeaseKey, reason: &NotPaid, now: Instant) {
         if self.drop_lease(lease, now) {
             self.give_back(reason.reason(), lease);
         }
@@ -323,9 +338,9 @@ impl Owner {
                     }
                 }
                 let contract = purse.asker.escrows.contract();
-                for release in purse.book.releases() {
+                for (to, release) in purse.book.releases() {
                     match release.sign(&contract, &self.setting.key) {
-                        Ok(signed) => purse.ready.push(signed),
+                        Ok(signed) => self.links[to.place()].releases.push(signed),
                         Err(error) => tracing::warn!(%error, "a release cannot be signed"),
                     }
                 }
@@ -334,33 +349,23 @@ impl Owner {
     }
 
     /// Says what was waived.
-    pub(super) fn speak_of_releases(&mut self, link: &mut Link) -> Result<(), FrameError> {
-        let Some(purse) = &mut self.pay else { return Ok(()) };
-        if !link.has_room() {
+    pub(super) fn speak_of_releases(
+        &mut self,
+        to: CoordinatorIndex,
+        open: &mut OpenLink,
+    ) -> Result<(), FrameError> {
+        if !open.has_room() {
             return Ok(());
         }
-        for releases in std::mem::take(&mut purse.ready).chunks(MAX_VOUCHERS) {
-            link.push(&FromProvider::Released(releases.to_vec()))?;
+        for releases in std::mem::take(&mut self.links[to.place()].releases).chunks(MAX_VOUCHERS) {
+            open.push(&FromProvider::Released(releases.to_vec()))?;
         }
         Ok(())
     }
 
-    /// Releases that were not sent are asked for again.
-    pub(super) fn forget_releases(&mut self) {
-        if let Some(purse) = &mut self.pay {
-            purse.ready.clear();
-        }
-    }
-
     /// Whether no promise is waited for any more, the rest being done since some time. A promise may be long in coming:
     /// there may be no verdict on a result yet.
-    pub(super) fn is_paid_off(
-        &mut self,
-        is_rest_done: bool,
-        is_told: bool,
-        is_connected: bool,
-        now: Instant,
-    ) -> bool {
+    pub(super) fn is_paid_off(&mut self, is_rest_done: bool, is_told: bool, now: Instant) -> bool {
         let Some(purse) = &mut self.pay else { return is_rest_done && is_told };
         if !is_rest_done {
             purse.drained = None;
@@ -373,7 +378,6 @@ impl Owner {
                 *purse.drained.insert(now)
             }
         };
-        let is_told = is_told && (purse.ready.is_empty() || !is_connected);
         purse.is_done() && is_told || now >= since + DRAIN_PATIENCE
     }
 
@@ -413,8 +417,8 @@ impl Owner {
                 }
             }
         }
-        for event in purse.book.news() {
-            let _ = self.events.send(event);
+        for (of, event) in purse.book.news() {
+            self.notify(of, event);
         }
     }
 }

@@ -25,7 +25,10 @@ use super::{
     History, NotPaid,
     journal::{Entry, Tally},
 };
-use crate::event::Event;
+use crate::{
+    event::Event,
+    key::{CoordinatorIndex, LeaseKey},
+};
 
 /// What the owner of the machine wants, and who is paid.
 #[derive(Clone, Debug)]
@@ -48,11 +51,9 @@ pub(crate) struct Moment {
     pub(crate) unix_s: u64,
 }
 
-/// How the network of the session pays.
+/// How the network of a session pays.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Session {
-    /// There was none yet.
-    None,
     /// It does not.
     Free,
     /// By vouchers of this account.
@@ -73,7 +74,7 @@ pub(crate) struct Errands {
 /// Escrows that are looked at in one go: those for which somebody waits need not wait for all others.
 const LOOKS: usize = 16;
 
-/// How often the coordinator's bond is asked for.
+/// How often a coordinator's bond is asked for.
 const BOND_EVERY: Duration = Duration::from_secs(60);
 
 /// A ledger that does not answer is asked again after so long, or sooner where escrows are looked at more often.
@@ -88,7 +89,8 @@ const CANCELLED_PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Book {
     terms: Terms,
-    session: Session,
+    /// The coordinators that there was a session with in this life.
+    parties: BTreeMap<CoordinatorIndex, Party>,
     accounts: BTreeMap<EscrowId, Account>,
     /// Known from other ledgers, where their vouchers count and here not.
     elsewhere: BTreeSet<EscrowId>,
@@ -97,36 +99,50 @@ pub(crate) struct Book {
     /// What coordinators kept for themselves in this life. It stays a part of exposure, or they could go on so.
     kept: BTreeMap<Address, Amount>,
     /// Results that were reported and not decided.
-    results: HashMap<LeaseId, Undecided>,
+    results: HashMap<LeaseKey, Undecided>,
     /// Of those, the ones whose leases were cancelled.
-    cancelled: VecDeque<(Instant, LeaseId)>,
-    waiting: BTreeMap<LeaseId, Waiting>,
+    cancelled: VecDeque<(Instant, LeaseKey)>,
+    waiting: BTreeMap<LeaseKey, Waiting>,
     ledger: Ledger,
-    bond: Bond,
     is_looking: bool,
+    is_asking_bond: bool,
     /// What was collected from while the ledger was being asked: its answer may be older.
     outdated: BTreeSet<EscrowId>,
     collecting: Option<EscrowId>,
-    /// When the coordinator was last heard of, or this life began.
-    heard: Instant,
+    /// When this life began.
     began: Instant,
-    exposed: Option<Exposed>,
-    /// Whether what waited was given back over what no time mends.
-    has_given_up: bool,
-    undecided: Amount,
-    /// Exposure in accounts, beside the results that are not decided.
-    outstanding: Amount,
     unsaved: Vec<Entry>,
     saving: usize,
     journal_fails: bool,
-    releases: Vec<Release>,
-    news: Vec<Event>,
+    releases: Vec<(CoordinatorIndex, Release)>,
+    news: Vec<News>,
     /// Escrows that do not pay any more for what has not begun.
     spoilt: Vec<(EscrowId, NotPaid)>,
     /// Whether something was learned that errands may follow from.
     is_stirred: bool,
     next: Option<Instant>,
 }
+
+/// What there is between this provider and one coordinator.
+#[derive(Debug)]
+struct Party {
+    session: Session,
+    /// When the coordinator was last heard of.
+    heard: Instant,
+    bond: Bond,
+    exposed: Option<Exposed>,
+    /// Whether what waited was given back over what no time mends.
+    has_given_up: bool,
+    /// What its results come to that are not decided, and how many these are.
+    undecided: Amount,
+    results: usize,
+    /// Exposure in the accounts of its escrows, beside those results.
+    outstanding: Amount,
+}
+
+/// What has happened, and with which coordinator: none where it is all of them, or where there was no session with the
+/// one whose escrow it is.
+pub(crate) type News = (Option<CoordinatorIndex>, Event);
 
 /// A result that waits for its decision.
 #[derive(Clone, Copy, Debug)]
@@ -146,10 +162,8 @@ enum Ledger {
 
 #[derive(Debug, Default)]
 struct Bond {
-    of: Option<Address>,
     amount: Option<Amount>,
     asked_at: Option<Instant>,
-    is_asking: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -157,6 +171,16 @@ struct Exposed {
     since: Instant,
     /// Whether the leases that waited were given back.
     gave_back: bool,
+}
+
+impl Party {
+    /// The coordinator's account, where its network pays.
+    fn account(&self) -> Option<Address> {
+        match self.session {
+            Session::Pays(account) => Some(account),
+            Session::Free => None,
+        }
+    }
 }
 
 impl Moment {
@@ -172,7 +196,7 @@ impl Book {
     pub(crate) fn new(terms: Terms, history: &History, now: Instant) -> Self {
         let mut book = Self {
             terms,
-            session: Session::None,
+            parties: BTreeMap::new(),
             accounts: BTreeMap::new(),
             elsewhere: BTreeSet::new(),
             frauds: BTreeSet::new(),
@@ -181,16 +205,11 @@ impl Book {
             cancelled: VecDeque::new(),
             waiting: BTreeMap::new(),
             ledger: Ledger::There,
-            bond: Bond::default(),
             is_looking: false,
+            is_asking_bond: false,
             outdated: BTreeSet::new(),
             collecting: None,
-            heard: now,
             began: now,
-            exposed: None,
-            has_given_up: false,
-            undecided: Amount::ZERO,
-            outstanding: Amount::ZERO,
             unsaved: Vec::new(),
             saving: 0,
             journal_fails: false,
@@ -216,80 +235,119 @@ impl Book {
     }
 
     /// There is a session with a coordinator.
-    pub(crate) fn joined(&mut self, session: Session, now: Instant) {
-        self.session = session;
-        self.heard = now;
-        if let Session::Pays(account) = session {
-            // A bond may have gone while nobody asked.
-            let amount = self.bond.amount.filter(|_| self.bond.of == Some(account));
-            self.bond = Bond { of: Some(account), amount, asked_at: None, is_asking: self.bond.is_asking };
-        }
+    pub(crate) fn joined(&mut self, with: CoordinatorIndex, session: Session, now: Instant) {
+        let new = || Party {
+            session,
+            heard: now,
+            bond: Bond::default(),
+            exposed: None,
+            has_given_up: false,
+            undecided: Amount::ZERO,
+            results: 0,
+            outstanding: Amount::ZERO,
+        };
+        let party = self.parties.entry(with).or_insert_with(new);
+        // A bond may have gone while nobody asked.
+        let amount = party.bond.amount.filter(|_| party.session == session);
+        party.bond = Bond { amount, asked_at: None };
+        party.session = session;
+        party.heard = now;
         self.recount();
     }
 
-    /// The coordinator was heard of.
-    pub(crate) fn heard(&mut self, now: Instant) {
-        self.heard = now;
-    }
-
-    /// Whether the session's network pays.
-    pub(crate) fn is_paid(&self) -> bool {
-        matches!(self.session, Session::Pays(_))
-    }
-
-    /// The account of the session's coordinator.
-    fn coordinator(&self) -> Option<Address> {
-        match self.session {
-            Session::Pays(account) => Some(account),
-            Session::None | Session::Free => None,
+    /// A coordinator was heard of.
+    pub(crate) fn heard(&mut self, of: CoordinatorIndex, now: Instant) {
+        if let Some(party) = self.parties.get_mut(&of) {
+            party.heard = now;
         }
     }
 
-    /// What the coordinator could keep for itself: work that was reported and is not covered by vouchers on the disk,
-    /// and vouchers that the ledger does not confirm to be worth anything.
-    pub(crate) fn exposure(&self) -> Amount {
-        self.undecided.saturating_add(self.outstanding)
+    /// Whether a coordinator's network pays.
+    pub(crate) fn is_paid(&self, by: CoordinatorIndex) -> bool {
+        self.account_of(by).is_some()
     }
 
-    /// Why nothing new is begun, if that is so.
-    pub(crate) fn stop(&self) -> Option<NotPaid> {
-        let coordinator = self.coordinator()?;
-        if self.frauds.contains(&coordinator) {
+    /// Whether it does not, as its coordinator has said.
+    pub(crate) fn is_free(&self, of: CoordinatorIndex) -> bool {
+        self.parties.get(&of).is_some_and(|party| party.session == Session::Free)
+    }
+
+    /// The account of a coordinator.
+    fn account_of(&self, coordinator: CoordinatorIndex) -> Option<Address> {
+        self.parties.get(&coordinator)?.account()
+    }
+
+    /// The coordinators that pay from an account. It should be one.
+    fn parties_of(&self, account: Address) -> impl Iterator<Item = (CoordinatorIndex, &Party)> {
+        let all = self.parties.iter().map(|(index, party)| (*index, party));
+        all.filter(move |(_, party)| party.account() == Some(account))
+    }
+
+    /// The coordinator whose escrow this is, if there was a session with it.
+    fn coordinator_of(&self, escrow: EscrowId) -> Option<CoordinatorIndex> {
+        let account = self.accounts.get(&escrow)?.coordinator;
+        self.parties_of(account).next().map(|(index, _)| index)
+    }
+
+    /// Tells what happened with an escrow.
+    fn tell(&mut self, escrow: EscrowId, event: Event) {
+        let of = self.coordinator_of(escrow);
+        self.news.push((of, event));
+    }
+
+    /// What a coordinator could keep for itself: work that was reported and is not covered by vouchers on the disk, and
+    /// vouchers that the ledger does not confirm to be worth anything.
+    pub(crate) fn exposure(&self, to: CoordinatorIndex) -> Amount {
+        let Some(party) = self.parties.get(&to) else { return Amount::ZERO };
+        let Some(account) = party.account() else { return party.undecided.saturating_add(party.outstanding) };
+        // One that goes by two nodes is trusted no further than by one.
+        let undecided = self.parties_of(account).map(|(_, party)| party.undecided);
+        undecided.fold(party.outstanding, Amount::saturating_add)
+    }
+
+    /// Why nothing new is begun for a coordinator, if that is so.
+    pub(crate) fn stop(&self, of: CoordinatorIndex) -> Option<NotPaid> {
+        let party = self.parties.get(&of)?;
+        if self.frauds.contains(&party.account()?) {
             return Some(NotPaid::Fraud);
         }
-        if let Some(bond) = self.bond.amount.filter(|bond| *bond < self.terms.min_bond) {
+        if let Some(bond) = party.bond.amount.filter(|bond| *bond < self.terms.min_bond) {
             return Some(NotPaid::Bond { bond, least: self.terms.min_bond });
         }
-        let (exposure, limit) = (self.exposure(), self.terms.max_exposure);
+        let (exposure, limit) = (self.exposure(of), self.terms.max_exposure);
         (exposure >= limit).then_some(NotPaid::Exposed { exposure, limit })
     }
 
-    /// Whether the time has come to give back the leases that wait, and why. Said once for each pause.
-    pub(crate) fn gives_back(&mut self, now: Instant) -> Option<NotPaid> {
-        self.note_exposure(now);
-        let stop = self.stop().filter(NotPaid::is_lasting);
-        if stop.is_some() != self.has_given_up {
-            self.has_given_up = stop.is_some();
-            return stop;
+    /// Whether the time has come to give back the leases of a coordinator that wait, and why. Said once for each pause.
+    pub(crate) fn gives_back(&mut self, of: CoordinatorIndex, now: Instant) -> Option<NotPaid> {
+        self.note_exposure(of, now);
+        let stop = self.stop(of);
+        let lasting = stop.filter(NotPaid::is_lasting);
+        let party = self.parties.get_mut(&of)?;
+        if lasting.is_some() != party.has_given_up {
+            party.has_given_up = lasting.is_some();
+            return lasting;
         }
-        let exposed = self.exposed.as_mut()?;
+        let exposed = party.exposed.as_mut()?;
         if exposed.gave_back || now < exposed.since + EXPOSED_PATIENCE {
             return None;
         }
         exposed.gave_back = true;
-        self.stop()
+        stop
     }
 
-    fn note_exposure(&mut self, now: Instant) {
-        let stop = self.stop().filter(|stop| matches!(stop, NotPaid::Exposed { .. }));
-        match (stop, self.exposed) {
+    fn note_exposure(&mut self, to: CoordinatorIndex, now: Instant) {
+        let (stop, exposure) = (self.stop(to), self.exposure(to));
+        let stop = stop.filter(|stop| matches!(stop, NotPaid::Exposed { .. }));
+        let Some(party) = self.parties.get_mut(&to) else { return };
+        match (stop, party.exposed) {
             (Some(NotPaid::Exposed { exposure, limit }), None) => {
-                self.exposed = Some(Exposed { since: now, gave_back: false });
-                self.news.push(Event::Exposed { amount: exposure, limit });
+                party.exposed = Some(Exposed { since: now, gave_back: false });
+                self.news.push((Some(to), Event::Exposed { amount: exposure, limit }));
             }
             (None, Some(_)) => {
-                self.exposed = None;
-                self.news.push(Event::Secure { amount: self.exposure() });
+                party.exposed = None;
+                self.news.push((Some(to), Event::Secure { amount: exposure }));
             }
             _ => {}
         }
@@ -297,17 +355,21 @@ impl Book {
 
     /// Counts anew what coordinators could keep in accounts.
     fn recount(&mut self) {
-        let coordinator = self.coordinator();
         let is_lost = self.is_ledger_lost();
         let of = |account: &Account| {
             let is_doubtful = account.sight().is_none() && (is_lost || account.asked_at.is_some());
             let unsure = if is_doubtful { account.uncollected() } else { Amount::ZERO };
             account.uncovered().saturating_add(unsure)
         };
-        let is_ours = |account: &&Account| Some(account.coordinator) == coordinator && !account.has_ended;
-        let ours = self.accounts.values().filter(is_ours).map(of).fold(Amount::ZERO, Amount::saturating_add);
-        let kept = coordinator.and_then(|coordinator| self.kept.get(&coordinator)).copied();
-        self.outstanding = ours.saturating_add(kept.unwrap_or_default());
+        let mut outstanding = self.kept.clone();
+        for account in self.accounts.values().filter(|account| !account.has_ended) {
+            let sum = outstanding.entry(account.coordinator).or_default();
+            *sum = sum.saturating_add(of(account));
+        }
+        for party in self.parties.values_mut() {
+            let found = party.account().and_then(|account| outstanding.get(&account));
+            party.outstanding = found.copied().unwrap_or_default();
+        }
         self.is_stirred = true;
     }
 
@@ -342,8 +404,9 @@ impl Book {
 
     /// When there is something to do if nothing happens before.
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
-        let patience = self.exposed.filter(|exposed| !exposed.gave_back);
-        let patience = patience.map(|exposed| exposed.since + EXPOSED_PATIENCE);
+        let exposed = self.parties.values().filter_map(|party| party.exposed);
+        let waiting = exposed.filter(|exposed| !exposed.gave_back);
+        let patience = waiting.map(|exposed| exposed.since + EXPOSED_PATIENCE).min();
         let stirred = self.is_stirred.then_some(now);
         [patience, stirred, self.next].into_iter().flatten().min()
     }
@@ -361,14 +424,15 @@ impl Book {
         });
         let again = self.accounts.values().filter_map(|account| account.collecting.retry_at);
         let again = again.filter(|at| *at > now).min();
-        let wants_bond = !self.terms.min_bond.is_zero() && self.is_paid() && !self.bond.is_asking;
-        let bond = wants_bond.then(|| ask(self.bond.asked_at, self.bond_every()));
+        let wants_bond = !self.terms.min_bond.is_zero() && !self.is_asking_bond;
+        let payers = self.parties.values().filter(|party| wants_bond && party.account().is_some());
+        let bond = payers.map(|party| ask(party.bond.asked_at, self.bond_every(party))).min();
         let cancelled = self.cancelled.front().map(|(at, _)| *at + CANCELLED_PATIENCE);
         [look.min(), again, bond, cancelled].into_iter().flatten().min()
     }
 
     /// What has happened, for people.
-    pub(crate) fn news(&mut self) -> Vec<Event> {
+    pub(crate) fn news(&mut self) -> Vec<News> {
         std::mem::take(&mut self.news)
     }
 
@@ -396,7 +460,8 @@ impl Book {
                 Entry::Decided(_) | Entry::Voucher(_) | Entry::Earned { .. } | Entry::Received { .. }
             )
         };
-        let is_near = self.exposure() >= self.terms.max_exposure.mul_div_floor(1, 2).unwrap_or_default();
+        let half = self.terms.max_exposure.mul_div_floor(1, 2).unwrap_or_default();
+        let is_near = self.parties.keys().any(|coordinator| self.exposure(*coordinator) >= half);
         self.results.is_empty() || is_near || self.unsaved.iter().any(waits)
     }
 
@@ -412,19 +477,20 @@ impl Book {
             && self.accounts.values().all(|account| account.uncovered().is_zero() && is_settled(account))
     }
 
-    /// How many results wait for their decision.
-    pub(crate) fn undecided(&self) -> usize {
-        self.results.len()
+    /// How many results of a coordinator wait for its decision.
+    pub(crate) fn undecided(&self, of: CoordinatorIndex) -> usize {
+        self.parties.get(&of).map_or(0, |party| party.results)
     }
 
-    /// How many leases wait for the ledger or the disk.
-    pub(crate) fn waiting(&self) -> usize {
-        self.waiting.len()
+    /// How many leases of a coordinator wait for the ledger or the disk.
+    pub(crate) fn waiting(&self, of: CoordinatorIndex) -> usize {
+        self.waiting.keys().filter(|lease| lease.coordinator == of).count()
     }
 
-    /// The results that wait for their decision.
-    pub(crate) fn held(&self) -> impl Iterator<Item = (LeaseId, TaskId)> {
-        self.results.iter().map(|(lease, undecided)| (*lease, undecided.reported.task))
+    /// The results that wait for a coordinator's decision.
+    pub(crate) fn held(&self, by: CoordinatorIndex) -> impl Iterator<Item = (LeaseId, TaskId)> {
+        let its = self.results.iter().filter(move |(lease, _)| lease.coordinator == by);
+        its.map(|(lease, undecided)| (lease.lease, undecided.reported.task))
     }
 
     /// What was promised in escrows that have not ended, and not paid.
@@ -433,9 +499,12 @@ impl Book {
         self.accounts.values().map(Account::uncollected).fold(Amount::ZERO, Amount::saturating_add)
     }
 
-    fn forget_result(&mut self, lease: LeaseId) -> Option<Undecided> {
+    fn forget_result(&mut self, lease: LeaseKey) -> Option<Undecided> {
         let undecided = self.results.remove(&lease)?;
-        self.undecided = self.undecided.saturating_sub(undecided.reported.price);
+        if let Some(party) = self.parties.get_mut(&lease.coordinator) {
+            party.undecided = party.undecided.saturating_sub(undecided.reported.price);
+            party.results -= 1;
+        }
         if let Some(account) = self.accounts.get_mut(&undecided.reported.escrow) {
             account.undecided.remove(Tally::one(undecided.reported.price));
         }

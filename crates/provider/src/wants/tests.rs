@@ -50,6 +50,21 @@ fn what_is_damaged_is_fetched_again_for_those_who_need_it_from_then_on() {
 }
 
 #[test]
+fn what_all_blobs_come_to_is_known() {
+    let now = Instant::now();
+    let mut wants = Wants::new(4);
+    wants.need(LeaseId(1), &[need(1), need(2)]).expect("no conflict");
+    assert_eq!(wants.bytes_with(&[need(2), need(3)]), 3);
+    while wants.next().is_some() {}
+    wants.arrived(need(1).blob.id, here(), now);
+    wants.release(LeaseId(1), &[need(1), need(2)], now);
+    assert_eq!(wants.bytes_with(&[]), 2, "one is kept for a while, and one is on its way");
+    wants.again(need(2).blob.id);
+    assert_eq!(wants.forget_unused(Duration::ZERO, now), [need(1).blob.id]);
+    assert_eq!(wants.bytes_with(&[]), 0);
+}
+
+#[test]
 fn a_few_are_fetched_at_once() {
     let mut wants = Wants::new(2);
     wants.need(LeaseId(1), &[need(1), need(2), need(3)]).expect("no conflict");

@@ -8,7 +8,7 @@ use tidemill_types::{LeaseId, Outcome};
 use crate::support::{Coordinator, Joined, NOOP, lease, lend};
 
 /// Prints a line and runs until it is cancelled.
-const TALK: &str = r#"(module
+pub const TALK: &str = r#"(module
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
   (memory (export "memory") 1)
   (data (i32.const 16) "line\n")
@@ -18,12 +18,14 @@ const TALK: &str = r#"(module
     (if (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)) (then unreachable))
     (loop $again (br $again))))"#;
 
-async fn follow(joined: &mut Joined, lease: u64, number: u64) {
+/// Says that somebody follows a lease, by this number.
+pub async fn follow(joined: &mut Joined, lease: u64, number: u64) {
     let follow = NonZeroU64::new(number).expect("it is not zero");
     joined.say(ToProvider::Follow { lease: LeaseId(lease), follow }).await;
 }
 
-fn line(follow: u64) -> FromProvider {
+/// What the provider says of [`TALK`] in the follow of this number.
+pub fn line(follow: u64) -> FromProvider {
     let follow = NonZeroU64::new(follow).expect("it is not zero");
     let chunk = Chunk { number: 0, offset: 0, bytes: b"line\n".to_vec() };
     FromProvider::Chunks(vec![FollowedChunk { follow, chunk }])

@@ -19,7 +19,7 @@ use tidemill_net::{
         ToProvider, Welcome,
     },
 };
-use tidemill_provider::{Ending, EngineConfig, Event, Provider, ProviderConfig};
+use tidemill_provider::{Ending, EngineConfig, Event, Notice, Provider, ProviderConfig};
 use tidemill_types::{
     BatchTerms, BlobId, ByteSize, Capacity, Chain, EngineIndex, Failure, FloatClass, GuestPath, InputSpec,
     JobId, Leaf, LeaseId, Limits, Millis, NodeId, Outcome, ProgramKind, RateCard, ResultKey, TaskNumber,
@@ -74,15 +74,20 @@ pub struct Joined {
 
 impl Coordinator {
     pub async fn new() -> Self {
+        Self::with_key(200).await
+    }
+
+    /// A coordinator whose keys are made from this, which is another one for each.
+    pub async fn with_key(key: u8) -> Self {
         let options = NodeOptions {
             bind: Bind::Loopback { port: 0 },
             protocols: vec![SESSION_ALPN.to_vec(), BLOBS_ALPN.to_vec()],
             ..NodeOptions::default()
         };
-        let node = Node::bind(&[200; 32], options).await.expect("loopback is there");
+        let node = Node::bind(&[key; 32], options).await.expect("loopback is there");
         let folder = tempfile::tempdir().expect("a folder");
         let blobs = open(folder.path()).await;
-        let key = ResultKey::from_bytes(&[201; 32]).expect("a key");
+        let key = ResultKey::from_bytes(&[key + 1; 32]).expect("a key");
         Self { node, blobs, key, _folder: folder }
     }
 
@@ -303,7 +308,7 @@ pub fn range(blob: BlobRef, offset: u64) -> Source {
 /// A provider with its events and its folder.
 pub struct Lender {
     pub provider: Provider,
-    pub events: broadcast::Receiver<Event>,
+    pub events: broadcast::Receiver<Notice>,
     folder: TempDir,
 }
 
@@ -335,21 +340,26 @@ pub async fn lend_on(
     change: impl FnOnce(&mut ProviderConfig),
 ) -> Lender {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut config = ProviderConfig {
+    let mut config = config_in(folder.path(), executor, ticket, slots);
+    change(&mut config);
+    let (provider, events) = Provider::start(config).await.expect("loopback and a folder are there");
+    Lender { provider, events, folder }
+}
+
+/// How a provider of one coordinator is set up, with its state in this folder.
+pub fn config_in(folder: &Path, executor: Arc<dyn Executor>, ticket: Ticket, slots: u32) -> ProviderConfig {
+    ProviderConfig {
         name: "a machine".to_owned(),
-        ticket,
+        tickets: vec![ticket],
         node_key: [1; 32],
         result_key: ResultKey::from_bytes(&[2; 32]).expect("a key"),
         bind: Bind::Loopback { port: 0 },
         engines: vec![engine(executor, slots)],
         disk: ByteSize::mib(64),
-        directory: folder.path().to_owned(),
+        directory: folder.to_owned(),
         idle_report: ProviderConfig::IDLE_REPORT,
         pay: None,
-    };
-    change(&mut config);
-    let (provider, events) = Provider::start(config).await.expect("loopback and a folder are there");
-    Lender { provider, events, folder }
+    }
 }
 
 impl Lender {
@@ -360,9 +370,14 @@ impl Lender {
 
     /// The next event of a kind.
     pub async fn event<T>(&mut self, mut wanted: impl FnMut(Event) -> Option<T>) -> T {
+        self.notice(|notice| wanted(notice.event)).await
+    }
+
+    /// The same, where it matters whose the event is.
+    pub async fn notice<T>(&mut self, mut wanted: impl FnMut(Notice) -> Option<T>) -> T {
         loop {
-            let event = soon(self.events.recv()).await.expect("the provider is there, and few events come");
-            if let Some(found) = wanted(event) {
+            let notice = soon(self.events.recv()).await.expect("the provider is there, and few events come");
+            if let Some(found) = wanted(notice) {
                 return found;
             }
         }

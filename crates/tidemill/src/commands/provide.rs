@@ -4,6 +4,7 @@ mod money;
 mod telling;
 
 use std::{
+    ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
     sync::{
@@ -18,7 +19,7 @@ use tidemill_exec::{Cancel, Capabilities, Control, Executor, Prepared, Report, T
 use tidemill_ledger::evm;
 use tidemill_net::endpoint::node_id;
 use tidemill_provider::{
-    Ending, EngineConfig, Event, Provider, ProviderConfig, ProviderError, measure, memory_available, pay,
+    Ending, EngineConfig, Notice, Provider, ProviderConfig, ProviderError, measure, memory_available, pay,
 };
 use tidemill_types::{Amount, ByteSize, Capacity, Failure, Millis, RateCard, WorkRate, one_line};
 use tokio::{
@@ -39,22 +40,26 @@ use crate::{
     interrupt::{Signals, tell_syncs},
     ledger::{Ledger, LedgerArgs, kept, unreachable},
     listen::Listen,
-    logging, money as paying,
-    network::{self, Join},
+    logging, money as paying, network,
     node_state::StateDirectory,
     runtime,
 };
 
 /// Lend this machine's cores to a network: run tasks of others, each in a sandbox, and send back the results.
 ///
-/// Ctrl-C takes no more work, finishes what runs and ends; a second one ends at once. When the coordinator cannot be
+/// A machine may work for several coordinators at a time: name each with a `--join` of its own. Its slots go to those that
+/// pay more, and evenly to those that pay the same; what one leaves idle, the others use.
+///
+/// Ctrl-C takes no more work, finishes what runs and ends; a second one ends at once. When a coordinator cannot be
 /// reached it is dialed again and again. Where work is paid for, a provider registers itself on the ledger, and waits until
 /// its account has coins for that.
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
 pub struct Args {
-    #[command(flatten)]
-    join: Join,
+    /// A network to work for: a ticket, or a file that holds one; may be given several times [default: $TIDEMILL_JOIN, else
+    /// that of `tidemill join`, else the one whose coordinator runs in this home]
+    #[arg(long, value_name = "TICKET")]
+    join: Vec<OsString>,
     /// Tasks that run at the same time [default: one for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     cpus: Option<u32>,
@@ -108,7 +113,7 @@ struct Asks {
     /// What a GiB of inputs and outputs costs
     #[arg(long, value_name = "AMOUNT", default_value_t = RateCard::default().transfer)]
     price_transfer: Amount,
-    /// Work is done ahead of the coordinator's vouchers up to so much; then it waits
+    /// Work is done ahead of a coordinator's vouchers up to so much, for each coordinator; then it waits
     #[arg(long, value_name = "AMOUNT", default_value_t = Amount::tide(1))]
     max_exposure: Amount,
     /// Work only for a coordinator that has bonded at least so much
@@ -122,6 +127,7 @@ struct Asks {
 const HELP: &str = "Examples:
   tidemill provide --join ticket                 all cores of this machine; `ticket` is a ticket or its file
   tidemill provide --join ticket --price-fuel \"0.0002 TIDE\" --min-bond \"1000 TIDE\"
+  tidemill provide --join lab.ticket --join public.ticket    for two coordinators at a time
   tidemill provide --join ticket --free          in a network without money
   tidemill provide --join ticket --cpus 4 --memory 8GiB --disk 20GiB --name workshop
 
@@ -130,8 +136,8 @@ The signal USR1 makes it tell how often it has waited for the disk.
 
 Exit codes:
   0    ended as asked, with all its work reported
-  2    wrong usage, no such network, or the coordinator does not take this provider in, as when its directory is a
-       copy of that of a provider that works
+  2    wrong usage, no such network, or no coordinator takes this provider in, as when its directory is a copy of
+       that of a provider that works
   4    this machine could not do its part (disk, memory, port, permissions)
   130  ended at once by a second Ctrl-C; its tasks are given to others";
 
@@ -219,7 +225,7 @@ impl Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     logging::start("warn");
     let parent = args.parent_stdin.then(watch_parent).transpose()?;
-    let ticket = network::required(args.join.join.as_deref())?;
+    let tickets = network::all_required(&args.join)?;
     let slots = args.cpus.unwrap_or_else(|| u32::try_from(cores()).unwrap_or(u32::MAX));
     let memory = args.memory.map_or_else(default_memory, Ok)?;
     let directory = match &args.directory {
@@ -245,7 +251,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         engines: Vec::new(),
         pay: None,
         name: args.name.clone().unwrap_or_else(host_name),
-        ticket,
+        tickets,
         node_key: state.node_key()?,
         result_key,
         bind,
@@ -256,7 +262,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     runtime::block_on(async {
         let mut signals = Signals::listen()?;
         let _syncs = tell_syncs(args.json)?;
-        let mut telling = Telling::new(Announcer::with_progress(args.json));
+        let mut telling = Telling::new(Announcer::with_progress(args.json), config.tickets.len());
         telling.confined(&confinement);
         let begun = async {
             let capacity = capacity(args, &state, &executor, slots).await?;
@@ -281,7 +287,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 /// Tells what happens, until the end.
 async fn lend(
     provider: &Provider,
-    events: &mut broadcast::Receiver<Event>,
+    events: &mut broadcast::Receiver<Notice>,
     executor: &Metered<impl Executor>,
     signals: &mut Signals,
     mut parent: Option<watch::Receiver<bool>>,
@@ -299,7 +305,7 @@ async fn lend(
             () = signals.next() => if draining { Want::AtOnce } else { Want::Drain },
             event = events.recv() => {
                 match event {
-                    Ok(event) => telling.event(&event),
+                    Ok(notice) => telling.notice(&notice),
                     Err(RecvError::Lagged(missed)) => telling.missed(missed),
                     // The end comes by another way.
                     Err(RecvError::Closed) => break ending.await,
@@ -333,8 +339,8 @@ async fn lend(
         }
     };
     // What was said before the end and not yet told.
-    while let Ok(event) = events.try_recv() {
-        telling.event(&event);
+    while let Ok(notice) = events.try_recv() {
+        telling.notice(&notice);
     }
     match ending {
         Ending::Drained => Ok(()),

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bench;
+mod coordinators;
 mod examples;
 mod exec;
 mod faults;

@@ -54,7 +54,7 @@ impl Network {
 }
 
 /// A job with one task for each of these behaviours of the puppet.
-fn job(name: &str, behaviours: &[&str]) -> String {
+pub fn job(name: &str, behaviours: &[&str]) -> String {
     format!(
         "name = \"{name}\"\nretries = 0\n[program]\npath = \"puppet.wasm\"\nargs = [\"{{what}}\"]\n\
          [tasks.matrix]\nwhat = {behaviours:?}\n"

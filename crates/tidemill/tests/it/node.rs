@@ -61,14 +61,26 @@ impl Node {
         node
     }
 
+    /// A coordinator with this directory, whose ticket is then in the file of this name.
+    pub fn serve_as(place: &Place, directory: &str, ticket: &str) -> Self {
+        let args = ["serve", "--free", "--loopback", "--trust", "all", "--directory", directory];
+        let mut node = Self::start(place, &[&args[..], &["--ticket-file", ticket]].concat());
+        node.until("listening");
+        node
+    }
+
     /// A provider of that coordinator with a directory of this name.
     pub fn provide(place: &Place, name: &str) -> Self {
-        let args =
-            ["provide", "--free", "--join", "ticket", "--loopback", "--directory", name, "--name", name];
-        Self::start(
-            place,
-            &[&args[..], &["--own-keys", "--cpus", "1", "--assume-fuel-rate", "1000000000"]].concat(),
-        )
+        Self::provide_to(place, name, &["ticket"], "1")
+    }
+
+    /// A provider of the coordinators whose tickets are in these files, with so many slots.
+    pub fn provide_to(place: &Place, name: &str, tickets: &[&str], cpus: &str) -> Self {
+        let args = ["provide", "--free", "--loopback", "--directory", name, "--name", name, "--own-keys"];
+        let joins = tickets.iter().flat_map(|ticket| ["--join", *ticket]);
+        let joins: Vec<&str> = joins.collect();
+        let more = ["--cpus", cpus, "--assume-fuel-rate", "1000000000"];
+        Self::start(place, &[&args[..], &joins[..], &more[..]].concat())
     }
 
     /// Waits for an event, and passes over those before it.

@@ -1,12 +1,15 @@
 //! Which voucher is to be collected by this provider itself, and when.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use tidemill_ledger::{B256, escrow::Phase};
 use tidemill_types::{Address, Amount, EscrowId, Signed, Voucher};
 
 use super::{
-    Book, Moment,
+    Book, Moment, Party,
     account::{Account, Seen},
 };
 use crate::{event::Event, pay::journal::Entry};
@@ -42,10 +45,11 @@ impl Book {
         if self.collecting.is_some() || self.is_ledger_lost() {
             return None;
         }
-        let unsecured = self.unsecured();
+        let coordinators = self.parties.values().filter_map(Party::account);
+        let unsecured: BTreeSet<_> = coordinators.filter_map(|of| self.unsecured(of)).collect();
         let due = self.accounts.iter().filter(|(escrow, account)| {
             let is_ready = account.collecting.retry_at.is_none_or(|at| now.at >= at);
-            let is_unsecured = unsecured == Some(**escrow);
+            let is_unsecured = unsecured.contains(*escrow);
             let is_urgent = is_unsecured || self.frauds.contains(&account.coordinator);
             is_ready && self.is_due(account, is_urgent, now)
         });
@@ -59,7 +63,8 @@ impl Book {
         let account = self.accounts.get(&escrow)?;
         let (voucher, attempt) = (account.durable?, account.collecting.failures);
         self.collecting = Some(escrow);
-        self.news.push(Event::Collecting { escrow, amount: account.uncollected() });
+        let amount = account.uncollected();
+        self.tell(escrow, Event::Collecting { escrow, amount });
         Some(Collection { voucher, attempt })
     }
 
@@ -86,12 +91,11 @@ impl Book {
 
     /// When a coordinator was last heard of.
     fn heard_of(&self, coordinator: Address) -> Instant {
-        if self.coordinator() == Some(coordinator) { self.heard } else { self.began }
+        self.parties_of(coordinator).map(|(_, party)| party.heard).max().unwrap_or(self.began)
     }
 
     /// The largest voucher that an early close could leave out, where those of a coordinator come to too much together.
-    fn unsecured(&self) -> Option<EscrowId> {
-        let coordinator = self.coordinator()?;
+    fn unsecured(&self, coordinator: Address) -> Option<EscrowId> {
         let at_risk = self.accounts.iter().filter(|(_, account)| {
             let is_open = account.sight().is_some_and(|sight| !sight.is_enrolled);
             account.coordinator == coordinator && is_open && !account.has_ended && account.released.is_none()
@@ -104,7 +108,7 @@ impl Book {
     fn say_that_nobody_sends(&mut self, escrow: EscrowId) {
         let Some(account) = self.accounts.get_mut(&escrow) else { return };
         if !std::mem::replace(&mut account.collecting.was_said, true) {
-            self.news.push(Event::CollectFailed { escrow, reason: NO_SENDER.to_owned() });
+            self.tell(escrow, Event::CollectFailed { escrow, reason: NO_SENDER.to_owned() });
         }
     }
 
@@ -114,7 +118,7 @@ impl Book {
         self.is_stirred = true;
         let Collected { transaction, gross, net } = collected;
         self.unsaved.push(Entry::Collected { escrow, transaction: transaction.0 });
-        self.news.push(Event::Collected { escrow, gross, net, transaction });
+        self.tell(escrow, Event::Collected { escrow, gross, net, transaction });
         if self.is_looking {
             self.outdated.insert(escrow);
         }
@@ -140,7 +144,7 @@ impl Book {
         self.collecting = None;
         self.is_stirred = true;
         self.unsaved.push(Entry::CollectFailed { escrow, times: 1 });
-        self.news.push(Event::CollectFailed { escrow, reason });
+        self.tell(escrow, Event::CollectFailed { escrow, reason });
         let Some(account) = self.accounts.get_mut(&escrow) else { return };
         let doublings = account.collecting.failures.min(16);
         account.collecting.failures = account.collecting.failures.saturating_add(1);

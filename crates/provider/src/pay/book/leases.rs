@@ -6,15 +6,18 @@ use std::{
 };
 
 use tidemill_net::wire::{Decision, LeasePay, Unpaid};
-use tidemill_types::{Amount, EscrowId, LeaseId, Millis, RateCard, TaskId};
+use tidemill_types::{Amount, EscrowId, Millis, RateCard, TaskId};
 
 use super::{
     Book, CANCELLED_PATIENCE, Moment, Undecided,
     account::{Account, Noted, Seen},
 };
-use crate::pay::{
-    NotPaid,
-    journal::{Entry, Tally},
+use crate::{
+    key::{CoordinatorIndex, LeaseKey},
+    pay::{
+        NotPaid,
+        journal::{Entry, Tally},
+    },
 };
 
 /// What the ledger said so short a time ago it is not asked again.
@@ -53,12 +56,13 @@ impl Book {
     /// Whether to take a lease that pays like this, for an engine that asks these rates.
     pub(crate) fn admit(
         &mut self,
-        lease: LeaseId,
+        lease: LeaseKey,
         (pay, asked): (Option<&LeasePay>, &RateCard),
         within: Millis,
         now: Moment,
     ) -> Admission {
-        let pay = match (pay, self.coordinator()) {
+        let of = lease.coordinator;
+        let pay = match (pay, self.account_of(of)) {
             (None, None) => return Admission::Take,
             (None, Some(_)) => return Admission::Refuse(NotPaid::NoEscrow),
             (Some(_), None) => return Admission::Refuse(NotPaid::Free),
@@ -68,8 +72,8 @@ impl Book {
             return Admission::OtherRates;
         }
         let waiting = Waiting { escrow: pay.escrow, within_s: within.0.div_ceil(1000) };
-        self.want(pay.escrow, now.at);
-        match self.verdict(waiting, now) {
+        self.want(pay.escrow, of, now.at);
+        match self.verdict(of, waiting, now) {
             Some(Ok(())) => Admission::Take,
             Some(Err(reason)) => {
                 self.prune(now.at);
@@ -83,9 +87,9 @@ impl Book {
         }
     }
 
-    /// Sees to it that something is known of an escrow.
-    fn want(&mut self, escrow: EscrowId, now: Instant) {
-        let Some(coordinator) = self.coordinator() else { return };
+    /// Sees to it that something is known of an escrow that a coordinator names.
+    fn want(&mut self, escrow: EscrowId, by: CoordinatorIndex, now: Instant) {
+        let Some(coordinator) = self.account_of(by) else { return };
         if self.elsewhere.contains(&escrow) {
             return;
         }
@@ -98,24 +102,35 @@ impl Book {
     }
 
     /// What becomes of a lease, if that can be said already.
-    fn verdict(&mut self, waiting: Waiting, now: Moment) -> Option<Result<(), NotPaid>> {
+    fn verdict(
+        &mut self,
+        of: CoordinatorIndex,
+        waiting: Waiting,
+        now: Moment,
+    ) -> Option<Result<(), NotPaid>> {
         let Waiting { escrow, within_s } = waiting;
-        let Some(coordinator) = self.coordinator() else { return Some(Err(NotPaid::Free)) };
-        let is_waited_for = self.exposed.is_none_or(|exposed| !exposed.gave_back);
-        if let Some(stop) = self.stop().filter(|stop| stop.is_lasting() || !is_waited_for) {
+        let Some(party) = self.parties.get(&of) else { return Some(Err(NotPaid::Free)) };
+        let Some(coordinator) = party.account() else { return Some(Err(NotPaid::Free)) };
+        let is_waited_for = party.exposed.is_none_or(|exposed| !exposed.gave_back);
+        let is_bond_known = party.bond.amount.is_some();
+        if let Some(stop) = self.stop(of).filter(|stop| stop.is_lasting() || !is_waited_for) {
             return Some(Err(stop));
         }
         if self.elsewhere.contains(&escrow) {
             return Some(Err(NotPaid::OtherLedger(escrow)));
         }
         let is_lost = self.is_ledger_lost();
-        if !self.terms.min_bond.is_zero() && self.bond.amount.is_none() && !is_lost {
+        if !self.terms.min_bond.is_zero() && !is_bond_known && !is_lost {
             return None;
         }
         let Some(account) = self.accounts.get_mut(&escrow) else {
             return Some(Err(NotPaid::Missing(escrow)));
         };
         if account.coordinator != coordinator {
+            // Another one has named it first. Whose it is, the ledger says.
+            if account.noted == Noted::No && matches!(account.seen, Seen::NotYet) && !is_lost {
+                return None;
+            }
             let (found, expected) = (account.coordinator, coordinator);
             return Some(Err(NotPaid::OtherCoordinator { escrow, found, expected }));
         }
@@ -141,11 +156,11 @@ impl Book {
     }
 
     /// Looks again at the leases that wait. Gives those that need not any more, and what becomes of them.
-    pub(crate) fn reconsider(&mut self, now: Moment) -> Vec<(LeaseId, Result<(), NotPaid>)> {
+    pub(crate) fn reconsider(&mut self, now: Moment) -> Vec<(LeaseKey, Result<(), NotPaid>)> {
         let waiting: Vec<_> = self.waiting.iter().map(|(lease, waiting)| (*lease, *waiting)).collect();
         let mut decided = Vec::new();
         for (lease, waiting) in waiting {
-            if let Some(verdict) = self.verdict(waiting, now) {
+            if let Some(verdict) = self.verdict(lease.coordinator, waiting, now) {
                 self.waiting.remove(&lease);
                 decided.push((lease, verdict));
             }
@@ -155,7 +170,7 @@ impl Book {
     }
 
     /// A lease is not held any more.
-    pub(crate) fn left(&mut self, lease: LeaseId) {
+    pub(crate) fn left(&mut self, lease: LeaseKey) {
         self.waiting.remove(&lease);
     }
 
@@ -170,21 +185,24 @@ impl Book {
     }
 
     /// A result is about to be reported.
-    pub(crate) fn reported(&mut self, lease: LeaseId, reported: Reported) {
+    pub(crate) fn reported(&mut self, lease: LeaseKey, reported: Reported) {
         if let Some(account) = self.accounts.get_mut(&reported.escrow) {
             account.undecided.add(Tally::one(reported.price));
         }
-        self.undecided = self.undecided.saturating_add(reported.price);
+        if let Some(party) = self.parties.get_mut(&lease.coordinator) {
+            party.undecided = party.undecided.saturating_add(reported.price);
+            party.results += 1;
+        }
         self.results.insert(lease, Undecided { reported, is_cancelled: false });
     }
 
     /// A result was not reported after all.
-    pub(crate) fn unreported(&mut self, lease: LeaseId) {
+    pub(crate) fn unreported(&mut self, lease: LeaseKey) {
         self.forget_result(lease);
     }
 
     /// The coordinator has no use for a lease any more. It may still decide its result, which it may have had before.
-    pub(crate) fn cancelled(&mut self, lease: LeaseId, now: Instant) {
+    pub(crate) fn cancelled(&mut self, lease: LeaseKey, now: Instant) {
         let Some(undecided) = self.results.get_mut(&lease).filter(|undecided| !undecided.is_cancelled) else {
             return;
         };
@@ -204,7 +222,7 @@ impl Book {
             decisions.push((lease, Decision::Unpaid(Unpaid::Superseded)));
         }
         if !decisions.is_empty() {
-            self.decide(&decisions);
+            self.decide(decisions.into_iter());
             self.recount();
         }
     }

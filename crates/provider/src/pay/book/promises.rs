@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     event::Event,
+    key::{CoordinatorIndex, LeaseKey},
     pay::{
         Promise, VoucherError,
         journal::{Decided, Entry, Tally},
@@ -19,20 +20,25 @@ use crate::{
 };
 
 impl Book {
-    /// The coordinator says what results are paid, and gives the vouchers for it.
-    pub(crate) fn decided(&mut self, decisions: &[(LeaseId, Decision)], vouchers: &[Signed<Voucher>]) {
-        self.decide(decisions);
+    /// A coordinator says which of its results are paid, and gives the vouchers for it.
+    pub(crate) fn decided(
+        &mut self,
+        by: CoordinatorIndex,
+        decisions: &[(LeaseId, Decision)],
+        vouchers: &[Signed<Voucher>],
+    ) {
+        self.decide(decisions.iter().map(|(lease, decision)| (by.lease(*lease), *decision)));
         for signed in vouchers {
-            self.promised(signed, false);
+            self.promised(signed, Some(by), false);
         }
         self.recount();
     }
 
-    pub(super) fn decide(&mut self, decisions: &[(LeaseId, Decision)]) {
+    pub(super) fn decide(&mut self, decisions: impl Iterator<Item = (LeaseKey, Decision)>) {
         let mut decided: BTreeMap<(EscrowId, JobId), Decided> = BTreeMap::new();
         for (lease, decision) in decisions {
             // Of results of an earlier life nothing is known but the voucher.
-            let Some(undecided) = self.forget_result(*lease) else { continue };
+            let Some(undecided) = self.forget_result(lease) else { continue };
             let reported = undecided.reported;
             let (escrow, job) = (reported.escrow, reported.task.job);
             let new = || Decided {
@@ -43,15 +49,17 @@ impl Book {
                 unpaid: Vec::new(),
             };
             let of_job = decided.entry((escrow, job)).or_insert_with(new);
-            match *decision {
+            let of = Some(lease.coordinator);
+            let lease = lease.lease;
+            match decision {
                 Decision::Paid(amount) => {
                     // What is said to be paid on top counts once a voucher holds it.
                     of_job.paid.add(Tally::one(amount.min(reported.price)));
                     let short = reported.price.saturating_sub(amount);
                     of_job.short = of_job.short.saturating_add(short);
                     if !short.is_zero() {
-                        let (lease, price) = (*lease, reported.price);
-                        self.news.push(Event::Underpaid { lease, job, paid: amount, price });
+                        let price = reported.price;
+                        self.news.push((of, Event::Underpaid { lease, job, paid: amount, price }));
                     }
                 }
                 Decision::Unpaid(reason) => {
@@ -60,7 +68,7 @@ impl Book {
                         Some((_, tally)) => tally.add(Tally::one(amount)),
                         None => of_job.unpaid.push((reason, Tally::one(amount))),
                     }
-                    self.news.push(Event::Unpaid { lease: *lease, job, reason, amount });
+                    self.news.push((of, Event::Unpaid { lease, job, reason, amount }));
                 }
             }
         }
@@ -71,12 +79,12 @@ impl Book {
         }
     }
 
-    /// Takes a voucher in. `is_sure`: the ledger was asked for it what the escrow holds.
-    pub(super) fn promised(&mut self, signed: &Signed<Voucher>, is_sure: bool) {
+    /// Takes a voucher in. `by`: who has just given it. `is_sure`: the ledger was asked for it what the escrow holds.
+    pub(super) fn promised(&mut self, signed: &Signed<Voucher>, by: Option<CoordinatorIndex>, is_sure: bool) {
         let escrow = signed.body.escrow;
         let is_open = |account: &&mut Account| account.noted == Noted::Durably && !account.has_ended;
         let Some(account) = self.accounts.get_mut(&escrow).filter(is_open) else {
-            return self.refuse(escrow, VoucherError::UnknownEscrow(escrow));
+            return self.refuse(by, escrow, VoucherError::UnknownEscrow(escrow));
         };
         let known = Known {
             contract: self.terms.contract,
@@ -109,22 +117,24 @@ impl Book {
                     self.unsaved.push(Entry::Evidence(*signed));
                     self.frauds.insert(known.signer);
                 }
-                self.refuse(escrow, error);
+                self.refuse(by, escrow, error);
             }
         }
     }
 
-    fn refuse(&mut self, escrow: EscrowId, error: VoucherError) {
-        self.news.push(Event::VoucherRefused { escrow, error });
+    fn refuse(&mut self, by: Option<CoordinatorIndex>, escrow: EscrowId, error: VoucherError) {
+        let of = by.or_else(|| self.coordinator_of(escrow));
+        self.news.push((of, Event::VoucherRefused { escrow, error }));
     }
 
     /// A good voucher, which counts once it is on the disk.
     fn accept(&mut self, signed: &Signed<Voucher>) {
         let Voucher { escrow, amount, .. } = signed.body;
+        let of = self.coordinator_of(escrow);
         let Some(account) = self.accounts.get_mut(&escrow) else { return };
         let earned = account.earned();
         if amount < earned {
-            self.news.push(Event::Short { escrow, promised: amount, earned });
+            self.news.push((of, Event::Short { escrow, promised: amount, earned }));
         }
         account.newest = Some(*signed);
         self.unsaved.push(Entry::Voucher(*signed));
@@ -144,16 +154,18 @@ impl Book {
         if !account.is_over_issued {
             account.is_over_issued = true;
             self.unsaved.push(Entry::Evidence(*signed));
-            self.news.push(Event::OverIssue { escrow, error });
+            self.tell(escrow, Event::OverIssue { escrow, error });
         }
     }
 
-    /// The coordinator asks for a release. `has_leases`: whether leases of the escrow are held. Where it is not time for
-    /// it, nothing is said: it will be asked for again.
-    pub(crate) fn release_asked(&mut self, asked: ReleaseAsked, has_leases: bool) {
+    /// A coordinator asks for a release of an escrow of its own. `has_leases`: whether leases of the escrow are held. Where
+    /// it is not time for it, nothing is said: it will be asked for again.
+    pub(crate) fn release_asked(&mut self, by: CoordinatorIndex, asked: ReleaseAsked, has_leases: bool) {
         let ReleaseAsked { escrow, amount } = asked;
         let is_waited_for = self.waiting.values().any(|waiting| waiting.escrow == escrow);
-        let Some(account) = self.accounts.get_mut(&escrow) else { return };
+        let asking = self.account_of(by);
+        let is_its = |account: &&mut Account| Some(account.coordinator) == asking;
+        let Some(account) = self.accounts.get_mut(&escrow).filter(is_its) else { return };
         let promised = account.newest.map_or(Default::default(), |signed| signed.body.amount);
         let least = promised.max(account.earned()).max(account.released.unwrap_or_default());
         let is_open = has_leases || is_waited_for || account.undecided.results > 0;
@@ -165,8 +177,8 @@ impl Book {
         self.is_stirred = true;
     }
 
-    /// The releases that may be signed and sent now.
-    pub(crate) fn releases(&mut self) -> Vec<Release> {
+    /// The releases that may be signed and sent now, each to its coordinator.
+    pub(crate) fn releases(&mut self) -> Vec<(CoordinatorIndex, Release)> {
         std::mem::take(&mut self.releases)
     }
 
@@ -176,6 +188,7 @@ impl Book {
         self.journal_fails = false;
         for entry in entries {
             let escrow = entry.escrow();
+            let of = self.coordinator_of(escrow);
             let Some(account) = self.accounts.get_mut(&escrow) else { continue };
             match entry {
                 Entry::Escrow { .. } => account.noted = Noted::Durably,
@@ -184,13 +197,13 @@ impl Book {
                     let amount = total.saturating_sub(account.promised());
                     account.durable = Some(*signed);
                     if !amount.is_zero() {
-                        self.news.push(Event::Paid { escrow, amount, total });
+                        self.news.push((of, Event::Paid { escrow, amount, total }));
                     }
                 }
                 Entry::Released { amount, .. } => {
                     let (provider, amount) = (self.terms.operator, *amount);
-                    self.releases.push(Release { escrow, provider, amount });
-                    self.news.push(Event::Released { escrow, amount });
+                    self.releases.extend(of.map(|of| (of, Release { escrow, provider, amount })));
+                    self.news.push((of, Event::Released { escrow, amount }));
                 }
                 _ => {}
             }
@@ -204,7 +217,7 @@ impl Book {
         entries.append(&mut self.unsaved);
         self.unsaved = entries;
         if !self.journal_fails {
-            self.news.push(Event::JournalFailed { reason });
+            self.news.push((None, Event::JournalFailed { reason }));
         }
         self.journal_fails = true;
         self.is_stirred = true;

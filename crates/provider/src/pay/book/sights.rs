@@ -6,7 +6,7 @@ use tidemill_ledger::escrow::Phase;
 use tidemill_types::{Address, Amount, EscrowId};
 
 use super::{
-    BOND_EVERY, Book, LEDGER_RETRY, LOOKS, Ledger, Moment,
+    BOND_EVERY, Bond, Book, LEDGER_RETRY, LOOKS, Ledger, Moment, Party,
     account::{Account, Noted, Seen, Sight},
 };
 use crate::{
@@ -37,18 +37,23 @@ impl Book {
 
     /// Whose bond to ask for now.
     pub(super) fn asks_bond(&mut self, now: Instant) -> Option<Address> {
-        let coordinator = self.coordinator().filter(|_| !self.terms.min_bond.is_zero())?;
-        let is_due = self.bond.asked_at.is_none_or(|at| now >= at + self.bond_every());
-        if self.bond.is_asking || !is_due || !self.may_ask(now) {
+        if self.is_asking_bond || self.terms.min_bond.is_zero() || !self.may_ask(now) {
             return None;
         }
-        self.bond.is_asking = true;
+        let is_due = |party: &&Party| {
+            party.bond.asked_at.is_none_or(|at| now >= at + self.bond_every(party))
+                && party.account().is_some()
+        };
+        // Whoever was not asked for is first.
+        let due = self.parties.values().filter(is_due).min_by_key(|party| party.bond.asked_at)?;
+        let coordinator = due.account()?;
+        self.is_asking_bond = true;
         Some(coordinator)
     }
 
     /// One that is too small is asked for as often as anything else: somebody may be about to mend it.
-    pub(super) fn bond_every(&self) -> Duration {
-        match self.bond.amount {
+    pub(super) fn bond_every(&self, of: &Party) -> Duration {
+        match of.bond.amount {
             Some(amount) if amount >= self.terms.min_bond => BOND_EVERY,
             Some(_) | None => self.terms.poll,
         }
@@ -73,6 +78,7 @@ impl Book {
     }
 
     fn see(&mut self, escrow: EscrowId, sight: Option<Sight>, now: Moment) {
+        self.settle_whose(escrow, sight.as_ref());
         let Some(account) = self.accounts.get_mut(&escrow) else { return };
         account.asked_at = Some(now.at);
         account.is_wanted = false;
@@ -99,11 +105,23 @@ impl Book {
         }
         let doubted = self.accounts.get_mut(&escrow).and_then(|account| account.doubted.take());
         if let Some(doubted) = doubted {
-            self.promised(&doubted, true);
+            self.promised(&doubted, None, true);
         }
         // What block a payment of the last moment is in, only a block that stays tells.
         if matches!(sight.view.phase(), Phase::Refundable | Phase::Closed) {
             self.end(escrow, &sight, &before);
+        }
+    }
+
+    /// An escrow that nothing was done for yet is that of the coordinator whose voucher key the ledger names, whoever named
+    /// it here first.
+    fn settle_whose(&mut self, escrow: EscrowId, sight: Option<&Sight>) {
+        let Some(named) = sight.map(|sight| sight.view.voucher_key) else { return };
+        let is_here = self.parties_of(named).next().is_some();
+        if let Some(account) = self.accounts.get_mut(&escrow).filter(|account| account.noted == Noted::No)
+            && is_here
+        {
+            account.coordinator = named;
         }
     }
 
@@ -136,7 +154,7 @@ impl Book {
                 let kept = self.kept.entry(account.coordinator).or_default();
                 *kept = (*kept).saturating_add(loss.amount);
             }
-            self.news.push(Event::Loss { escrow, loss });
+            self.tell(escrow, Event::Loss { escrow, loss });
         }
         let of_it = |(lease, undecided): (&_, &super::Undecided)| {
             (undecided.reported.escrow == escrow).then_some(*lease)
@@ -149,11 +167,10 @@ impl Book {
 
     /// The ledger has said how much a coordinator has bonded.
     pub(crate) fn bonded(&mut self, coordinator: Address, amount: Amount, now: Instant) {
-        self.bond.is_asking = false;
+        self.is_asking_bond = false;
         self.answered();
-        if self.bond.of == Some(coordinator) {
-            self.bond.asked_at = Some(now);
-            self.bond.amount = Some(amount);
+        for party in self.parties.values_mut().filter(|party| party.account() == Some(coordinator)) {
+            party.bond = Bond { amount: Some(amount), asked_at: Some(now) };
         }
         self.is_stirred = true;
     }
@@ -167,13 +184,13 @@ impl Book {
 
     /// The ledger did not answer a question about the bond.
     pub(crate) fn unbonded(&mut self, reason: String, now: Instant) {
-        self.bond.is_asking = false;
+        self.is_asking_bond = false;
         self.lose_ledger(reason, now);
     }
 
     fn lose_ledger(&mut self, reason: String, now: Instant) {
         if !self.is_ledger_lost() {
-            self.news.push(Event::LedgerLost { reason });
+            self.news.push((None, Event::LedgerLost { reason }));
         }
         self.ledger = Ledger::Lost { retry_at: now + LEDGER_RETRY.min(self.terms.poll) };
         self.recount();
@@ -182,7 +199,7 @@ impl Book {
     fn answered(&mut self) {
         if self.is_ledger_lost() {
             self.ledger = Ledger::There;
-            self.news.push(Event::LedgerBack);
+            self.news.push((None, Event::LedgerBack));
         }
     }
 }

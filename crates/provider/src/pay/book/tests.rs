@@ -1,6 +1,7 @@
 //! The book, with a coordinator's key and a ledger that says what each test wants.
 
 mod collecting;
+mod coordinators;
 mod exposure;
 mod leases;
 mod promises;
@@ -15,6 +16,11 @@ use tidemill_types::{
 };
 
 use super::*;
+use crate::key::tests::key as key_of;
+
+/// The coordinator of every world, and another one that some have.
+const FIRST: CoordinatorIndex = CoordinatorIndex(0);
+const SECOND: CoordinatorIndex = CoordinatorIndex(1);
 
 const CONTRACT: EscrowContract = EscrowContract { chain_id: 5, address: Address([9; 20]) };
 const OPERATOR: Address = Address([7; 20]);
@@ -75,7 +81,7 @@ impl World {
         let now = Moment { at: Instant::now(), unix_s: NOW_S };
         let mut book = Book::new(terms, history, now.at);
         let coordinator = key(1);
-        book.joined(Session::Pays(coordinator.address()), now.at);
+        book.joined(FIRST, Session::Pays(coordinator.address()), now.at);
         Self { book, now, coordinator, written: Vec::new(), events: Vec::new() }
     }
 
@@ -101,7 +107,7 @@ impl World {
     }
 
     fn listen(&mut self) -> &[Event] {
-        self.events.extend(self.book.news());
+        self.events.extend(self.book.news().into_iter().map(|(_, event)| event));
         &self.events
     }
 
@@ -140,7 +146,7 @@ impl World {
     }
 
     fn admit(&mut self, lease: u64, byte: u8) -> Admission {
-        self.book.admit(LeaseId(lease), (Some(&pay(byte)), &RateCard::default()), Millis(60_000), self.now)
+        self.book.admit(key_of(lease), (Some(&pay(byte)), &RateCard::default()), Millis(60_000), self.now)
     }
 
     /// An escrow that work is done for: seen and written down.
@@ -151,13 +157,13 @@ impl World {
         self.see(byte, Some(self.sight(byte)));
         assert_eq!(self.book.reconsider(self.now), [], "it waits for the disk");
         self.store();
-        assert_eq!(self.book.reconsider(self.now), [(LeaseId(u64::MAX), Ok(()))]);
+        assert_eq!(self.book.reconsider(self.now), [(key_of(u64::MAX), Ok(()))]);
     }
 
     /// A result of that price is reported.
     fn report(&mut self, lease: u64, byte: u8, price: Amount) {
         let task = TaskId { job: JobId([byte; 16]), task: TaskNumber(lease) };
-        self.book.reported(LeaseId(lease), Reported { task, escrow: escrow(byte), price });
+        self.book.reported(key_of(lease), Reported { task, escrow: escrow(byte), price });
     }
 
     fn voucher(&self, byte: u8, sequence: u64, amount: Amount) -> Voucher {
@@ -173,7 +179,7 @@ impl World {
         let decisions: Vec<_> =
             results.iter().map(|(lease, amount)| (LeaseId(*lease), Decision::Paid(*amount))).collect();
         let vouchers: Vec<_> = voucher.map(|voucher| self.signed(voucher)).into_iter().collect();
-        self.book.decided(&decisions, &vouchers);
+        self.book.decided(FIRST, &decisions, &vouchers);
         self.listen();
     }
 
@@ -198,7 +204,10 @@ impl World {
             .values()
             .map(|result| result.reported.price)
             .fold(Amount::ZERO, Amount::saturating_add);
-        assert_eq!(self.book.undecided, undecided);
+        let parties = self.book.parties.values();
+        let of_parties = parties.clone().map(|party| party.undecided);
+        assert_eq!(of_parties.fold(Amount::ZERO, Amount::saturating_add), undecided);
+        assert_eq!(parties.map(|party| party.results).sum::<usize>(), self.book.results.len());
         for (escrow, account) in &self.book.accounts {
             let mut of_it = Tally::default();
             let results = self.book.results.values().filter(|result| result.reported.escrow == *escrow);

@@ -1,15 +1,15 @@
 //! What a provider tells its owner.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     path::Path,
     time::{Duration, Instant},
 };
 
-use tidemill_api::{self as api, ProvideEvent, TaskEnd};
+use tidemill_api::{self as api, ProvideEvent, ProvideNotice, TaskEnd};
 use tidemill_exec::{Confinement, Lack};
-use tidemill_provider::{Event, Provider};
-use tidemill_types::{Address, Failure, Fuel, Millis, Outcome, one_line};
+use tidemill_provider::{Event, Notice, Provider};
+use tidemill_types::{Address, Failure, Fuel, Millis, NodeId, Outcome, one_line};
 
 use super::money;
 use crate::{announce::Announcer, money::no_coins};
@@ -24,6 +24,12 @@ const RATE_OVER: usize = 15;
 /// Turns events into lines and a line of progress.
 pub struct Telling {
     announcer: Announcer,
+    /// How many coordinators it works for. With several, people are told whose each event is.
+    coordinators: usize,
+    /// Those that it has joined and not lost since.
+    joined: BTreeSet<NodeId>,
+    /// Which one the event that is being told is about.
+    about: Option<NodeId>,
     state: String,
     running: u32,
     waiting: u32,
@@ -34,9 +40,19 @@ pub struct Telling {
 }
 
 impl Telling {
-    pub fn new(announcer: Announcer) -> Self {
-        let state = "joining".to_owned();
-        Self { announcer, state, running: 0, waiting: 0, done: 0, failed: 0, burnt: VecDeque::new() }
+    pub fn new(announcer: Announcer, coordinators: usize) -> Self {
+        Self {
+            announcer,
+            coordinators,
+            joined: BTreeSet::new(),
+            about: None,
+            state: "joining".to_owned(),
+            running: 0,
+            waiting: 0,
+            done: 0,
+            failed: 0,
+            burnt: VecDeque::new(),
+        }
     }
 
     /// What programs of strangers are held to here, beside the sandbox itself, and what this machine lacks.
@@ -102,37 +118,46 @@ impl Telling {
         self.announcer.tell(&event, &text);
     }
 
-    /// One event.
-    pub fn event(&mut self, event: &Event) {
+    /// One event, and which coordinator it is about.
+    pub fn notice(&mut self, Notice { coordinator, event }: &Notice) {
+        self.about = *coordinator;
+        self.event(event);
+        self.about = None;
+    }
+
+    fn event(&mut self, event: &Event) {
         match event {
-            Event::Joined { coordinator, software } => {
+            Event::Joined { software } => {
+                self.joined.extend(self.about);
                 self.state = "joined".to_owned();
+                let coordinator = self.about.map(|about| about.short()).unwrap_or_default();
                 self.announcer.tell(
-                    &ProvideEvent::Joined {
-                        coordinator: coordinator.to_string(),
-                        software: software.clone(),
-                    },
+                    &self.named(ProvideEvent::Joined { software: software.clone() }),
                     &format!(
-                        "joined coordinator {} ({software}); Ctrl-C finishes what runs and ends",
-                        coordinator.short()
+                        "joined coordinator {coordinator} ({software}); Ctrl-C finishes what runs and ends"
                     ),
                 );
             }
             Event::Lost { reason, retry_in } => {
-                self.state = "not connected".to_owned();
-                self.announcer.tell(
-                    &ProvideEvent::Lost { reason: reason.clone(), retry_in_ms: millis(*retry_in).0 },
+                self.left();
+                self.tell(
+                    ProvideEvent::Lost { reason: reason.clone(), retry_in_ms: millis(*retry_in).0 },
                     &format!("no connection: {reason}; dialing again in {}", millis(*retry_in)),
                 );
             }
-            // People are told by the error that ends the command.
             Event::Refused { reason } => {
-                self.announcer.note(&ProvideEvent::Refused { reason: reason.clone() })
+                self.left();
+                let text = match self.coordinators {
+                    // People are told by the error that ends the command.
+                    0 | 1 => String::new(),
+                    _ => format!("does not take this provider in, and is dialed no more: {reason}"),
+                };
+                self.tell(ProvideEvent::Refused { reason: reason.clone() }, &text);
             }
             Event::CopyRefused { from } => {
                 let at = from.map_or_else(String::new, |from| format!(" from {from}"));
-                self.announcer.tell(
-                    &ProvideEvent::CopyRefused { from: from.map(|from| from.to_string()) },
+                self.tell(
+                    ProvideEvent::CopyRefused { from: from.map(|from| from.to_string()) },
                     &format!(
                         "a second provider with this one's key was turned away{at}: copied directory? each provider \
                          needs a directory of its own (`--directory`)"
@@ -143,8 +168,8 @@ impl Telling {
                 self.running = 0;
                 self.waiting = 0;
                 self.state = format!("idle: {reason}");
-                self.announcer.tell(
-                    &ProvideEvent::Idle { reason: reason.clone(), since_ms: millis(*since).0 },
+                self.tell(
+                    ProvideEvent::Idle { reason: reason.clone(), since_ms: millis(*since).0 },
                     &format!("no work for {}: {reason}", millis(*since)),
                 );
             }
@@ -153,7 +178,7 @@ impl Telling {
                 if self.state != DRAINING {
                     self.state = WORKING.to_owned();
                 }
-                self.announcer.note(&ProvideEvent::Working {
+                self.note(ProvideEvent::Working {
                     running: *running,
                     waiting: *waiting,
                     done: *done,
@@ -167,7 +192,7 @@ impl Telling {
                     Outcome::Failed(failure) => Some(failure),
                 };
                 self.failed += u64::from(failure.is_some());
-                self.announcer.note(&ProvideEvent::Task {
+                self.note(ProvideEvent::Task {
                     job_id: job.to_string(),
                     task: task.0,
                     outcome: if failure.is_some() { TaskEnd::Failed } else { TaskEnd::Done },
@@ -175,12 +200,12 @@ impl Telling {
                     wall_ms: millis(*wall).0,
                 });
             }
-            Event::Returned { leases, reason } => self.announcer.tell(
-                &ProvideEvent::Returned { leases: *leases as u64, reason: reason.clone() },
+            Event::Returned { leases, reason } => self.tell(
+                ProvideEvent::Returned { leases: *leases as u64, reason: reason.clone() },
                 &format!("gave back {} unrun: {reason}", count(*leases, "task")),
             ),
-            Event::NoRoom { reason, resume_in } => self.announcer.tell(
-                &ProvideEvent::NoRoom { reason: reason.clone(), resume_in_ms: millis(*resume_in).0 },
+            Event::NoRoom { reason, resume_in } => self.tell(
+                ProvideEvent::NoRoom { reason: reason.clone(), resume_in_ms: millis(*resume_in).0 },
                 &format!("no room: {reason}; taking work again in {}", millis(*resume_in)),
             ),
             Event::Draining { running, unsettled } => {
@@ -194,17 +219,46 @@ impl Telling {
                     ),
                 };
                 let event = ProvideEvent::Draining { running: *running, unsettled: *unsettled as u64 };
-                self.announcer.tell(&event, &text);
+                self.tell(event, &text);
             }
             Event::Drained => {
-                self.announcer.tell(&ProvideEvent::Drained, "ended; all work is reported");
+                self.tell(ProvideEvent::Drained, "ended; all work is reported");
             }
-            event => match money::told(event) {
-                Some((event, words)) if words.is_empty() => self.announcer.note(&event),
-                Some((event, words)) => self.announcer.tell(&event, &words),
-                None => {}
-            },
+            event => {
+                if let Some((event, words)) = money::told(event) {
+                    self.tell(event, &words);
+                }
+            }
         }
+    }
+
+    /// There is no session with the coordinator that the event is about.
+    fn left(&mut self) {
+        self.joined.retain(|joined| Some(*joined) != self.about);
+        if self.joined.is_empty() {
+            self.state = "not connected".to_owned();
+        }
+    }
+
+    /// An event with the name of the coordinator that it is about.
+    fn named(&self, event: ProvideEvent) -> ProvideNotice {
+        ProvideNotice { event, coordinator: self.about.map(|about| about.to_string()) }
+    }
+
+    /// Tells an event. Where there are several coordinators, people are told which one it is about.
+    fn tell(&self, event: ProvideEvent, text: &str) {
+        let event = self.named(event);
+        match self.about {
+            Some(about) if self.coordinators > 1 && !text.is_empty() => {
+                self.announcer.tell(&event, &format!("coordinator {}: {text}", about.short()));
+            }
+            _ => self.announcer.tell(&event, text),
+        }
+    }
+
+    /// Tells something that only scripts want to know.
+    fn note(&self, event: ProvideEvent) {
+        self.tell(event, "");
     }
 
     /// Events came faster than they could be told.

@@ -15,7 +15,7 @@ use tidemill_exec::{
     Task, WasmExecutor,
 };
 use tidemill_net::endpoint::Bind;
-use tidemill_provider::{EngineConfig, Event, Provider, ProviderConfig};
+use tidemill_provider::{EngineConfig, Event, Notice, Provider, ProviderConfig};
 use tidemill_types::{BlobId, ByteSize, Capacity, Failure, FloatClass, Outcome, RateCard, ResultKey};
 use tokio::runtime::Runtime;
 
@@ -74,7 +74,7 @@ impl Liar {
         let executor = Lying { manner, honest, results: AtomicU64::new(0), lies: lies.clone() };
         let config = ProviderConfig {
             name: name.clone(),
-            ticket: ticket.parse().expect("a ticket"),
+            tickets: vec![ticket.parse().expect("a ticket")],
             node_key: [number; 32],
             result_key: ResultKey::from_bytes(&[number; 32]).expect("the bytes are a key"),
             bind: Bind::Loopback { port: 0 },
@@ -92,7 +92,9 @@ impl Liar {
         };
         let provider = runtime.block_on(async {
             let (provider, mut events) = Provider::start(config).await.expect("the provider starts");
-            let joined = async { while !matches!(events.recv().await, Ok(Event::Joined { .. })) {} };
+            let joined = async {
+                while !matches!(events.recv().await, Ok(Notice { event: Event::Joined { .. }, .. })) {}
+            };
             tokio::time::timeout(Duration::from_secs(60), joined).await.expect("it joins");
             provider
         });

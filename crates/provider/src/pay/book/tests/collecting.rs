@@ -83,7 +83,7 @@ fn a_coordinator_that_is_there_has_half_of_the_window() {
     world.earn(1, 1, tide(4));
     for (ago_s, is_due) in [(0, false), (WINDOW_S / 2 - 1, false), (WINDOW_S / 2, true)] {
         world.pass(silence());
-        world.book.heard(world.now.at);
+        world.book.heard(FIRST, world.now.at);
         world.see(1, Some(ended(&world, 1, ago_s)));
         assert_eq!(world.collection().is_some(), is_due, "{ago_s} s after the end");
     }
@@ -175,7 +175,7 @@ fn after_a_fraud_it_is_not_waited_for_the_end() {
     world.earn(1, 1, tide(4));
     let voucher = world.voucher(1, 1, tide(5));
     world.pays(&[], Some(voucher));
-    assert_eq!(world.book.stop(), Some(NotPaid::Fraud));
+    assert_eq!(world.book.stop(FIRST), Some(NotPaid::Fraud));
     assert!(world.collection().is_some());
 }
 
@@ -203,7 +203,7 @@ fn lost(world: &mut World, sight: Sight) -> Option<Loss> {
     world.book.reconsider(world.now);
     let kept = loss.filter(|loss| loss.reason != LossReason::WindowOver);
     let kept = kept.map_or(Amount::ZERO, |loss| loss.amount);
-    assert_eq!(world.book.exposure(), kept, "what the coordinator kept does not come back");
+    assert_eq!(world.book.exposure(FIRST), kept, "what the coordinator kept does not come back");
     assert!(world.book.accounts.is_empty());
     world.sanity_check();
     loss
@@ -253,7 +253,11 @@ fn what_was_not_paid_in_the_end_is_written_down_with_its_reason() {
 #[test]
 fn an_early_close_with_our_release_pays_it_all() {
     let mut world = earned();
-    world.book.release_asked(tidemill_net::wire::ReleaseAsked { escrow: escrow(1), amount: tide(4) }, false);
+    world.book.release_asked(
+        FIRST,
+        tidemill_net::wire::ReleaseAsked { escrow: escrow(1), amount: tide(4) },
+        false,
+    );
     world.store();
     assert_eq!(world.book.releases().len(), 1);
     let view = EscrowView { closed: true, collect_until_s: NOW_S, ..world.view(1) };

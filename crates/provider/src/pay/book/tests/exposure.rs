@@ -5,7 +5,7 @@ use tidemill_net::wire::Unpaid;
 use super::*;
 
 fn exposed(world: &World) -> bool {
-    matches!(world.book.stop(), Some(NotPaid::Exposed { .. }))
+    matches!(world.book.stop(FIRST), Some(NotPaid::Exposed { .. }))
 }
 
 #[test]
@@ -13,12 +13,12 @@ fn work_counts_until_a_voucher_for_it_is_on_the_disk() {
     let mut world = World::new();
     world.open(1);
     world.report(1, 1, tide(4));
-    assert_eq!(world.book.exposure(), tide(4));
+    assert_eq!(world.book.exposure(FIRST), tide(4));
     let voucher = world.voucher(1, 1, tide(4));
     world.pays(&[(1, tide(4))], Some(voucher));
-    assert_eq!(world.book.exposure(), tide(4), "it is not on the disk");
+    assert_eq!(world.book.exposure(FIRST), tide(4), "it is not on the disk");
     world.store();
-    assert_eq!(world.book.exposure(), Amount::ZERO);
+    assert_eq!(world.book.exposure(FIRST), Amount::ZERO);
     let paid = Event::Paid { escrow: escrow(1), amount: tide(4), total: tide(4) };
     assert_eq!(world.said(|event| *event == paid), 1);
     world.sanity_check();
@@ -32,19 +32,19 @@ fn at_the_limit_work_pauses_and_goes_on_when_it_is_paid() {
     assert!(!exposed(&world));
     world.report(2, 1, tide(1));
     assert!(exposed(&world));
-    assert_eq!(world.book.gives_back(world.now.at), None, "leases are kept for a while");
+    assert_eq!(world.book.gives_back(FIRST, world.now.at), None, "leases are kept for a while");
     assert_eq!(world.said(|event| matches!(event, Event::Exposed { .. })), 1);
     let patience = world.book.deadline(world.now.at).expect("it is waited");
     assert!(patience <= world.now.at + EXPOSED_PATIENCE);
     world.pass(EXPOSED_PATIENCE);
-    assert!(matches!(world.book.gives_back(world.now.at), Some(NotPaid::Exposed { .. })));
-    assert_eq!(world.book.gives_back(world.now.at), None, "once");
+    assert!(matches!(world.book.gives_back(FIRST, world.now.at), Some(NotPaid::Exposed { .. })));
+    assert_eq!(world.book.gives_back(FIRST, world.now.at), None, "once");
     assert!(matches!(world.admit(3, 1), Admission::Refuse(NotPaid::Exposed { .. })), "nor are more kept");
     let voucher = world.voucher(1, 1, tide(10));
     world.pays(&[(1, tide(9)), (2, tide(1))], Some(voucher));
     world.store();
     assert!(!exposed(&world));
-    assert_eq!(world.book.gives_back(world.now.at), None);
+    assert_eq!(world.book.gives_back(FIRST, world.now.at), None);
     assert_eq!(world.said(|event| matches!(event, Event::Secure { .. })), 1);
     world.sanity_check();
 }
@@ -56,11 +56,11 @@ fn decisions_without_a_voucher_change_nothing() {
     world.report(1, 1, tide(6));
     world.pays(&[(1, tide(6))], None);
     world.store();
-    assert_eq!(world.book.exposure(), tide(6));
+    assert_eq!(world.book.exposure(FIRST), tide(6));
     let short = world.voucher(1, 1, tide(5));
     world.pays(&[], Some(short));
     world.store();
-    assert_eq!(world.book.exposure(), tide(1));
+    assert_eq!(world.book.exposure(FIRST), tide(1));
     let event = Event::Short { escrow: escrow(1), promised: tide(5), earned: tide(6) };
     assert_eq!(world.said(|said| *said == event), 1);
     world.sanity_check();
@@ -73,8 +73,8 @@ fn what_is_not_paid_is_no_exposure_and_is_remembered_with_its_reason() {
     world.report(1, 1, tide(2));
     world.report(2, 1, tide(3));
     let decisions = [(LeaseId(1), Decision::Unpaid(Unpaid::Late)), (LeaseId(2), Decision::Paid(tide(1)))];
-    world.book.decided(&decisions, &[]);
-    assert_eq!(world.book.exposure(), tide(1), "what is paid too little is lost");
+    world.book.decided(FIRST, &decisions, &[]);
+    assert_eq!(world.book.exposure(FIRST), tide(1), "what is paid too little is lost");
     world.store();
     let job = &world.history().escrows[&escrow(1)].jobs[&JobId([1; 16])];
     assert_eq!(job.unpaid[&Unpaid::Late].amount, tide(2));
@@ -94,14 +94,14 @@ fn a_cancelled_result_is_decided_or_given_up() {
     world.open(1);
     world.report(1, 1, tide(2));
     world.report(2, 1, tide(3));
-    world.book.cancelled(LeaseId(1), world.now.at);
-    world.book.cancelled(LeaseId(2), world.now.at);
+    world.book.cancelled(key_of(1), world.now.at);
+    world.book.cancelled(key_of(2), world.now.at);
     world.pays(&[(1, tide(2))], None);
-    assert_eq!(world.book.exposure(), tide(5));
+    assert_eq!(world.book.exposure(FIRST), tide(5));
     world.book.errands(world.now);
     world.pass(CANCELLED_PATIENCE);
     world.book.errands(world.now);
-    assert_eq!(world.book.exposure(), tide(2));
+    assert_eq!(world.book.exposure(FIRST), tide(2));
     world.store();
     let job = &world.history().escrows[&escrow(1)].jobs[&JobId([1; 16])];
     assert_eq!(job.unpaid[&Unpaid::Superseded], crate::pay::Tally { results: 1, amount: tide(3) });
@@ -119,11 +119,11 @@ fn a_decision_of_an_earlier_life_is_nothing_and_its_voucher_counts() {
     let voucher = world.voucher(1, 1, tide(4));
     world.pays(&[(1, tide(4))], Some(voucher));
     world.store();
-    assert_eq!(world.book.exposure(), Amount::ZERO);
+    assert_eq!(world.book.exposure(FIRST), Amount::ZERO);
     world.see(1, Some(world.sight(1)));
     world.report(2, 1, tide(3));
     world.pays(&[(2, tide(3))], None);
-    assert_eq!(world.book.exposure(), tide(3), "the new work is not covered by the old voucher");
+    assert_eq!(world.book.exposure(FIRST), tide(3), "the new work is not covered by the old voucher");
 }
 
 #[test]
@@ -154,14 +154,14 @@ fn without_the_ledger_work_goes_on_up_to_the_limit() {
     assert_eq!(world.said(|event| matches!(event, Event::LedgerLost { .. })), 1);
     assert_eq!(world.book.reconsider(world.now), [], "the new escrow is written down first");
     world.store();
-    assert_eq!(world.book.reconsider(world.now), [(LeaseId(2), Ok(()))]);
+    assert_eq!(world.book.reconsider(world.now), [(key_of(2), Ok(()))]);
     assert_eq!(world.admit(3, 1), Admission::Take, "known escrows are good still");
     // Vouchers of an escrow that nobody saw are worth nothing yet.
     world.report(2, 2, tide(6));
     let voucher = world.voucher(2, 1, tide(6));
     world.pays(&[(2, tide(6))], Some(voucher));
     world.store();
-    assert_eq!(world.book.exposure(), tide(6));
+    assert_eq!(world.book.exposure(FIRST), tide(6));
     world.report(4, 2, tide(4));
     assert!(exposed(&world));
 
@@ -170,7 +170,7 @@ fn without_the_ledger_work_goes_on_up_to_the_limit() {
     assert_eq!(looks, [escrow(2), escrow(1)], "what somebody waits for comes first");
     world.see(2, Some(world.sight(2)));
     assert_eq!(world.said(|event| matches!(event, Event::LedgerBack)), 1);
-    assert_eq!(world.book.exposure(), tide(4));
+    assert_eq!(world.book.exposure(FIRST), tide(4));
     assert!(!exposed(&world));
     world.sanity_check();
 }
@@ -183,7 +183,7 @@ fn a_voucher_of_an_escrow_that_is_none_stays_exposure() {
     world.book.unseen("nobody answers".to_owned(), world.now.at);
     world.book.reconsider(world.now);
     world.store();
-    assert_eq!(world.book.reconsider(world.now), [(LeaseId(1), Ok(()))]);
+    assert_eq!(world.book.reconsider(world.now), [(key_of(1), Ok(()))]);
     world.report(1, 1, tide(10));
     let voucher = world.voucher(1, 1, tide(10));
     world.pays(&[(1, tide(10))], Some(voucher));

@@ -23,9 +23,9 @@ fn a_lease_waits_for_the_ledger_and_for_the_disk_and_the_next_does_not() {
 fn a_lease_without_pay_is_refused_where_work_is_paid_and_taken_where_it_is_free() {
     let mut world = World::new();
     let without =
-        |world: &mut World| world.book.admit(LeaseId(1), (None, &RateCard::default()), Millis(1), world.now);
+        |world: &mut World| world.book.admit(key_of(1), (None, &RateCard::default()), Millis(1), world.now);
     assert_eq!(refused(without(&mut world)), NotPaid::NoEscrow);
-    world.book.joined(Session::Free, world.now.at);
+    world.book.joined(FIRST, Session::Free, world.now.at);
     assert_eq!(without(&mut world), Admission::Take);
     assert_eq!(refused(world.admit(2, 1)), NotPaid::Free);
 }
@@ -35,8 +35,7 @@ fn other_rates_than_ours_are_not_believed() {
     let mut world = World::new();
     for rates in [RateCard::FREE, RateCard { work: WorkRate::Fuel(tide(1)), ..RateCard::default() }] {
         let pay = LeasePay { rates, ..pay(1) };
-        let admission =
-            world.book.admit(LeaseId(1), (Some(&pay), &RateCard::default()), Millis(1), world.now);
+        let admission = world.book.admit(key_of(1), (Some(&pay), &RateCard::default()), Millis(1), world.now);
         assert_eq!(admission, Admission::OtherRates);
     }
 }
@@ -59,7 +58,7 @@ fn an_escrow_that_does_not_pay_gives_its_leases_back() {
         assert_eq!(world.admit(1, 1), Admission::Wait);
         world.see(1, view.map(|view| Sight { view, ..good }));
         let [(lease, Err(reason))] = world.book.reconsider(world.now)[..] else { panic!("{words}") };
-        assert_eq!(lease, LeaseId(1));
+        assert_eq!(lease, key_of(1));
         assert!(reason.to_string().contains(words), "{reason}");
         world.sanity_check();
     }
@@ -94,7 +93,7 @@ fn what_waits_for_an_escrow_that_ends_is_given_back() {
 fn leases_that_left_leave_nothing_behind() {
     let mut world = World::new();
     assert_eq!(world.admit(1, 1), Admission::Wait);
-    world.book.left(LeaseId(1));
+    world.book.left(key_of(1));
     world.see(1, None);
     world.pass(Duration::from_secs(2));
     assert_eq!(world.book.reconsider(world.now), []);
@@ -122,14 +121,14 @@ fn without_bond_nothing_is_taken_until_there_is_one() {
     assert_eq!(world.book.reconsider(world.now), [], "it waits for the bond");
     world.book.bonded(coordinator, tide(49), world.now.at);
     let expected = NotPaid::Bond { bond: tide(49), least: tide(50) };
-    assert_eq!(world.book.reconsider(world.now), [(LeaseId(1), Err(expected))]);
-    assert_eq!(world.book.stop(), Some(expected));
+    assert_eq!(world.book.reconsider(world.now), [(key_of(1), Err(expected))]);
+    assert_eq!(world.book.stop(FIRST), Some(expected));
     assert_eq!(refused(world.admit(2, 1)), expected);
     world.book.errands(world.now);
     world.pass(Duration::from_secs(10));
     assert_eq!(world.book.errands(world.now).and_then(|errands| errands.bond), Some(coordinator));
     world.book.bonded(coordinator, tide(50), world.now.at);
-    assert_eq!(world.book.stop(), None);
+    assert_eq!(world.book.stop(FIRST), None);
     world.book.errands(world.now);
     world.pass(Duration::from_secs(30));
     assert_eq!(world.book.errands(world.now).and_then(|errands| errands.bond), None, "once a minute");
@@ -145,7 +144,7 @@ fn a_journal_that_cannot_be_written_gives_new_escrows_back() {
     assert_eq!(world.book.reconsider(world.now), []);
     let entries = world.book.unstored(10).expect("the escrow is to be noted");
     world.book.not_stored(entries, "the disk is full".to_owned());
-    assert_eq!(world.book.reconsider(world.now), [(LeaseId(1), Err(NotPaid::NoJournal))]);
+    assert_eq!(world.book.reconsider(world.now), [(key_of(1), Err(NotPaid::NoJournal))]);
     assert_eq!(world.said(|event| matches!(event, Event::JournalFailed { .. })), 1);
     world.store();
     assert_eq!(world.admit(2, 1), Admission::Take, "it was written in the end");

@@ -10,14 +10,14 @@ impl World {
     /// What is wrong with a voucher, which must have changed nothing.
     fn refusal(&mut self, signed: Signed<Voucher>) -> VoucherError {
         self.store();
-        let (exposure, events) = (self.book.exposure(), self.events.len());
-        self.book.decided(&[], &[signed]);
+        let (exposure, events) = (self.book.exposure(FIRST), self.events.len());
+        self.book.decided(FIRST, &[], &[signed]);
         assert!(self.book.unstored(1).is_none_or(|entries| {
             let is_evidence = matches!(entries[..], [Entry::Evidence(_)]);
             self.book.not_stored(entries, String::new());
             is_evidence
         }));
-        assert_eq!(self.book.exposure(), exposure);
+        assert_eq!(self.book.exposure(FIRST), exposure);
         self.listen();
         match &self.events[events..] {
             [Event::VoucherRefused { error, .. }, ..] => *error,
@@ -81,7 +81,7 @@ fn every_bad_voucher_is_refused_for_what_is_wrong_with_it() {
     let nothing = world.signed(Voucher { total: tide(1), ..good });
     assert_eq!(world.refusal(nothing), VoucherError::TotalBelowAmount { amount: tide(5), total: tide(1) });
 
-    assert_eq!(world.book.stop(), None, "mistakes are no frauds");
+    assert_eq!(world.book.stop(FIRST), None, "mistakes are no frauds");
     world.pays(&[], Some(good));
     world.store();
     assert_eq!(world.book.uncollected(), tide(5));
@@ -132,7 +132,7 @@ fn what_earlier_lives_have_forgotten_counts_as_soon_as_a_voucher_covers_it() {
     std::mem::swap(&mut again.written, &mut world.written);
     assert_eq!(again.admit(7, 1), Admission::Wait);
     again.see(1, Some(again.sight(1)));
-    assert_eq!(again.book.reconsider(again.now), [(LeaseId(7), Ok(()))]);
+    assert_eq!(again.book.reconsider(again.now), [(key_of(7), Ok(()))]);
     again.report(1, 1, tide(1));
     let voucher = again.voucher(1, 2, tide(7));
     again.pays(&[], Some(voucher));
@@ -155,9 +155,13 @@ fn one_number_twice_is_a_fraud_and_both_are_kept() {
     world.earn(1, 5, tide(4));
     let other = world.signed(world.voucher(1, 5, tide(6)));
     assert_eq!(world.refusal(other), VoucherError::SequenceReused { sequence: 5 });
-    assert_eq!(world.book.stop(), Some(NotPaid::Fraud));
-    assert_eq!(world.book.gives_back(world.now.at), Some(NotPaid::Fraud), "what waits goes back at once");
-    assert_eq!(world.book.gives_back(world.now.at), None);
+    assert_eq!(world.book.stop(FIRST), Some(NotPaid::Fraud));
+    assert_eq!(
+        world.book.gives_back(FIRST, world.now.at),
+        Some(NotPaid::Fraud),
+        "what waits goes back at once"
+    );
+    assert_eq!(world.book.gives_back(FIRST, world.now.at), None);
     world.store();
     let kept = &world.history().escrows[&escrow(1)].evidence;
     assert_eq!(kept[..], [world.signed(world.voucher(1, 5, tide(4))), other]);
@@ -172,21 +176,21 @@ fn a_coordinator_that_promised_too_much_gets_no_more_work_and_a_deposit_on_its_w
         world.earn(1, 1, tide(4));
         let voucher = Voucher { total: tide(101), ..world.voucher(1, 2, tide(5)) };
         world.pays(&[], Some(voucher));
-        assert_eq!(world.book.stop(), None, "the ledger is asked first");
+        assert_eq!(world.book.stop(FIRST), None, "the ledger is asked first");
         assert_eq!(world.book.errands(world.now).expect("at once").looks, [escrow(1)]);
         let sight = Sight { deposited, ..world.sight(1) };
         world.see(1, Some(sight));
         world.store();
         let history = world.history();
         assert_eq!(history.escrows[&escrow(1)].voucher, Some(world.signed(voucher)), "it is worth something");
-        assert_eq!(world.book.stop(), is_fraud.then_some(NotPaid::Fraud));
+        assert_eq!(world.book.stop(FIRST), is_fraud.then_some(NotPaid::Fraud));
         let expected = VoucherError::OverIssue { total: tide(101), deposited: tide(100) };
         let event = Event::OverIssue { escrow: escrow(1), error: expected };
         assert_eq!(world.said(|said| *said == event), usize::from(is_fraud));
         assert_eq!(history.escrows[&escrow(1)].evidence.len(), usize::from(is_fraud));
         world.sanity_check();
         let again = World::recalled(terms(), &history);
-        assert_eq!(again.book.stop(), is_fraud.then_some(NotPaid::Fraud), "it is not forgotten");
+        assert_eq!(again.book.stop(FIRST), is_fraud.then_some(NotPaid::Fraud), "it is not forgotten");
     }
 }
 
@@ -202,7 +206,7 @@ fn a_voucher_over_all_that_is_there_is_evidence_alone() {
     let known = &world.history().escrows[&escrow(1)];
     assert_eq!(known.voucher.map(|signed| signed.body.amount), Some(tide(4)));
     assert_eq!(known.evidence.len(), 1);
-    assert_eq!(world.book.stop(), Some(NotPaid::Fraud));
+    assert_eq!(world.book.stop(FIRST), Some(NotPaid::Fraud));
     world.sanity_check();
 }
 
@@ -230,14 +234,14 @@ fn a_release_is_signed_when_nothing_is_left_and_after_it_no_lease_is_taken() {
     world.open(1);
     world.earn(1, 1, tide(4));
     let ask = |world: &mut World, amount, has_leases| {
-        world.book.release_asked(ReleaseAsked { escrow: escrow(1), amount }, has_leases);
+        world.book.release_asked(FIRST, ReleaseAsked { escrow: escrow(1), amount }, has_leases);
         let is_quiet = world.book.unstored(9).is_none_or(|entries| {
             world.book.stored(&entries);
             world.written.extend(entries);
             false
         });
         assert_eq!(is_quiet, world.book.releases.is_empty());
-        world.book.releases()
+        world.book.releases().into_iter().map(|(_, release)| release).collect::<Vec<_>>()
     };
     assert_eq!(ask(&mut world, tide(4), true), [], "leases are left");
     assert_eq!(ask(&mut world, tide(3), false), [], "less than was promised");
@@ -268,7 +272,7 @@ fn the_end_of_what_was_released_is_looked_for_at_once_when_nothing_else_is_left(
     };
     world.book.look_for_the_end();
     assert_eq!(looks(&mut world), [], "it is not released, and was looked at a moment ago");
-    world.book.release_asked(ReleaseAsked { escrow: escrow(1), amount: tide(4) }, false);
+    world.book.release_asked(FIRST, ReleaseAsked { escrow: escrow(1), amount: tide(4) }, false);
     world.store();
     assert_eq!(looks(&mut world), [], "its end may be long in coming");
     world.book.look_for_the_end();
@@ -285,9 +289,9 @@ fn the_end_of_what_was_released_is_looked_for_at_once_when_nothing_else_is_left(
 #[test]
 fn of_an_escrow_that_is_not_known_nothing_is_released() {
     let mut world = World::new();
-    world.book.release_asked(ReleaseAsked { escrow: escrow(1), amount: tide(5) }, false);
+    world.book.release_asked(FIRST, ReleaseAsked { escrow: escrow(1), amount: tide(5) }, false);
     assert_eq!(world.book.unstored(9), None);
     assert_eq!(world.admit(1, 1), Admission::Wait);
-    world.book.release_asked(ReleaseAsked { escrow: escrow(1), amount: tide(5) }, false);
+    world.book.release_asked(FIRST, ReleaseAsked { escrow: escrow(1), amount: tide(5) }, false);
     assert_eq!(world.book.unstored(9), None);
 }
