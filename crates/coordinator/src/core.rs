@@ -36,7 +36,7 @@ use self::{
 pub(crate) use self::{
     money::escrow_report,
     reports::{Summary, attempt, phase},
-    verdicts::{Fate, fate, standing},
+    verdicts::{Fate, counts_alike, fate, owed_for_failure, standing},
 };
 pub use self::{
     money::{Funding, MoneyConfig, Settled},

@@ -8,7 +8,7 @@ use tidemill_net::{
     blobs::{BlobError, Lost, Pin},
     wire::MAX_INLINE_OUTPUT_BYTES,
 };
-use tidemill_store::{DoneRecord, OpinionRecord, Store, StoreError};
+use tidemill_store::{DoneRecord, Store, StoreError};
 use tidemill_types::{Amount, BlobId, JobId, NodeId, Principal, TaskId, TaskNumber, causes};
 
 use crate::{
@@ -198,12 +198,7 @@ pub fn is_missing(done: &DoneRecord, is_here: impl Fn(BlobId) -> bool) -> bool {
 pub fn lost_output(store: &Store, id: TaskId, done: DoneRecord) -> Result<LostOutput, StoreError> {
     let opinions = store.opinions(id)?;
     let others = || opinions.iter().filter(|opinion| opinion.result.lease != done.result.lease);
-    let is_paid = |opinion: &&OpinionRecord| match opinion.known {
-        Some(is_right) => is_right,
-        None => opinion.is_paid || opinion.counts_as() == done.result.output,
-    };
-    let prices = others().filter(is_paid).map(|opinion| opinion.result.price);
-    let paid = prices.fold(done.result.price, Amount::saturating_add);
+    let paid = others().filter_map(|opinion| opinion.paid).fold(done.result.price, Amount::saturating_add);
     let mut from = vec![done.result.provider];
     for opinion in others().filter(|opinion| opinion.result.output == done.result.output) {
         if !from.contains(&opinion.result.provider) {

@@ -105,7 +105,12 @@ impl Applying<'_> {
             Change::Opinion { task, record, output, log } => {
                 self.keep_opinion(*task, record, output.as_deref(), log.as_ref())
             }
-            Change::Compared { task, lease, answer } => self.compared(*task, *lease, *answer),
+            Change::Compared { task, lease, answer } => {
+                self.change_opinion(*task, *lease, |said| OpinionRecord { answer: Some(*answer), ..said })
+            }
+            Change::Paid { task, lease, amount } => self.change_opinion(*task, *lease, |said| {
+                OpinionRecord { paid: Some(*amount), bill: Vec::new(), ..said }
+            }),
             Change::Reopened { task, error_ppb } => self.reopen(*task, *error_ppb),
             Change::Undone { task, paid } => self.undo(*task, *paid),
             Change::Suspect { job, operator } => self.suspect(*job, *operator),
@@ -262,13 +267,17 @@ impl Applying<'_> {
         Ok(())
     }
 
-    fn compared(&mut self, task: TaskId, lease: LeaseId, answer: BlobId) -> Result<(), Refusal> {
+    fn change_opinion(
+        &mut self,
+        task: TaskId,
+        lease: LeaseId,
+        change: impl FnOnce(OpinionRecord) -> OpinionRecord,
+    ) -> Result<(), Refusal> {
         self.running_task(task)?;
         let key = lease_key(task, lease);
         let row =
             self.tables.opinions.get(&key)?.map(|row| decode::<OpinionRecord>(row.value())).transpose()?;
-        let opinion = row.ok_or(Contradiction::NoOpinion { task, lease })?;
-        let opinion = OpinionRecord { answer: Some(answer), ..opinion };
+        let opinion = change(row.ok_or(Contradiction::NoOpinion { task, lease })?);
         self.tables.opinions.insert(&key, encode(&opinion).as_slice())?;
         Ok(())
     }
@@ -292,7 +301,7 @@ impl Applying<'_> {
         let opinion = OpinionRecord {
             answer: Some(done.result.output),
             error_ppb,
-            is_paid: true,
+            paid: Some(done.result.price),
             known: None,
             bill: Vec::new(),
             result: done.result,
@@ -308,16 +317,18 @@ impl Applying<'_> {
         Ok(())
     }
 
-    /// The results that agreed with a task's own were paid with it.
+    /// The results that agreed with a task's own were paid with it, where anything was to be paid. What those said who were
+    /// tried with the task is settled already.
     fn pay_agreeing(&mut self, task: TaskId, output: BlobId) -> Result<(), Fault> {
         let (first, last) = lease_keys_of_task(task);
         let mut agreeing = Vec::new();
         for row in self.tables.opinions.range::<&[u8; 32]>(&first..=&last)? {
             let (key, row) = row?;
             let opinion: OpinionRecord = decode(row.value())?;
-            if opinion.answer == Some(output) {
+            if opinion.answer == Some(output) && opinion.known.is_none() {
+                let paid = Some(opinion.paid.unwrap_or_default());
                 // Nothing is held back for it any more.
-                let opinion = OpinionRecord { is_paid: true, bill: Vec::new(), ..opinion };
+                let opinion = OpinionRecord { paid, bill: Vec::new(), ..opinion };
                 agreeing.push((*key.value(), opinion));
             }
         }

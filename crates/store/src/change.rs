@@ -79,6 +79,15 @@ pub enum Change {
         /// The output.
         answer: BlobId,
     },
+    /// An opinion is paid, whatever became of its task, and nothing is held back for it any more.
+    Paid {
+        /// The task of a running job.
+        task: TaskId,
+        /// The lease whose opinion it is.
+        lease: LeaseId,
+        /// How much, before fees.
+        amount: Amount,
+    },
     /// A task that is done is so no longer: its result is one opinion among others from now on, as are those that agreed
     /// with it, all of them paid, with nothing held back. All leases of it end.
     Reopened {
@@ -231,7 +240,7 @@ pub enum Contradiction {
     /// A second result of a task, or a lease of one that is done and whose answer is not said to be known.
     #[error("task {0} is done already")]
     TaskDone(TaskId),
-    /// A result that was compared is not there.
+    /// A result that was compared or paid is not there.
     #[error("task {task} has no opinion of lease {lease}")]
     NoOpinion {
         /// The task.

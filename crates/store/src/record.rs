@@ -276,8 +276,8 @@ pub struct OpinionRecord {
     pub answer: Option<BlobId>,
     /// The odds that it is wrong if nobody else is asked, in billionths.
     pub error_ppb: u32,
-    /// Whether it was paid before the verdict.
-    pub is_paid: bool,
+    /// What it was paid, before fees; none while nothing is decided about its pay, and where it is not paid.
+    pub paid: Option<Amount>,
     /// Of one who was tried with a task that was done before: whether this is its answer.
     pub known: Option<bool>,
     /// How it is billed, in the coordinator's own encoding.

@@ -9,8 +9,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Chain, Claim, FloatClass, KeyBinding, LeafError, NodeId, Outcome, SignatureError, SignedLeaf, TaskSpec,
-    Terms, Weight, WorkTerms, binding_message, one_line, verify_result_side,
+    Chain, Claim, FloatClass, KeyBinding, LeafError, Metered, NodeId, Outcome, SignatureError, SignedLeaf,
+    TaskSpec, Terms, Weight, WorkTerms, binding_message, one_line, verify_result_side,
 };
 
 /// The longest evidence, encoded: a task may have many inputs, and its evidence has to travel in one message.
@@ -164,7 +164,13 @@ impl Evidence {
         if self.spec.floats == FloatClass::Native && class(accused) != class(accepted) {
             return Err(EvidenceError::OtherClass);
         }
-        let says = |leaf: &SignedLeaf| (leaf.claim.outcome.clone(), leaf.claim.output);
+        // The work of a program that ends well is the same on every machine, and is billed: whoever claims more lies. Where
+        // it fails, machines notice that a little earlier or later.
+        let says = |leaf: &SignedLeaf| {
+            let Claim { outcome, usage, output, .. } = &leaf.claim;
+            let work = (*outcome == Outcome::Done).then(|| Metered::of(self.spec.kind, usage));
+            (outcome.clone(), *output, work)
+        };
         if says(accused) == says(accepted) {
             return Err(EvidenceError::NoContradiction);
         }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Amount, ByteSize, Fuel, Limits, ProgramKind, TaskSpec, Usage};
 
 /// An amount of work, in the unit of a kind of program.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Metered {
     /// Fuel burnt by a wasm program.

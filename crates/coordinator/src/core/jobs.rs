@@ -415,7 +415,7 @@ impl Core {
             next @ Next::Accept { answer: Answer::Failure(_), .. } if evidence => {
                 self.follow(held.task, next, now);
             }
-            next @ Next::Accept { answer: Answer::Output(_), .. } => self.follow(held.task, next, now),
+            next @ Next::Accept { answer: Answer::Output(..), .. } => self.follow(held.task, next, now),
             next => self.ask_for(held.task, next, now),
         }
     }

@@ -29,7 +29,7 @@ pub(crate) use self::escrow::report as escrow_report;
 pub(super) use self::escrow::{Bill, Escrow, JobMoney};
 pub use self::settle::Settled;
 use self::settle::clock_s;
-use super::{Core, Held, Provider, after};
+use super::{Core, Held, Provider, after, verdicts::owed_for_failure};
 use crate::event::{Caller, Effect, Look, Now, SessionId};
 
 /// How a coordinator pays.
@@ -204,10 +204,13 @@ impl Core {
     /// What an attempt costs, at most what was held back for it.
     pub(super) fn price(&self, held: &Held, usage: &Usage, output_len: u64) -> Amount {
         let Some(bill) = &held.bill else { return Amount::ZERO };
-        let Some(job) = self.jobs.get(&held.task.job) else { return Amount::ZERO };
-        let stage = job.node(held.task.task).stage();
-        let limits = job.spec.limits(stage).copied().unwrap_or_default();
-        let work = Metered::of(held.work.kind, usage);
+        self.price_of(held.task, bill, Metered::of(held.work.kind, usage), output_len)
+    }
+
+    /// What so much work at a task costs, at most what is held back for it.
+    pub(super) fn price_of(&self, task: TaskId, bill: &Bill, work: Metered, output_len: u64) -> Amount {
+        let Some(job) = self.jobs.get(&task.job) else { return Amount::ZERO };
+        let limits = job.spec.limits(job.node(task.task).stage()).copied().unwrap_or_default();
         let work = Billable::new(&limits, bill.input_bytes, work, output_len);
         bill.rates.price(&work).min(bill.reserve)
     }
@@ -246,9 +249,9 @@ impl Core {
             .and_then(|money| money.escrows.get(&pay.record.escrow))
             .map_or(Amount::ZERO, Escrow::left)
             .min(pay.left());
-        for AttemptRecord { operator, provider, lease, price, .. } in
-            failures.into_iter().filter(|failed| failed.failure == *failure && is_billed(failure))
-        {
+        let owed = if is_billed(failure) { owed_for_failure(&failures, failure) } else { Vec::new() };
+        for (AttemptRecord { operator, provider, lease, .. }, price) in owed {
+            let (operator, provider, lease) = (*operator, *provider, *lease);
             // What was held back for it was free again since, so it may not be there any more.
             let price = price.min(left);
             left = left.saturating_sub(price);

@@ -6,8 +6,7 @@ use tidemill_job::JobSpec;
 use tidemill_sched::NewLease;
 use tidemill_store::{Change, DoneRecord, FailedTask, JobRecord, LeaseRecord, OpinionRecord};
 use tidemill_types::{
-    Address, Amount, BlobId, EngineIndex, JobId, LeaseId, NodeId, Offer, TaskId, TaskNumber, Weight,
-    WorkTerms,
+    Address, Amount, EngineIndex, JobId, LeaseId, NodeId, Offer, TaskId, TaskNumber, Weight, WorkTerms,
 };
 use tidemill_verify::Next;
 
@@ -16,7 +15,7 @@ use super::{
     jobs::Job,
     leases::SLACK_MS,
     money::{Bill, JobMoney},
-    verdicts::Known,
+    verdicts::{Answer, Known},
 };
 use crate::event::{LostOutput, Now};
 
@@ -25,8 +24,8 @@ use crate::event::{LostOutput, Now};
 pub struct Resuming {
     id: JobId,
     job: Job,
-    /// Of the tasks that several results decided, which one is right, and which result stands for it.
-    decided: BTreeMap<TaskNumber, (BlobId, LeaseId)>,
+    /// Of the tasks that several results decided, which answer is right, and which result stands for it.
+    decided: BTreeMap<TaskNumber, (Answer, LeaseId)>,
     /// The results of tasks that are not decided.
     opinions: Vec<(TaskNumber, OpinionRecord)>,
     /// The outputs of tasks that are done which are not on this disk.
@@ -65,7 +64,8 @@ impl Resuming {
         self.job.count_accepted(task, verdict.basis, key, result.provider);
         self.job.reliability.results += u64::from(verdict.results);
         if verdict.results > 1 {
-            self.decided.insert(task, (result.output, result.lease));
+            let answer = Answer::Output(result.output, self.job.work_of(task, &result.usage));
+            self.decided.insert(task, (answer, result.lease));
         }
     }
 
@@ -78,29 +78,30 @@ impl Resuming {
     pub fn opinion(&mut self, task: TaskNumber, record: OpinionRecord) {
         let result = &record.result;
         if let Some(is_right) = record.known {
-            if is_right {
-                self.earned(task, result.provider, result.price);
+            if let Some(paid) = record.paid {
+                self.earned(task, result.provider, paid);
             }
             let counts = &mut self.job.reliability;
             (counts.results, counts.known) = (counts.results + 1, counts.known + 1);
             return self.checked(result.provider, is_right);
         }
+        let answer = Answer::Output(record.counts_as(), self.job.work_of(task, &result.usage));
         let agrees = match self.decided.get(&task) {
             // It is counted as the task's own result.
             Some((_, lease)) if *lease == result.lease => return,
-            Some((output, _)) => Some(*output == record.counts_as()),
+            Some((accepted, _)) => Some(*accepted == answer),
             // The only one of its task, beside failures.
             None if self.job.spec.node(task).is_some_and(|node| self.job.frontier.is_node_done(node)) => {
                 return;
             }
             None => None,
         };
-        if record.is_paid || agrees == Some(true) {
-            self.earned(task, result.provider, result.price);
+        if let Some(paid) = record.paid {
+            self.earned(task, result.provider, paid);
         }
         let Some(agrees) = agrees else {
             self.job.reliability.results += 1;
-            if record.is_paid {
+            if record.paid.is_some() {
                 self.job.tally_result(result);
             }
             if let Some(node) = self.job.spec.node(task) {

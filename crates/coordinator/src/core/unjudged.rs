@@ -20,7 +20,7 @@ impl UnjudgedWork {
     /// One result more. What was accepted before it was doubted is counted as done already.
     pub(super) fn add(&mut self, given: &Given) {
         self.results += 1;
-        if !given.is_paid {
+        if given.paid.is_none() {
             self.busy_us = self.busy_us.saturating_add(given.result.wall_us);
             self.fuel = self.fuel.saturating_add(given.result.usage.fuel.0);
         }

@@ -11,24 +11,26 @@ mod fate;
 mod keeping;
 mod known;
 mod lost;
+mod paying;
 mod standing;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use tidemill_net::wire::{Decision, Unpaid};
+use tidemill_job::JobSpec;
+use tidemill_net::wire::Unpaid;
 use tidemill_sched::LeaseEnd;
 use tidemill_store::{AttemptRecord, Change, JobEnd, LogRecord, OpinionRecord, ReputationKey, ResultRecord};
 use tidemill_types::{
-    Address, Amount, Basis, BlobId, Comparison, EngineId, JobId, LeaseId, NodeId, Reliance, TaskId,
-    TaskNumber, Weight,
+    Address, Amount, Basis, BlobId, Comparison, EngineId, JobId, LeaseId, Metered, NodeId, Reliance, TaskId,
+    TaskNumber, Usage, Weight,
 };
 use tidemill_verify::{Assurance, Course, Evidence, Next, Opinion, Verdict, Witness, is_chosen, judge};
 
 pub(super) use self::asking::course;
-pub(crate) use self::fate::{Fate, fate};
+use self::deciding::Accepted;
+pub(crate) use self::fate::{Fate, counts_alike, fate, owed_for_failure};
 pub(super) use self::known::{Candidate, Known};
 pub(crate) use self::standing::standing;
-use self::{deciding::Accepted, fate::likeliest};
 use super::{
     Core, Held,
     jobs::{Job, Open},
@@ -55,8 +57,9 @@ impl Trust {
 /// What an attempt says of a task.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Answer {
-    /// It has this output.
-    Output(BlobId),
+    /// It has this output, after this much work where results must be the same in that too: work is billed, so whoever
+    /// says that it was more is as wrong as whoever gives another output.
+    Output(BlobId, Option<Metered>),
     /// It fails in this way, by a hash.
     Failure(BlobId),
 }
@@ -74,6 +77,8 @@ pub(super) struct Given {
     pub(super) result: ResultRecord,
     /// Which output it counts as: its own, or another's that is the same; none while they are compared.
     pub(super) answer: Option<BlobId>,
+    /// The work that it says it took, where that is a part of the answer.
+    work: Option<Metered>,
     witness: Witness,
     /// The odds that it is wrong if nobody else is asked.
     odds: f64,
@@ -83,18 +88,25 @@ pub(super) struct Given {
     key: ReputationKey,
     /// How it is billed; what is held back is its price.
     pub(super) bill: Option<Bill>,
-    /// Whether it was accepted and paid before it was doubted.
-    pub(super) is_paid: bool,
+    /// What it was paid before it was doubted; none of one that was not accepted before.
+    pub(super) paid: Option<Amount>,
+    /// Whether the store has it as an opinion.
+    is_kept: bool,
 }
 
 impl Given {
+    /// The answer that it gives; none while that is being compared with others.
+    fn says(&self) -> Option<Answer> {
+        Some(Answer::Output(self.answer?, self.work))
+    }
+
     /// As the store keeps it. `known`: of one who was tried, whether it is the known answer.
     fn record(&self, known: Option<bool>) -> OpinionRecord {
         OpinionRecord {
             result: self.result.clone(),
             answer: self.answer,
             error_ppb: billionths(self.odds),
-            is_paid: false,
+            paid: self.paid,
             known,
             bill: postcard::to_stdvec(&self.bill).expect("plain data always has a postcard encoding"),
         }
@@ -148,6 +160,11 @@ impl Job {
     /// Which record a failure counts in.
     fn failure_key(&self, task: TaskNumber, failed: &AttemptRecord) -> ReputationKey {
         self.record_of(task, failed.operator, failed.hardware_class.clone())
+    }
+
+    /// The work that a result of a task says it took, where that is a part of its answer.
+    pub(super) fn work_of(&self, task: TaskNumber, usage: &Usage) -> Option<Metered> {
+        work_of(&self.spec, task, usage)
     }
 
     /// How many tasks are accepted on some grounds.
@@ -273,8 +290,9 @@ impl Core {
         if is_alone && let Some(accepted) = Accepted::of(next) {
             return self.decide_task(id, accepted, came, now);
         }
-        let open = self.jobs.get(&id.job).and_then(|job| job.open.get(&id.task));
-        let Some(given) = open.and_then(|open| open.opinions.last()) else { return };
+        let open = self.jobs.get_mut(&id.job).and_then(|job| job.open.get_mut(&id.task));
+        let Some(given) = open.and_then(|open| open.opinions.last_mut()) else { return };
+        given.is_kept = true;
         let record = given.record(None);
         let Came { output, log } = if is_first { came } else { Came::default() };
         self.change(Change::Opinion { task: id, record, output, log });
@@ -320,8 +338,8 @@ impl Core {
             }
         };
         let chosen = rate > 0.0 && is_chosen(self.roll(b"check", result.lease), rate);
-        let answer = Some(result.output);
-        Some(Given { result, answer, witness, odds, chosen, key, bill, is_paid: false })
+        let (answer, work) = (Some(result.output), job.work_of(id.task, &result.usage));
+        Some(Given { result, answer, work, witness, odds, chosen, key, bill, paid: None, is_kept: false })
     }
 
     /// A result that the store remembers and that did not decide its task. Judged anew, it is as it was: what a check was
@@ -334,7 +352,8 @@ impl Core {
         now: Now,
     ) {
         let Some(mut given) = self.given(id, opinion.result, (bill, false), now) else { return };
-        (given.is_paid, given.chosen, given.answer) = (opinion.is_paid, true, opinion.answer);
+        (given.paid, given.chosen, given.answer) = (opinion.paid, true, opinion.answer);
+        given.is_kept = true;
         if given.witness != Witness::Trusted {
             given.odds = f64::from(opinion.error_ppb) / 1e9;
         }
@@ -378,8 +397,7 @@ impl Core {
         };
         let model = self.reputations.model();
         let opinion = |given: &&Given| {
-            let answer = Answer::Output(given.answer?);
-            Some(Opinion { witness: given.witness, answer, error_odds: given.odds })
+            Some(Opinion { witness: given.witness, answer: given.says()?, error_odds: given.odds })
         };
         let said = |group: &Vec<&Given>| {
             let said = group.iter().filter_map(opinion);
@@ -463,7 +481,7 @@ impl Core {
             let witness = own(given.result.operator);
             let is_named = witness != Witness::Trusted && given.witness == Witness::Trusted;
             let error_odds = if is_named { 0.5 } else { given.odds };
-            Opinion { witness, answer: Answer::Output(given.result.output), error_odds }
+            Opinion { witness, answer: Answer::Output(given.result.output, given.work), error_odds }
         });
         let failed = open.evidence().map(|failed| Opinion {
             witness: own(failed.operator),
@@ -535,46 +553,6 @@ impl Core {
         open
     }
 
-    /// A result's money: what was held back for it is free, and it is paid, or is told why it is not.
-    fn pay(&mut self, id: TaskId, given: &Given, verdict: Result<(), Unpaid>) {
-        let Some(bill) = given.bill.filter(|_| !given.is_paid) else { return };
-        let ResultRecord { lease, provider, operator, price, .. } = given.result;
-        self.free_bill(id.job, &bill);
-        if verdict.is_ok() {
-            self.earn(bill.escrow, id.job, (operator, provider), price);
-            if let Some(job) = self.jobs.get_mut(&id.job) {
-                job.count_paid(id.task, price);
-            }
-        }
-        let decision = match verdict {
-            Ok(()) => Decision::Paid(price),
-            Err(reason) => Decision::Unpaid(reason),
-        };
-        self.decide(provider, lease, decision);
-    }
-
-    /// A job ends: what was said of tasks that are not decided is paid where more did not say otherwise.
-    pub(super) fn pay_undecided(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.reliability.undecided = std::mem::take(&mut job.undecided);
-        let mut waiting = Vec::new();
-        for (task, open) in &mut job.open {
-            let opinions = std::mem::take(&mut open.opinions);
-            if !opinions.is_empty() {
-                waiting.push((TaskId { job: id, task: *task }, opinions));
-            }
-        }
-        for (task, opinions) in waiting {
-            let answer = |given: &Given| given.answer.unwrap_or(given.result.output);
-            let believed = likeliest(opinions.iter().map(answer));
-            for given in &opinions {
-                self.leave_unjudged(id, given);
-                let is_believed = believed.contains(&answer(given));
-                self.pay(task, given, if is_believed { Ok(()) } else { Err(Unpaid::Undecided) });
-            }
-        }
-    }
-
     /// A job has ended: what was accepted unchecked says something about who gave it, unless it is doubted.
     /// Where the job itself says what is the same, no check could have contradicted it.
     pub(super) fn note_unchecked(&mut self, job: &Job, now: Now) {
@@ -589,6 +567,13 @@ impl Core {
             self.reputations.note_accepted(key, *results, now);
         }
     }
+}
+
+/// The work that a result of a task says it took, where that is a part of its answer: results that must be the same bit for
+/// bit come of the same work, whoever does it.
+fn work_of(spec: &JobSpec, task: TaskNumber, usage: &Usage) -> Option<Metered> {
+    let kind = spec.node(task).and_then(|node| spec.needs(node.stage()))?.kind;
+    (*spec.comparison() == Comparison::Exact).then(|| Metered::of(kind, usage))
 }
 
 /// Odds in billionths, rounded up, so that none that there are become nothing.

@@ -15,7 +15,7 @@ use tidemill_types::{
 };
 
 use crate::{
-    core::{Fate, Summary, attempt, escrow_report, fate, phase, standing},
+    core::{Fate, Summary, attempt, counts_alike, escrow_report, fate, owed_for_failure, phase, standing},
     event::{Caller, Look, Question},
     shared::Shared,
 };
@@ -160,27 +160,29 @@ pub fn explained(
     let id = TaskId { job, task };
     let done = shared.store.task(id).map_err(|error| busy(&error))?;
     let opinions = shared.store.opinions(id).map_err(|error| busy(&error))?;
-    let accepted = done.as_ref().map(|done| done.result.output);
-    let report = |result: &ResultRecord, answer: BlobId, error_ppb, is_trial| ResultReport {
+    let spec = spec(shared, job)?;
+    let report = |result: &ResultRecord, agrees, error_ppb, is_trial| ResultReport {
         node: result.provider,
         operator: result.operator,
         at_ms: result.at.0,
         output: result.output,
+        fuel: result.usage.fuel.0,
         error_ppb,
-        agrees: accepted.map(|accepted| accepted == answer),
+        agrees,
         is_trial,
     };
     let of_opinion = |opinion: &OpinionRecord| {
-        report(&opinion.result, opinion.counts_as(), Some(opinion.error_ppb), opinion.known.is_some())
+        let agrees = done.as_ref().map(|done| counts_alike(&spec, task, &done.result, opinion));
+        report(&opinion.result, agrees, Some(opinion.error_ppb), opinion.known.is_some())
     };
     explanation.results = opinions.iter().map(of_opinion).collect();
     if let Some(DoneRecord { result, verdict, .. }) = &done {
         if opinions.iter().all(|opinion| opinion.result.lease != result.lease) {
-            explanation.results.push(report(result, result.output, verdict.error_ppb, false));
+            explanation.results.push(report(result, Some(true), verdict.error_ppb, false));
         }
         explanation.verdict = Some(*verdict);
     } else {
-        explanation.standing = standing_of(shared, id, &opinions)?;
+        explanation.standing = standing_of(shared, &spec, id, &opinions)?;
     }
     let evidence = shared.store.evidence_count(id).map_err(|error| busy(&error))?;
     explanation.evidence = u32::try_from(evidence).unwrap_or(u32::MAX);
@@ -190,13 +192,18 @@ pub fn explained(
 }
 
 /// What the results of a task come to that is not done; nothing without results.
-fn standing_of(shared: &Shared, id: TaskId, opinions: &[OpinionRecord]) -> Result<Option<Standing>, Refusal> {
+fn standing_of(
+    shared: &Shared,
+    spec: &JobSpec,
+    id: TaskId,
+    opinions: &[OpinionRecord],
+) -> Result<Option<Standing>, Refusal> {
     if opinions.is_empty() {
         return Ok(None);
     }
     let attempts = shared.store.attempts(id).map_err(|error| busy(&error))?;
     let fails = attempts.iter().any(|attempt| attempt.failure.weight() == Weight::Evidence);
-    Ok(standing(&spec(shared, id.job)?, id.task, opinions, fails))
+    Ok(standing(spec, id.task, opinions, fails))
 }
 
 /// An escrow of the caller's that is closed, or that never was.
@@ -225,9 +232,8 @@ pub fn reconcile(
         let opinions = shared.store.opinions(held.task)?;
         let ended = shared.store.job(held.task.job)?.and_then(|job| job.ended).map(|ended| ended.end);
         if let Some(opinion) = opinions.iter().find(|opinion| is_its(&opinion.result)) {
-            let fate = fate(held.task.task, opinion, done.as_ref(), ended.as_ref(), &opinions);
-            return Ok(match fate {
-                Fate::Paid => Some((held.lease, Decision::Paid(opinion.result.price))),
+            return Ok(match fate(held.task.task, opinion, done.is_some(), ended.as_ref()) {
+                Fate::Paid(amount) => Some((held.lease, Decision::Paid(amount))),
                 Fate::Unpaid(reason) => Some((held.lease, Decision::Unpaid(reason))),
                 // It is told with the verdict.
                 Fate::Open => None,
@@ -241,8 +247,10 @@ pub fn reconcile(
         }
         let is_the_end = matches!(ended, Some(JobEnd::Failed { task, failure, .. })
             if task == held.task.task && failure == attempt.failure);
+        let owed = owed_for_failure(&attempts, &attempt.failure);
+        let owed = owed.iter().find(|(failed, _)| failed.lease == held.lease);
         let decision = match is_the_end {
-            true => Decision::Paid(attempt.price),
+            true => Decision::Paid(owed.map_or(attempt.price, |(_, amount)| *amount)),
             false => Decision::Unpaid(Unpaid::Unconfirmed),
         };
         Ok(Some((held.lease, decision)))

@@ -144,6 +144,8 @@ pub struct ResultReport {
     pub at_ms: u64,
     /// Its output.
     pub output: BlobId,
+    /// The fuel that it says it burnt.
+    pub fuel: u64,
     /// The odds that it is wrong if nobody else is asked, in billionths; none of one that was not weighed.
     pub error_ppb: Option<u32>,
     /// Whether it is the accepted answer; none while there is no verdict.

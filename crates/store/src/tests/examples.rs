@@ -1,12 +1,12 @@
 //! The life of jobs, as a coordinator writes it down.
 
-use tidemill_types::{ByteSize, LeaseId, TaskNumber};
+use tidemill_types::{Amount, ByteSize, LeaseId, TaskNumber};
 
 use super::{
     disk::Disk,
     fixture::{
-        attempt, batch, batch_record, closed, done, ended, escrow, escrow_id, exit, failed, finished, job,
-        known, lease, leased, owner, removed, submitted, task, too_slow, tried,
+        attempt, batch, batch_record, closed, decided, done, ended, escrow, escrow_id, exit, failed, finished,
+        job, known, lease, leased, node, opinion, owner, removed, submitted, task, too_slow, tried,
     },
 };
 use crate::{
@@ -159,17 +159,31 @@ fn somebody_is_tried_with_a_task_that_is_done() {
     assert!(store.recover().unwrap().leases.iter().all(|lease| lease.is_known));
     store.commit(&[known(task(1, 0), 2, 0, 1)]).unwrap();
     let opinions = store.opinions(task(1, 0)).unwrap();
-    assert_eq!(
-        opinions.iter().map(|one| (one.known, one.is_paid)).collect::<Vec<_>>(),
-        [(Some(true), false)]
-    );
+    assert_eq!(opinions.iter().map(|one| (one.known, one.paid)).collect::<Vec<_>>(), [(Some(true), None)]);
     assert_eq!(store.recover().unwrap().leases.iter().map(|lease| lease.id.0).collect::<Vec<_>>(), [3]);
     assert_eq!(store.sanity_check(), Ok(()));
-    // If it is looked at again after all, those who agreed with it have been paid, and nobody else is tried with it.
+    // If it is looked at again after all, its own result has been paid, and nobody else is tried with it.
     store.commit(&[Change::Reopened { task: task(1, 0), error_ppb: 5 }]).unwrap();
     let opinions = store.opinions(task(1, 0)).unwrap();
-    assert_eq!(opinions.iter().map(|one| one.is_paid).collect::<Vec<_>>(), [true, true]);
+    assert_eq!(opinions.iter().map(|one| one.paid).collect::<Vec<_>>(), [Some(Amount::ZERO), None]);
     assert_eq!(store.recover().unwrap().leases, []);
+    assert_eq!(store.sanity_check(), Ok(()));
+}
+
+#[test]
+fn what_an_opinion_was_paid_stays_with_it() {
+    let store = Disk::default().open().unwrap();
+    let paid =
+        |lease, wei| Change::Paid { task: task(1, 0), lease: LeaseId(lease), amount: Amount::from_wei(wei) };
+    store.commit(&[submitted(1, 1), batch(0, 4), leased(0, task(1, 0)), leased(1, task(1, 0))]).unwrap();
+    let no_opinion = Contradiction::NoOpinion { task: task(1, 0), lease: LeaseId(0) };
+    assert_eq!(refused(&store, &[paid(0, 7)]), (0, no_opinion));
+    store.commit(&[opinion(task(1, 0), 0, 0, 0), opinion(task(1, 0), 1, 0, 1)]).unwrap();
+    store.commit(&[paid(1, 7), decided(task(1, 0), 0, 0, 0), ended(1, JobEnd::Done)]).unwrap();
+    let opinions = store.opinions(task(1, 0)).unwrap();
+    let rows: Vec<_> = opinions.iter().map(|one| (one.paid, one.bill.is_empty())).collect();
+    assert_eq!(rows, [(None, false), (Some(Amount::from_wei(7)), true)]);
+    assert_eq!(refused(&store, &[paid(1, 8)]), (0, Contradiction::JobEnded(job(1))));
     assert_eq!(store.sanity_check(), Ok(()));
 }
 

@@ -162,7 +162,7 @@ pub(super) fn opinion(task: TaskId, lease: u64, batch: u64, leaf: u32) -> Change
             result: result(lease, batch, leaf),
             answer: None,
             error_ppb: 5,
-            is_paid: false,
+            paid: None,
             known: None,
             bill: vec![1, 2],
         },
@@ -177,7 +177,7 @@ pub(super) fn known(task: TaskId, lease: u64, batch: u64, leaf: u32) -> Change {
         result: result(lease, batch, leaf),
         answer: Some(BlobId::of(b"output")),
         error_ppb: 5,
-        is_paid: false,
+        paid: None,
         known: Some(true),
         bill: vec![1, 2],
     };

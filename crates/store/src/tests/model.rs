@@ -147,14 +147,15 @@ impl Model {
                 }
                 let output = result.output;
                 let agreeing = |((of, _), opinion): &(&(TaskId, LeaseId), &mut OpinionRecord)| {
-                    *of == task && opinion.answer == Some(output)
+                    *of == task && opinion.answer == Some(output) && opinion.known.is_none()
                 };
                 for (_, opinion) in self.opinions.iter_mut().filter(agreeing) {
-                    (opinion.is_paid, opinion.bill) = (true, Vec::new());
+                    opinion.paid.get_or_insert_default();
+                    opinion.bill.clear();
                 }
-                let answer = Some(output);
+                let (answer, paid) = (Some(output), Some(result.price));
                 let opinion =
-                    OpinionRecord { result, answer, error_ppb, is_paid: true, known: None, bill: Vec::new() };
+                    OpinionRecord { result, answer, error_ppb, paid, known: None, bill: Vec::new() };
                 self.opinions.insert(key, opinion);
                 self.leases.retain(|(of, _), _| *of != task);
                 self.drop_batches();
@@ -162,6 +163,11 @@ impl Model {
             Change::Compared { task, lease, answer } => {
                 (task.task.0 < self.running(task.job)?.task_count).then_some(())?;
                 self.opinions.get_mut(&(task, lease))?.answer = Some(answer);
+            }
+            Change::Paid { task, lease, amount } => {
+                (task.task.0 < self.running(task.job)?.task_count).then_some(())?;
+                let opinion = self.opinions.get_mut(&(task, lease))?;
+                (opinion.paid, opinion.bill) = (Some(amount), Vec::new());
             }
             Change::Undone { task, paid } => {
                 let record = self.running(task.job)?;
@@ -424,6 +430,11 @@ fn changes(time: u64) -> impl Strategy<Value = Change> {
             task,
             lease: LeaseId(lease),
             answer: BlobId::of(if same { b"output" } else { b"other" }),
+        }),
+        3 => (tasks(), near(), 0..9u128).prop_map(|(task, lease, amount)| Change::Paid {
+            task,
+            lease: LeaseId(lease),
+            amount: Amount::from_wei(amount),
         }),
         3 => (tasks(), near(), near(), 0..3u32)
             .prop_map(|(task, lease, batch, leaf)| known(task, lease, batch, leaf)),

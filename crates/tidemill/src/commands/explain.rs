@@ -99,7 +99,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             Some(ppb) => format!("; alone wrong with odds {}", odds_in_words(odds(ppb))),
         };
         let output: String = result.output.to_string().chars().take(8).collect();
-        println!("  result of node {}: output {output}{agrees}{odds}", result.node.short());
+        let (node, fuel) = (result.node.short(), result.fuel);
+        println!("  result of node {node}: output {output}, {fuel} units of fuel{agrees}{odds}");
     }
     if let Some(verdict) = &verdict {
         println!("  {}", verdict_in_words(verdict));
@@ -159,6 +160,7 @@ fn result_summary(result: &ResultReport) -> api::TaskResult {
         operator: result.operator.to_string(),
         at_ms: result.at_ms,
         output: result.output.to_string(),
+        fuel: result.fuel,
         error_odds: result.error_ppb.map(odds),
         agrees: result.agrees,
         is_trial: result.is_trial,

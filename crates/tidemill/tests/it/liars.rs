@@ -111,6 +111,12 @@ fn an_empty_output_and_a_failure_that_nobody_else_sees() {
 }
 
 #[test]
+fn bills_for_twice_the_work() {
+    let network = Network::with(&mixed_job(&["quick"], 250), "assurance = 100");
+    network.sees_through(&[Manner::Overbills]);
+}
+
+#[test]
 fn lies_about_large_tasks_alone() {
     let network = Network::with(&mixed_job(&["quick", "large"], 30), "assurance = 100");
     network.sees_through(&[Manner::SpoilsLarge]);

@@ -117,6 +117,11 @@ fn two_results_that_contradict_each_other_are_evidence() {
         (failed(exit(3)), claim(b"right")),
         (claim(b"wrong"), failed(exit(3))),
         (failed(exit(3)), failed(exit(4))),
+        // The right output, and a bill for more than the work that it takes.
+        (
+            Claim { usage: Usage { fuel: Fuel(2_000), ..Usage::default() }, ..claim(b"right") },
+            claim(b"right"),
+        ),
     ] {
         let evidence = between(accused, accepted);
         assert_eq!(evidence.check(is_signed_by), Ok(()), "{}", evidence.words());

@@ -35,6 +35,9 @@ pub struct Peer {
     outputs: BTreeMap<BlobId, Vec<u8>>,
 }
 
+/// The fuel that every honest attempt at a task burns.
+pub const FUEL: Fuel = Fuel(1_000_000);
+
 /// The bytes of a file whose archive does not travel in a message.
 pub const LARGE: usize = MAX_INLINE_OUTPUT_BYTES + 1;
 
@@ -220,6 +223,13 @@ impl Peer {
         self.done_with(lease, output)
     }
 
+    /// The honest result of a lease, with a bill for this much fuel.
+    pub fn done_for(&mut self, lease: &Lease, fuel: Fuel) -> TaskResult {
+        let done = self.done(lease);
+        let usage = Usage { fuel, ..done.claim.usage };
+        self.claim(lease, Claim { usage, ..done.claim }, done.output)
+    }
+
     /// A result with this output.
     pub fn done_with(&mut self, lease: &Lease, output: Vec<u8>) -> TaskResult {
         let claimed = ClaimedOutput { id: BlobId::of(&output), len: output.len() as u64 };
@@ -229,7 +239,7 @@ impl Peer {
         } else {
             OutputBody::Inline(output)
         };
-        let usage = Usage { fuel: Fuel(1_000_000), ..Usage::default() };
+        let usage = Usage { fuel: FUEL, ..Usage::default() };
         let claim = Claim {
             outcome: Outcome::Done,
             usage,
@@ -241,9 +251,14 @@ impl Peer {
 
     /// The result of a lease that failed.
     pub fn failure(&self, lease: &Lease, outcome: Outcome) -> TaskResult {
+        self.failure_after(lease, outcome, Fuel(0))
+    }
+
+    /// The result of a lease that failed after this much fuel.
+    pub fn failure_after(&self, lease: &Lease, outcome: Outcome, fuel: Fuel) -> TaskResult {
         let claim = Claim {
             outcome,
-            usage: Usage::default(),
+            usage: Usage { fuel, ..Usage::default() },
             output: None,
             hardware_class: self.hardware_class.clone(),
         };

@@ -13,7 +13,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tidemill_net::wire::{Decision, JobPay, ToProvider};
 use tidemill_store::{Change, JobEnd};
 use tidemill_types::{
-    Address, Amount, Basis, EscrowId, Failure, JobId, LeaseId, Limits, RateCard, Signature65, TaskId, Weight,
+    Address, Amount, Basis, Comparison, EscrowId, Failure, JobId, LeaseId, Limits, RateCard, Signature65,
+    TaskId, Weight,
 };
 
 use self::{
@@ -84,6 +85,7 @@ impl Simulation {
             let own = providers[1].peer.operator();
             for provider in providers.iter_mut().filter(|provider| provider.peer.operator() != own) {
                 provider.wrong = rng.one_in(3).then(|| 1 + rng.below(6));
+                provider.overbills = rng.one_in(4).then(|| 1 + rng.below(6));
                 provider.colludes = colludes;
             }
         }
@@ -110,7 +112,10 @@ impl Simulation {
                 World::with(config(ledger.is_some()), &[])
             },
             among_strangers,
-            results: Results::default(),
+            results: Results::of(
+                ledger.is_some(),
+                jobs.iter().filter(|job| *job.spec.comparison() == Comparison::Exact).map(|job| job.id),
+            ),
             said: BTreeSet::new(),
             ledger,
             ended: BTreeSet::new(),

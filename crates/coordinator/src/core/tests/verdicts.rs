@@ -1,5 +1,6 @@
 //! Which results are believed, whom else is asked, and what becomes of those who lie.
 
+mod bills;
 mod comparing;
 mod evidence;
 mod known;
@@ -38,6 +39,8 @@ enum Does {
     Fails,
     /// A wrong output, which all say who do so.
     Colludes,
+    /// The right output, and a bill for all the fuel that the task may burn.
+    Overbills,
 }
 
 struct Scene {
@@ -113,6 +116,7 @@ impl Scene {
                     Does::Lies => peer.done_with(lease, archive(&[b'x', peer.node.0[0]])),
                     Does::Colludes => peer.done_with(lease, archive(b"xx")),
                     Does::Fails => peer.failure(lease, failed(7)),
+                    Does::Overbills => peer.done_for(lease, lease.spec.limits.fuel),
                 })
                 .collect();
             if !results.is_empty() {

@@ -1,11 +1,15 @@
 //! Deciding a task: what a verdict makes of its results, and carrying that out.
 
 use tidemill_net::wire::Unpaid;
-use tidemill_store::{Change, DoneRecord, NewEvidence};
-use tidemill_types::{Acceptance, Basis, BlobId, Finding, TaskId};
+use tidemill_store::{Change, DoneRecord, NewEvidence, ResultRecord};
+use tidemill_types::{Acceptance, Amount, Basis, BlobId, Finding, Metered, TaskId};
 use tidemill_verify::{Course, Evidence, Next, Witness};
 
-use super::{Answer, Came, Given, billionths, keeping::Signed};
+use super::{
+    Answer, Came, Given, billionths,
+    keeping::Signed,
+    paying::{middle, most},
+};
 use crate::{
     core::{
         Core,
@@ -18,6 +22,8 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Accepted {
     output: BlobId,
+    /// The work of it, where that is a part of the answer.
+    work: Option<Metered>,
     odds: Option<f64>,
     is_unchecked: bool,
 }
@@ -36,16 +42,16 @@ struct Ruling {
 }
 
 impl Accepted {
-    /// The output.
-    pub(super) fn output(&self) -> BlobId {
-        self.output
+    /// The answer that is relied on.
+    pub(super) fn answer(&self) -> Answer {
+        Answer::Output(self.output, self.work)
     }
 
     /// The output that is accepted, if one is.
     pub(super) fn of(next: Next<Answer>) -> Option<Self> {
         match next {
-            Next::Accept { answer: Answer::Output(output), error_odds, is_unchecked } => {
-                Some(Self { output, odds: error_odds, is_unchecked })
+            Next::Accept { answer: Answer::Output(output, work), error_odds, is_unchecked } => {
+                Some(Self { output, work, odds: error_odds, is_unchecked })
             }
             _ => None,
         }
@@ -56,7 +62,7 @@ impl Ruling {
     /// Nothing where nobody gave what is accepted.
     fn of(job: &Job, by_class: bool, open: &Open, accepted: Accepted) -> Option<Self> {
         let opinions = &open.opinions;
-        let is_right = |given: &Given| given.answer == Some(accepted.output);
+        let is_right = |given: &Given| given.says() == Some(accepted.answer());
         let is_compared = |given: &Given| {
             let same = |other: &Given| other.key.hardware_class == given.key.hardware_class;
             !by_class || opinions.iter().any(|other| is_right(other) && same(other))
@@ -84,7 +90,7 @@ impl Ruling {
             agreeing: count(right.len()),
             error_ppb: odds.map(billionths),
         };
-        let is_overturned = wrong.iter().chain(&apart).any(|at| opinions[*at].is_paid);
+        let is_overturned = wrong.iter().chain(&apart).any(|at| opinions[*at].paid.is_some());
         Some(Self { chosen, right, wrong, apart, acceptance, is_overturned })
     }
 }
@@ -99,16 +105,16 @@ impl Core {
         let open = self.close_task(id, now);
         let is_telling = !accepted.is_unchecked
             && self.jobs.get(&id.job).is_some_and(|job| {
-                job.course != Course::Believed && self.is_telling(job, &open, Answer::Output(accepted.output))
+                job.course != Course::Believed && self.is_telling(job, &open, accepted.answer())
             });
-        self.settle_results(id, &open, &ruling, is_telling);
+        let price = self.settle_results(id, &open, &ruling, is_telling);
         let evidence = self.against_ruling(id, &open, &ruling, now);
         self.keep_evidence(evidence);
         if ruling.is_overturned {
             self.reset_above(id.job, place, now);
         }
         let record = DoneRecord {
-            result: open.opinions[ruling.chosen].result.clone(),
+            result: ResultRecord { price, ..open.opinions[ruling.chosen].result.clone() },
             attempts: count(open.failures.len() + open.opinions.len()),
             verdict: ruling.acceptance,
         };
@@ -131,40 +137,49 @@ impl Core {
     }
 
     /// Pays what is right, and counts who did what. Whoever contradicts those whom the requester alone trusts is paid: its
-    /// word is not enough to have work for nothing.
-    fn settle_results(&mut self, id: TaskId, open: &Open, ruling: &Ruling, is_telling: bool) {
+    /// word is not enough to have work for nothing. Says what the result is paid that stands for the task.
+    fn settle_results(&mut self, id: TaskId, open: &Open, ruling: &Ruling, is_telling: bool) -> Amount {
+        let opinions = &open.opinions;
+        let bound = middle(ruling.right.iter().map(|at| &opinions[*at]));
+        let price = self.worth(id, &opinions[ruling.chosen], bound);
         for at in &ruling.right {
-            let given = &open.opinions[*at];
-            self.pay(id, given, Ok(()));
+            let given = &opinions[*at];
+            let amount = self.worth(id, given, bound);
+            self.pay(id, given, Ok(amount));
             self.credit(given.result.provider);
         }
         let is_own = |at: &usize| self.config.trust.covers(&open.opinions[*at].result.operator);
         let by_word =
             ruling.acceptance.basis == Basis::Trusted && !is_telling && !ruling.right.iter().any(is_own);
         for at in &ruling.wrong {
-            let verdict = if by_word { Ok(()) } else { Err(Unpaid::Contradicted) };
-            self.pay(id, &open.opinions[*at], verdict);
+            let given = &opinions[*at];
+            let others = opinions.iter().filter(|other| other.result.lease != given.result.lease);
+            let verdict = match most(others).filter(|_| by_word) {
+                Some(bound) => Ok(self.price_at_most(id, given, bound)),
+                None => Err(Unpaid::Contradicted),
+            };
+            self.pay(id, given, verdict);
         }
         for at in &ruling.apart {
             self.pay(id, &open.opinions[*at], Err(Unpaid::Undecided));
         }
-        let Some(job) = self.jobs.get_mut(&id.job) else { return };
+        let Some(job) = self.jobs.get_mut(&id.job) else { return price };
         let chosen = &open.opinions[ruling.chosen];
         job.count_accepted(id.task, ruling.acceptance.basis, chosen.key.clone(), chosen.result.provider);
         // What was doubted is counted already.
-        if !chosen.is_paid {
+        if chosen.paid.is_none() {
             job.tally_result(&chosen.result);
         }
         for at in ruling.right.iter().filter(|at| **at != ruling.chosen) {
             let given = &open.opinions[*at];
-            if given.is_paid {
+            if given.paid.is_some() {
                 job.untally(given.result.provider);
             }
             job.tallies.entry(given.result.provider).or_default().checks += 1;
         }
         for at in ruling.wrong.iter().chain(&ruling.apart) {
             let given = &open.opinions[*at];
-            if given.is_paid {
+            if given.paid.is_some() {
                 job.untally(given.result.provider);
             }
         }
@@ -173,6 +188,7 @@ impl Core {
                 self.name_wrong(id.job, open.opinions[*at].result.provider);
             }
         }
+        price
     }
 
     /// What a verdict contradicts: results, and failures that every machine would have seen.

@@ -74,8 +74,9 @@ impl Core {
 
     /// A result that was paid, as one opinion that is to be checked whatever its provider's record says.
     pub(super) fn doubted(&self, id: TaskId, result: ResultRecord, now: Now) -> Option<Given> {
+        let paid = Some(result.price);
         let given = self.given(id, result, (None, false), now)?;
-        Some(Given { is_paid: true, chosen: true, ..given })
+        Some(Given { paid, chosen: true, is_kept: true, ..given })
     }
 
     /// A task that is done is doubted: its result is one opinion from now on, as are those that agreed with it.
@@ -107,7 +108,7 @@ impl Core {
         if let Some(parent) = job.spec.tree().and_then(|tree| tree.parent(place))
             && let Some(open) = job.spec.number(parent).and_then(|parent| job.open.get(&parent))
         {
-            match open.opinions.iter().any(|given| given.is_paid) {
+            match open.opinions.iter().any(|given| given.paid.is_some()) {
                 true => self.reset_above(id, place, now),
                 false => self.reset(id, parent, now),
             }
@@ -156,13 +157,11 @@ impl Core {
             job.count_doubted(number, counted.basis, &counted.key);
             job.untally(counted.node);
         }
-        for given in open.opinions.iter().filter(|given| given.is_paid) {
+        for given in open.opinions.iter().filter(|given| given.paid.is_some()) {
             job.untally(given.result.provider);
         }
         job.frontier.reset(place);
-        for given in &open.opinions {
-            self.pay(task, given, Ok(()));
-        }
+        self.pay_all(task, &open.opinions);
         let paid = self.jobs.get_mut(&id).and_then(|job| job.paid_for.remove(&number)).unwrap_or_default();
         self.change(Change::Undone { task, paid });
         self.make_reduces(id);

@@ -1,51 +1,68 @@
 //! What has become of a result's pay, by what is on disk.
 
-use std::collections::{BTreeMap, BTreeSet};
-
+use tidemill_job::JobSpec;
 use tidemill_net::wire::Unpaid;
-use tidemill_store::{DoneRecord, JobEnd, OpinionRecord};
-use tidemill_types::{BlobId, TaskNumber};
+use tidemill_store::{AttemptRecord, JobEnd, OpinionRecord, ResultRecord};
+use tidemill_types::{Amount, Failure, TaskNumber};
+
+use super::work_of;
 
 /// What has become of a result's pay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fate {
-    /// It is paid.
-    Paid,
+    /// It is paid so much.
+    Paid(Amount),
     /// It is not, for this reason.
     Unpaid(Unpaid),
     /// There is no verdict yet.
     Open,
 }
 
-/// What has become of a result that did not decide its task alone, by what is on disk: the task's result, if it is done,
-/// how the job ended, if it has, and all other such results.
-pub(crate) fn fate(
-    task: TaskNumber,
-    opinion: &OpinionRecord,
-    done: Option<&DoneRecord>,
-    end: Option<&JobEnd>,
-    all: &[OpinionRecord],
-) -> Fate {
-    let output = opinion.counts_as();
-    let is_right = match (done, end) {
-        _ if opinion.is_paid => Ok(()),
-        (Some(done), _) if done.result.output == output => Ok(()),
-        (Some(_), _) => Err(Unpaid::Contradicted),
+/// What has become of a result that did not decide its task alone, by what is on disk: whether the task is done, and how the
+/// job ended, if it has. What was paid is marked in the result's own row.
+pub(crate) fn fate(task: TaskNumber, opinion: &OpinionRecord, is_done: bool, end: Option<&JobEnd>) -> Fate {
+    if let Some(amount) = opinion.paid {
+        return Fate::Paid(amount);
+    }
+    match end {
+        _ if is_done => Fate::Unpaid(Unpaid::Contradicted),
         // It is certain that the task fails.
-        (None, Some(JobEnd::Failed { task: failed, .. })) if *failed == task => Err(Unpaid::Contradicted),
-        (None, Some(_)) if likeliest(all.iter().map(OpinionRecord::counts_as)).contains(&output) => Ok(()),
-        (None, Some(_)) => Err(Unpaid::Undecided),
-        (None, None) => return Fate::Open,
-    };
-    is_right.map_or_else(Fate::Unpaid, |()| Fate::Paid)
+        Some(JobEnd::Failed { task: failed, .. }) if *failed == task => Fate::Unpaid(Unpaid::Contradicted),
+        Some(_) => Fate::Unpaid(Unpaid::Undecided),
+        None => Fate::Open,
+    }
 }
 
-/// The answers that were given most often.
-pub(super) fn likeliest(answers: impl Iterator<Item = BlobId>) -> BTreeSet<BlobId> {
-    let mut voices: BTreeMap<BlobId, usize> = BTreeMap::new();
-    for answer in answers {
-        *voices.entry(answer).or_default() += 1;
-    }
-    let most = voices.values().copied().max().unwrap_or(0);
-    voices.into_iter().filter(|(_, count)| *count == most).map(|(answer, _)| answer).collect()
+/// Whether a result gives the answer that was accepted, by what is on disk.
+pub(crate) fn counts_alike(
+    spec: &JobSpec,
+    task: TaskNumber,
+    accepted: &ResultRecord,
+    opinion: &OpinionRecord,
+) -> bool {
+    let work = |result: &ResultRecord| work_of(spec, task, &result.usage);
+    accepted.output == opinion.counts_as() && work(accepted) == work(&opinion.result)
+}
+
+/// What each of the attempts that failed in this way is owed once that failure has ended their job. How much fuel an attempt
+/// burnt before it failed is not exactly the same on every machine, so each is paid for the fuel that it claims, up to the
+/// claim in the middle: of two, the lesser.
+pub(crate) fn owed_for_failure<'a>(
+    attempts: &'a [AttemptRecord],
+    failure: &Failure,
+) -> Vec<(&'a AttemptRecord, Amount)> {
+    let fuel = |failed: &AttemptRecord| failed.proof.as_ref().map_or(0, |proof| proof.usage.fuel.0);
+    let same = || attempts.iter().filter(|failed| failed.failure == *failure);
+    let mut claims: Vec<u64> = same().map(fuel).collect();
+    claims.sort_unstable();
+    let middle = claims.get(claims.len().saturating_sub(1) / 2).copied().unwrap_or(0);
+    let owed = |failed: &'a AttemptRecord| {
+        let claimed = fuel(failed);
+        let amount = match claimed > middle {
+            true => failed.price.mul_div_ceil(middle, claimed).unwrap_or(failed.price),
+            false => failed.price,
+        };
+        (failed, amount)
+    };
+    same().map(owed).collect()
 }

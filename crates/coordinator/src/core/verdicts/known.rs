@@ -13,7 +13,10 @@ use tidemill_verify::{Course, Evidence, Model, Witness, is_chosen};
 
 use super::{Accepted, Answer, Given, Unpaid, keeping::Signed};
 use crate::{
-    core::{Core, Provider, jobs::Open},
+    core::{
+        Core, Provider,
+        jobs::{Job, Open},
+    },
     event::{Network, Now},
 };
 
@@ -34,6 +37,12 @@ pub(in crate::core) struct Candidate {
 }
 
 impl Known {
+    /// The answer that is known.
+    fn answer(&self, job: &Job, task: TaskNumber) -> Answer {
+        let result = &self.done.result;
+        Answer::Output(result.output, job.work_of(task, &result.usage))
+    }
+
     fn results(&self) -> impl Iterator<Item = &ResultRecord> {
         std::iter::once(&self.done.result).chain(&self.others)
     }
@@ -101,8 +110,8 @@ impl Core {
     /// verdict is so; of one result alone that is not known yet.
     pub(super) fn keep_known(&mut self, id: TaskId, open: &Open, done: &DoneRecord, is_telling: bool) {
         let Some(job) = self.jobs.get(&id.job) else { return };
-        let output = done.result.output;
-        let is_agreed = open.opinions.iter().all(|given| given.result.output == output);
+        let answer = Answer::Output(done.result.output, job.work_of(id.task, &done.result.usage));
+        let is_agreed = open.opinions.iter().all(|given| given.says() == Some(answer));
         let known_by = open.opinions.iter().filter(|given| given.witness != Witness::Trusted).count();
         let is_fit = matches!(job.course, Course::Assured { .. })
             && matches!(job.node(id.task), Node::Map(_))
@@ -114,7 +123,7 @@ impl Core {
         if !is_fit || self.config.trust.everybody {
             return;
         }
-        if !is_telling && !self.is_telling(job, open, Answer::Output(output)) {
+        if !is_telling && !self.is_telling(job, open, answer) {
             return;
         }
         let others = open.opinions.iter().map(|given| &given.result);
@@ -128,8 +137,9 @@ impl Core {
 
     /// Takes in the result of somebody who was tried. Gives it back where what is known does not stand against it: its task
     /// is open again then.
-    pub(super) fn tried(&mut self, id: TaskId, known: &Known, given: Given, now: Now) -> Option<Given> {
-        let is_right = given.result.output == known.done.result.output;
+    pub(super) fn tried(&mut self, id: TaskId, known: &Known, mut given: Given, now: Now) -> Option<Given> {
+        let job = self.jobs.get(&id.job)?;
+        let is_right = given.says() == Some(known.answer(job, id.task));
         if !is_right {
             let said = Open { opinions: vec![given.clone()], ..Open::default() };
             if !self.known_stands(id, known, said, now) {
@@ -138,6 +148,7 @@ impl Core {
         }
         let record = given.record(Some(is_right));
         self.change(Change::Opinion { task: id, record, output: None, log: None });
+        given.is_kept = true;
         if !is_right {
             self.keep_against_known(id, known, Signed::Result(&given.result), now);
             self.pay(id, &given, Err(Unpaid::Contradicted));
@@ -145,7 +156,7 @@ impl Core {
             self.contradicted(id, &given.key, who, Evidence::KnownWrong, now);
             return None;
         }
-        self.pay(id, &given, Ok(()));
+        self.pay(id, &given, Ok(given.result.price));
         self.reputations.note(&given.key, Evidence::Known, now);
         self.credit(given.result.provider);
         if let Some(job) = self.jobs.get_mut(&id.job) {
@@ -182,13 +193,13 @@ impl Core {
 
     /// Whether what is known is certain in spite of what somebody else says. The task is open again if it is not.
     fn known_stands(&mut self, id: TaskId, known: &Known, said: Open, now: Now) -> bool {
-        let output = known.done.result.output;
         let opinions = known.results().filter_map(|result| self.doubted(id, result.clone(), now));
         let open = Open { opinions: opinions.chain(said.opinions).collect(), ..said };
         let Some(job) = self.jobs.get(&id.job) else { return true };
         let accepted = Accepted::of(self.judge_open(job, id, &open, now));
-        let stands = accepted.is_some_and(|accepted| accepted.output() == output)
-            && self.is_telling(job, &open, Answer::Output(output));
+        let answer = known.answer(job, id.task);
+        let stands = accepted.is_some_and(|accepted| accepted.answer() == answer)
+            && self.is_telling(job, &open, answer);
         if !stands {
             self.open_again(id, known.done.clone(), &known.others, now);
         }

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use tidemill_job::JobSpec;
 use tidemill_net::wire::Standing;
 use tidemill_store::OpinionRecord;
-use tidemill_types::{Address, BlobId, Reliance, TaskNumber};
+use tidemill_types::{Address, Reliance, TaskNumber};
 use tidemill_verify::{Model, Opinion, Verdict, Witness, judge};
 
-use super::{billionths, comparing::compares_by_class};
+use super::{Answer, billionths, comparing::compares_by_class, work_of};
 
 /// The state of the results of an unfinished task; nothing without results. `fails`: whether a provider says that the
 /// task fails, which has a weight that is not on disk.
@@ -19,14 +19,17 @@ pub(crate) fn standing(
     fails: bool,
 ) -> Option<Standing> {
     let comparable = largest_class(opinions, compares_by_class(spec, task));
-    let mut voices: BTreeMap<BlobId, BTreeSet<Address>> = BTreeMap::new();
+    let answer = |opinion: &OpinionRecord| {
+        Answer::Output(opinion.counts_as(), work_of(spec, task, &opinion.result.usage))
+    };
+    let mut voices: BTreeMap<Answer, BTreeSet<Address>> = BTreeMap::new();
     for opinion in &comparable {
-        voices.entry(opinion.counts_as()).or_default().insert(opinion.result.operator);
+        voices.entry(answer(opinion)).or_default().insert(opinion.result.operator);
     }
     let agreeing = voices.values().map(BTreeSet::len).max()?;
     let odds = match spec.reliance() {
         Reliance::Assured(assurance) if !fails => {
-            let weighed: Vec<_> = comparable.iter().map(|opinion| said(opinion)).collect();
+            let weighed: Vec<_> = comparable.iter().map(|opinion| said(opinion, answer(opinion))).collect();
             let (Verdict::Accepted { error_odds, .. } | Verdict::Undecided { error_odds }) =
                 judge(&Model::default(), *assurance, &weighed);
             Some(error_odds)
@@ -52,10 +55,10 @@ fn largest_class(opinions: &[OpinionRecord], by_class: bool) -> Vec<&OpinionReco
 }
 
 /// A result as it was weighed when it came: only what the trusted say has no odds.
-fn said(opinion: &OpinionRecord) -> Opinion<BlobId> {
+fn said(opinion: &OpinionRecord, answer: Answer) -> Opinion<Answer> {
     let witness = match opinion.error_ppb {
         0 => Witness::Trusted,
         _ => Witness::Operator(opinion.result.operator),
     };
-    Opinion { witness, answer: opinion.counts_as(), error_odds: f64::from(opinion.error_ppb) / 1e9 }
+    Opinion { witness, answer, error_odds: f64::from(opinion.error_ppb) / 1e9 }
 }

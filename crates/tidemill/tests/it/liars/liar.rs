@@ -16,7 +16,7 @@ use tidemill_exec::{
 };
 use tidemill_net::endpoint::Bind;
 use tidemill_provider::{EngineConfig, Event, Notice, Provider, ProviderConfig};
-use tidemill_types::{BlobId, ByteSize, Capacity, Failure, FloatClass, Outcome, RateCard, ResultKey};
+use tidemill_types::{BlobId, ByteSize, Capacity, Failure, FloatClass, Fuel, Outcome, RateCard, ResultKey};
 use tokio::runtime::Runtime;
 
 use crate::{puppet::puppet, support::Place};
@@ -38,6 +38,8 @@ pub enum Manner {
     AfterRight(u64),
     /// Every output is wrong in the same way as that of all who do this.
     Colludes,
+    /// Every output is right, and the bill is for twice the work.
+    Overbills,
 }
 
 /// Such a provider, in a runtime of its own.
@@ -142,6 +144,10 @@ impl Executor for Lying {
             Manner::SpoilsLarge if bytes.len() > 1 << 16 => bytes[last] ^= 1,
             Manner::AfterRight(right) if number >= *right => bytes[last] ^= 1,
             Manner::Colludes => bytes[last] ^= 4,
+            Manner::Overbills => {
+                self.lies.fetch_add(1, SeqCst);
+                report.usage.fuel = Fuel(2 * report.usage.fuel.0);
+            }
             Manner::SpoilsLarge | Manner::AfterRight(_) => {}
         }
         if bytes != right {

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use tidemill_net::wire::{FromProvider, Lease, ReturnReason, TaskResult, ToProvider};
-use tidemill_types::{Failure, JobId, LeaseId, Outcome, Release, Signable, Signed, TaskNumber};
+use tidemill_types::{Failure, Fuel, JobId, LeaseId, Outcome, Release, Signable, Signed, TaskNumber};
 
 use super::{exit, ledger, rng::Rng};
 use crate::{
     core::tests::{
-        peer::{Peer, archive, broke, held, held_of},
+        peer::{FUEL, Peer, archive, broke, held, held_of},
         world::{LEASE_MS, World},
     },
     event::Event,
@@ -33,6 +33,8 @@ pub struct Provider {
     pub lies: bool,
     /// One in so many of its outputs is wrong.
     pub wrong: Option<u64>,
+    /// One in so many of its bills is for more work than it did.
+    pub overbills: Option<u64>,
     /// Whether others give the same wrong outputs.
     pub colludes: bool,
     pub inbox: VecDeque<ToProvider>,
@@ -64,6 +66,7 @@ impl Provider {
             peer,
             lies: false,
             wrong: None,
+            overbills: None,
             colludes: false,
             inbox: VecDeque::new(),
             said: Vec::new(),
@@ -274,6 +277,12 @@ impl Provider {
             let len = if lease.task.0.is_multiple_of(8) { 12_000 } else { 40 };
             let lie = [who, lease.task.0 as u8].into_iter().cycle().take(len).collect::<Vec<u8>>();
             return self.peer.done_with(lease, archive(&lie));
+        }
+        if let Some(times) = self.overbills
+            && !calm
+            && rng.one_in(times)
+        {
+            return self.peer.done_for(lease, Fuel(FUEL.0 * (2 + u64::from(self.peer.node.0[0]))));
         }
         self.peer.done(lease)
     }

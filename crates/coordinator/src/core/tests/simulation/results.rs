@@ -1,15 +1,19 @@
 //! Every result that was made durable, whatever became of it: what everybody must have been paid in the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidemill_store::{Change, DoneRecord, JobEnd, OpinionRecord, ResultRecord};
-use tidemill_types::{Address, Amount, Basis, BlobId, JobId, TaskId};
+use tidemill_types::{Address, Amount, Basis, BlobId, Fuel, JobId, LeaseId, TaskId};
 
-#[derive(Default)]
 pub struct Results {
+    pays: bool,
+    /// The jobs whose results must be the same bit for bit, and so come of the same work.
+    exact: BTreeSet<JobId>,
     tasks: BTreeMap<TaskId, OfTask>,
     /// What was paid for results of tasks that were undone.
     of_undone: Vec<(JobId, Address, Amount)>,
+    /// What the rows of results say that they were paid.
+    marked: BTreeMap<LeaseId, Amount>,
 }
 
 #[derive(Default)]
@@ -18,7 +22,32 @@ struct OfTask {
     opinions: Vec<OpinionRecord>,
 }
 
+/// What has become of a task that is not done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Undone {
+    /// Its job has ended.
+    Ended,
+    /// Its job has ended with it, since it fails.
+    Failed,
+    /// It is as if nobody had begun it.
+    Reset,
+}
+
+/// What a result says: an output, and the work where that is a part of the answer.
+type Says = (BlobId, Option<Fuel>);
+
 impl Results {
+    /// Those of jobs of which these compare results bit for bit.
+    pub fn of(pays: bool, exact: impl Iterator<Item = JobId>) -> Self {
+        Self {
+            pays,
+            exact: exact.collect(),
+            tasks: BTreeMap::new(),
+            of_undone: Vec::new(),
+            marked: BTreeMap::new(),
+        }
+    }
+
     pub fn apply(&mut self, change: &Change) {
         match change {
             Change::Opinion { task, record, .. } => {
@@ -27,25 +56,30 @@ impl Results {
             Change::Finished { task, record, .. } => {
                 self.tasks.entry(*task).or_default().done = Some(record.clone());
             }
+            Change::Paid { lease, amount, .. } => {
+                assert!(self.marked.insert(*lease, *amount).is_none(), "{lease} is paid twice");
+            }
             Change::Compared { task, lease, answer } => {
                 let of_task = self.tasks.entry(*task).or_default();
                 let opinion = of_task.opinions.iter_mut().find(|opinion| opinion.result.lease == *lease);
                 opinion.expect("what was compared came").answer = Some(*answer);
             }
             Change::Reopened { task, error_ppb } => {
+                let is_exact = self.exact.contains(&task.job);
                 let of_task = self.tasks.entry(*task).or_default();
+                let paid = of_task.paid(is_exact, Undone::Ended);
+                let paid: BTreeMap<LeaseId, Amount> =
+                    paid.into_iter().map(|(result, amount)| (result.lease, amount)).collect();
                 let DoneRecord { result, .. } = of_task.done.take().expect("it was done");
                 of_task.opinions.retain(|opinion| opinion.result.lease != result.lease);
-                for opinion in of_task.opinions.iter_mut().filter(|other| other.counts_as() == result.output)
-                {
-                    opinion.is_paid = true;
+                for opinion in of_task.opinions.iter_mut().filter(|opinion| opinion.known.is_none()) {
+                    opinion.paid = paid.get(&opinion.result.lease).copied();
                 }
-                let error_ppb = *error_ppb;
                 of_task.opinions.push(OpinionRecord {
                     answer: Some(result.output),
+                    error_ppb: *error_ppb,
+                    paid: Some(result.price),
                     result,
-                    error_ppb,
-                    is_paid: true,
                     known: None,
                     bill: Vec::new(),
                 });
@@ -53,8 +87,9 @@ impl Results {
             Change::Undone { task, .. } => {
                 let undone = self.tasks.remove(task).unwrap_or_default();
                 // Whoever worked on it has done nothing wrong.
-                let paid = undone.paid(None, true);
-                self.of_undone.extend(paid.map(|result| (task.job, result.operator, result.price)));
+                let paid = undone.paid(self.exact.contains(&task.job), Undone::Reset);
+                self.of_undone
+                    .extend(paid.iter().map(|(result, amount)| (task.job, result.operator, *amount)));
             }
             _ => {}
         }
@@ -71,10 +106,19 @@ impl Results {
             add(*operator, *price);
         }
         for (task, of_task) in self.tasks.iter().filter(|(task, _)| task.job == job) {
-            let failed =
-                matches!(end, JobEnd::Failed { task: of, .. } if *of == task.task && of_task.done.is_none());
-            for result in of_task.paid(Some(failed), false) {
-                add(result.operator, result.price);
+            let undone = match end {
+                JobEnd::Failed { task: of, .. } if *of == task.task => Undone::Failed,
+                _ => Undone::Ended,
+            };
+            let paid = of_task.paid(self.exact.contains(&job), undone);
+            for (result, amount) in &paid {
+                add(result.operator, *amount);
+            }
+            // A row says what its result was paid, unless it decided its task alone.
+            for opinion in of_task.opinions.iter().filter(|opinion| self.pays && opinion.paid.is_none()) {
+                let lease = opinion.result.lease;
+                let amount = paid.iter().find(|(result, _)| result.lease == lease).map(|(_, amount)| *amount);
+                assert_eq!(self.marked.get(&lease).copied(), amount, "{lease} was paid something else");
             }
         }
         owed
@@ -82,22 +126,53 @@ impl Results {
 }
 
 impl OfTask {
-    /// The results that are paid: those that agree with the accepted one, without one those that most gave, unless the
-    /// task is known to fail; and what was paid before it was doubted.
-    fn paid(&self, failed: Option<bool>, undone: bool) -> impl Iterator<Item = &ResultRecord> {
-        let done = self.done.as_ref().map(|done| &done.result);
-        let voices =
-            |output: BlobId| self.opinions.iter().filter(|other| other.counts_as() == output).count();
-        let most = self.opinions.iter().map(|opinion| voices(opinion.counts_as())).max();
-        let said = self.opinions.iter().filter(move |opinion| {
-            let is_right = match done {
-                Some(done) => done.output == opinion.counts_as(),
-                None => undone || (failed == Some(false) && Some(voices(opinion.counts_as())) == most),
-            };
-            let is_other = done.is_none_or(|done| done.lease != opinion.result.lease);
-            is_other && (opinion.is_paid || is_right)
-        });
-        done.into_iter().chain(said.map(|opinion| &opinion.result))
+    /// The results that are paid, and how much: those that agree with the accepted one, without one those that most gave,
+    /// unless the task is known to fail; what was paid before it was doubted; and those that were right about what was known.
+    ///
+    /// All rates here are the same, so whoever claims more work asks a higher price.
+    fn paid(&self, is_exact: bool, undone: Undone) -> Vec<(&ResultRecord, Amount)> {
+        let says =
+            |result: &ResultRecord, output| -> Says { (output, is_exact.then_some(result.usage.fuel)) };
+        let said = |opinion: &OpinionRecord| says(&opinion.result, opinion.counts_as());
+        let open: Vec<&OpinionRecord> =
+            self.opinions.iter().filter(|opinion| opinion.known.is_none()).collect();
+        let tried = self.opinions.iter().filter(|opinion| opinion.known == Some(true));
+        let mut paid: Vec<(&ResultRecord, Amount)> =
+            tried.map(|opinion| (&opinion.result, opinion.result.price)).collect();
+        if let Some(DoneRecord { result: done, .. }) = &self.done {
+            let accepted = says(done, done.output);
+            let right = || open.iter().copied().filter(|opinion| said(opinion) == accepted);
+            let mut prices: Vec<Amount> = right().map(|opinion| opinion.result.price).collect();
+            prices.sort_unstable();
+            let most = prices.get(prices.len().saturating_sub(1) / 2).copied();
+            if right().all(|opinion| opinion.result.lease != done.lease) {
+                paid.push((done, done.price));
+            }
+            for opinion in &open {
+                let result = &opinion.result;
+                let bounded = most.map(|most| result.price.min(most));
+                let amount = opinion.paid.or(bounded.filter(|_| said(opinion) == accepted));
+                paid.extend(amount.map(|amount| (result, amount)));
+            }
+            return paid;
+        }
+        let votes = |says: Says| open.iter().filter(|other| said(other) == says).count();
+        let most = open.iter().map(|opinion| votes(said(opinion))).max();
+        let is_believed = |opinion: &OpinionRecord| match undone {
+            Undone::Reset => true,
+            Undone::Ended => Some(votes(said(opinion))) == most,
+            Undone::Failed => false,
+        };
+        for opinion in &open {
+            let alike = open.iter().filter(|other| match undone {
+                Undone::Reset => other.answer == opinion.answer,
+                _ => is_believed(other) && other.counts_as() == opinion.counts_as(),
+            });
+            let least = alike.map(|other| other.result.price).min();
+            let amount = opinion.paid.or(least.filter(|_| is_believed(opinion)));
+            paid.extend(amount.map(|amount| (&opinion.result, amount)));
+        }
+        paid
     }
 }
 
