@@ -100,6 +100,8 @@ pub struct TaskResult {
     pub at_ms: u64,
     /// The hash of its output.
     pub output: String,
+    /// The fuel that its provider says it burnt.
+    pub fuel: u64,
     /// The odds that it is wrong by itself, from 0 to 1; null where they were not worked out.
     pub error_odds: Option<f64>,
     /// Whether it is the accepted answer; null without a verdict.

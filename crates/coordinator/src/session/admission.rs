@@ -148,8 +148,9 @@ fn check(shared: &Shared, hello: &Hello) -> Result<(), String> {
     check_offer(offer)
 }
 
-/// Whether an offer fits this network. Engines that are old get no work; a provider that has no others is told.
-fn check_offer(offer: &Offer) -> Result<(), String> {
+/// Whether an offer fits this network, when its provider comes and whenever it changes. Engines that are old get no work; a
+/// provider that has no others is told.
+pub fn check_offer(offer: &Offer) -> Result<(), String> {
     for engine in &offer.engines {
         // Whoever makes up a class of its own would have its results compared by its own machines alone.
         let (class, known) = (engine.hardware_class.as_deref(), engine.kind.hardware_classes());

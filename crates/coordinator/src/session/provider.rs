@@ -12,6 +12,7 @@ use tidemill_net::{
 };
 use tidemill_types::NodeId;
 
+use super::admission::check_offer;
 use crate::{
     event::{Event, SessionId},
     following::Allowance,
@@ -41,8 +42,14 @@ pub async fn read(
             }
             Err(_) => return,
         };
-        if let Err(error) = message.check() {
-            super::expel(shared, session, node, &error.to_string(), true);
+        let checked = message.check().map_err(|error| error.to_string());
+        // Whoever was let in with one offer must not go on with one that would have been turned away.
+        let checked = checked.and_then(|()| match &message {
+            FromProvider::Offer(offer) => check_offer(offer),
+            _ => Ok(()),
+        });
+        if let Err(reason) = checked {
+            super::expel(shared, session, node, &reason, true);
             return;
         }
         let message = match message {

@@ -17,7 +17,7 @@ use tidemill_net::{
         Request, ResultBatch, Role, SESSION_VERSIONS, Welcome,
     },
 };
-use tidemill_types::{Chain, JobId, LeaseId, ResultKey, Signature65, TaskId, TaskNumber};
+use tidemill_types::{Chain, FloatClass, JobId, LeaseId, ResultKey, Signature65, TaskId, TaskNumber};
 
 use self::attacker::{Attacker, Stream, farewell, farewell_after, lease, say};
 use crate::{
@@ -174,6 +174,21 @@ fn a_frame_that_is_too_long() {
             assert!(reason.contains("4294967295"), "{reason}");
         },
         &["a peer is cut off", "4294967295"],
+    );
+}
+
+#[test]
+fn native_floats_of_no_class_in_a_later_offer() {
+    withstands(
+        async |attacker, _| {
+            let (canonical, native) = (FloatClass::Canonical, FloatClass::Native);
+            // It would have been turned away with the second one.
+            let session = attacker.join_with(attacker.offer(vec![canonical], None)).await.expect("a session");
+            let offer = attacker.offer(vec![native, canonical], None);
+            let reason = farewell_after(session, &FromProvider::Offer(offer)).await;
+            assert!(reason.contains("native floats of the hardware class"), "{reason}");
+        },
+        &["a peer is cut off", "native floats of the hardware class"],
     );
 }
 

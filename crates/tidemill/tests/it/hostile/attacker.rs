@@ -53,25 +53,34 @@ impl Attacker {
 
     /// Joins as a provider that may hold a few leases.
     pub async fn join(&self) -> Result<Session, SessionError> {
+        self.join_with(self.offer(vec![FloatClass::Native, FloatClass::Canonical], class())).await
+    }
+
+    /// Joins as a provider with an offer.
+    pub async fn join_with(&self, offer: Offer) -> Result<Session, SessionError> {
+        let incarnation = Incarnation { process: [66; 16], place: [66; 16] };
+        let role = Role::Provider { offer, credits: 4, held: Vec::new(), incarnation };
+        Session::dial(&self.node, &self.key, &self.ticket, role).await.map(|(session, _)| session)
+    }
+
+    /// What it lends, on hardware of a class.
+    pub fn offer(&self, floats: Vec<FloatClass>, hardware_class: Option<String>) -> Offer {
         let engine = Engine {
             kind: ProgramKind::Wasm,
-            floats: vec![FloatClass::Native, FloatClass::Canonical],
-            hardware_class: class(),
+            floats,
+            hardware_class,
             exec_version: ProgramKind::Wasm.version(),
             slots: 1,
             memory: ByteSize::mib(16_384),
             capacity: Capacity { single_fuel_per_s: 1 << 40, all_fuel_per_s: 1 << 40 },
             rates: RateCard::FREE,
         };
-        let offer = Offer {
+        Offer {
             name: "attacker".to_owned(),
             disk: ByteSize::mib(16_384),
             down_bytes_per_s: 1 << 30,
             engines: vec![engine],
-        };
-        let incarnation = Incarnation { process: [66; 16], place: [66; 16] };
-        let role = Role::Provider { offer, credits: 4, held: Vec::new(), incarnation };
-        Session::dial(&self.node, &self.key, &self.ticket, role).await.map(|(session, _)| session)
+        }
     }
 
     /// What it says came of a lease: that the task broke.
