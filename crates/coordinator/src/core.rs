@@ -11,6 +11,7 @@ mod leases;
 mod money;
 mod past;
 mod peers;
+mod presence;
 mod recovery;
 mod reports;
 mod reputation;
@@ -30,7 +31,8 @@ use tidemill_types::{
 use tidemill_verify::Model;
 
 use self::{
-    following::Followed, jobs::Job, money::Money, past::Past, reputation::Reputations, stakes::Stakes,
+    following::Followed, jobs::Job, money::Money, past::Past, presence::Presence, reputation::Reputations,
+    stakes::Stakes,
     unjudged::UnjudgedWork,
 };
 pub(crate) use self::{
@@ -94,6 +96,8 @@ pub struct Core {
     past: Past,
     leases: HashMap<LeaseId, Held>,
     providers: BTreeMap<NodeId, Provider>,
+    /// Whose engines are connected.
+    presence: Presence,
     /// Which provider speaks in a session.
     sessions: HashMap<SessionId, NodeId>,
     /// The tasks that somebody follows.
@@ -246,6 +250,7 @@ impl Core {
             stakes: Stakes::default(),
             leases: HashMap::new(),
             providers: BTreeMap::new(),
+            presence: Presence::default(),
             sessions: HashMap::new(),
             followed: BTreeMap::new(),
             next_lease: recovered.next_lease,

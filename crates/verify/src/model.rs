@@ -72,6 +72,20 @@ impl Model {
         if self.half_life == 0 { Err(ModelError::HalfLife) } else { Ok(self) }
     }
 
+    /// The same where answers come from a part of the network alone, of which a group may have all: among a share of the
+    /// operators the odds are so much higher that another one is of the group. Where the share is no larger than a group,
+    /// what such operators agree on says no more than the word of one of them.
+    pub fn within(self, share: f64) -> Self {
+        let colluding = if share > self.colluding { self.colluding / share } else { 1.0 };
+        Self { colluding, ..self }
+    }
+
+    /// Whether more strangers that agree make an answer of such a part of the network more certain. Two say less than one
+    /// where the odds are a half or more that the second is of the group of the first.
+    pub fn tells_within(&self, share: f64) -> bool {
+        self.within(share).colluding < OF_A_STRANGER
+    }
+
     /// The odds that a result is wrong of somebody whose results are checked at a rate.
     ///
     /// A dishonest provider starts to lie at some result of its run, of which every one is as likely: after `n` right ones

@@ -220,6 +220,45 @@ fn strangers_must_be_many_and_the_known_need_one_another() {
 }
 
 #[test]
+fn a_small_part_of_the_network_decides_nothing_alone() {
+    let model = Model::default();
+    assert_eq!(model.within(1.0), model, "all of it is as it was");
+    let agreeing: Vec<_> = (1..=40).map(|number| opinion(number, 7, STRANGER)).collect();
+    let accepts = |model: &Model, count: usize| {
+        matches!(judge(model, Assurance::DEFAULT, &agreeing[..count]), Verdict::Accepted { .. })
+    };
+    let needed = |share: f64| (1..=40).find(|count| accepts(&model.within(share), *count));
+    assert_eq!(needed(1.0), Some(6));
+    assert!(needed(0.5).is_some_and(|count| count > 6), "{:?}", needed(0.5));
+    for share in [0.0, 0.05, 0.1, 0.2] {
+        assert_eq!(needed(share), None, "as many as they like agree within {share}");
+        assert!(!model.tells_within(share));
+    }
+    assert!(model.tells_within(0.25) && model.tells_within(1.0));
+    // Nothing of such a part is accepted unchecked.
+    for share in [0.0, 0.1] {
+        assert_eq!(model.within(share).check_rate(&record(5_000), Assurance::DEFAULT, None), 1.0);
+    }
+    // A machine that is trusted decides all the same.
+    let trusted = Opinion { witness: Witness::Trusted, answer: 8, error_odds: 0.0 };
+    let against = [&agreeing[..6], &[trusted]].concat();
+    let verdict = judge(&model.within(0.05), Assurance::DEFAULT, &against);
+    assert!(matches!(verdict, Verdict::Accepted { answer: 8, .. }), "{verdict:?}");
+}
+
+proptest! {
+    #[test]
+    fn the_smaller_a_part_is_the_less_it_says(count in 1..9_usize, share in 0.01..1.0_f64, less in 0.01..1.0_f64) {
+        let model = Model::default();
+        let agreeing: Vec<_> = (0..count).map(|number| opinion(number as u8, 7, STRANGER)).collect();
+        let within = |share: f64| odds(judge(&model.within(share), Assurance::DEFAULT, &agreeing));
+        prop_assert!(within(share * less) >= within(share) * (1.0 - 1e-9));
+        let rate = |share: f64| model.within(share).check_rate(&record(500), Assurance::DEFAULT, None);
+        prop_assert!(rate(share * less) >= rate(share) * (1.0 - 1e-9));
+    }
+}
+
+#[test]
 fn a_dissent_is_decided_by_those_who_are_known() {
     let model = Model::default();
     let known = model.error_odds(&record(4_000), 0.1);

@@ -56,6 +56,7 @@ impl Core {
         provider.network = network;
         let (credits, ours) = (provider.open_credits(), provider.leases.clone());
         self.sessions.insert(session, node);
+        self.count_presence(node);
         let is_for_it = |lease: &&LeaseId| {
             self.leases.get(*lease).is_some_and(|held| held.is_for(before.as_ref(), &offer))
         };
@@ -98,6 +99,7 @@ impl Core {
             provider.session = None;
             // Its leases stay with it: it may come back with results before they expire.
             self.sched.lost(node, now.mono);
+            self.count_presence(node);
             self.drop_unsettled(node);
         }
     }
@@ -123,6 +125,7 @@ impl Core {
                 provider.offer = offer.clone();
                 let (credits, operator) = (provider.open_credits(), provider.operator);
                 self.sched.join(node, operator, offer, credits, now.mono);
+                self.count_presence(node);
             }
             FromProvider::Results(batch) => self.results(session, node, batch, now),
             FromProvider::Returned { leases, reason } => self.returned(session, node, &leases, &reason, now),

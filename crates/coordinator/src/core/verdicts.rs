@@ -8,6 +8,7 @@ mod comparing;
 mod deciding;
 mod doubts;
 mod fate;
+mod judging;
 mod keeping;
 mod known;
 mod lost;
@@ -24,7 +25,7 @@ use tidemill_types::{
     Address, Amount, Basis, BlobId, Comparison, EngineId, JobId, LeaseId, Metered, NodeId, Reliance, TaskId,
     TaskNumber, Usage, Weight,
 };
-use tidemill_verify::{Assurance, Course, Evidence, Next, Opinion, Verdict, Witness, is_chosen, judge};
+use tidemill_verify::{Course, Evidence, Next, Witness, is_chosen};
 
 pub(super) use self::asking::course;
 use self::deciding::Accepted;
@@ -129,22 +130,6 @@ pub(super) struct Counted {
 }
 
 impl Open {
-    /// The results in groups that can be compared with each other: those of one class of hardware, if that matters. The
-    /// largest group comes first, and of those that are as large the one that began first.
-    fn comparable(&self, by_class: bool) -> Vec<Vec<&Given>> {
-        let mut groups: Vec<Vec<&Given>> = Vec::new();
-        for given in &self.opinions {
-            let class = &given.key.hardware_class;
-            let is_its = |group: &&mut Vec<&Given>| !by_class || group[0].key.hardware_class == *class;
-            match groups.iter_mut().find(is_its) {
-                Some(group) => group.push(given),
-                None => groups.push(vec![given]),
-            }
-        }
-        groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
-        groups
-    }
-
     /// The operators that have given a result.
     fn witnesses(&self) -> impl Iterator<Item = Address> {
         self.opinions.iter().map(|given| given.result.operator)
@@ -330,7 +315,13 @@ impl Core {
                 match job.course {
                     Course::Assured { assurance, .. } => {
                         let stake = self.stake(id.job, job, result.operator, result.price);
-                        let rate = model.check_rate(&record, assurance, stake.as_ref());
+                        // Whom hardly anybody can contradict is checked the oftener.
+                        let class = std::iter::once(&key.hardware_class);
+                        let checked = match job.compares_by_class(id.task) {
+                            true => model.within(self.presence.share(key.kind, class)),
+                            false => *model,
+                        };
+                        let rate = checked.check_rate(&record, assurance, stake.as_ref());
                         (model.error_odds(&record, rate), model.rates(rate, has_known).others)
                     }
                     Course::Replicated { .. } | Course::Believed => (model.error_odds(&record, 1.0), 0.0),
@@ -379,53 +370,6 @@ impl Core {
         u64::from_le_bytes(roll)
     }
 
-    /// What is to be done next about an open task, by what was said of it.
-    pub(super) fn judged(&self, id: TaskId, now: Now) -> Next<Answer> {
-        let nobody = Next::Ask { more: 1 };
-        let Some(job) = self.jobs.get(&id.job) else { return nobody };
-        let Some(open) = job.open.get(&id.task) else { return nobody };
-        self.judge_open(job, id, open, now)
-    }
-
-    fn judge_open(&self, job: &Job, id: TaskId, open: &Open, now: Now) -> Next<Answer> {
-        if open.is_comparing() {
-            return Next::Ask { more: 0 };
-        }
-        let failures: Vec<Opinion<Answer>> = match self.weighs_failures(job) {
-            true => open.evidence().map(|failed| self.failure(job, id, failed, now)).collect(),
-            false => Vec::new(),
-        };
-        let model = self.reputations.model();
-        let opinion = |given: &&Given| {
-            Some(Opinion { witness: given.witness, answer: given.says()?, error_odds: given.odds })
-        };
-        let said = |group: &Vec<&Given>| {
-            let said = group.iter().filter_map(opinion);
-            // Alone in its class is not alone.
-            let chosen = group[0].chosen || open.opinions.len() > 1;
-            job.course.next(model, &said.chain(failures.iter().copied()).collect::<Vec<_>>(), chosen)
-        };
-        let groups = open.comparable(job.compares_by_class(id.task));
-        let by_group: Vec<Next<Answer>> = groups.iter().map(said).collect();
-        let is_accepted = |next: &&Next<Answer>| matches!(next, Next::Accept { .. });
-        match by_group.iter().find(is_accepted).or(by_group.first()) {
-            Some(next) => *next,
-            // A failure ends the whole job, so one alone is never believed unchecked.
-            None => job.course.next(model, &failures, true),
-        }
-    }
-
-    /// A failure that would be the same everywhere, as an opinion.
-    fn failure(&self, job: &Job, id: TaskId, failed: &AttemptRecord, now: Now) -> Opinion<Answer> {
-        let witness = self.witness(job, failed.operator);
-        let record = self.reputations.record(&job.failure_key(id.task, failed), now);
-        let error_odds = match witness {
-            Witness::Trusted => 0.0,
-            Witness::Operator(_) => self.reputations.model().error_odds(&record, 1.0),
-        };
-        Opinion { witness, answer: Answer::of(failed), error_odds }
-    }
-
     /// The class of hardware that an engine is said to be of.
     fn hardware_class(&self, at: EngineId) -> Option<String> {
         let engine = self.providers.get(&at.node).and_then(|provider| provider.engine(at.engine));
@@ -446,7 +390,7 @@ impl Core {
         let Some(job) = self.jobs.get(&id.job) else { return };
         let Some(open) = job.open.get(&id.task) else { return };
         let Some(failed) = open.failures.iter().find(|failed| Answer::of(failed) == failure) else { return };
-        let is_telling = self.is_telling(job, open, failure);
+        let is_telling = self.is_telling(job, id.task, open, failure);
         let evidence = self.against_failure(id, open, failure, now);
         let (failure, attempts) = (failed.failure.clone(), open.failures.len());
         self.keep_evidence(evidence);
@@ -464,36 +408,6 @@ impl Core {
         }
         let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
         self.end(id.job, JobEnd::Failed { task: id.task, failure, attempts }, now);
-    }
-
-    /// Whether a verdict says something about who gave the results, for everybody: it does not rest on the word of those
-    /// whom the requester alone trusts, and is certain enough by itself. A requester could otherwise ruin whom it likes.
-    /// So it could where results that differ count as the same, or do not, because it says so.
-    fn is_telling(&self, job: &Job, open: &Open, right: Answer) -> bool {
-        if *job.spec.comparison() != Comparison::Exact {
-            return false;
-        }
-        let own = |operator: Address| match self.config.trust.covers(&operator) {
-            true => Witness::Trusted,
-            false => Witness::Operator(operator),
-        };
-        let said = open.opinions.iter().map(|given| {
-            let witness = own(given.result.operator);
-            let is_named = witness != Witness::Trusted && given.witness == Witness::Trusted;
-            let error_odds = if is_named { 0.5 } else { given.odds };
-            Opinion { witness, answer: Answer::Output(given.result.output, given.work), error_odds }
-        });
-        let failed = open.evidence().map(|failed| Opinion {
-            witness: own(failed.operator),
-            answer: Answer::of(failed),
-            error_odds: 0.5,
-        });
-        let said: Vec<Opinion<Answer>> = match self.weighs_failures(job) {
-            true => said.chain(failed).collect(),
-            false => said.collect(),
-        };
-        let verdict = judge(self.reputations.model(), Assurance::LEAST_TELLING, &said);
-        matches!(verdict, Verdict::Accepted { answer, .. } if answer == right)
     }
 
     /// Somebody was wrong about a task of a job: its reports name it, and nothing else follows from that.

@@ -107,6 +107,7 @@ fn providers(core: &Core) {
         assert_eq!(unsettled.collect::<BTreeMap<_, _>>(), fetching, "batches wait for what is fetched");
     }
     assert_eq!(sessions, core.sessions.len());
+    assert_eq!(core.presence, core.presence_anew());
 }
 
 /// The results of tasks that were done and are doubted: they still count for who gave them.

@@ -1,6 +1,7 @@
 //! Which results are believed, whom else is asked, and what becomes of those who lie.
 
 mod bills;
+mod classes;
 mod comparing;
 mod evidence;
 mod known;

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use tidemill_sched::{ClassId, Single};
-use tidemill_store::JobEnd;
+use tidemill_store::{JobEnd, ReputationKey};
 use tidemill_types::{Address, JobId, Reliance, Stage, TaskId, TaskNumber, input_bytes};
 use tidemill_verify::{Course, Model, Next, Witness, strangers_to_agree};
 
-use super::Answer;
+use super::{Answer, Given};
 use crate::{
     core::{
         Core, Provider,
@@ -151,13 +151,15 @@ impl Core {
     }
 
     /// The operators whose word adds nothing to what was said of a task: those who have said it, those of one hand with
-    /// them, and, of native floats, those of another class of hardware than most who have, while there are others.
+    /// them, and, of native floats, those of another class of hardware than most who have, while there are others. Where
+    /// results of several classes are the same, all classes say something, and where a class is too small to decide, others
+    /// do.
     fn said_enough(&self, job: &Job, id: TaskId, open: &Open) -> BTreeSet<Address> {
         let mut operators = self.with_kin(&open.witnesses().collect());
         let by_class = job.compares_by_class(id.task);
         let groups = open.comparable(by_class);
-        if let Some(key) = groups.first().map(|group| &group[0].key)
-            && by_class
+        if let Some(group) = groups.first().filter(|_| by_class)
+            && let Some(key) = self.large_class(group)
         {
             let is_of_it = |provider: &&Provider| {
                 let mut engines = provider.offer.engines.iter();
@@ -170,6 +172,14 @@ impl Core {
             }
         }
         operators
+    }
+
+    /// The class of hardware of results, if they are of one, and its members are enough of all to decide.
+    fn large_class<'a>(&self, group: &[&'a Given]) -> Option<&'a ReputationKey> {
+        let key = &group.first()?.key;
+        let is_one = group.iter().all(|given| given.key.hardware_class == key.hardware_class);
+        let share = self.presence.share(key.kind, std::iter::once(&key.hardware_class));
+        (is_one && self.reputations.model().tells_within(share)).then_some(key)
     }
 
     /// These operators, and those that are known to be of one hand with any of them.

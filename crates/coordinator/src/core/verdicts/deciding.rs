@@ -59,14 +59,10 @@ impl Accepted {
 }
 
 impl Ruling {
-    /// Nothing where nobody gave what is accepted.
-    fn of(job: &Job, by_class: bool, open: &Open, accepted: Accepted) -> Option<Self> {
+    /// Nothing where nobody gave what is accepted. `is_compared`: whether what is accepted contradicts another result.
+    fn of(job: &Job, open: &Open, accepted: Accepted, is_compared: impl Fn(&Given) -> bool) -> Option<Self> {
         let opinions = &open.opinions;
         let is_right = |given: &Given| given.says() == Some(accepted.answer());
-        let is_compared = |given: &Given| {
-            let same = |other: &Given| other.key.hardware_class == given.key.hardware_class;
-            !by_class || opinions.iter().any(|other| is_right(other) && same(other))
-        };
         let all = || opinions.iter().enumerate();
         let places = |fits: &dyn Fn(&Given) -> bool| -> Vec<usize> {
             all().filter(|(_, given)| fits(given)).map(|(at, _)| at).collect()
@@ -99,13 +95,14 @@ impl Core {
     /// A task is done: this output is its own.
     pub(super) fn decide_task(&mut self, id: TaskId, accepted: Accepted, came: Came, now: Now) {
         let Some(job) = self.jobs.get(&id.job) else { return };
-        let (place, by_class) = (job.node(id.task), job.compares_by_class(id.task));
+        let place = job.node(id.task);
         let Some(open) = job.open.get(&id.task) else { return };
-        let Some(ruling) = Ruling::of(job, by_class, open, accepted) else { return };
+        let is_compared = |given: &Given| self.contradicts(job, id, open, accepted.answer(), given);
+        let Some(ruling) = Ruling::of(job, open, accepted, is_compared) else { return };
         let open = self.close_task(id, now);
         let is_telling = !accepted.is_unchecked
             && self.jobs.get(&id.job).is_some_and(|job| {
-                job.course != Course::Believed && self.is_telling(job, &open, accepted.answer())
+                job.course != Course::Believed && self.is_telling(job, id.task, &open, accepted.answer())
             });
         let price = self.settle_results(id, &open, &ruling, is_telling);
         let evidence = self.against_ruling(id, &open, &ruling, now);

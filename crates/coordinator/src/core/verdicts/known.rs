@@ -123,7 +123,7 @@ impl Core {
         if !is_fit || self.config.trust.everybody {
             return;
         }
-        if !is_telling && !self.is_telling(job, open, answer) {
+        if !is_telling && !self.is_telling(job, id.task, open, answer) {
             return;
         }
         let others = open.opinions.iter().map(|given| &given.result);
@@ -199,7 +199,7 @@ impl Core {
         let accepted = Accepted::of(self.judge_open(job, id, &open, now));
         let answer = known.answer(job, id.task);
         let stands = accepted.is_some_and(|accepted| accepted.answer() == answer)
-            && self.is_telling(job, &open, answer);
+            && self.is_telling(job, id.task, &open, answer);
         if !stands {
             self.open_again(id, known.done.clone(), &known.others, now);
         }

@@ -1,0 +1,180 @@
+//! Judging: what the results of an open task come to, and for whom that says something.
+//!
+//! Where outputs have native floats, results are judged within a class of hardware, which is a provider's own word. Results of
+//! two classes that are the same agree all the same, and a class that few are of does not decide alone.
+
+use tidemill_store::AttemptRecord;
+use tidemill_types::{Address, Comparison, TaskId, TaskNumber};
+use tidemill_verify::{Assurance, Course, Model, Next, Opinion, Verdict, Witness, judge};
+
+use super::{Answer, Given};
+use crate::{
+    core::{
+        Core,
+        jobs::{Job, Open},
+    },
+    event::Now,
+};
+
+impl Open {
+    /// The results in groups that can be compared with each other: where classes of hardware matter, those of one class, and
+    /// of all classes of which some results are the same. The largest group comes first, and of those that are as large the
+    /// one that began first.
+    pub(super) fn comparable(&self, by_class: bool) -> Vec<Vec<&Given>> {
+        let mut groups: Vec<Vec<&Given>> = Vec::new();
+        for given in &self.opinions {
+            let is_with = |other: &&Given| {
+                let is_same = || given.answer.is_some() && given.says() == other.says();
+                !by_class || other.key.hardware_class == given.key.hardware_class || is_same()
+            };
+            let (with, apart): (Vec<_>, Vec<_>) =
+                groups.into_iter().partition(|group: &Vec<&Given>| group.iter().any(is_with));
+            // It may be what several groups have in common.
+            let mut with = with.concat();
+            with.push(given);
+            groups = apart;
+            groups.push(with);
+        }
+        let began = |group: &Vec<&Given>| {
+            let is_first = |given: &Given| group.iter().any(|of| of.result.lease == given.result.lease);
+            self.opinions.iter().position(is_first)
+        };
+        groups.sort_by_key(|group| (std::cmp::Reverse(group.len()), began(group)));
+        groups
+    }
+}
+
+impl Core {
+    /// What is to be done next about an open task, by what was said of it.
+    pub(in crate::core) fn judged(&self, id: TaskId, now: Now) -> Next<Answer> {
+        let nobody = Next::Ask { more: 1 };
+        let Some(job) = self.jobs.get(&id.job) else { return nobody };
+        let Some(open) = job.open.get(&id.task) else { return nobody };
+        self.judge_open(job, id, open, now)
+    }
+
+    pub(super) fn judge_open(&self, job: &Job, id: TaskId, open: &Open, now: Now) -> Next<Answer> {
+        if open.is_comparing() {
+            return Next::Ask { more: 0 };
+        }
+        let failures: Vec<Opinion<Answer>> = match self.weighs_failures(job) {
+            true => open.evidence().map(|failed| self.failure(job, id, failed, now)).collect(),
+            false => Vec::new(),
+        };
+        let by_class = job.compares_by_class(id.task);
+        let opinion = |given: &&Given| {
+            Some(Opinion { witness: given.witness, answer: given.says()?, error_odds: given.odds })
+        };
+        let said = |group: &Vec<&Given>| {
+            let said = group.iter().filter_map(opinion);
+            // Alone in its class is not alone.
+            let chosen = group[0].chosen || open.opinions.len() > 1;
+            let model = self.model_among(by_class, group.iter().copied());
+            job.course.next(&model, &said.chain(failures.iter().copied()).collect::<Vec<_>>(), chosen)
+        };
+        let groups = open.comparable(by_class);
+        let by_group: Vec<Next<Answer>> = groups.iter().map(said).collect();
+        let is_accepted = |next: &&Next<Answer>| matches!(next, Next::Accept { .. });
+        let asks = |next: &&Next<Answer>| matches!(next, Next::Ask { .. });
+        // Another group may be able to decide where the largest cannot, but not without end.
+        let may_ask = match job.course {
+            Course::Assured { most, .. } | Course::Replicated { most, .. } => {
+                open.opinions.len() < 2 * most as usize
+            }
+            Course::Believed => true,
+        };
+        let ask = by_group.iter().find(asks).filter(|_| may_ask);
+        match by_group.iter().find(is_accepted).or(ask).or(by_group.first()) {
+            Some(next) => *next,
+            // A failure ends the whole job, so one alone is never believed unchecked.
+            None => job.course.next(self.reputations.model(), &failures, true),
+        }
+    }
+
+    /// What is assumed of those who gave these results: among the members of a class of hardware a group is more than it is
+    /// in the whole network.
+    fn model_among<'a>(&self, by_class: bool, group: impl Iterator<Item = &'a Given> + Clone) -> Model {
+        let model = *self.reputations.model();
+        match group.clone().next() {
+            Some(first) if by_class => {
+                let classes = group.map(|given| &given.key.hardware_class);
+                model.within(self.presence.share(first.key.kind, classes))
+            }
+            _ => model,
+        }
+    }
+
+    /// A failure that would be the same everywhere, as an opinion.
+    fn failure(&self, job: &Job, id: TaskId, failed: &AttemptRecord, now: Now) -> Opinion<Answer> {
+        let witness = self.witness(job, failed.operator);
+        let record = self.reputations.record(&job.failure_key(id.task, failed), now);
+        let error_odds = match witness {
+            Witness::Trusted => 0.0,
+            Witness::Operator(_) => self.reputations.model().error_odds(&record, 1.0),
+        };
+        Opinion { witness, answer: Answer::of(failed), error_odds }
+    }
+
+    /// Whether a verdict says something about who gave the results, for everybody: it does not rest on the word of those
+    /// whom the requester alone trusts, and is certain enough by itself. A requester could otherwise ruin whom it likes.
+    /// So it could where results that differ count as the same, or do not, because it says so.
+    pub(super) fn is_telling(&self, job: &Job, task: TaskNumber, open: &Open, right: Answer) -> bool {
+        if *job.spec.comparison() != Comparison::Exact {
+            return false;
+        }
+        let by_class = job.compares_by_class(task);
+        let is_right = |given: &&Given| given.says() == Some(right);
+        let groups = open.comparable(by_class);
+        // Of a failure, everybody's results.
+        let group = groups.into_iter().find(|group| group.iter().any(is_right));
+        let group = group.unwrap_or_else(|| open.opinions.iter().collect());
+        let model = self.model_among(by_class, group.iter().copied());
+        let own = |operator: Address| match self.config.trust.covers(&operator) {
+            true => Witness::Trusted,
+            false => Witness::Operator(operator),
+        };
+        let said = group.iter().map(|given| {
+            let witness = own(given.result.operator);
+            let is_named = witness != Witness::Trusted && given.witness == Witness::Trusted;
+            let error_odds = if is_named { 0.5 } else { given.odds };
+            Opinion { witness, answer: Answer::Output(given.result.output, given.work), error_odds }
+        });
+        let failed = open.evidence().map(|failed| Opinion {
+            witness: own(failed.operator),
+            answer: Answer::of(failed),
+            error_odds: 0.5,
+        });
+        let said: Vec<Opinion<Answer>> = match self.weighs_failures(job) {
+            true => said.chain(failed).collect(),
+            false => said.collect(),
+        };
+        let verdict = judge(&model, Assurance::LEAST_TELLING, &said);
+        matches!(verdict, Verdict::Accepted { answer, .. } if answer == right)
+    }
+
+    /// Whether an answer that is accepted contradicts a result that is another one. Where native floats may differ from class
+    /// to class of hardware, those of its own class must be enough to say so: one machine that says it is of that class
+    /// would otherwise be enough to blame an honest one.
+    pub(super) fn contradicts(
+        &self,
+        job: &Job,
+        id: TaskId,
+        open: &Open,
+        accepted: Answer,
+        given: &Given,
+    ) -> bool {
+        let class = &given.key.hardware_class;
+        let is_of_it = |other: &&Given| other.key.hardware_class == *class;
+        let is_only = open.opinions.iter().all(|other| is_of_it(&other));
+        if is_only || !job.compares_by_class(id.task) {
+            return true;
+        }
+        let of_class = open.opinions.iter().filter(is_of_it);
+        let model = self.model_among(true, of_class.clone());
+        let said = of_class.filter_map(|other| {
+            Some(Opinion { witness: other.witness, answer: other.says()?, error_odds: other.odds })
+        });
+        let next = job.course.next(&model, &said.collect::<Vec<_>>(), true);
+        matches!(next, Next::Accept { answer, .. } if answer == accepted)
+    }
+}
