@@ -110,6 +110,8 @@ pub struct Core {
     suspects: BTreeSet<(JobId, Address)>,
     money: Option<Money>,
     stakes: Stakes,
+    /// Whether results that waited for checks are being let go.
+    is_releasing: bool,
     step: Step,
 }
 
@@ -248,6 +250,7 @@ impl Core {
             jobs: BTreeMap::new(),
             past: Past::default(),
             stakes: Stakes::default(),
+            is_releasing: false,
             leases: HashMap::new(),
             providers: BTreeMap::new(),
             presence: Presence::default(),
@@ -298,6 +301,7 @@ impl Core {
         self.unpause(now);
         self.pass_deadlines(now);
         self.settle_for_one_opinion(now);
+        self.release_overdue(now);
         self.give_up_undecided(now);
         self.tick_money(now);
         self.report_to_watchers(now);

@@ -1,6 +1,7 @@
 //! What is known of one operator's results of one kind on one class of hardware.
 
 use serde::{Deserialize, Serialize};
+use tidemill_types::Amount;
 
 /// What one result said about who made it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -44,6 +45,8 @@ pub struct Record {
     unchecked: f64,
     /// Results that were found to be wrong, ever.
     lies: u32,
+    /// What those results were paid, in wei, decayed.
+    paid: f64,
     /// Attempts that failed or were late, decayed.
     failed: f64,
     /// The epoch that the counts are as of.
@@ -60,7 +63,7 @@ impl Record {
             Evidence::Failed => self.failed += 1.0,
             Evidence::Contradicted | Evidence::KnownWrong | Evidence::DisputeLost | Evidence::Substituted => {
                 // It starts over.
-                (self.checked, self.unchecked) = (0.0, 0.0);
+                (self.checked, self.unchecked, self.paid) = (0.0, 0.0, 0.0);
                 self.lies = self.lies.saturating_add(1);
             }
         }
@@ -72,11 +75,29 @@ impl Record {
         self.unchecked += results as f64;
     }
 
+    /// Takes in what right results were paid.
+    pub fn note_paid(&mut self, amount: Amount, epoch: u64, half_life: u32) {
+        self.age(epoch, half_life);
+        self.paid += amount.wei() as f64;
+    }
+
+    /// What it says about a result of this price: a run counts for no more results of it than what the run was paid comes to.
+    /// Whoever was right about a thousand tasks that cost next to nothing has lost as little by that as it could gain by a
+    /// lie about one. Where work is free, results count as they are.
+    pub fn for_price(self, price: Amount) -> Self {
+        let run = self.run();
+        if price.is_zero() || run <= 0.0 {
+            return self;
+        }
+        let share = (self.paid / price.wei() as f64 / run).min(1.0);
+        Self { checked: self.checked * share, unchecked: self.unchecked * share, ..self }
+    }
+
     /// Lets epochs pass. One before the last that was heard of changes nothing.
     pub fn age(&mut self, epoch: u64, half_life: u32) {
         let Some(passed) = epoch.checked_sub(self.epoch).filter(|passed| *passed > 0) else { return };
         let left = 0.5_f64.powf(passed as f64 / f64::from(half_life.max(1)));
-        for count in [&mut self.checked, &mut self.unchecked, &mut self.failed] {
+        for count in [&mut self.checked, &mut self.unchecked, &mut self.paid, &mut self.failed] {
             *count *= left;
         }
         self.epoch = epoch;

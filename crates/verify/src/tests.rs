@@ -189,6 +189,25 @@ fn a_caught_liar_starts_over_and_failures_are_no_evidence() {
 }
 
 #[test]
+fn a_run_counts_for_as_much_as_it_was_paid() {
+    let mut record = record(1_000);
+    let run = |record: &Record, wei: u128| record.for_price(Amount::from_wei(wei)).run();
+    assert_eq!((run(&record, 0), run(&record, 1)), (1_000.0, 0.0), "where work is free results count");
+    record.note_paid(Amount::from_wei(5_000), 0, 1);
+    // A thousand results at 5 each.
+    for (price, counts) in [(1, 1_000.0), (5, 1_000.0), (50, 100.0), (5_000, 1.0), (50_000, 0.1)] {
+        assert!((run(&record, price) - counts).abs() < 1e-9, "{price}: {}", run(&record, price));
+    }
+    let model = Model::default();
+    let rate =
+        |price: u128| model.check_rate(&record.for_price(Amount::from_wei(price)), Assurance::DEFAULT, None);
+    assert!(rate(5) < 0.5 && rate(50) == 1.0, "{} and {}", rate(5), rate(50));
+    record.note(Evidence::Contradicted, 0, 1);
+    record.note(Evidence::Agreed, 0, 1);
+    assert_eq!(run(&record, 1), 0.0, "what was paid goes with the run");
+}
+
+#[test]
 fn what_is_old_counts_half_after_a_half_life_and_lies_are_not_forgotten() {
     let mut record = record(64);
     record.note(Evidence::Contradicted, 0, 10);

@@ -19,8 +19,9 @@ use super::{
     Core, Provider, Tally, after,
     money::{Funding, JobMoney},
     past::Gone,
+    presence::Reach,
     reports::Summary,
-    verdicts::{self, Answer, Candidate, Counted, Given},
+    verdicts::{self, Answer, Candidate, Counted, Given, Unchecked, Watched},
 };
 use crate::event::{Assembled, Caller, Effect, Look, LostOutput, Now, Question, Unmade};
 
@@ -56,11 +57,15 @@ pub(super) struct Job {
     /// What its verdicts were.
     pub(super) reliability: Reliability,
     /// How many results of whom are accepted unchecked.
-    pub(super) unchecked: BTreeMap<ReputationKey, u64>,
+    pub(super) unchecked: BTreeMap<ReputationKey, Unchecked>,
+    /// How large a part of the network could have its tasks.
+    pub(super) reach: Reach,
     /// How the reduce tasks that are done are counted.
     pub(super) reduced: BTreeMap<TaskNumber, Counted>,
     /// Those who were caught, and whose unchecked results are being looked for.
     pub(super) looking: BTreeSet<Address>,
+    /// The results of operators that wait for checks.
+    pub(super) watched: BTreeMap<Address, Watched>,
     /// How many tasks have results and no verdict.
     pub(super) undecided: u64,
     /// What was paid for each reduce task so far, should it be undone.
@@ -144,7 +149,9 @@ impl Job {
             known: KnownAnswers::default(),
             tried: BTreeSet::new(),
             unchecked: BTreeMap::new(),
+            reach: Reach::default(),
             looking: BTreeSet::new(),
+            watched: BTreeMap::new(),
             undecided: 0,
             paid_for: BTreeMap::new(),
             nobody_since: None,
@@ -357,6 +364,7 @@ impl Core {
         now: Now,
     ) {
         let Some(held) = self.close(lease) else { return };
+        self.measure_reach(held.task.job);
         let (end, unpaid) = match failure.weight() {
             Weight::Evidence => (LeaseEnd::Evidence, Unpaid::Unconfirmed),
             Weight::Circumstance => (LeaseEnd::Failed, Unpaid::Circumstance),

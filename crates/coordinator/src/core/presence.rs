@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use tidemill_types::{Address, FloatClass, NodeId, ProgramKind};
+use tidemill_types::{Address, FloatClass, JobId, NodeId, ProgramKind, Stage};
 
-use super::{Core, Provider};
+use super::{Core, Provider, jobs::able};
 use crate::event::Network;
 
 /// A kind of program and a class of hardware.
@@ -19,6 +19,27 @@ pub(super) struct Presence {
     /// What each node is counted for.
     nodes: BTreeMap<NodeId, (Owner, Vec<Class>)>,
     owners: BTreeMap<Class, Owners>,
+    /// How often anything of it has changed.
+    changes: u64,
+}
+
+/// How large a part of those who run programs of a job's kind could have its tasks.
+///
+/// What a requester narrows says nothing about those whom it leaves: it could have its own providers alone agree with each
+/// other, and build records with tasks that nobody else takes at their price.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Reach {
+    /// Which part.
+    pub(super) share: f64,
+    /// When it was measured, by the changes of who is connected.
+    at: Option<u64>,
+}
+
+impl Default for Reach {
+    /// Nobody is known to be left out.
+    fn default() -> Self {
+        Self { share: 1.0, at: None }
+    }
 }
 
 /// Whose a provider is, as far as can be told.
@@ -78,6 +99,7 @@ fn remove<K: Ord>(counts: &mut BTreeMap<K, u32>, key: K) {
 impl Presence {
     /// A provider has come, has gone, or offers something else.
     fn recount(&mut self, node: NodeId, provider: Option<&Provider>) {
+        self.changes += 1;
         if let Some((owner, classes)) = self.nodes.remove(&node) {
             for class in classes {
                 let Some(owners) = self.owners.get_mut(&class) else { continue };
@@ -130,6 +152,33 @@ impl Core {
         for (node, provider) in &self.providers {
             presence.recount(*node, Some(provider));
         }
-        presence
+        Presence { changes: self.presence.changes, ..presence }
+    }
+
+    /// Sees to it that the reach of a job is that of now, before anything is made of its results.
+    pub(super) fn measure_reach(&mut self, id: JobId) {
+        let changes = self.presence.changes;
+        let Some(job) = self.jobs.get(&id).filter(|job| job.reach.at != Some(changes)) else { return };
+        let only = self.only_for(job);
+        let ceiling = job.money.map(|money| money.record.ceiling);
+        let Some(needs) = job.spec.needs(Stage::Map) else { return };
+        let (mut all, mut able_ones) = (Owners::default(), Owners::default());
+        for provider in self.providers.values().filter(|provider| provider.session.is_some()) {
+            let mut engines = provider.offer.engines.iter();
+            if engines.any(|engine| engine.kind == needs.kind && engine.is_current() && engine.slots > 0) {
+                all.add(Owner::of(provider));
+            }
+            let may = only.as_ref().is_none_or(|only| only.contains(&provider.operator));
+            if may && able(&provider.offer, &needs, ceiling).next().is_some() {
+                able_ones.add(Owner::of(provider));
+            }
+        }
+        let share = match all.count() {
+            0 => 0.0,
+            all => able_ones.count() as f64 / all as f64,
+        };
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.reach = Reach { share, at: Some(changes) };
+        }
     }
 }

@@ -61,7 +61,7 @@ impl Resuming {
         self.job.tally_result(result);
         self.earned(task, result.provider, result.price);
         let key = self.job.record_of(task, result.operator, result.hardware_class.clone());
-        self.job.count_accepted(task, verdict.basis, key, result.provider);
+        self.job.count_accepted(task, verdict.basis, key, (result.provider, result.price));
         self.job.reliability.results += u64::from(verdict.results);
         if verdict.results > 1 {
             let answer = Answer::Output(result.output, self.job.work_of(task, &result.usage));

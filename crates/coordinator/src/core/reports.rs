@@ -223,6 +223,10 @@ impl Core {
                         }
                     }
                     Some(open) if open.comparing.is_some() => format!("its {results} are being compared"),
+                    Some(open) if open.is_held() => {
+                        "it has 1 result, which waits for a check of an earlier one of its operator"
+                            .to_owned()
+                    }
                     Some(open) if !open.opinions.is_empty() => {
                         format!("it has {results} and no verdict: it waits for another operator's")
                     }

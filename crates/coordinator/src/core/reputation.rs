@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidemill_net::wire::MAX_RECORDS;
 use tidemill_store::{Change, ReputationKey};
-use tidemill_types::Address;
+use tidemill_types::{Address, Amount};
 use tidemill_verify::{Evidence, Model, Record};
 
 use super::Core;
@@ -51,20 +51,26 @@ impl Reputations {
         of_it.map(|(key, _)| (key, self.record(key, now))).collect()
     }
 
-    /// Takes in what became of a result.
-    pub(super) fn note(&mut self, key: &ReputationKey, evidence: Evidence, now: Now) {
+    /// Takes in what became of a result, and what it was paid if it was right.
+    pub(super) fn note(&mut self, key: &ReputationKey, evidence: Evidence, paid: Amount, now: Now) {
         // Trouble alone is no reason to remember somebody.
         if evidence == Evidence::Failed && !self.known.contains_key(key) {
             return;
         }
         let half_life = self.model.half_life;
-        self.change(key, now, |record| record.note(evidence, epoch(now), half_life));
+        self.change(key, now, |record| {
+            record.note(evidence, epoch(now), half_life);
+            record.note_paid(paid, epoch(now), half_life);
+        });
     }
 
-    /// Takes in that so many results were accepted unchecked in a job that has ended.
-    pub(super) fn note_accepted(&mut self, key: &ReputationKey, results: u64, now: Now) {
+    /// Takes in that so many results were accepted unchecked in a job that has ended, and what they were paid.
+    pub(super) fn note_accepted(&mut self, key: &ReputationKey, results: u64, paid: Amount, now: Now) {
         let half_life = self.model.half_life;
-        self.change(key, now, |record| record.note_accepted(results, epoch(now), half_life));
+        self.change(key, now, |record| {
+            record.note_accepted(results, epoch(now), half_life);
+            record.note_paid(paid, epoch(now), half_life);
+        });
     }
 
     fn change(&mut self, key: &ReputationKey, now: Now, change: impl FnOnce(&mut Record)) {

@@ -8,6 +8,7 @@ mod comparing;
 mod deciding;
 mod doubts;
 mod fate;
+mod holding;
 mod judging;
 mod keeping;
 mod known;
@@ -30,6 +31,7 @@ use tidemill_verify::{Course, Evidence, Next, Witness, is_chosen};
 pub(super) use self::asking::course;
 use self::deciding::Accepted;
 pub(crate) use self::fate::{Fate, counts_alike, fate, owed_for_failure};
+pub(super) use self::holding::Watched;
 pub(super) use self::known::{Candidate, Known};
 pub(crate) use self::standing::standing;
 use super::{
@@ -93,6 +95,10 @@ pub(super) struct Given {
     pub(super) paid: Option<Amount>,
     /// Whether the store has it as an opinion.
     is_kept: bool,
+    /// Its turn among the results of its operator that wait for checks, if it is one.
+    turn: Option<u64>,
+    /// Whether it would be accepted, and waits for a check of an earlier one of its operator.
+    is_held: bool,
 }
 
 impl Given {
@@ -127,6 +133,16 @@ pub(super) struct Counted {
     basis: Basis,
     key: ReputationKey,
     node: NodeId,
+    price: Amount,
+}
+
+/// What is accepted unchecked of one record.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Unchecked {
+    /// How many results.
+    pub(super) results: u64,
+    /// What they were paid.
+    paid: Amount,
 }
 
 impl Open {
@@ -163,33 +179,42 @@ impl Job {
         }
     }
 
-    /// A task was accepted on some grounds, on the word of this node and record.
+    /// A task was accepted on some grounds, on the word of this node and record, and paid so much.
     pub(super) fn count_accepted(
         &mut self,
         task: TaskNumber,
         basis: Basis,
         key: ReputationKey,
-        node: NodeId,
+        (node, price): (NodeId, Amount),
     ) {
         *self.accepted_by(basis) += 1;
         if basis == Basis::Unchecked {
-            *self.unchecked.entry(key.clone()).or_default() += 1;
+            let unchecked = self.unchecked.entry(key.clone()).or_default();
+            unchecked.results += 1;
+            unchecked.paid = unchecked.paid.saturating_add(price);
         }
         if task.0 >= self.spec.map_count() {
-            self.reduced.insert(task, Counted { basis, key, node });
+            self.reduced.insert(task, Counted { basis, key, node, price });
         }
     }
 
-    /// A task that was accepted on some grounds is not done any more.
-    fn count_doubted(&mut self, task: TaskNumber, basis: Basis, key: &ReputationKey) {
+    /// A task that was accepted on some grounds, and paid so much, is not done any more.
+    fn count_doubted(&mut self, task: TaskNumber, basis: Basis, key: &ReputationKey, price: Amount) {
         let count = self.accepted_by(basis);
         *count = count.saturating_sub(1);
         if basis == Basis::Unchecked
-            && let Some(results) = self.unchecked.get_mut(key)
+            && let Some(unchecked) = self.unchecked.get_mut(key)
         {
-            *results = results.saturating_sub(1);
+            unchecked.results = unchecked.results.saturating_sub(1);
+            unchecked.paid = unchecked.paid.saturating_sub(price);
         }
         self.reduced.remove(&task);
+    }
+
+    /// What a result of it has cost so far, in the mean; nothing where work is free.
+    fn usual_price(&self) -> Amount {
+        let spent = self.money.map_or(Amount::ZERO, |money| money.spent);
+        Amount::from_wei(spent.wei() / u128::from(self.reliability.results.max(1)))
     }
 
     /// Something was paid for work on a task.
@@ -247,6 +272,7 @@ impl Core {
     /// Takes in a result that has arrived with all that belongs to it. Its lease is closed, but for its money.
     pub(super) fn hand_in(&mut self, held: Held, result: ResultRecord, came: Came, now: Now) {
         let id = held.task;
+        self.measure_reach(id.job);
         let price = result.price;
         let (known, has_known) = (held.known, held.has_known);
         let bill = held.bill.map(|bill| {
@@ -270,6 +296,10 @@ impl Core {
         let is_alone = open.opinions.is_empty() && open.evidence().next().is_none();
         job.undecided += u64::from(open.opinions.is_empty());
         given.answer = open.answer_by_bytes(given.result.output, job.spec.comparison());
+        if is_alone {
+            job.watch(id.task, &mut given, now);
+        }
+        let Some(open) = job.open.get_mut(&id.task) else { return };
         open.opinions.push(given);
         let next = self.judged(id, now);
         if is_alone && let Some(accepted) = Accepted::of(next) {
@@ -311,7 +341,10 @@ impl Core {
         let (odds, rate) = match witness {
             Witness::Trusted => (0.0, 0.0),
             Witness::Operator(_) => {
-                let (model, record) = (self.reputations.model(), self.reputations.record(&key, now));
+                let model = self.reputations.model();
+                // A low bill does not make a lie about a dear task a small one.
+                let price = result.price.max(job.usual_price());
+                let record = self.reputations.record(&key, now).for_price(price);
                 match job.course {
                     Course::Assured { assurance, .. } => {
                         let stake = self.stake(id.job, job, result.operator, result.price);
@@ -330,7 +363,20 @@ impl Core {
         };
         let chosen = rate > 0.0 && is_chosen(self.roll(b"check", result.lease), rate);
         let (answer, work) = (Some(result.output), job.work_of(id.task, &result.usage));
-        Some(Given { result, answer, work, witness, odds, chosen, key, bill, paid: None, is_kept: false })
+        Some(Given {
+            result,
+            answer,
+            work,
+            witness,
+            odds,
+            chosen,
+            key,
+            bill,
+            paid: None,
+            is_kept: false,
+            turn: None,
+            is_held: false,
+        })
     }
 
     /// A result that the store remembers and that did not decide its task. Judged anew, it is as it was: what a check was
@@ -437,7 +483,7 @@ impl Core {
         self.name_wrong(id.job, node);
         // What the trusted say is never doubted, even where they contradict each other.
         if witness != Witness::Trusted {
-            self.reputations.note(key, proof, now);
+            self.reputations.note(key, proof, Amount::ZERO, now);
             self.caught(id, node, key.operator, now);
         }
     }
@@ -447,7 +493,7 @@ impl Core {
         let Some(job) = self.jobs.get(&id.job).filter(|job| job.course != Course::Believed) else { return };
         if self.witness(job, operator) != Witness::Trusted {
             let key = job.record_of(id.task, operator, self.hardware_class(at));
-            self.reputations.note(&key, Evidence::Failed, now);
+            self.reputations.note(&key, Evidence::Failed, Amount::ZERO, now);
         }
     }
 
@@ -461,24 +507,27 @@ impl Core {
         job.unmade.remove(&id.task);
         job.halted.remove(&id.task);
         let open = job.open.remove(&id.task).unwrap_or_default();
+        job.unwatch(open.opinions.iter());
         job.prepared -= usize::from(open.prepared);
         job.undecided -= u64::from(!open.opinions.is_empty());
         job.news = true;
         open
     }
 
-    /// A job has ended: what was accepted unchecked says something about who gave it, unless it is doubted.
-    /// Where the job itself says what is the same, no check could have contradicted it.
+    /// A job has ended: what was accepted unchecked says something about who gave it, unless it is doubted, or few could have
+    /// had the job. Where the job itself says what is the same, no check could have contradicted it.
     pub(super) fn note_unchecked(&mut self, job: &Job, now: Now) {
-        if *job.spec.comparison() != Comparison::Exact {
+        if *job.spec.comparison() != Comparison::Exact
+            || !self.reputations.model().tells_within(job.reach.share)
+        {
             return;
         }
         let accepted = job
             .unchecked
             .iter()
-            .filter(|(key, results)| **results > 0 && !job.looking.contains(&key.operator));
-        for (key, results) in accepted {
-            self.reputations.note_accepted(key, *results, now);
+            .filter(|(key, of_it)| of_it.results > 0 && !job.looking.contains(&key.operator));
+        for (key, of_it) in accepted {
+            self.reputations.note_accepted(key, of_it.results, of_it.paid, now);
         }
     }
 }

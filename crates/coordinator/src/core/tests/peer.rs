@@ -24,6 +24,7 @@ pub struct Peer {
     pub credits: u32,
     pub network: Option<Network>,
     pub hardware_class: Option<String>,
+    pub rates: RateCard,
     /// By how much its outputs of noisy tasks differ from those of others.
     pub noise: u8,
     /// What it was given and has not done, in order.
@@ -111,6 +112,7 @@ impl Peer {
             credits: 4,
             network: None,
             hardware_class: None,
+            rates: RateCard::default(),
             noise: number % 3,
             leases: Vec::new(),
             sent: BTreeMap::new(),
@@ -152,7 +154,7 @@ impl Peer {
             slots: self.slots,
             memory: ByteSize::mib(16_384),
             capacity: Capacity { single_fuel_per_s: 1 << 30, all_fuel_per_s: 1 << 30 },
-            rates: RateCard::default(),
+            rates: self.rates,
         }
     }
 

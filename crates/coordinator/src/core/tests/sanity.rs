@@ -115,6 +115,23 @@ fn doubted(job: &Job) -> u64 {
     said(job).filter(|given| given.is_paid).count() as u64
 }
 
+/// What waits for checks is in an open task.
+fn watched(job: &Job) {
+    let mut counted = 0;
+    for (operator, watched) in &job.watched {
+        let tasks = watched.drawn.values().chain(watched.held.values().map(|(task, _)| task));
+        for task in tasks {
+            let opinions = &job.open[task].opinions;
+            assert!(opinions.iter().any(|given| given.result.operator == *operator));
+        }
+        for (task, _) in watched.held.values() {
+            assert!(job.open[task].is_held());
+            counted += 1;
+        }
+    }
+    assert_eq!(job.open.values().filter(|open| open.is_held()).count(), counted);
+}
+
 /// A task waits untouched, is open, or is done.
 fn tasks(core: &Core, job: &Job) {
     let numbers = (0..job.spec.task_count()).map(tidemill_types::TaskNumber);
@@ -138,10 +155,14 @@ fn tasks(core: &Core, job: &Job) {
         assert_eq!(said.len(), open.opinions.len(), "a result counts twice");
         if !open.leases.is_empty() {
             assert_eq!(open.waiting, None, "a task that is leased waits");
-        } else if (node.stage() == Stage::Map || open.assembled.is_some()) && !open.is_comparing() {
+        } else if (node.stage() == Stage::Map || open.assembled.is_some())
+            && !open.is_comparing()
+            && !open.is_held()
+        {
             assert!(open.waiting.is_some(), "nobody has an open task, and it does not wait");
         }
     }
+    watched(job);
     assert_eq!(job.prepared, job.open.values().filter(|open| open.prepared).count());
     assert!(job.unmade.iter().all(|task| job.open[task].assembled.is_none() && !job.open[task].prepared));
     assert!(
@@ -155,7 +176,7 @@ fn tasks(core: &Core, job: &Job) {
         done,
         "tasks are done on no grounds, or on several"
     );
-    assert_eq!(job.unchecked.values().sum::<u64>(), unchecked);
+    assert_eq!(job.unchecked.values().map(|of_it| of_it.results).sum::<u64>(), unchecked);
     assert_eq!(job.undecided, job.open.values().filter(|open| !open.opinions.is_empty()).count() as u64);
     assert_eq!(job.tallies.values().map(|tally| tally.tasks).sum::<u64>(), done + doubted(job));
     assert_eq!(job.frontier.running_count(), job.open.len() as u64);

@@ -4,7 +4,9 @@ mod bills;
 mod classes;
 mod comparing;
 mod evidence;
+mod holding;
 mod known;
+mod records;
 mod stakes;
 mod unjudged;
 
@@ -325,6 +327,7 @@ fn among_credible(count: u8, least_rate: f64) -> World {
 fn credible(count: u8) -> Vec<Change> {
     let mut record = Record::default();
     record.note_accepted(100_000, 0, 512);
+    record.note_paid(Amount::tide(1_000_000), 0, 512);
     let record = postcard::to_stdvec(&record).expect("plain data always has a postcard encoding");
     let known = |number| Change::Reputation {
         key: ReputationKey {

@@ -291,16 +291,15 @@ impl World {
 
     /// The same; `close` says whether the escrow is to be closed with the job.
     pub fn submit_paid(&mut self, job: JobId, spec: &Arc<JobSpec>, close: bool) {
+        self.submit_at(job, spec, RateCard::default(), close);
+    }
+
+    /// The same, at these rates at most.
+    pub fn submit_at(&mut self, job: JobId, spec: &Arc<JobSpec>, ceiling: RateCard, close: bool) {
         let mut ledger = ledger::Ledger::default();
         let escrow = EscrowId([9; 32]);
         ledger.open(escrow, Amount::tide(1_000_000), 1_000_000);
-        let pay = JobPay {
-            escrow,
-            mandate: Signature65([0; 65]),
-            ceiling: RateCard::default(),
-            max_price: None,
-            close,
-        };
+        let pay = JobPay { escrow, mandate: Signature65([0; 65]), ceiling, max_price: None, close };
         let view = ledger.view(escrow, self.now.unix_ms / 1000);
         let (caller, encoded) = (caller(0), spec.encode());
         let (spec, funding) = (spec.clone(), Some(Funding { pay, view }));

@@ -290,6 +290,10 @@ impl Core {
             let label = job.label(*task);
             return Some(format!("{label}: its {results} results are being compared"));
         }
+        if open.is_held() {
+            let label = job.label(*task);
+            return Some(format!("{label}: its result waits for a check of an earlier one of its operator"));
+        }
         let odds = match self.judged(TaskId { job: id, task: *task }, now) {
             Next::Stuck { error_odds } => error_odds,
             _ => None,

@@ -76,6 +76,7 @@ impl Core {
 
     /// It is known what a result is the same as; nothing where it is the same as none.
     pub(in crate::core) fn compared(&mut self, id: TaskId, lease: LeaseId, same: Option<BlobId>, now: Now) {
+        self.measure_reach(id.job);
         let Some(job) = self.jobs.get_mut(&id.job) else { return };
         // It may have been undone since.
         let open = job.open.get_mut(&id.task).filter(|open| open.comparing == Some(lease));

@@ -130,6 +130,7 @@ impl Core {
             self.note_verdict(id, &open, &ruling, now);
         }
         self.make_reduces(id.job);
+        self.release_held(id.job, now);
         self.end_if_done(id.job, now);
     }
 
@@ -162,7 +163,8 @@ impl Core {
         }
         let Some(job) = self.jobs.get_mut(&id.job) else { return price };
         let chosen = &open.opinions[ruling.chosen];
-        job.count_accepted(id.task, ruling.acceptance.basis, chosen.key.clone(), chosen.result.provider);
+        let basis = ruling.acceptance.basis;
+        job.count_accepted(id.task, basis, chosen.key.clone(), (chosen.result.provider, price));
         // What was doubted is counted already.
         if chosen.paid.is_none() {
             job.tally_result(&chosen.result);
@@ -207,7 +209,8 @@ impl Core {
             for at in &ruling.right {
                 let given = &open.opinions[*at];
                 if given.witness != Witness::Trusted {
-                    self.reputations.note(&given.key, Evidence::Agreed, now);
+                    let paid = given.paid.unwrap_or(given.result.price);
+                    self.reputations.note(&given.key, Evidence::Agreed, paid, now);
                 }
             }
         }

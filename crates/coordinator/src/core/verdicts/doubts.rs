@@ -26,7 +26,7 @@ impl Core {
             .jobs
             .iter()
             .filter(|(_, job)| {
-                job.unchecked.iter().any(|(key, results)| key.operator == operator && *results > 0)
+                job.unchecked.iter().any(|(key, of_it)| key.operator == operator && of_it.results > 0)
                     && !job.looking.contains(&operator)
             })
             .map(|(id, _)| *id)
@@ -88,7 +88,7 @@ impl Core {
         let Some(job) = self.jobs.get_mut(&id.job) else { return };
         let place = job.node(id.task);
         job.frontier.reopen(place);
-        job.count_doubted(id.task, record.verdict.basis, &given.key);
+        job.count_doubted(id.task, record.verdict.basis, &given.key, given.result.price);
         for given in &others {
             // Each counts as a task that it did, and no longer as a check, while there is no verdict.
             let tally = job.tallies.entry(given.result.provider).or_default();
@@ -154,7 +154,7 @@ impl Core {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.undone += 1;
         if let Some(counted) = job.reduced.get(&number).cloned() {
-            job.count_doubted(number, counted.basis, &counted.key);
+            job.count_doubted(number, counted.basis, &counted.key, counted.price);
             job.untally(counted.node);
         }
         for given in open.opinions.iter().filter(|given| given.paid.is_some()) {

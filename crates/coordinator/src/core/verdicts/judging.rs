@@ -54,7 +54,7 @@ impl Core {
     }
 
     pub(super) fn judge_open(&self, job: &Job, id: TaskId, open: &Open, now: Now) -> Next<Answer> {
-        if open.is_comparing() {
+        if open.is_comparing() || open.is_held() {
             return Next::Ask { more: 0 };
         }
         let failures: Vec<Opinion<Answer>> = match self.weighs_failures(job) {
@@ -117,7 +117,8 @@ impl Core {
 
     /// Whether a verdict says something about who gave the results, for everybody: it does not rest on the word of those
     /// whom the requester alone trusts, and is certain enough by itself. A requester could otherwise ruin whom it likes.
-    /// So it could where results that differ count as the same, or do not, because it says so.
+    /// So it could where results that differ count as the same, or do not, because it says so, and where by its price or its
+    /// limits few could have the task.
     pub(super) fn is_telling(&self, job: &Job, task: TaskNumber, open: &Open, right: Answer) -> bool {
         if *job.spec.comparison() != Comparison::Exact {
             return false;
@@ -148,6 +149,8 @@ impl Core {
             true => said.chain(failed).collect(),
             false => said.collect(),
         };
+        // All whom the requester has left may be of one group.
+        let model = model.within(job.reach.share);
         let verdict = judge(&model, Assurance::LEAST_TELLING, &said);
         matches!(verdict, Verdict::Accepted { answer, .. } if answer == right)
     }

@@ -157,7 +157,7 @@ impl Core {
             return None;
         }
         self.pay(id, &given, Ok(given.result.price));
-        self.reputations.note(&given.key, Evidence::Known, now);
+        self.reputations.note(&given.key, Evidence::Known, given.result.price, now);
         self.credit(given.result.provider);
         if let Some(job) = self.jobs.get_mut(&id.job) {
             job.tallies.entry(given.result.provider).or_default().checks += 1;

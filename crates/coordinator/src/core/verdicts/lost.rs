@@ -183,7 +183,7 @@ impl Core {
             let (place, result) = (job.node(number), &lost.done.result);
             let key = job.record_of(number, result.operator, result.hardware_class.clone());
             job.undone += 1;
-            job.count_doubted(number, lost.done.verdict.basis, &key);
+            job.count_doubted(number, lost.done.verdict.basis, &key, result.price);
             job.untally(result.provider);
             job.frontier.reopen(place);
             job.frontier.give_back(place);

@@ -55,6 +55,7 @@ pub fn among_strangers_with(pays: bool, providers: &[Provider]) -> CoreConfig {
 pub fn credible(providers: &[Provider]) -> Vec<Change> {
     let mut record = Record::default();
     record.note_accepted(60, 0, 512);
+    record.note_paid(Amount::tide(1_000), 0, 512);
     let record = postcard::to_stdvec(&record).expect("plain data always has a postcard encoding");
     let key = |operator| ReputationKey { operator, kind: ProgramKind::Wasm, hardware_class: None };
     let of = |provider: &Provider| Change::Reputation {
