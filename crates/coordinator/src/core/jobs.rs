@@ -62,6 +62,8 @@ pub(super) struct Job {
     pub(super) reach: Reach,
     /// How the reduce tasks that are done are counted.
     pub(super) reduced: BTreeMap<TaskNumber, Counted>,
+    /// Those who have contradicted what was accepted of it, or were caught elsewhere: strangers, as far as it is concerned.
+    pub(super) distrusted: BTreeSet<Address>,
     /// Those who were caught, and whose unchecked results are being looked for.
     pub(super) looking: BTreeSet<Address>,
     /// The results of operators that wait for checks.
@@ -150,6 +152,7 @@ impl Job {
             tried: BTreeSet::new(),
             unchecked: BTreeMap::new(),
             reach: Reach::default(),
+            distrusted: BTreeSet::new(),
             looking: BTreeSet::new(),
             watched: BTreeMap::new(),
             undecided: 0,

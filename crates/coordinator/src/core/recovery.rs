@@ -171,6 +171,9 @@ impl Core {
         for (task, _) in &opinions {
             job.open.entry(*task).or_default();
         }
+        let caught: Vec<Address> =
+            self.suspects.iter().filter(|(job, _)| *job == id).map(|(_, operator)| *operator).collect();
+        job.distrusted.extend(&caught);
         let open: Vec<TaskNumber> = job.open.keys().copied().collect();
         let spec = job.spec.clone();
         self.use_escrow(id, job.money.as_ref());
@@ -211,8 +214,6 @@ impl Core {
             let lease = NewLease { id, task, stage, at, operator, exclude, may_copy, expected: None };
             self.sched.leased(lease, now.mono);
         }
-        let caught: Vec<Address> =
-            self.suspects.iter().filter(|(job, _)| *job == id).map(|(_, operator)| *operator).collect();
         for operator in caught {
             self.look_again(id, operator, TaskNumber(0));
         }

@@ -26,7 +26,7 @@ use tidemill_types::{
     Address, Amount, Basis, BlobId, Comparison, EngineId, JobId, LeaseId, Metered, NodeId, Reliance, TaskId,
     TaskNumber, Usage, Weight,
 };
-use tidemill_verify::{Course, Evidence, Next, Witness, is_chosen};
+use tidemill_verify::{Course, Evidence, Next, Record, Witness, is_chosen};
 
 pub(super) use self::asking::course;
 use self::deciding::Accepted;
@@ -344,7 +344,7 @@ impl Core {
                 let model = self.reputations.model();
                 // A low bill does not make a lie about a dear task a small one.
                 let price = result.price.max(job.usual_price());
-                let record = self.reputations.record(&key, now).for_price(price);
+                let record = self.record_in(job, &key, now).for_price(price);
                 match job.course {
                     Course::Assured { assurance, .. } => {
                         let stake = self.stake(id.job, job, result.operator, result.price);
@@ -391,7 +391,9 @@ impl Core {
         let Some(mut given) = self.given(id, opinion.result, (bill, false), now) else { return };
         (given.paid, given.chosen, given.answer) = (opinion.paid, true, opinion.answer);
         given.is_kept = true;
-        if given.witness != Witness::Trusted {
+        let is_distrusted =
+            self.jobs.get(&id.job).is_some_and(|job| job.distrusted.contains(&given.result.operator));
+        if given.witness != Witness::Trusted && !is_distrusted {
             given.odds = f64::from(opinion.error_ppb) / 1e9;
         }
         let Some(job) = self.jobs.get_mut(&id.job) else { return };
@@ -449,14 +451,25 @@ impl Core {
             let who = (given.result.provider, given.witness);
             match is_telling {
                 true => self.contradicted(id, &given.key, who, Evidence::Contradicted, now),
-                false => self.name_wrong(id.job, given.result.provider),
+                false => {
+                    self.name_wrong(id.job, given.result.provider);
+                    self.distrust(id.job, given.result.operator);
+                }
             }
         }
         let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
         self.end(id.job, JobEnd::Failed { task: id.task, failure, attempts }, now);
     }
 
-    /// Somebody was wrong about a task of a job: its reports name it, and nothing else follows from that.
+    /// What is known of somebody's results in a job: nothing, once it has contradicted what was accepted of that job.
+    fn record_in(&self, job: &Job, key: &ReputationKey, now: Now) -> Record {
+        match job.distrusted.contains(&key.operator) {
+            true => Record::default(),
+            false => self.reputations.record(key, now),
+        }
+    }
+
+    /// Somebody was wrong about a task of a job, as far as that job is concerned: its reports name it.
     fn name_wrong(&mut self, job: JobId, node: NodeId) {
         if let Some(job) = self.jobs.get_mut(&job) {
             job.tallies.entry(node).or_default().contradicted += 1;

@@ -187,6 +187,11 @@ impl Core {
                 self.name_wrong(id.job, open.opinions[*at].result.provider);
             }
         }
+        for at in ruling.wrong.iter().chain(&ruling.apart) {
+            if let Witness::Operator(operator) = open.opinions[*at].witness {
+                self.distrust(id.job, operator);
+            }
+        }
         price
     }
 

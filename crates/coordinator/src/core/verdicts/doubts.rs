@@ -7,6 +7,7 @@
 use tidemill_job::Node;
 use tidemill_store::{Change, DoneRecord, ResultRecord};
 use tidemill_types::{Address, Basis, JobId, NodeId, TaskId, TaskNumber};
+use tidemill_verify::{Course, Record, Witness};
 
 use super::{Given, billionths};
 use crate::{
@@ -17,23 +18,44 @@ use crate::{
     event::{Effect, FoundUnchecked, Now},
 };
 
+impl Job {
+    /// Whether results of an operator are accepted unchecked, and nobody looks for them yet.
+    fn believes(&self, operator: Address) -> bool {
+        self.unchecked.iter().any(|(key, of_it)| key.operator == operator && of_it.results > 0)
+            && !self.looking.contains(&operator)
+    }
+}
+
 impl Core {
     /// Somebody gave a wrong result. It starts over, and what it was believed in jobs that run is asked of others.
     pub(super) fn caught(&mut self, id: TaskId, node: NodeId, operator: Address, now: Now) {
         tracing::warn!(node = %node.short(), %operator, task = %id, "a provider gave a wrong result");
         self.strike(node, id.job, now);
-        let believed: Vec<JobId> = self
-            .jobs
-            .iter()
-            .filter(|(_, job)| {
-                job.unchecked.iter().any(|(key, of_it)| key.operator == operator && of_it.results > 0)
-                    && !job.looking.contains(&operator)
-            })
-            .map(|(id, _)| *id)
-            .collect();
+        self.distrust(id.job, operator);
+        let believed: Vec<JobId> =
+            self.jobs.iter().filter(|(_, job)| job.believes(operator)).map(|(id, _)| *id).collect();
         for job in believed {
-            self.change(Change::Suspect { job, operator });
-            self.look_again(job, operator, TaskNumber(0));
+            self.distrust(job, operator);
+        }
+    }
+
+    /// Somebody contradicts what was accepted of a job. For that job it is a stranger from now on, of whom everything is
+    /// asked of others, what it was believed already among it; whether its record says so or not. Where the job itself says
+    /// what is the same, or a class of hardware is not enough to say so, nothing else follows from it.
+    pub(super) fn distrust(&mut self, id: JobId, operator: Address) {
+        let odds = self.reputations.model().error_odds(&Record::default(), 1.0);
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        if !matches!(job.course, Course::Assured { .. }) || !job.distrusted.insert(operator) {
+            return;
+        }
+        let waiting = job.open.values_mut().flat_map(|open| &mut open.opinions);
+        for given in waiting.filter(|given| given.witness == Witness::Operator(operator)) {
+            given.odds = given.odds.max(odds);
+        }
+        let is_believed = job.believes(operator);
+        self.change(Change::Suspect { job: id, operator });
+        if is_believed {
+            self.look_again(id, operator, TaskNumber(0));
         }
     }
 

@@ -107,7 +107,7 @@ impl Core {
     /// A failure that would be the same everywhere, as an opinion.
     fn failure(&self, job: &Job, id: TaskId, failed: &AttemptRecord, now: Now) -> Opinion<Answer> {
         let witness = self.witness(job, failed.operator);
-        let record = self.reputations.record(&job.failure_key(id.task, failed), now);
+        let record = self.record_in(job, &job.failure_key(id.task, failed), now);
         let error_odds = match witness {
             Witness::Trusted => 0.0,
             Witness::Operator(_) => self.reputations.model().error_odds(&record, 1.0),

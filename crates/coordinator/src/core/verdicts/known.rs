@@ -83,7 +83,7 @@ impl Core {
             return nothing;
         }
         let class = engine.hardware_class.clone();
-        let record = self.reputations.record(&of.record_of(TaskNumber(0), provider.operator, class), now);
+        let record = self.record_in(of, &of.record_of(TaskNumber(0), provider.operator, class), now);
         let model = self.reputations.model();
         // As much as the lease will be for, or so.
         let limits = of.spec.limits(Stage::Map).copied().unwrap_or_default();

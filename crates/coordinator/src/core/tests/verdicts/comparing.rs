@@ -5,7 +5,7 @@ use tidemill_types::Basis;
 
 use super::{
     Does::{Colludes, Lies, Right},
-    Peer, Scene, World, among, among_strangers, job_id, job_spec,
+    Peer, Scene, World, among, among_credible, among_strangers, job_id, job_spec,
 };
 
 /// A job of so many tasks whose outputs differ from machine to machine.
@@ -76,4 +76,48 @@ fn a_crash_forgets_no_comparison() {
     assert_eq!(scene.run(), JobEnd::Done);
     scene.world.check_outputs(job_id(1), &spec);
     assert!((0..6).all(|task| scene.done(task).verdict.agreeing == 5));
+}
+
+#[test]
+fn who_contradicts_a_verdict_of_a_job_is_always_checked_in_it_whatever_its_record() {
+    let spec = noisy(400, &format!("assurance = 1000\n{COMPARE}"));
+    let mut scene =
+        Scene::of(among_credible(6, 0.05), spec.clone(), &[Lies, Right, Right, Right, Right, Right]);
+    assert_eq!(scene.run(), JobEnd::Done);
+    scene.world.check_outputs(job_id(1), &spec);
+    assert!(scene.doubted > 0, "what it was believed is looked at again");
+    for done in (0..400).map(|task| scene.done(task)) {
+        let is_its = done.result.provider == Peer::new(1).node;
+        assert!(!is_its || done.verdict.basis != Basis::Unchecked, "{done:?}");
+    }
+    // Its record is as it was: a requester could make or ruin it otherwise.
+    assert_eq!(scene.lies_of(1), 0);
+    let unchecked = (0..400).filter(|task| scene.done(*task).verdict.basis == Basis::Unchecked).count();
+    assert!(unchecked > 50, "the others are believed as before: {unchecked}");
+}
+
+#[test]
+fn a_crash_forgets_nobody_who_contradicted_a_verdict() {
+    let spec = noisy(400, &format!("assurance = 1000\n{COMPARE}"));
+    let mut scene =
+        Scene::of(among_credible(6, 0.05), spec.clone(), &[Lies, Right, Right, Right, Right, Right]);
+    let distrusted = |scene: &Scene| {
+        scene.world.core.jobs.values().flat_map(|job| job.distrusted.clone()).collect::<Vec<_>>()
+    };
+    for _ in 0..1_000 {
+        scene.step();
+        if !distrusted(&scene).is_empty() {
+            break;
+        }
+    }
+    scene.world.settle();
+    scene.world.crash();
+    assert_eq!(distrusted(&scene), [Peer::new(1).operator()]);
+    for (peer, _) in &mut scene.peers {
+        peer.leases.clear();
+        peer.sent.clear();
+        peer.join(&mut scene.world, vec![]);
+    }
+    assert_eq!(scene.run(), JobEnd::Done);
+    scene.world.check_outputs(job_id(1), &spec);
 }
