@@ -64,6 +64,8 @@ pub(super) struct Job {
     pub(super) reduced: BTreeMap<TaskNumber, Counted>,
     /// Those who have contradicted what was accepted of it, or were caught elsewhere: strangers, as far as it is concerned.
     pub(super) distrusted: BTreeSet<Address>,
+    /// How often each was paid for a result that the job's own trusted machines contradict.
+    pub(super) disputed: BTreeMap<Address, u32>,
     /// Those who were caught, and whose unchecked results are being looked for.
     pub(super) looking: BTreeSet<Address>,
     /// The results of operators that wait for checks.
@@ -153,6 +155,7 @@ impl Job {
             unchecked: BTreeMap::new(),
             reach: Reach::default(),
             distrusted: BTreeSet::new(),
+            disputed: BTreeMap::new(),
             looking: BTreeSet::new(),
             watched: BTreeMap::new(),
             undecided: 0,

@@ -110,6 +110,10 @@ impl Resuming {
             }
             return;
         };
+        // Whoever contradicts a verdict is paid where that rests on the word of the job's own trusted machines alone.
+        if !agrees && record.paid.is_some() && !self.job.spec.trusted().is_empty() {
+            *self.job.disputed.entry(result.operator).or_default() += 1;
+        }
         self.checked(result.provider, agrees);
     }
 

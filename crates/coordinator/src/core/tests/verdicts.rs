@@ -6,6 +6,7 @@ mod comparing;
 mod evidence;
 mod holding;
 mod known;
+mod named;
 mod records;
 mod stakes;
 mod unjudged;

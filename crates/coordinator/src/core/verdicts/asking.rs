@@ -268,7 +268,7 @@ impl Core {
     }
 
     /// Whether somebody is connected who could say more about a task.
-    fn could_ask(&self, job: &Job, id: TaskId, open: &Open, only_trusted: bool) -> bool {
+    pub(super) fn could_ask(&self, job: &Job, id: TaskId, open: &Open, only_trusted: bool) -> bool {
         let Some(needs) = job.spec.needs(job.node(id.task).stage()) else { return false };
         let said = self.said_enough(job, id, open);
         let lost = open.failures.len() - open.evidence().count();

@@ -134,8 +134,15 @@ impl Core {
         self.end_if_done(id.job, now);
     }
 
-    /// Pays what is right, and counts who did what. Whoever contradicts those whom the requester alone trusts is paid: its
-    /// word is not enough to have work for nothing. Says what the result is paid that stands for the task.
+    /// Whether a verdict rests on the word of those whom the requester alone trusts.
+    fn is_by_word(&self, open: &Open, ruling: &Ruling) -> bool {
+        let is_own = |at: &usize| self.config.trust.covers(&open.opinions[*at].result.operator);
+        ruling.acceptance.basis == Basis::Trusted && !ruling.right.iter().any(is_own)
+    }
+
+    /// Pays what is right, and counts who did what. Whoever contradicts those whom the requester alone trusts is paid a few
+    /// times, and after that if another operator says the same: their word is not enough to have work for nothing, nor is
+    /// contradicting them enough to be paid. Says what the result is paid that stands for the task.
     fn settle_results(&mut self, id: TaskId, open: &Open, ruling: &Ruling, is_telling: bool) -> Amount {
         let opinions = &open.opinions;
         let bound = middle(ruling.right.iter().map(|at| &opinions[*at]));
@@ -146,17 +153,19 @@ impl Core {
             self.pay(id, given, Ok(amount));
             self.credit(given.result.provider);
         }
-        let is_own = |at: &usize| self.config.trust.covers(&open.opinions[*at].result.operator);
-        let by_word =
-            ruling.acceptance.basis == Basis::Trusted && !is_telling && !ruling.right.iter().any(is_own);
+        let by_word = !is_telling && self.is_by_word(open, ruling);
         for at in &ruling.wrong {
             let given = &opinions[*at];
             let others = opinions.iter().filter(|other| other.result.lease != given.result.lease);
-            let verdict = match most(others).filter(|_| by_word) {
+            let verdict = match most(others).filter(|_| by_word && self.is_owed_by_word(id.job, open, given))
+            {
                 Some(bound) => Ok(self.price_at_most(id, given, bound)),
                 None => Err(Unpaid::Contradicted),
             };
             self.pay(id, given, verdict);
+            if let (true, Some(job)) = (verdict.is_ok(), self.jobs.get_mut(&id.job)) {
+                *job.disputed.entry(given.result.operator).or_default() += 1;
+            }
         }
         for at in &ruling.apart {
             self.pay(id, &open.opinions[*at], Err(Unpaid::Undecided));

@@ -4,7 +4,7 @@
 //! two classes that are the same agree all the same, and a class that few are of does not decide alone.
 
 use tidemill_store::AttemptRecord;
-use tidemill_types::{Address, Comparison, TaskId, TaskNumber};
+use tidemill_types::{Address, Comparison, JobId, TaskId, TaskNumber};
 use tidemill_verify::{Assurance, Course, Model, Next, Opinion, Verdict, Witness, judge};
 
 use super::{Answer, Given};
@@ -15,6 +15,17 @@ use crate::{
     },
     event::Now,
 };
+
+/// So often in a job an operator that contradicts the job's own trusted machines alone is paid all the same.
+const MOST_BY_WORD: u32 = 3;
+
+impl Job {
+    /// Whether an operator has contradicted the job's own trusted machines, and was paid, as often as it may without another
+    /// that says the same.
+    fn has_disputed(&self, operator: Address) -> bool {
+        self.disputed.get(&operator).is_some_and(|times| *times >= MOST_BY_WORD)
+    }
+}
 
 impl Open {
     /// The results in groups that can be compared with each other: where classes of hardware matter, those of one class, and
@@ -85,10 +96,45 @@ impl Core {
         };
         let ask = by_group.iter().find(asks).filter(|_| may_ask);
         match by_group.iter().find(is_accepted).or(ask).or(by_group.first()) {
+            Some(Next::Accept { answer, .. }) if self.wants_third(job, id, open, *answer, now) => {
+                Next::Ask { more: 1 }
+            }
             Some(next) => *next,
             // A failure ends the whole job, so one alone is never believed unchecked.
             None => job.course.next(self.reputations.model(), &failures, true),
         }
+    }
+
+    /// Whether another operator is to say which of two is right before a task is decided: those whom the requester alone
+    /// trusts, or somebody who has contradicted them before. The first few times the one who does is paid all the same; then
+    /// a third settles whether it is, if there is one.
+    fn wants_third(&self, job: &Job, id: TaskId, open: &Open, accepted: Answer, now: Now) -> bool {
+        // Whoever does not come for long settles nothing.
+        let patience = self.config.undecided.0.saturating_mul(1000);
+        let is_over = open.waiting.is_some_and(|since| now.mono.since(since).0 >= patience);
+        if job.disputed.is_empty() || is_over {
+            return false;
+        }
+        let is_trusted = |given: &&Given| given.witness == Witness::Trusted;
+        let by_word = open.opinions.iter().filter(is_trusted).any(|given| given.says() == Some(accepted))
+            && !open.opinions.iter().any(|given| self.config.trust.covers(&given.result.operator));
+        let disputes = open.opinions.iter().filter(|given| {
+            !is_trusted(given) && given.says() != Some(accepted) && job.has_disputed(given.result.operator)
+        });
+        let mut alone = disputes.filter(|given| {
+            let operator = given.result.operator;
+            open.opinions.iter().all(|other| is_trusted(&other) || other.result.operator == operator)
+        });
+        by_word && alone.next().is_some() && self.could_ask(job, id, open, false)
+    }
+
+    /// Whether a result that contradicts those whom the requester alone trusts is paid all the same: the first few times of
+    /// an operator, and whenever another operator gave the same.
+    pub(super) fn is_owed_by_word(&self, job: JobId, open: &Open, given: &Given) -> bool {
+        let is_another = |other: &Given| other.result.operator != given.result.operator;
+        let is_said = open.opinions.iter().any(|other| is_another(other) && other.says() == given.says());
+        let has_disputed = self.jobs.get(&job).is_some_and(|job| job.has_disputed(given.result.operator));
+        is_said || !has_disputed
     }
 
     /// What is assumed of those who gave these results: among the members of a class of hardware a group is more than it is
