@@ -3,8 +3,8 @@
 //! Nothing here knows a clock, randomness or I/O. A [`Record`] holds what is known of one operator's results of one
 //! kind on one class of hardware. The [`Model`] says from it how likely a result is wrong, how often results must be
 //! checked so that a job's [`Assurance`] holds, and what several results of one task come to ([`judge`]). A [`Course`]
-//! says of one task what is to be done next; [`Checks`] are tasks that others are to be asked too, [`KnownAnswers`] those
-//! that somebody may be tried with. docs/verification.md derives the formulas and states what they assume.
+//! says of one task what is to be done next; [`Turns`] are results that wait for checks of earlier ones, [`Checks`] are
+//! tasks that others are to be asked too, [`KnownAnswers`] those that somebody may be tried with. docs/verification.md derives the formulas and states what they assume.
 
 mod checks;
 mod course;
@@ -14,6 +14,7 @@ mod record;
 mod stake;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod verdict;
 
 pub use checks::Checks;
@@ -23,4 +24,5 @@ pub use model::{Model, ModelError, Rates};
 pub use record::{Evidence, Record};
 pub use stake::{SlashOdds, SlashOddsError, Stake};
 pub use tidemill_types::{Assurance, AssuranceError};
+pub use turns::Turns;
 pub use verdict::{Opinion, Verdict, Witness, judge, odds_of_agreement, strangers_to_agree};

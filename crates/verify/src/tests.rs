@@ -407,6 +407,28 @@ fn a_check_goes_to_somebody_who_has_said_nothing_of_it() {
 }
 
 #[test]
+fn a_result_waits_for_the_checks_that_were_drawn_before_it() {
+    let mut turns = Turns::default();
+    assert_eq!(turns.hold(TaskNumber(1), 'a'), None, "no check is open");
+    let first = turns.draw(TaskNumber(2));
+    assert!(turns.hold(TaskNumber(3), 'b').is_some());
+    let second = turns.draw(TaskNumber(4));
+    let last = turns.hold(TaskNumber(5), 'c').expect("two checks are open");
+    assert_eq!((turns.first_free(), turns.first_held()), (None, Some((TaskNumber(3), 'b'))));
+    turns.end(second);
+    assert_eq!(turns.first_free(), None, "the first check is open");
+    turns.end(first);
+    assert_eq!(turns.first_free(), Some(TaskNumber(3)));
+    // What waits longest is checked itself, and the others wait for that.
+    turns.check(1);
+    assert_eq!((turns.first_free(), turns.drawn().len(), turns.held().len()), (None, 1, 1));
+    turns.end(1);
+    assert_eq!(turns.first_free(), Some(TaskNumber(5)));
+    turns.end(last);
+    assert!(turns.is_empty());
+}
+
+#[test]
 fn as_many_strangers_must_agree_as_the_document_says() {
     let needed = |results| {
         let assurance = Assurance::one_in(results).expect("it is in bounds");

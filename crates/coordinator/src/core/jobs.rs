@@ -13,7 +13,7 @@ use tidemill_types::{
     Address, Amount, BlobId, Engine, Failure, JobId, LeaseId, Needs, NodeId, Offer, Principal, RateCard,
     Stage, TaskId, TaskNumber, Usage, Weight, input_bytes,
 };
-use tidemill_verify::{Checks, Course, KnownAnswers, Next};
+use tidemill_verify::{Checks, Course, KnownAnswers, Next, Turns};
 
 use super::{
     Core, Provider, Tally, after,
@@ -21,7 +21,7 @@ use super::{
     past::Gone,
     presence::Reach,
     reports::Summary,
-    verdicts::{self, Answer, Candidate, Counted, Given, Unchecked, Watched},
+    verdicts::{self, Answer, Candidate, Counted, Given, Unchecked},
 };
 use crate::event::{Assembled, Caller, Effect, Look, LostOutput, Now, Question, Unmade};
 
@@ -69,7 +69,7 @@ pub(super) struct Job {
     /// Those who were caught, and whose unchecked results are being looked for.
     pub(super) looking: BTreeSet<Address>,
     /// The results of operators that wait for checks.
-    pub(super) watched: BTreeMap<Address, Watched>,
+    pub(super) watched: BTreeMap<Address, Turns<Micros>>,
     /// How many tasks have results and no verdict.
     pub(super) undecided: u64,
     /// What was paid for each reduce task so far, should it be undone.

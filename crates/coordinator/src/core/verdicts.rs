@@ -31,7 +31,6 @@ use tidemill_verify::{Course, Evidence, Next, Record, Witness, is_chosen};
 pub(super) use self::asking::course;
 use self::deciding::Accepted;
 pub(crate) use self::fate::{Fate, counts_alike, fate, owed_for_failure};
-pub(super) use self::holding::Watched;
 pub(super) use self::known::{Candidate, Known};
 pub(crate) use self::standing::standing;
 use super::{

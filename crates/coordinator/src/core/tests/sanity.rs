@@ -118,14 +118,13 @@ fn doubted(job: &Job) -> u64 {
 /// What waits for checks is in an open task.
 fn watched(job: &Job) {
     let mut counted = 0;
-    for (operator, watched) in &job.watched {
-        let tasks = watched.drawn.values().chain(watched.held.values().map(|(task, _)| task));
-        for task in tasks {
-            let opinions = &job.open[task].opinions;
+    for (operator, turns) in &job.watched {
+        for task in turns.drawn().chain(turns.held()) {
+            let opinions = &job.open[&task].opinions;
             assert!(opinions.iter().any(|given| given.result.operator == *operator));
         }
-        for (task, _) in watched.held.values() {
-            assert!(job.open[task].is_held());
+        for task in turns.held() {
+            assert!(job.open[&task].is_held());
             counted += 1;
         }
     }

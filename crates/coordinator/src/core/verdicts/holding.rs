@@ -6,11 +6,9 @@
 //! it is. Whoever is right waits as long as a check takes, and no longer than a task waits for somebody who could say more:
 //! then what waits is checked itself.
 
-use std::collections::BTreeMap;
-
 use tidemill_sched::Micros;
 use tidemill_types::{Address, JobId, TaskId, TaskNumber};
-use tidemill_verify::{Course, Witness};
+use tidemill_verify::{Course, Turns, Witness};
 
 use super::Given;
 use crate::{
@@ -20,31 +18,6 @@ use crate::{
     },
     event::Now,
 };
-
-/// The results of one operator in one job that wait for checks, by the order in which they came.
-#[derive(Default, Debug)]
-pub(in crate::core) struct Watched {
-    next: u64,
-    /// Those that a check was drawn for, and that have no verdict.
-    pub(in crate::core) drawn: BTreeMap<u64, TaskNumber>,
-    /// Those that wait for such a check, and since when.
-    pub(in crate::core) held: BTreeMap<u64, (TaskNumber, Micros)>,
-}
-
-impl Watched {
-    /// The first that waits for no check any more.
-    fn releasable(&self) -> Option<TaskNumber> {
-        let (turn, (task, _)) = self.held.first_key_value()?;
-        let is_free = self.drawn.first_key_value().is_none_or(|(first, _)| first > turn);
-        is_free.then_some(*task)
-    }
-
-    /// The first that has waited since before then.
-    fn overdue(&self, then: Micros) -> Option<TaskNumber> {
-        let (_, (task, since)) = self.held.first_key_value()?;
-        (*since < then).then_some(*task)
-    }
-}
 
 impl Open {
     /// Whether its only result waits for a check of an earlier one of the same operator.
@@ -58,20 +31,11 @@ impl Job {
     pub(super) fn watch(&mut self, task: TaskNumber, given: &mut Given, now: Now) {
         let Course::Assured { assurance, .. } = self.course else { return };
         let Witness::Operator(operator) = given.witness else { return };
-        let is_certain = given.odds <= assurance.bound();
-        let is_watched = self.watched.get(&operator).is_some_and(|watched| !watched.drawn.is_empty());
-        if !given.chosen && !(is_certain && is_watched) {
-            return;
-        }
-        let watched = self.watched.entry(operator).or_default();
-        let turn = watched.next;
-        watched.next += 1;
-        given.turn = Some(turn);
-        given.is_held = !given.chosen;
         if given.chosen {
-            watched.drawn.insert(turn, task);
-        } else {
-            watched.held.insert(turn, (task, now.mono));
+            given.turn = Some(self.watched.entry(operator).or_default().draw(task));
+        } else if given.odds <= assurance.bound() {
+            given.turn = self.watched.get_mut(&operator).and_then(|turns| turns.hold(task, now.mono));
+            given.is_held = given.turn.is_some();
         }
     }
 
@@ -79,13 +43,25 @@ impl Job {
     pub(super) fn unwatch<'a>(&mut self, opinions: impl Iterator<Item = &'a Given>) {
         for given in opinions {
             let (Witness::Operator(operator), Some(turn)) = (given.witness, given.turn) else { continue };
-            let Some(watched) = self.watched.get_mut(&operator) else { continue };
-            watched.drawn.remove(&turn);
-            watched.held.remove(&turn);
-            if watched.drawn.is_empty() && watched.held.is_empty() {
+            let Some(turns) = self.watched.get_mut(&operator) else { continue };
+            turns.end(turn);
+            if turns.is_empty() {
                 self.watched.remove(&operator);
             }
         }
+    }
+
+    /// The first result that waits for no check any more.
+    fn free(&self) -> Option<(Address, TaskNumber)> {
+        self.watched.iter().find_map(|(operator, turns)| Some((*operator, turns.first_free()?)))
+    }
+
+    /// A result that has waited since before then.
+    fn overdue(&self, then: Micros) -> Option<(Address, TaskNumber)> {
+        let is_overdue = |turns: &Turns<Micros>| {
+            turns.first_held().filter(|(_, since)| *since < then).map(|(task, _)| task)
+        };
+        self.watched.iter().find_map(|(operator, turns)| Some((*operator, is_overdue(turns)?)))
     }
 }
 
@@ -96,11 +72,9 @@ impl Core {
         if std::mem::replace(&mut self.is_releasing, true) {
             return;
         }
-        while let Some((operator, task)) = self.jobs.get(&id).and_then(|job| {
-            job.watched.iter().find_map(|(operator, watched)| Some((*operator, watched.releasable()?)))
-        }) {
-            self.let_go(TaskId { job: id, task }, operator, false, now);
-        }
+        while let Some((operator, task)) = self.jobs.get(&id).and_then(Job::free)
+            && self.let_go(TaskId { job: id, task }, operator, false, now)
+        {}
         self.is_releasing = false;
     }
 
@@ -112,40 +86,39 @@ impl Core {
             self.jobs.iter().filter(|(_, job)| !job.watched.is_empty()).map(|(id, _)| *id).collect();
         for id in watching {
             self.release_held(id, now);
-            while let Some((operator, task)) = self.jobs.get(&id).and_then(|job| {
-                job.watched.iter().find_map(|(operator, watched)| Some((*operator, watched.overdue(then)?)))
-            }) {
-                self.let_go(TaskId { job: id, task }, operator, true, now);
-            }
+            while let Some((operator, task)) = self.jobs.get(&id).and_then(|job| job.overdue(then))
+                && self.let_go(TaskId { job: id, task }, operator, true, now)
+            {}
         }
     }
 
-    /// A result waits no longer: it is accepted, or others are to give one of its task too.
-    fn let_go(&mut self, id: TaskId, operator: Address, is_checked: bool, now: Now) {
+    /// A result waits no longer: it is accepted, or others are to give one of its task too. Whether there was one.
+    fn let_go(&mut self, id: TaskId, operator: Address, is_checked: bool, now: Now) -> bool {
         let held = self.jobs.get(&id.job).and_then(|job| job.open.get(&id.task)?.opinions.first());
         let result = held.map(|given| given.result.clone());
         let weighed = result.and_then(|result| self.given(id, result, (None, false), now));
-        let Some(job) = self.jobs.get_mut(&id.job) else { return };
-        let Some(watched) = job.watched.get_mut(&operator) else { return };
-        // It is so no longer, whatever comes of it.
-        watched.held.retain(|_, (task, _)| *task != id.task);
-        let is_idle = watched.drawn.is_empty() && watched.held.is_empty();
-        if let (Some(weighed), Some(open)) = (weighed, job.open.get_mut(&id.task))
-            && let Some(given) = open.opinions.first_mut()
-        {
-            let is_certain = matches!(job.course, Course::Assured { assurance, .. }
-                if weighed.odds <= assurance.bound());
-            (given.is_held, given.odds) = (false, weighed.odds);
-            given.chosen = is_checked || !is_certain;
-            // Whatever came after one that is checked waits for it too.
-            given.turn = given.turn.filter(|_| given.chosen);
-            if let Some(turn) = given.turn {
-                watched.drawn.insert(turn, id.task);
-            } else if is_idle {
-                job.watched.remove(&operator);
-            }
+        let Some(job) = self.jobs.get_mut(&id.job) else { return false };
+        let Some(turns) = job.watched.get_mut(&operator) else { return false };
+        let Some(given) = job.open.get_mut(&id.task).and_then(|open| open.opinions.first_mut()) else {
+            return false;
+        };
+        let (Some(weighed), Some(turn)) = (weighed, given.turn) else { return false };
+        let is_certain =
+            matches!(job.course, Course::Assured { assurance, .. } if weighed.odds <= assurance.bound());
+        (given.is_held, given.odds) = (false, weighed.odds);
+        given.chosen = is_checked || !is_certain;
+        // Whatever came after one that is checked waits for it too.
+        if given.chosen {
+            turns.check(turn);
+        } else {
+            given.turn = None;
+            turns.end(turn);
+        }
+        if turns.is_empty() {
+            job.watched.remove(&operator);
         }
         let next = self.judged(id, now);
         self.follow(id, next, now);
+        true
     }
 }

@@ -65,8 +65,8 @@ fn work(scene: &mut Scene, place: usize) {
 /// How many tasks are done, how many checks of the first are open, and how many results of it wait for them.
 fn counts(scene: &Scene) -> (u64, usize, usize) {
     let job = &scene.world.core.jobs[&job_id(1)];
-    let watched = job.watched.get(&Peer::new(1).operator());
-    let of_first = watched.map_or((0, 0), |watched| (watched.drawn.len(), watched.held.len()));
+    let turns = job.watched.get(&Peer::new(1).operator());
+    let of_first = turns.map_or((0, 0), |turns| (turns.drawn().len(), turns.held().len()));
     (job.frontier.done_count(), of_first.0, of_first.1)
 }
 
