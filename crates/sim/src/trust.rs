@@ -3,6 +3,7 @@
 
 mod adversary;
 mod engine;
+mod peers;
 pub mod plot;
 mod rule;
 #[cfg(test)]
@@ -16,12 +17,14 @@ pub use self::{adversary::Adversary, rule::Rule};
 /// What is simulated.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Providers, all with one slot and the same speed.
+    /// Providers, all with one slot and the same speed, but for some adversaries'.
     pub providers: u32,
     /// Epochs, each with one job. Attacks that wait begin in the middle.
     pub epochs: u32,
     /// Tasks of a job for each provider.
     pub tasks_each: u32,
+    /// How many times as long as any other result one takes to come that somebody is asked for to check another.
+    pub check_waves: u32,
     /// What the rules assume.
     pub model: Model,
     /// What each provider has at stake, in prices of a task; 0 for no stakes.
@@ -40,6 +43,7 @@ impl Default for Plan {
             providers: 1_000,
             epochs: 200,
             tasks_each: 40,
+            check_waves: 3,
             model: Model::default(),
             stake: 2_000,
             outside_gain: 10,
@@ -66,7 +70,7 @@ impl Plan {
     /// # Errors
     /// [`PlanError`]
     pub fn checked(self) -> Result<Self, PlanError> {
-        if self.providers < 20 || self.epochs < 4 || self.tasks_each == 0 {
+        if self.providers < 20 || self.epochs < 4 || self.tasks_each == 0 || self.check_waves == 0 {
             return Err(PlanError::TooSmall);
         }
         if !(self.slash_odds > 0.0 && self.slash_odds <= 1.0) {
@@ -141,7 +145,9 @@ impl Measured {
 
 /// All adversaries that are measured.
 pub fn adversaries() -> Vec<Adversary> {
-    use Adversary::{Builders, Colluders, ColludingBuilders, Lazy, Liars, None, Sybils, Targeted};
+    use Adversary::{
+        Builders, Bursts, Colluders, ColludingBuilders, Friends, Lazy, Liars, None, Sybils, Targeted,
+    };
     vec![
         None,
         Liars { share: 0.001, rate: 0.1 },
@@ -159,6 +165,9 @@ pub fn adversaries() -> Vec<Adversary> {
         Sybils { share: 0.2, rate: 0.1 },
         Lazy { share: 0.1, rate: 0.3 },
         Targeted { share: 0.2 },
+        Bursts { share: 0.01, rate: 1.0 },
+        Bursts { share: 0.01, rate: 0.1 },
+        Friends { share: 0.1, rate: 0.02 },
     ]
 }
 

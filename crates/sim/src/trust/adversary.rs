@@ -69,7 +69,29 @@ pub enum Adversary {
         /// How many.
         share: f64,
     },
+    /// Builders of reputation with many slots, and several nodes to an operator: each gives many results while a check takes
+    /// its time.
+    Bursts {
+        /// How many nodes.
+        share: f64,
+        /// How often, once they lie.
+        rate: f64,
+    },
+    /// Liars who have a requester among them, whose jobs go to them alone, at a price that nobody else works for: they agree
+    /// with each other about as many tasks of these as of all others.
+    Friends {
+        /// How many.
+        share: f64,
+        /// How often.
+        rate: f64,
+    },
 }
+
+/// Slots of a node that lies in bursts.
+const SLOTS_OF_A_BURST: u32 = 16;
+
+/// Nodes of an operator whose nodes do.
+const NODES_OF_A_BURST: u32 = 5;
 
 impl Adversary {
     /// Which share of the providers it is.
@@ -82,8 +104,26 @@ impl Adversary {
             | Self::ColludingBuilders { share, .. }
             | Self::Sybils { share, .. }
             | Self::Lazy { share, .. }
+            | Self::Bursts { share, .. }
+            | Self::Friends { share, .. }
             | Self::Targeted { share } => share,
         }
+    }
+
+    /// Slots of each of its nodes.
+    pub(super) fn slots(&self) -> u32 {
+        if matches!(self, Self::Bursts { .. }) { SLOTS_OF_A_BURST } else { 1 }
+    }
+
+    /// Nodes of each of its operators.
+    pub(super) fn nodes(&self) -> u32 {
+        if matches!(self, Self::Bursts { .. }) { NODES_OF_A_BURST } else { 1 }
+    }
+
+    /// Which share of the capacity is its own.
+    fn capacity(&self) -> f64 {
+        let own = self.share() * f64::from(self.slots());
+        own / (own + (1.0 - self.share()))
     }
 
     /// What it is called.
@@ -97,6 +137,8 @@ impl Adversary {
             Self::Sybils { .. } => "Sybils",
             Self::Lazy { .. } => "the lazy",
             Self::Targeted { .. } => "an attack on one job",
+            Self::Bursts { .. } => "bursts from many slots",
+            Self::Friends { .. } => "friends of a requester",
         }
     }
 
@@ -109,7 +151,9 @@ impl Adversary {
             | Self::Colluders { rate, .. }
             | Self::ColludingBuilders { rate, .. }
             | Self::Sybils { rate, .. }
-            | Self::Lazy { rate, .. } => Some(rate),
+            | Self::Lazy { rate, .. }
+            | Self::Bursts { rate, .. }
+            | Self::Friends { rate, .. } => Some(rate),
         }
     }
 
@@ -121,13 +165,19 @@ impl Adversary {
             Self::Colluders { share, .. }
             | Self::ColludingBuilders { share, .. }
             | Self::Lazy { share, .. } => *share <= 0.1,
-            _ => self.share() <= 0.2,
+            _ => self.capacity() <= 0.2,
         }
     }
 
     /// Whether it waits for the attack to begin.
     fn waits(&self) -> bool {
-        matches!(self, Self::Builders { .. } | Self::ColludingBuilders { .. } | Self::Targeted { .. })
+        matches!(
+            self,
+            Self::Builders { .. }
+                | Self::ColludingBuilders { .. }
+                | Self::Targeted { .. }
+                | Self::Bursts { .. }
+        )
     }
 }
 

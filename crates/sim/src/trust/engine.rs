@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use tidemill_sched::{Class, ClassId, Job, LeaseEnd, Micros, NewLease, Policy, Scheduler, Single, Work};
 use tidemill_types::{
-    Address, Amount, ByteSize, Capacity, Engine, EngineId, EngineIndex, FloatClass, JobId, LeaseId, Needs,
-    NodeId, Offer, ProgramKind, RateCard, Stage, TaskId, TaskNumber,
+    Address, Amount, ByteSize, EngineId, EngineIndex, FloatClass, JobId, LeaseId, Needs, NodeId, ProgramKind,
+    Stage, TaskId, TaskNumber,
 };
-use tidemill_verify::{Checks, Evidence, KnownAnswers, Model, Stake, Witness, is_chosen};
+use tidemill_verify::{Checks, Evidence, KnownAnswers, Model, Stake, Turns, Witness, is_chosen};
 
 use super::{
     Measured, Plan,
     adversary::{Adversary, Answer, Asked, Gang, RIGHT},
+    peers::{CREDITS, Peer, join_all, named, offer},
     rule::{Rule, Ruling, Standing, Voice},
 };
 use crate::{dice::Dice, stats};
@@ -19,26 +20,6 @@ use crate::{dice::Dice, stats};
 /// What a task takes.
 const WALL: Micros = Micros(1_000_000);
 const FUEL: u64 = 1_000_000_000;
-
-/// Fuel that one task needs at a provider in a second: all are alike.
-const FUEL_PER_S: u64 = 1_000_000_000;
-
-/// Leases that a provider holds at once.
-const CREDITS: u32 = 4;
-
-/// A provider.
-struct Peer {
-    node: NodeId,
-    operator: Address,
-    is_dishonest: bool,
-    standing: Standing,
-    /// Results that it gave since the first lie of its name, that one included; none before.
-    lying_for: Option<u64>,
-    /// Tasks of the job that runs that were accepted on its word alone.
-    believed: Vec<TaskNumber>,
-    /// The job in which it has lied last.
-    lied_in: Option<u64>,
-}
 
 /// A task of the job that runs.
 #[derive(Clone, Default)]
@@ -52,6 +33,8 @@ struct Task {
     is_unchecked: bool,
     /// Somebody who gave a result was caught: it is not believed alone any more.
     recheck: bool,
+    /// Its first result's turn among those of its operator that wait for checks, and that operator.
+    turn: Option<(Address, u64)>,
 }
 
 /// A result that is on its way.
@@ -63,6 +46,8 @@ struct Running {
     has_known: bool,
     /// Whether this is one.
     is_known: bool,
+    /// How much longer it takes.
+    waves: u32,
 }
 
 pub(super) struct World<'a> {
@@ -70,10 +55,13 @@ pub(super) struct World<'a> {
     adversary: Adversary,
     rule: Rule,
     model: Model,
-    stake: Option<Stake>,
     scheduler: Scheduler,
     peers: Vec<Peer>,
     by_node: BTreeMap<NodeId, usize>,
+    /// What is known of each operator.
+    standings: BTreeMap<Address, Standing>,
+    /// The results of each that wait for checks.
+    turns: BTreeMap<Address, Turns<()>>,
     gang: Gang,
     dice: Dice,
     now: Micros,
@@ -115,73 +103,23 @@ fn job_id(epoch: u64) -> JobId {
     JobId(id)
 }
 
-fn named(number: u64) -> Address {
-    let mut address = [0; 20];
-    address[..8].copy_from_slice(&number.to_be_bytes());
-    Address(address)
-}
-
-fn offer() -> Offer {
-    let engine = Engine {
-        kind: ProgramKind::Wasm,
-        floats: vec![FloatClass::Canonical],
-        hardware_class: None,
-        exec_version: ProgramKind::Wasm.version(),
-        slots: 1,
-        memory: ByteSize::mib(1_024),
-        capacity: Capacity { single_fuel_per_s: FUEL_PER_S, all_fuel_per_s: 0 },
-        rates: RateCard::default(),
-    };
-    Offer {
-        name: String::new(),
-        disk: ByteSize::mib(1_024),
-        down_bytes_per_s: 1 << 30,
-        engines: vec![engine],
-    }
-}
-
 impl<'a> World<'a> {
     pub(super) fn new(plan: &'a Plan, adversary: Adversary, rule: Rule, seed: u64) -> Self {
         let mut dice = Dice::new(seed);
-        let dishonest = (f64::from(plan.providers) * adversary.share()).round() as usize;
-        let mut is_dishonest: Vec<bool> =
-            (0..plan.providers as usize).map(|number| number < dishonest).collect();
-        dice.shuffle(&mut is_dishonest);
         let mut scheduler = Scheduler::new(Policy::default());
-        let peers: Vec<Peer> = is_dishonest
-            .into_iter()
-            .enumerate()
-            .map(|(number, is_dishonest)| {
-                let mut node = [0; 32];
-                node[..8].copy_from_slice(&(number as u64).to_be_bytes());
-                let (node, operator) = (NodeId(node), named(number as u64));
-                scheduler.join(node, operator, offer(), CREDITS, Micros(0));
-                Peer {
-                    node,
-                    operator,
-                    is_dishonest,
-                    standing: Standing::default(),
-                    lying_for: None,
-                    believed: Vec::new(),
-                    lied_in: None,
-                }
-            })
-            .collect();
-        let stake = Stake {
-            slashable: Amount::tide(u64::from(plan.stake)),
-            at_risk: Amount::tide(u64::from(CREDITS) * u64::from(1 + plan.outside_gain)),
-            slash_odds: plan.slash_odds,
-        };
+        let peers = join_all(plan, &adversary, &mut dice, &mut scheduler);
         Self {
             plan,
             adversary,
             rule,
             model: plan.model,
-            stake: (plan.stake > 0).then_some(stake),
             scheduler,
             by_node: peers.iter().enumerate().map(|(number, peer)| (peer.node, number)).collect(),
-            next_name: peers.len() as u64,
+            // Those of one operator have names beyond the numbers of the nodes.
+            next_name: 2 * peers.len() as u64,
             peers,
+            standings: BTreeMap::new(),
+            turns: BTreeMap::new(),
             gang: Gang::default(),
             dice,
             now: Micros(1),
@@ -229,6 +167,10 @@ impl<'a> World<'a> {
         loop {
             self.place(id, &mut running);
             if running.is_empty() {
+                // What waits for a check that nobody can decide is checked itself.
+                if self.checks.is_empty() && self.check_held() {
+                    continue;
+                }
                 if self.checks.is_empty() || !self.place_singles(id, &mut running) {
                     break;
                 }
@@ -237,7 +179,11 @@ impl<'a> World<'a> {
                 }
             }
             self.now = self.now.plus(WALL);
-            let mut ended = std::mem::take(&mut running);
+            let mut ended: Vec<Running> = Vec::new();
+            for mut one in std::mem::take(&mut running) {
+                one.waves -= 1;
+                if one.waves == 0 { ended.push(one) } else { running.push(one) }
+            }
             self.dice.shuffle(&mut ended);
             for ended in ended {
                 let end = LeaseEnd::Done { wall: WALL, fuel: tidemill_types::Fuel(FUEL) };
@@ -281,9 +227,24 @@ impl<'a> World<'a> {
 
     /// Whether somebody is to be tried with a task whose answer is known.
     fn is_tried(&mut self, peer: usize) -> bool {
-        let standing = &self.peers[peer].standing;
-        let rate = self.rule.known_rate(&self.model, standing, self.stake.as_ref());
+        let standing = self.standing(peer);
+        let rate = self.rule.known_rate(&self.model, &standing, self.stake(peer).as_ref());
         is_chosen(self.dice.roll(), rate)
+    }
+
+    /// What is known of a provider's operator.
+    fn standing(&self, peer: usize) -> Standing {
+        self.standings.get(&self.peers[peer].operator).copied().unwrap_or_default()
+    }
+
+    /// What a provider's operator has at stake, against what all that it has in hand is worth.
+    fn stake(&self, peer: usize) -> Option<Stake> {
+        let at_risk = u64::from(self.peers[peer].leases) * u64::from(1 + self.plan.outside_gain);
+        (self.plan.stake > 0).then_some(Stake {
+            slashable: Amount::tide(u64::from(self.plan.stake)),
+            at_risk: Amount::tide(at_risk),
+            slash_odds: self.plan.slash_odds,
+        })
     }
 
     /// The last checks of a job want somebody in particular. Whether there are any.
@@ -342,12 +303,15 @@ impl<'a> World<'a> {
             expected,
         };
         self.scheduler.leased(lease, self.now);
-        self.tasks[task.0 as usize].leases += 1;
+        let of_task = &mut self.tasks[task.0 as usize];
+        of_task.leases += 1;
+        let is_check = !of_task.voices.is_empty() && !is_known;
+        let waves = if is_check { self.plan.check_waves } else { 1 };
         self.counts.leases += 1;
         if self.is_late() {
             self.counts.late_leases += 1;
         }
-        running.push(Running { lease: id, task, peer, has_known, is_known });
+        running.push(Running { lease: id, task, peer, has_known, is_known, waves });
     }
 
     fn is_late(&self) -> bool {
@@ -358,10 +322,10 @@ impl<'a> World<'a> {
     fn result(&mut self, running: &Running) {
         let Running { task: number, peer, has_known, is_known, .. } = *running;
         let answer = self.answer(number, peer);
-        let of = &self.peers[peer];
-        let witness = Witness::Operator(of.operator);
-        let basis = (self.stake.as_ref(), has_known);
-        let voice = self.rule.voice(&self.model, &of.standing, basis, witness, answer, &mut self.dice);
+        let witness = Witness::Operator(self.peers[peer].operator);
+        let (stake, standing) = (self.stake(peer), self.standing(peer));
+        let basis = (stake.as_ref(), has_known);
+        let voice = self.rule.voice(&self.model, &standing, basis, witness, answer, &mut self.dice);
         let task = &mut self.tasks[number.0 as usize];
         task.leases -= 1;
         if is_known && task.accepted == Some(answer) {
@@ -378,7 +342,56 @@ impl<'a> World<'a> {
         }
         task.voices.push(voice);
         task.peers.push(peer);
-        self.decide(number);
+        if !self.waits(number) {
+            self.decide(number);
+        }
+    }
+
+    /// Whether a task's first result waits for a check of an earlier one of its operator. Notes one that a check is drawn for.
+    fn waits(&mut self, number: TaskNumber) -> bool {
+        let task = &mut self.tasks[number.0 as usize];
+        let ([voice], [peer]) = (task.voices.as_slice(), task.peers.as_slice()) else { return false };
+        if task.recheck || !self.rule.holds_back() {
+            return false;
+        }
+        let operator = self.peers[*peer].operator;
+        let is_drawn = voice.chosen;
+        let turn = match self.rule.rule(&self.model, &task.voices, false) {
+            _ if is_drawn => Some(self.turns.entry(operator).or_default().draw(number)),
+            Ruling::Accept { .. } => self.turns.get_mut(&operator).and_then(|turns| turns.hold(number, ())),
+            _ => None,
+        };
+        task.turn = turn.map(|turn| (operator, turn));
+        !is_drawn && turn.is_some()
+    }
+
+    /// A task's first result waits for nothing any more. Whose it is, if it did.
+    fn end_turn(&mut self, number: TaskNumber) -> Option<Address> {
+        let (operator, turn) = self.tasks[number.0 as usize].turn.take()?;
+        self.turns.get_mut(&operator)?.end(turn);
+        Some(operator)
+    }
+
+    /// Lets go of what waited for checks of an operator that are in.
+    fn let_go(&mut self, operator: Address) {
+        while let Some(number) = self.turns.get(&operator).and_then(Turns::first_free) {
+            self.end_turn(number);
+            // Of somebody who was caught meanwhile it is checked.
+            let is_caught = self.standings.get(&operator).is_none_or(|known| known.record.run() < 1.0);
+            self.tasks[number.0 as usize].recheck |= is_caught;
+            self.decide(number);
+        }
+    }
+
+    /// Has all checked that waits. Whether anything did.
+    fn check_held(&mut self) -> bool {
+        let held: Vec<TaskNumber> = self.turns.values().flat_map(Turns::held).collect();
+        for number in &held {
+            self.end_turn(*number);
+            self.tasks[number.0 as usize].recheck = true;
+            self.decide(*number);
+        }
+        !held.is_empty()
     }
 
     /// Somebody says something else about a task whose answer is known. It is one more opinion about it, and may be right.
@@ -431,29 +444,12 @@ impl<'a> World<'a> {
                 task.is_unchecked = is_unchecked;
                 task.recheck = false;
                 self.checks.forget(number);
-                let task = &self.tasks[number.0 as usize];
                 if is_unchecked {
-                    self.peers[task.peers[0]].believed.push(number);
-                    return;
+                    return self.peers[task.peers[0]].believed.push(number);
                 }
-                if !self.rule.is_telling(&self.model, &task.voices) {
-                    return;
-                }
-                let said: Vec<(usize, Answer)> = task
-                    .peers
-                    .iter()
-                    .zip(&task.voices)
-                    .map(|(peer, voice)| (*peer, voice.opinion.answer))
-                    .collect();
-                for (peer, said) in said {
-                    let evidence = if said == answer { Evidence::Agreed } else { Evidence::Contradicted };
-                    self.judge_peer(peer, evidence);
-                }
-                let task = &self.tasks[number.0 as usize];
-                let all_agree = task.voices.iter().all(|voice| voice.opinion.answer == answer);
-                if all_agree && task.voices.len() <= Model::MOST_KNOWN_BY {
-                    let givers = task.peers.iter().map(|peer| self.peers[*peer].operator).collect();
-                    self.known.add(number, givers);
+                self.note_verdict(number, answer);
+                if let Some(operator) = self.end_turn(number) {
+                    self.let_go(operator);
                 }
             }
             Ruling::Ask(more) => {
@@ -466,9 +462,31 @@ impl<'a> World<'a> {
         }
     }
 
+    /// What a verdict says about those who gave the results.
+    fn note_verdict(&mut self, number: TaskNumber, answer: Answer) {
+        let task = &self.tasks[number.0 as usize];
+        if !self.rule.is_telling(&self.model, &task.voices) {
+            return;
+        }
+        let said: Vec<(usize, Answer)> =
+            task.peers.iter().zip(&task.voices).map(|(peer, voice)| (*peer, voice.opinion.answer)).collect();
+        for (peer, said) in said {
+            let evidence = if said == answer { Evidence::Agreed } else { Evidence::Contradicted };
+            self.judge_peer(peer, evidence);
+        }
+        let task = &self.tasks[number.0 as usize];
+        let all_agree = task.voices.iter().all(|voice| voice.opinion.answer == answer);
+        if all_agree && task.voices.len() <= Model::MOST_KNOWN_BY {
+            let givers = task.peers.iter().map(|peer| self.peers[*peer].operator).collect();
+            self.known.add(number, givers);
+        }
+    }
+
     fn judge_peer(&mut self, peer: usize, evidence: Evidence) {
         let of = &mut self.peers[peer];
-        self.rule.note(&self.model, &mut of.standing, evidence, self.epoch);
+        let operator = of.operator;
+        let standing = self.standings.entry(operator).or_default();
+        self.rule.note(&self.model, standing, evidence, self.epoch);
         if !evidence.is_of_a_lie() {
             return;
         }
@@ -478,13 +496,14 @@ impl<'a> World<'a> {
             self.counts.caught += 1;
             self.counts.delays.extend(of.lying_for.take());
         }
-        let believed = std::mem::take(&mut of.believed);
+        let of_it = self.peers.iter_mut().filter(|other| other.operator == operator);
+        let believed: Vec<TaskNumber> = of_it.flat_map(|other| std::mem::take(&mut other.believed)).collect();
+        let of = &mut self.peers[peer];
         if matches!(self.adversary, Adversary::Sybils { .. }) && of.is_dishonest {
             // It comes back as somebody new.
             of.operator = named(self.next_name);
             self.next_name += 1;
-            of.standing = Standing::default();
-            self.scheduler.join(of.node, of.operator, offer(), CREDITS, self.now);
+            self.scheduler.join(of.node, of.operator, offer(1), CREDITS, self.now);
         }
         if !self.rule.looks_again() {
             return;
@@ -529,7 +548,22 @@ impl<'a> World<'a> {
         }
         self.checks = Checks::default();
         self.known = KnownAnswers::default();
+        self.turns.clear();
         self.gang.forget();
+        self.befriend();
+    }
+
+    /// A requester who is one of those who lie has had a job of its own done, by them alone.
+    fn befriend(&mut self) {
+        let Adversary::Friends { share, .. } = self.adversary else { return };
+        if !self.rule.counts_narrowed(&self.model, share) {
+            return;
+        }
+        let friends: Vec<usize> =
+            (0..self.peers.len()).filter(|peer| self.peers[*peer].is_dishonest).collect();
+        for peer in friends {
+            (0..self.plan.tasks_each).for_each(|_| self.judge_peer(peer, Evidence::Agreed));
+        }
     }
 
     fn measured(mut self) -> Measured {

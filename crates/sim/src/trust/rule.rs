@@ -55,7 +55,7 @@ pub(super) struct Voice {
     /// iExec's weight of who gave it.
     weight: f64,
     /// Whether a check was drawn for it.
-    chosen: bool,
+    pub(super) chosen: bool,
 }
 
 /// What a rule makes of a task's results.
@@ -167,6 +167,19 @@ impl Rule {
                 matches!(judge(model, Assurance::LEAST_TELLING, &opinions), Verdict::Accepted { .. })
             }
             _ => true,
+        }
+    }
+
+    /// Whether what comes after a check was drawn waits for it.
+    pub(super) fn holds_back(&self) -> bool {
+        matches!(self, Self::Tidemill { .. })
+    }
+
+    /// Whether agreement of this share of the providers, who alone could have had the tasks, counts for their records.
+    pub(super) fn counts_narrowed(&self, model: &Model, share: f64) -> bool {
+        match self {
+            Self::Tidemill { .. } => model.tells_within(share),
+            Self::Iexec { .. } | Self::Boinc { .. } | Self::TwoOfTwo => true,
         }
     }
 

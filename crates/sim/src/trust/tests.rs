@@ -58,10 +58,29 @@ fn who_believes_everybody_after_ten_is_taken_in() {
 }
 
 #[test]
+fn bursts_from_many_slots_gain_nothing_while_a_check_takes_its_time() {
+    let bursts = Adversary::Bursts { share: 0.02, rate: 1.0 };
+    for check_waves in [1, 6] {
+        let plan = Plan { stake: 0, check_waves, ..plan() };
+        let measured = measure(&plan, bursts, ours(1_000), || {});
+        assert!(measured.caught > 0 && measured.wrong_share <= 0.001, "{measured:?}");
+        assert_eq!(measured.undecided, 0, "nothing waits for ever: {measured:?}");
+    }
+}
+
+#[test]
+fn a_record_that_friends_made_is_none() {
+    let friends = Adversary::Friends { share: 0.1, rate: 0.02 };
+    let (here, there) = (measured(friends, ours(1_000)), measured(friends, Rule::Boinc { threshold: 10 }));
+    assert!(here.wrong_share <= 0.001 && here.wrong_share < there.wrong_share, "{here:?} {there:?}");
+}
+
+#[test]
 fn plans_that_make_no_sense_are_refused() {
     assert!(Plan::default().checked().is_ok() && Plan::quick().checked().is_ok());
     assert!(Plan { providers: 3, ..plan() }.checked().is_err());
     assert!(Plan { tasks_each: 0, ..plan() }.checked().is_err());
+    assert!(Plan { check_waves: 0, ..plan() }.checked().is_err());
     assert!(Plan { slash_odds: 0.0, ..plan() }.checked().is_err());
     assert!(Plan { model: Model { colluding: 2.0, ..Model::default() }, ..plan() }.checked().is_err());
 }

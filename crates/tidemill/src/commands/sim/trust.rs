@@ -88,6 +88,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if args.json {
         let plan = json!({
             "providers": plan.providers, "epochs": plan.epochs, "tasks_each": plan.tasks_each, "stake": plan.stake,
+            "check_waves": plan.check_waves,
             "outside_gain": plan.outside_gain, "slash_odds": plan.slash_odds, "seed": plan.seed,
             "dishonest": plan.model.dishonest, "colluding": plan.model.colluding,
             "least_rate": plan.model.least_rate, "known_share": plan.model.known_share,
