@@ -32,8 +32,7 @@ use tidemill_verify::Model;
 
 use self::{
     following::Followed, jobs::Job, money::Money, past::Past, presence::Presence, reputation::Reputations,
-    stakes::Stakes,
-    unjudged::UnjudgedWork,
+    stakes::Stakes, unjudged::UnjudgedWork,
 };
 pub(crate) use self::{
     money::escrow_report,

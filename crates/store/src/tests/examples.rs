@@ -5,8 +5,8 @@ use tidemill_types::{Amount, ByteSize, LeaseId, TaskNumber};
 use super::{
     disk::Disk,
     fixture::{
-        attempt, batch, batch_record, closed, decided, done, ended, escrow, escrow_id, exit, failed, finished,
-        job, known, lease, leased, node, opinion, owner, removed, submitted, task, too_slow, tried,
+        attempt, batch, batch_record, closed, decided, done, ended, escrow, escrow_id, exit, failed,
+        finished, job, known, lease, leased, opinion, owner, removed, submitted, task, too_slow, tried,
     },
 };
 use crate::{

@@ -112,7 +112,7 @@ fn providers(core: &Core) {
 
 /// The results of tasks that were done and are doubted: they still count for who gave them.
 fn doubted(job: &Job) -> u64 {
-    said(job).filter(|given| given.is_paid).count() as u64
+    said(job).filter(|given| given.paid.is_some()).count() as u64
 }
 
 /// What waits for checks is in an open task.

@@ -73,7 +73,7 @@ impl Core {
             return;
         }
         while let Some((operator, task)) = self.jobs.get(&id).and_then(Job::free)
-            && self.let_go(TaskId { job: id, task }, operator, false, now)
+            && self.end_wait(TaskId { job: id, task }, operator, false, now)
         {}
         self.is_releasing = false;
     }
@@ -87,13 +87,13 @@ impl Core {
         for id in watching {
             self.release_held(id, now);
             while let Some((operator, task)) = self.jobs.get(&id).and_then(|job| job.overdue(then))
-                && self.let_go(TaskId { job: id, task }, operator, true, now)
+                && self.end_wait(TaskId { job: id, task }, operator, true, now)
             {}
         }
     }
 
     /// A result waits no longer: it is accepted, or others are to give one of its task too. Whether there was one.
-    fn let_go(&mut self, id: TaskId, operator: Address, is_checked: bool, now: Now) -> bool {
+    fn end_wait(&mut self, id: TaskId, operator: Address, is_checked: bool, now: Now) -> bool {
         let held = self.jobs.get(&id.job).and_then(|job| job.open.get(&id.task)?.opinions.first());
         let result = held.map(|given| given.result.clone());
         let weighed = result.and_then(|result| self.given(id, result, (None, false), now));
