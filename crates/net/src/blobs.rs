@@ -17,6 +17,7 @@
 //! links/HASH         where a blob is that stays in a file of its owner
 //! partial/HASH-LEN   a fetch that was broken off, and its .tree
 //! drafts/            imports under way
+//! damaged/HASH       a large blob that the disk cannot read any more: kept for a person, and not counted
 //! ```
 
 mod disk;
@@ -55,7 +56,7 @@ pub use self::{
     failpoints::FAILPOINTS,
     import::{FileMode, hash_content},
     index::{Lost, Usage},
-    lent::{Lent, LentReader},
+    lent::{Condition, Lent, LentReader},
     pins::{MAX_PIN_BYTES, Pin},
 };
 

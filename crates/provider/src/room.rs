@@ -12,7 +12,7 @@ use std::{
 
 use tidemill_exec::OutputBody;
 use tidemill_net::{
-    blobs::{BlobError, BlobOptions, Blobs, FetchError, FileMode, Keeps, Lent, Pin},
+    blobs::{BlobError, BlobOptions, Blobs, Condition, FetchError, FileMode, Keeps, Lent, Pin},
     endpoint::Connection,
 };
 use tidemill_types::{BlobId, ByteSize, LeaseId, NodeId};
@@ -124,7 +124,7 @@ impl Room {
     pub(crate) async fn damaged(&self, inputs: &[Need]) -> Vec<BlobId> {
         let mut damaged = Vec::new();
         for Need { blob, .. } in inputs {
-            if !self.blobs.recheck(blob.id).await {
+            if self.blobs.recheck(blob.id).await == Condition::Lost {
                 damaged.push(blob.id);
             }
         }

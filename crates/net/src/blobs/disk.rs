@@ -179,6 +179,16 @@ impl Folder {
         remove(&self.tree(id));
     }
 
+    /// Keeps the file of a blob that cannot be read, for a person to look at. It does not count as a blob any more.
+    pub fn set_aside(&self, id: BlobId) {
+        let (from, folder) = (self.data(id), self.root.join("damaged"));
+        let to = folder.join(id.to_string());
+        if let Err(error) = fs::create_dir_all(&folder).and_then(|()| fs::rename(&from, &to)) {
+            tracing::warn!(path = %from.display(), %error, "cannot set a damaged file aside");
+        }
+        self.remove_blob(id);
+    }
+
     pub fn remove_partial(&self, id: BlobId, len: u64) {
         let (data, tree) = self.partial(id, len);
         remove(&data);

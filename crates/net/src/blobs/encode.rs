@@ -176,14 +176,44 @@ fn damage() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the bytes are not the blob's")
 }
 
-/// Whether what could not be read of a blob is damaged: other bytes, or too few, or no file.
+/// Whether what could not be read of a blob is damaged: other bytes, or too few, or no file, or a place of the disk that
+/// cannot be read. What names this process instead, as when it has too many files open, says nothing about a blob.
 pub(super) fn is_damage(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
-    matches!(error.kind(), InvalidData | NotFound | UnexpectedEof)
+    matches!(error.kind(), InvalidData | NotFound | UnexpectedEof) || is_unreadable(error)
+}
+
+/// Whether the disk cannot read a file, or its file system knows that the bytes are others.
+pub(super) fn is_unreadable(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = Errno::from_io_error(error);
+    #[cfg(target_os = "linux")]
+    if errno == Some(Errno::UCLEAN) {
+        return true;
+    }
+    matches!(errno, Some(Errno::IO | Errno::BADMSG | Errno::ILSEQ))
 }
 
 /// Whether a request is one that nodes make.
 fn is_for_groups(ranges: &ChunkRanges) -> bool {
     let whole = round_up_to_chunks_groups(ranges.clone(), IROH_BLOCK_SIZE);
     ranges.boundaries().len() <= MAX_PIECES && whole == *ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn a_bad_sector_is_damage_and_a_process_at_its_limits_is_not() {
+        for errno in [Errno::IO, Errno::BADMSG, Errno::ILSEQ] {
+            assert!(is_damage(&errno.into()), "{errno}");
+        }
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::ACCESS, Errno::INTR] {
+            assert!(!is_damage(&errno.into()), "{errno}");
+        }
+        assert!(is_damage(&damage()) && !is_unreadable(&damage()), "its file is of no use to anybody");
+    }
 }

@@ -43,6 +43,8 @@ pub(super) struct Entry {
     pub place: Place,
     /// What it takes on disk. What is packed takes that of its segment, which counts as a whole.
     bytes: u64,
+    /// When it was taken in: the same blob may have been lost and be here again.
+    pub since: u64,
     used_at: u64,
     marked: Instant,
     pins: u32,
@@ -197,7 +199,8 @@ impl Index {
     pub fn insert(&mut self, id: BlobId, len: u64, bytes: u64, place: Place) {
         let used_at = self.tick();
         let pins = self.held.get(&id).copied().unwrap_or(0);
-        let entry = Entry { len, place, bytes, used_at, marked: Instant::now(), pins, doubtful: false };
+        let (since, marked) = (used_at, Instant::now());
+        let entry = Entry { len, place, bytes, since, used_at, marked, pins, doubtful: false };
         debug_assert!(!self.blobs.contains_key(&id), "a blob is taken in once");
         self.used += entry.counted();
         self.blobs.insert(id, entry);

@@ -12,8 +12,8 @@ use tidemill_types::{BlobId, Segment};
 use super::{
     BlobError, Blobs, Inner, Lost, blocking,
     disk::{self, Stamp},
-    encode::is_damage,
-    index::{Packed, Place},
+    encode::{is_damage, is_unreadable},
+    index::{Entry, Packed, Place},
     segments::SegmentFile,
 };
 
@@ -157,10 +157,35 @@ impl Blobs {
     }
 }
 
+/// What a look at the bytes of a blob found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Condition {
+    /// It is here, and has the bytes that it should have.
+    Right,
+    /// It is not here, or was damaged and is not here any more.
+    Lost,
+    /// It is here, and could not be read now for another reason than damage.
+    Unread,
+}
+
+/// A blob as the index had it before its bytes were read.
+#[derive(Debug)]
+struct Seen {
+    len: u64,
+    place: Place,
+    since: u64,
+}
+
+impl Seen {
+    fn of(entry: &Entry) -> Self {
+        Self { len: entry.len, place: entry.place.clone(), since: entry.since }
+    }
+}
+
 impl Blobs {
-    /// Looks at the bytes of a blob of which somebody read wrong ones. Whether it is here and right; otherwise it is not
-    /// here any more. It reads all of it.
-    pub async fn recheck(&self, id: BlobId) -> bool {
+    /// Looks at the bytes of a blob of which somebody read wrong ones. It reads all of it. One that is damaged is not here
+    /// any more.
+    pub async fn recheck(&self, id: BlobId) -> Condition {
         let inner = self.0.clone();
         blocking(move || inner.recheck(id)).await
     }
@@ -183,39 +208,47 @@ impl Blobs {
 impl Inner {
     /// Where a blob is, and the bytes of one that is small.
     pub(super) fn lend(&self, id: BlobId) -> Result<(Lent, Option<Vec<u8>>), BlobError> {
-        let (len, place, doubtful, segment, wants_mark) = {
+        let (seen, doubtful, segment, wants_mark) = {
             let mut index = self.index();
             let entry = index.touch(id).ok_or(BlobError::NotHere(id))?;
-            let (len, place, doubtful) = (entry.len, entry.place.clone(), entry.doubtful);
-            let wants_mark = place == Place::Owned && entry.wants_mark();
-            let segment = match place {
+            let (seen, doubtful) = (Seen::of(entry), entry.doubtful);
+            let wants_mark = seen.place == Place::Owned && entry.wants_mark();
+            let segment = match seen.place {
                 // Its file stays for as long as this is held.
                 Place::Packed(Packed { segment, .. }) => index.segment(segment).cloned(),
                 Place::Owned | Place::Linked { .. } => None,
             };
-            (len, place, doubtful, segment, wants_mark)
+            (seen, doubtful, segment, wants_mark)
         };
-        let lent = match (&place, segment) {
+        let len = seen.len;
+        let lent = match (&seen.place, segment) {
             (Place::Owned, _) => Lent::file(&self.folder.data(id), len),
             (Place::Linked { path, .. }, _) => Lent::file(path, len),
             (Place::Packed(packed), Some(segment)) => Lent::packed(segment, packed.offset, len),
             (Place::Packed(_), None) => return Err(BlobError::NotHere(id)),
         };
-        match &place {
+        match &seen.place {
             Place::Packed(_) => {
-                let bytes = match lent.read() {
+                // A disk may read at the second attempt what it could not at the first.
+                let read = lent.read().or_else(|error| match is_unreadable(&error) {
+                    true => lent.read(),
+                    false => Err(error),
+                });
+                let bytes = match read {
                     Ok(bytes) => bytes,
-                    Err(error) if is_damage(&error) => return Err(self.damaged(id, &place, &lent)),
+                    Err(error) if is_damage(&error) => {
+                        return Err(self.damaged(id, &seen, &lent, is_unreadable(&error)));
+                    }
                     Err(error) => return Err(BlobError::disk("read a blob in", lent.path(), error)),
                 };
                 if BlobId::of(&bytes) != id {
-                    return Err(self.damaged(id, &place, &lent));
+                    return Err(self.damaged(id, &seen, &lent, false));
                 }
                 return Ok((lent, Some(bytes)));
             }
             Place::Linked { path, stamp } if Stamp::of_path(path).ok().as_ref() != Some(stamp) => {
                 tracing::warn!(blob = %id, path = %path.display(), "a file that held a blob was changed or removed");
-                self.drop_wrong(id, &place);
+                self.drop_wrong(id, &seen, false);
                 return Err(BlobError::NotHere(id));
             }
             Place::Owned | Place::Linked { .. } => {}
@@ -226,10 +259,10 @@ impl Inner {
         if doubtful {
             match disk::is_right(id, len, lent.path(), &self.folder.tree(id)) {
                 Ok(true) => self.index().trust(id),
-                Ok(false) => return Err(self.damaged(id, &place, &lent)),
-                // A part of it is gone.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    return Err(self.damaged(id, &place, &lent));
+                Ok(false) => return Err(self.damaged(id, &seen, &lent, false)),
+                // A part of it is gone, as after a power cut, or cannot be read.
+                Err(error) if is_damage(&error) => {
+                    return Err(self.damaged(id, &seen, &lent, is_unreadable(&error)));
                 }
                 Err(error) => return Err(BlobError::disk("read a blob at", lent.path(), error)),
             }
@@ -237,49 +270,60 @@ impl Inner {
         Ok((lent, None))
     }
 
-    /// Looks at the bytes of a blob that has a file of its own and of which somebody read wrong ones. Whether it is here
-    /// and right: another one may have read a file that was there before. It reads all of it.
-    pub(super) fn recheck(&self, id: BlobId) -> bool {
-        let (len, place) = {
-            let index = self.index();
-            let Some(entry) = index.get(id) else { return false };
-            (entry.len, entry.place.clone())
-        };
-        let lent = match &place {
-            Place::Owned => Lent::file(&self.folder.data(id), len),
-            Place::Linked { path, .. } => Lent::file(path, len),
+    /// Looks at the bytes of a blob of which somebody read wrong ones: another one may have read a file that was there
+    /// before. It reads all of it.
+    pub(super) fn recheck(&self, id: BlobId) -> Condition {
+        let Some(seen) = self.index().get(id).map(Seen::of) else { return Condition::Lost };
+        let lent = match &seen.place {
+            Place::Owned => Lent::file(&self.folder.data(id), seen.len),
+            Place::Linked { path, .. } => Lent::file(path, seen.len),
             // Those are hashed whenever they are lent.
-            Place::Packed(_) => return self.lend(id).is_ok(),
-        };
-        let is_right = match disk::is_right(id, len, lent.path(), &self.folder.tree(id)) {
-            Ok(is_right) => is_right,
-            Err(error) if is_damage(&error) => false,
-            Err(error) => {
-                tracing::warn!(blob = %id, path = %lent.path().display(), %error, "cannot read a blob that is here");
-                true
+            Place::Packed(_) => {
+                return match self.lend(id) {
+                    Ok(_) => Condition::Right,
+                    Err(BlobError::NotHere(_) | BlobError::Damaged { .. }) => self.now(id),
+                    Err(_) => Condition::Unread,
+                };
             }
         };
-        if !is_right {
-            // It says so in the log.
-            let _ = self.damaged(id, &place, &lent);
-        }
-        is_right
+        let is_unreadable = match disk::is_right(id, seen.len, lent.path(), &self.folder.tree(id)) {
+            Ok(true) => return Condition::Right,
+            Ok(false) => false,
+            Err(error) if is_damage(&error) => is_unreadable(&error),
+            Err(error) => {
+                tracing::warn!(blob = %id, path = %lent.path().display(), %error, "cannot read a blob that is here");
+                return Condition::Unread;
+            }
+        };
+        // It says so in the log.
+        let _ = self.damaged(id, &seen, &lent, is_unreadable);
+        self.now(id)
     }
 
-    fn damaged(&self, id: BlobId, place: &Place, lent: &Lent) -> BlobError {
+    /// Whether a blob is here that was found to be damaged: it may have come again meanwhile, and was verified then.
+    fn now(&self, id: BlobId) -> Condition {
+        if self.index().get(id).is_some() { Condition::Right } else { Condition::Lost }
+    }
+
+    fn damaged(&self, id: BlobId, seen: &Seen, lent: &Lent, is_unreadable: bool) -> BlobError {
         tracing::warn!(blob = %id, path = %lent.path().display(), offset = lent.offset(), "a blob is damaged, and not here any more");
-        self.drop_wrong(id, place);
+        self.drop_wrong(id, seen, is_unreadable);
         BlobError::Damaged { id, path: lent.path().to_owned() }
     }
 
-    /// Drops a blob, unless it is elsewhere by now.
-    fn drop_wrong(&self, id: BlobId, place: &Place) {
+    /// Drops a blob, unless it is elsewhere by now, or was lost and is here again. A file that cannot be read is kept for a
+    /// person: the disk may be at fault, or its cable.
+    fn drop_wrong(&self, id: BlobId, seen: &Seen, is_unreadable: bool) {
         let mut index = self.index();
-        if index.get(id).is_some_and(|entry| entry.place == *place) {
-            index.lose(id);
-            if !matches!(place, Place::Packed(_)) {
-                self.folder.remove_blob(id);
-            }
+        let is_as_seen = |entry: &Entry| (&entry.place, entry.since) == (&seen.place, seen.since);
+        if !index.get(id).is_some_and(is_as_seen) {
+            return;
+        }
+        index.lose(id);
+        match seen.place {
+            Place::Owned if is_unreadable => self.folder.set_aside(id),
+            Place::Owned | Place::Linked { .. } => self.folder.remove_blob(id),
+            Place::Packed(_) => {}
         }
     }
 }
@@ -287,6 +331,7 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::blobs::{BlobOptions, Keeps, Pin};
 
     #[test]
     fn a_blob_is_read_without_what_lies_around_it() {
@@ -308,5 +353,42 @@ mod tests {
 
         std::fs::write(&path, b"before|the").expect("written");
         assert_eq!(lent.read().expect_err("too short").kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    async fn folder() -> (Blobs, tempfile::TempDir) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let stall = std::time::Duration::from_secs(5);
+        let options = BlobOptions { keeps: Keeps::Durable, budget: 1 << 30, stall };
+        (Blobs::open(folder.path(), options).await.expect("a folder of our own"), folder)
+    }
+
+    #[tokio::test]
+    async fn who_has_read_the_damaged_file_does_not_drop_the_mended_one() {
+        let (blobs, _folder) = folder().await;
+        let (content, pin) = (vec![7; 2 << 20], Pin::new("a").expect("a name"));
+        let blob = blobs.import_bytes(content.clone(), &pin).await.expect("room");
+        let seen = blobs.0.index().get(blob.id).map(Seen::of).expect("here");
+        let path = blobs.lend(blob.id).await.expect("here").path().to_owned();
+        std::fs::write(&path, b"damaged").expect("written");
+        assert_eq!(blobs.recheck(blob.id).await, Condition::Lost);
+        blobs.import_bytes(content, &pin).await.expect("room");
+        // A slower one comes to its end only now.
+        blobs.0.drop_wrong(blob.id, &seen, false);
+        assert!(blobs.has(blob.id).is_some() && path.exists());
+        assert_eq!(blobs.recheck(blob.id).await, Condition::Right);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_read_is_set_aside() {
+        let (blobs, folder) = folder().await;
+        let (content, pin) = (vec![7; 2 << 20], Pin::new("a").expect("a name"));
+        let blob = blobs.import_bytes(content.clone(), &pin).await.expect("room");
+        let seen = blobs.0.index().get(blob.id).map(Seen::of).expect("here");
+        blobs.0.drop_wrong(blob.id, &seen, true);
+        assert_eq!((blobs.has(blob.id), blobs.lost().await.len()), (None, 1));
+        let aside = folder.path().join("damaged").join(blob.id.to_string());
+        assert_eq!(std::fs::read(&aside).expect("kept"), content);
+        blobs.import_bytes(content, &pin).await.expect("room");
+        assert!(aside.exists() && blobs.has(blob.id).is_some());
     }
 }

@@ -8,7 +8,7 @@ use tidemill_types::{BlobId, NodeId};
 use tokio::{task::JoinSet, time::timeout};
 
 use super::{
-    BlobError, Blobs, blocking,
+    BlobError, Blobs, Condition, blocking,
     encode::{Encoder, is_damage},
 };
 use crate::endpoint::{Connection, RecvStream, SendStream, peer};
@@ -50,9 +50,10 @@ impl Blobs {
         while streams.join_next().await.is_some() {}
     }
 
-    /// The request's answer, if there is one: a blob is either here, whole and as it was, or not here.
-    async fn encoder(&self, id: BlobId, ranges: ChunkRanges) -> Option<Encoder> {
-        let len = self.has(id)?;
+    /// The request's answer: a blob is either here, whole and as it was, or not here. An error is that it is here and cannot
+    /// be read now.
+    async fn encoder(&self, id: BlobId, ranges: ChunkRanges) -> Result<Option<Encoder>, BlobError> {
+        let Some(len) = self.has(id) else { return Ok(None) };
         let blobs = self.clone();
         let opened = blocking(move || {
             let (lent, bytes) = blobs.0.lend(id)?;
@@ -61,20 +62,16 @@ impl Blobs {
                 None => Encoder::open(id, lent.path(), &blobs.0.folder.tree(id), len, ranges),
             };
             opened.map_err(|source| {
-                if is_damage(&source) && !blobs.0.recheck(id) {
+                if is_damage(&source) && blobs.0.recheck(id) == Condition::Lost {
                     return BlobError::NotHere(id);
                 }
                 BlobError::disk("read a blob at", lent.path(), source)
             })
         });
         match opened.await {
-            Ok(encoder) => encoder,
             // What is damaged was named in the log already.
-            Err(BlobError::NotHere(_) | BlobError::Damaged { .. }) => None,
-            Err(error) => {
-                tracing::warn!(blob = %id, error = &error as &dyn std::error::Error, "cannot read a blob that is here");
-                None
-            }
+            Err(BlobError::NotHere(_) | BlobError::Damaged { .. }) => Ok(None),
+            opened => opened,
         }
     }
 }
@@ -92,13 +89,22 @@ where
     let id = BlobId::from_hash(request.hash.into());
     let encoder = match request.ranges.as_single() {
         Some((0, ranges)) if allow(id) => blobs.encoder(id, ranges.clone()).await,
-        _ => None,
+        _ => Ok(None),
     };
-    // Nothing at all means: not here.
-    let Some(encoder) = encoder else {
-        tracing::debug!(peer = %node.short(), blob = %id, "not here for this node");
-        let _ = send.finish();
-        return;
+    let encoder = match encoder {
+        Ok(Some(encoder)) => encoder,
+        // Nothing at all means: not here.
+        Ok(None) => {
+            tracing::debug!(peer = %node.short(), blob = %id, "not here for this node");
+            let _ = send.finish();
+            return;
+        }
+        // It may be read at the next attempt.
+        Err(error) => {
+            tracing::warn!(blob = %id, error = &error as &dyn std::error::Error, "cannot read a blob that is here");
+            let _ = send.reset(CUT_SHORT.into());
+            return;
+        }
     };
     if let Err(reason) = stream(&blobs, id, &mut send, encoder).await {
         tracing::debug!(peer = %node.short(), blob = %id, reason, "cut short");

@@ -214,14 +214,14 @@ async fn only_what_is_here_can_be_pinned_and_names_are_plain() {
 async fn a_cache_is_found_again_without_pins_and_drops_what_is_damaged() {
     const LARGE: usize = 3 << 20;
     let root = tempfile::tempdir().expect("a folder");
-    let (right, wrong, wrong_tree) = {
+    let (right, wrong, wrong_tree, short_tree) = {
         let blobs = open_cache(root.path(), AMPLE).await;
         let mut made = Vec::new();
-        for seed in 1..4 {
+        for seed in 1..5 {
             made.push(import(&blobs, LARGE, seed, &pin("job/1")).await);
         }
         assert_eq!(blobs.pins(), [pin("job/1")]);
-        (made[0], made[1], made[2])
+        (made[0], made[1], made[2], made[3])
     };
     // As after a power cut: the right length, and other bytes.
     let data = |blob: BlobRef| root.path().join("data").join(blob.id.to_string());
@@ -236,9 +236,10 @@ async fn a_cache_is_found_again_without_pins_and_drops_what_is_damaged() {
 
     let blobs = open_cache(root.path(), AMPLE).await;
     assert_eq!((blobs.pins(), blobs.usage().pinned), (Vec::new(), 0));
-    assert_eq!(blobs.usage().blobs, 3, "nobody has looked at their bytes");
+    assert_eq!(blobs.usage().blobs, 4, "nobody has looked at their bytes");
     assert_eq!(blobs.read(right.id, AMPLE).await.expect("as it was"), bytes(LARGE, 1));
-    for damaged in [wrong, wrong_tree] {
+    fs::write(data(short_tree).with_extension("tree"), [0; 100]).expect("written");
+    for damaged in [wrong, wrong_tree, short_tree] {
         blobs.read(damaged.id, AMPLE).await.expect_err("damaged");
         assert_eq!(blobs.has(damaged.id), None);
         assert!(!data(damaged).exists());

@@ -10,7 +10,7 @@ use std::{
 };
 
 use tidemill_net::{
-    blobs::{BLOBS_ALPN, BlobError, BlobOptions, BlobRef, Blobs, FetchError, Lost, Pin},
+    blobs::{BLOBS_ALPN, BlobError, BlobOptions, BlobRef, Blobs, Condition, FetchError, Lost, Pin},
     endpoint::Connection,
 };
 use tidemill_types::BlobId;
@@ -161,10 +161,10 @@ async fn damage_to_a_large_blob_is_found_where_it_lies_and_what_was_right_is_kep
         let mut hashes = std::fs::read(&tree).expect("there");
         hashes[70] ^= 1;
         std::fs::write(&tree, hashes).expect("written");
-        assert!(!theirs.recheck(blob.id).await);
+        assert_eq!(theirs.recheck(blob.id).await, Condition::Lost);
         assert_eq!(timeout(PATIENCE, theirs.lost()).await.expect("it is noticed").len(), 1);
         theirs.import_bytes(content.clone(), &pin("a")).await.expect("room");
-        assert!(theirs.recheck(blob.id).await);
+        assert_eq!(theirs.recheck(blob.id).await, Condition::Right);
         std::fs::remove_file(&path).expect("there");
         let (others, _c) = folder(AMPLE).await;
         let error = others.fetch(&pair.here, blob, &pin("a"), |_| {}).await.expect_err("gone");
@@ -174,7 +174,7 @@ async fn damage_to_a_large_blob_is_found_where_it_lies_and_what_was_right_is_kep
         ours.unpin(&pin("a")).await.expect("a disk");
         let lent = ours.lend(blob.id).await.expect("here");
         std::fs::remove_file(lent.path()).expect("there");
-        assert!(!ours.recheck(blob.id).await);
+        assert_eq!(ours.recheck(blob.id).await, Condition::Lost);
     }
     pair.close().await;
     serving.await.expect("no panic");
