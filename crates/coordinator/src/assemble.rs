@@ -57,6 +57,16 @@ pub enum AssembleError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A part's output is a blob that cannot be read now, which may be damaged.
+    #[error("the output {output} of task {task} cannot be read")]
+    Unread {
+        /// The part's task.
+        task: u64,
+        /// Its output.
+        output: BlobId,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A part's output is a blob that was damaged, and is not here any more.
     #[error("the output {output} of task {task} is not on the coordinator's disk any more")]
     Lost {
@@ -81,10 +91,12 @@ pub enum AssembleError {
 }
 
 impl AssembleError {
-    /// The blob that is missing or damaged, and may come again.
+    /// The blob that is missing or damaged and may come again, or may be read later.
     pub fn lost(&self) -> Option<BlobId> {
         match self {
-            Self::Lost { output, .. } | Self::Damaged { output, is_blob: true, .. } => Some(*output),
+            Self::Lost { output, .. }
+            | Self::Unread { output, .. }
+            | Self::Damaged { output, is_blob: true, .. } => Some(*output),
             _ => None,
         }
     }
@@ -113,18 +125,24 @@ pub fn make(
         let record: DoneRecord =
             store.task(id).map_err(|error| read(error.into()))?.ok_or(AssembleError::Missing(number.0))?;
         let archive = BlobRef { id: record.result.output, len: record.result.output_len.0 };
+        let unread = |source: Box<dyn std::error::Error + Send + Sync>| AssembleError::Unread {
+            task: number.0,
+            output: archive.id,
+            source,
+        };
         let body = match store.output(id).map_err(|error| read(error.into()))? {
             Some(bytes) => Body::Inline(bytes),
             None => Body::File(lend(archive.id).map_err(|error| match error {
                 BlobError::NotHere(output) | BlobError::Damaged { id: output, .. } => {
                     AssembleError::Lost { task: number.0, output }
                 }
-                error => read(error.into()),
+                error => unread(error.into()),
             })?),
         };
         let files = match known.of(archive.id) {
             Some(files) if matches!(body, Body::File(_)) => files.to_vec(),
-            _ if hash_of(&body).map_err(|error| read(error.into()))? != archive.id => {
+            // Bytes in memory can be read.
+            _ if hash_of(&body).map_err(|error| unread(error.into()))? != archive.id => {
                 let is_blob = matches!(body, Body::File(_));
                 return Err(AssembleError::Damaged { task: number.0, output: archive.id, is_blob });
             }
@@ -220,7 +238,7 @@ fn inline(bound: &BoundTask, parts: &[Part]) -> Vec<Option<Vec<u8>>> {
 }
 
 /// The hash of what is there.
-fn hash_of(body: &Body) -> std::io::Result<BlobId> {
+pub(crate) fn hash_of(body: &Body) -> std::io::Result<BlobId> {
     match body {
         Body::Inline(bytes) => Ok(BlobId::of(bytes)),
         Body::File(lent) => {

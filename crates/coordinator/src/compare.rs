@@ -16,7 +16,7 @@ use tidemill_types::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::assemble::{Body, files, open_archive};
+use crate::assemble::{Body, files, hash_of, open_archive};
 
 /// A line of a text is compared as a whole up to this length.
 const MAX_LINE_BYTES: u64 = 1 << 20;
@@ -65,9 +65,15 @@ impl Turns {
 /// Why outputs could not be compared. It says nothing about them.
 #[derive(Debug, thiserror::Error)]
 pub enum CompareError {
-    /// An output is not where it should be.
-    #[error("the output {0} is missing")]
-    Missing(BlobId),
+    /// An output is a blob that is not here, or that does not have the bytes which were signed.
+    #[error("the output {0} is not here, or is damaged")]
+    Lost(BlobId),
+    /// An output that came within its result is damaged in the coordinator's state.
+    #[error("the output {0} is damaged in the coordinator's state")]
+    Row(BlobId),
+    /// The program that compares is not here.
+    #[error("the program {0} that compares is not here")]
+    NoProgram(BlobId),
     /// Something cannot be read.
     #[error("an output cannot be read")]
     Read(#[source] Problem),
@@ -118,7 +124,10 @@ impl Comparing {
             Comparison::Program(program) => {
                 let executor = places.executor.ok_or(CompareError::NoExecutor)?;
                 let (one, two) = (self.open(self.output, places)?, self.open(other, places)?);
-                let lent = (places.lend)(program.id).map_err(unavailable)?;
+                let lent = (places.lend)(program.id).map_err(|error| match error {
+                    BlobError::NotHere(id) | BlobError::Damaged { id, .. } => CompareError::NoProgram(id),
+                    error => CompareError::Read(error.into()),
+                })?;
                 // What is lent stays where it is until this returns.
                 let content = Content { segments: vec![lent.range(0, program.len)] };
                 let program = Program::new(program.id, ProgramKind::Wasm, content);
@@ -127,24 +136,26 @@ impl Comparing {
         }
     }
 
+    /// Opens an output, whose bytes are hashed: an honest provider would be contradicted by what this disk made of them.
     fn open(&self, blob: BlobRef, places: &Places) -> Result<Whole, CompareError> {
         let kept = places.store.kept_output(self.task, blob.id);
         let kept = kept.map_err(|error| CompareError::Read(error.into()))?;
-        if kept.as_ref().is_some_and(|bytes| BlobId::of(bytes) != blob.id) {
-            return Err(CompareError::Read(format!("output {} is damaged on this disk", blob.id).into()));
+        if let Some(bytes) = kept {
+            let is_right = BlobId::of(&bytes) == blob.id;
+            return if is_right {
+                Ok((Body::Inline(bytes), blob.len))
+            } else {
+                Err(CompareError::Row(blob.id))
+            };
         }
-        let body = match kept {
-            Some(bytes) => Body::Inline(bytes),
-            None => Body::File((places.lend)(blob.id).map_err(unavailable)?),
-        };
-        Ok((body, blob.len))
-    }
-}
-
-fn unavailable(error: BlobError) -> CompareError {
-    match error {
-        BlobError::NotHere(id) => CompareError::Missing(id),
-        error => CompareError::Read(error.into()),
+        let lent = (places.lend)(blob.id).map_err(|error| match error {
+            BlobError::NotHere(id) | BlobError::Damaged { id, .. } => CompareError::Lost(id),
+            error => CompareError::Read(error.into()),
+        })?;
+        let body = Body::File(lent);
+        // Whether one that cannot be read is lost is for the folder of blobs to say.
+        let is_right = hash_of(&body).is_ok_and(|found| found == blob.id);
+        if is_right { Ok((body, blob.len)) } else { Err(CompareError::Lost(blob.id)) }
     }
 }
 

@@ -277,11 +277,12 @@ impl Core {
                 self.output_fetched(session, lease, result, now)
             }
             Event::Assembled { task, number, result } => self.assembled(task, number, result, now),
-            Event::Damaged { blob, jobs } => self.damaged(blob, &jobs),
+            Event::Damaged { blob, needed_by, kept_for } => self.damaged(blob, &needed_by, &kept_for),
             Event::LostFound(found) => self.lost_found(found, now),
             Event::InputBack { blob } => self.input_back(blob),
             Event::OutputBack { job, output, is_here } => self.output_back(job, output, is_here, now),
             Event::Compared { task, lease, same } => self.compared(task, lease, same, now),
+            Event::OpinionLost { task, lease } => self.opinion_lost(task, lease, now),
             Event::UncheckedFound(found) => self.unchecked_found(found, now),
             Event::Submit { caller, job, spec, encoded, follow, funding, look } => {
                 self.submit(caller, job, spec, encoded, follow, funding, look, now);

@@ -5,11 +5,13 @@ use std::{sync::Arc, time::Duration};
 use tidemill_job::{BlobRef, JobSpec};
 use tidemill_ledger::settlement::Closing;
 use tidemill_net::{
-    blobs::{BlobError, Pin},
+    blobs::{BlobError, Condition, Pin},
     wire::{Decision, MAX_CREDITS, MAX_VOUCHERS, Refusal, Reply, ToProvider},
 };
 use tidemill_store::{JobRecord, Store, StoreError};
-use tidemill_types::{Address, Basis, BlobId, JobId, LeaseId, Signed, TaskId, TaskNumber, Voucher, causes};
+use tidemill_types::{
+    Address, Basis, BlobId, Comparison, JobId, LeaseId, NodeId, Signed, TaskId, TaskNumber, Voucher, causes,
+};
 use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
@@ -49,6 +51,7 @@ pub struct Effects {
     assemblies: Arc<Semaphore>,
     parts: Arc<Parts>,
     comparisons: Arc<Turns>,
+    ended: Arc<mending::Ended>,
 }
 
 impl Effects {
@@ -60,6 +63,7 @@ impl Effects {
             assemblies: Arc::new(Semaphore::new(MOST_ASSEMBLIES)),
             parts: Arc::default(),
             comparisons: Arc::default(),
+            ended: Arc::default(),
         }
     }
 
@@ -116,8 +120,9 @@ impl Effects {
                 self.fetch(session, lease, job, output, is_part);
             }
             Effect::Assemble { spec, task, number } => self.assemble(spec, task, number),
-            Effect::Compare { spec, task, lease, output, with } => {
-                self.compare(spec, task, lease, output, with);
+            Effect::Compare { spec, task, lease, output, with, makers, patience } => {
+                let patience = Duration::from_millis(patience.0);
+                self.compare(Comparing { spec, task, output }, lease, with, makers, patience);
             }
             Effect::FindUnchecked { job, operator, from, undone } => {
                 self.find_unchecked(job, operator, from, undone);
@@ -132,11 +137,12 @@ impl Effects {
                 let find = async move { mending::find_lost(&shared, job, from, undone).await };
                 self.shared.tasks.spawn(find);
             }
-            Effect::FetchAgain { job, output, from } => {
-                let shared = self.shared.clone();
-                let fetch = async move { mending::fetch_again(&shared, job, output, &from).await };
+            Effect::FetchAgain { job, output, from, patience } => {
+                let (shared, patience) = (self.shared.clone(), Duration::from_millis(patience.0));
+                let fetch = async move { mending::fetch_again(&shared, job, output, &from, patience).await };
                 self.shared.tasks.spawn(fetch);
             }
+            Effect::MendEnded { job, output } => self.ended.mend(&self.shared, job, output.id),
             Effect::ReleaseInputs(job) => release_inputs(&self.shared, job),
             Effect::Pay { session, decisions, vouchers } => self.pay(session, decisions, vouchers),
             Effect::Reconcile { session, node, stale } => {
@@ -224,7 +230,7 @@ impl Effects {
         let node = self.shared.outboxes.node_of(session);
         let fetch = async move {
             let Ok(_place) = room.acquire().await else { return };
-            let patience = FETCH_PATIENCE + Duration::from_secs(output.len >> 20);
+            let patience = fetch_patience(output.len);
             let fetch = async {
                 let node = node.ok_or_else(|| FetchProblem::Provider("its session is over".to_owned()))?;
                 let pin = output_pin(job).map_err(|error| FetchProblem::Here(causes(&error)))?;
@@ -241,6 +247,7 @@ impl Effects {
                     }
                 }
                 Failpoint::AfterFetch.pass();
+                mending::let_go_if_removed(&shared, job).await;
                 let lent = shared.blobs.lend(output.id).await;
                 let lent = lent.map_err(|error| FetchProblem::Here(causes(&error)))?;
                 let opened = tokio::task::spawn_blocking(move || {
@@ -291,10 +298,17 @@ impl Effects {
         self.shared.tasks.spawn(find);
     }
 
-    fn compare(&self, spec: Arc<JobSpec>, task: TaskId, lease: LeaseId, output: BlobRef, with: Vec<BlobRef>) {
+    fn compare(
+        &self,
+        comparing: Comparing,
+        lease: LeaseId,
+        with: Vec<BlobRef>,
+        makers: Vec<(BlobId, NodeId)>,
+        patience: Duration,
+    ) {
         let (shared, turns) = (self.shared.clone(), self.comparisons.clone());
         let compare = async move {
-            let comparing = Comparing { spec, task, output };
+            let task = comparing.task;
             for other in with {
                 let (mut pause, mut starts) = (ROOM_PAUSE, 0);
                 loop {
@@ -316,8 +330,30 @@ impl Effects {
                             return shared.tell(Event::Compared { task, lease, same: Some(other.id) }).await;
                         }
                         Ok(Ok(false)) => break,
+                        Ok(Err(CompareError::Row(output))) => {
+                            tracing::error!(%task, %output, "an output is damaged in the coordinator's state");
+                            return shared.tell(Event::OpinionLost { task, lease }).await;
+                        }
+                        Ok(Err(CompareError::Lost(lost))) => {
+                            // It is not here any more from now on, if it is damaged indeed.
+                            if shared.blobs.recheck(lost).await == Condition::Lost {
+                                drop(turn);
+                                let output = if lost == other.id { other } else { comparing.output };
+                                let made_it = makers.iter().filter(|(made, _)| *made == lost);
+                                let from: Vec<NodeId> = made_it.map(|(_, node)| *node).collect();
+                                if mending::fetch_output(&shared, task.job, output, &from, patience).await {
+                                    continue;
+                                }
+                                return shared.tell(Event::OpinionLost { task, lease }).await;
+                            }
+                            causes(&CompareError::Lost(lost))
+                        }
                         Ok(Err(error)) => {
                             starts += u32::from(matches!(error, CompareError::Stopped(_)));
+                            // One that is damaged comes again from the requester.
+                            if let Comparison::Program(program) = comparing.spec.comparison() {
+                                shared.blobs.recheck(program.id).await;
+                            }
                             causes(&error)
                         }
                         Err(error) => error.to_string(),
@@ -348,7 +384,7 @@ impl Effects {
     fn assemble(&self, spec: Arc<JobSpec>, task: TaskId, number: u64) {
         let (shared, room, parts) = (self.shared.clone(), self.assemblies.clone(), self.parts.clone());
         let assemble = async move {
-            let Ok(_place) = room.acquire().await else { return };
+            let Ok(place) = room.acquire().await else { return };
             let with = shared.clone();
             let made = tokio::task::spawn_blocking(move || {
                 assemble::make(&with.store, &spec, task, &parts, |blob| with.blobs.blocking_lend(blob))
@@ -361,7 +397,11 @@ impl Effects {
                         let Some(output) = error.lost() else { return Err(failed(&error)) };
                         tracing::error!(%task, error = causes(&error), "a reduce task waits for a part");
                         // It is not here any more from now on, if it is damaged indeed.
-                        shared.blobs.recheck(output).await;
+                        if shared.blobs.recheck(output).await != Condition::Lost {
+                            // Others need not wait for it.
+                            drop(place);
+                            tokio::time::sleep(ROOM_PAUSE).await;
+                        }
                         return Err(Unmade::PartLost);
                     }
                 };
@@ -443,6 +483,11 @@ fn decided(
         let (decisions, vouchers) = (next.0.to_vec(), next.1.to_vec());
         outbox.put(Outgoing::ToProvider(ToProvider::Decided { decisions, vouchers }));
     }
+}
+
+/// How long an output of this length may take to arrive.
+pub fn fetch_patience(len: u64) -> Duration {
+    FETCH_PATIENCE + Duration::from_secs(len >> 20)
 }
 
 /// Whether what found no room may find some later.

@@ -14,8 +14,8 @@ use tidemill_net::{
 use tidemill_sched::Micros;
 use tidemill_store::{DoneRecord, Holdings};
 use tidemill_types::{
-    Address, Amount, BlobId, EscrowId, JobId, KeyBinding, LeaseId, Needs, NodeId, Offer, Principal, TaskId,
-    TaskNumber, Voucher,
+    Address, Amount, BlobId, EscrowId, JobId, KeyBinding, LeaseId, Millis, Needs, NodeId, Offer, Principal,
+    TaskId, TaskNumber, Voucher,
 };
 
 use crate::core::{Funding, SeenStakes, Settled};
@@ -124,8 +124,10 @@ pub enum Event {
     Damaged {
         /// The blob.
         blob: BlobRef,
+        /// The running jobs that name it: it is an input or a program of theirs.
+        needed_by: Vec<JobId>,
         /// The jobs that had it pinned as an output.
-        jobs: Vec<JobId>,
+        kept_for: Vec<JobId>,
     },
     /// Some of the outputs of a job were found that are not here any more.
     LostFound(FoundLost),
@@ -134,7 +136,7 @@ pub enum Event {
         /// Which.
         blob: BlobId,
     },
-    /// An output that was damaged is here again, or nobody has it any more.
+    /// An output that was damaged is here again, or none of the providers that were asked has it any more.
     OutputBack {
         /// The job.
         job: JobId,
@@ -142,6 +144,13 @@ pub enum Event {
         output: BlobId,
         /// Whether it is here.
         is_here: bool,
+    },
+    /// An output that was to be compared is damaged, and the providers that made it have it no more.
+    OpinionLost {
+        /// The task.
+        task: TaskId,
+        /// The lease whose result was compared.
+        lease: LeaseId,
     },
     /// Some of the results were found that somebody was believed.
     UncheckedFound(FoundUnchecked),
@@ -276,7 +285,8 @@ pub struct LostOutput {
     pub task: TaskNumber,
     /// Its result.
     pub done: DoneRecord,
-    /// What was paid for it, and for those that agreed.
+    /// What was paid for it, and for those that agreed. What was paid for trials with it is the core's to know: it may
+    /// grow after this was read.
     pub paid: Amount,
     /// The providers that made it.
     pub from: Vec<NodeId>,
@@ -490,6 +500,10 @@ pub enum Effect {
         output: BlobRef,
         /// The outputs of the others, all different.
         with: Vec<BlobRef>,
+        /// Who made each of them, should it be damaged here.
+        makers: Vec<(BlobId, NodeId)>,
+        /// For how long a maker is waited for that is not there.
+        patience: Millis,
     },
     /// Look for results of a job that somebody was believed without a check, and tell what is found.
     FindUnchecked {
@@ -526,6 +540,15 @@ pub enum Effect {
         output: BlobRef,
         /// The providers that made it.
         from: Vec<NodeId>,
+        /// For how long one of them is waited for that is not there.
+        patience: Millis,
+    },
+    /// A job that has ended had this output, which is damaged: have it here again, if anybody has it.
+    MendEnded {
+        /// The job.
+        job: JobId,
+        /// The output.
+        output: BlobRef,
     },
     /// The job's inputs are of no use any more.
     ReleaseInputs(JobId),

@@ -34,6 +34,7 @@ struct State {
 
 #[derive(Debug, Default)]
 struct Held {
+    /// Sorted.
     blobs: Vec<BlobId>,
     common: Arc<HashSet<BlobId>>,
 }
@@ -50,6 +51,16 @@ impl Inputs {
     /// Whether some running job needs a blob, so that it is here.
     pub fn has(&self, blob: BlobId) -> bool {
         self.lock().users.contains_key(&blob)
+    }
+
+    /// The running jobs that need a blob.
+    pub fn users_of(&self, blob: BlobId) -> Vec<JobId> {
+        let state = self.lock();
+        if !state.users.contains_key(&blob) {
+            return Vec::new();
+        }
+        let needs = |held: &Held| held.blobs.binary_search(&blob).is_ok();
+        state.jobs.iter().filter(|(_, held)| needs(held)).map(|(job, _)| *job).collect()
     }
 
     /// A job needs these blobs, if other jobs do already: then they are here and pinned. Says whether that is so.
@@ -108,7 +119,8 @@ impl State {
         if self.jobs.contains_key(&job) {
             return;
         }
-        let blobs: Vec<BlobId> = named.blobs.iter().map(|blob| blob.id).collect();
+        let mut blobs: Vec<BlobId> = named.blobs.iter().map(|blob| blob.id).collect();
+        blobs.sort_unstable();
         for blob in &blobs {
             *self.users.entry(*blob).or_insert(0) += 1;
         }
@@ -135,6 +147,13 @@ mod tests {
         assert_eq!(inputs.common(two), None);
         assert!(inputs.hold_if_needed(two, &named(&["shared"])));
         assert!(inputs.common(two).is_some_and(|common| common.contains(&blob("shared").id)));
+        let users_of = |name| {
+            let mut users = inputs.users_of(blob(name).id);
+            users.sort();
+            users
+        };
+        assert_eq!((users_of("shared"), users_of("own")), (vec![one, two], vec![one]));
+        assert_eq!(users_of("other"), []);
         assert_eq!(inputs.release(one), [blob("own").id]);
         assert!(inputs.has(blob("shared").id) && !inputs.has(blob("own").id));
         assert_eq!(inputs.release(two), [blob("shared").id]);

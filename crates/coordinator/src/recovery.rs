@@ -46,7 +46,8 @@ pub async fn recover(shared: &Arc<Shared>, config: CoreConfig, now: Now) -> Resu
     needed.dedup();
     for blob in needed.into_iter().filter(|blob| !is_here(blob.id)) {
         tracing::error!(blob = %blob.id, "an input of a job is damaged, and is to come again");
-        core.handle(Event::Damaged { blob, jobs: Vec::new() }, now);
+        let needed_by = shared.inputs.users_of(blob.id);
+        core.handle(Event::Damaged { blob, needed_by, kept_for: Vec::new() }, now);
     }
     for blob in shared.inputs.all() {
         let pin = effects::input_pin(blob)?;
@@ -121,7 +122,7 @@ fn resuming(
     let mut missing = Vec::new();
     store.for_each_done(record.job, |task, done| {
         resuming.done(task, &done);
-        if mending::is_missing(&done, &is_here) {
+        if mending::is_gone(&done.result, &is_here) {
             missing.push((task, done));
         }
     })?;
@@ -130,7 +131,12 @@ fn resuming(
         tracing::error!(task = %id, output = %done.result.output, "the output of a task is damaged, and is to come again");
         resuming.lost(mending::lost_output(store, id, done)?);
     }
-    store.for_each_opinion(record.job, |task, opinion| resuming.opinion(task, opinion))?;
+    store.for_each_opinion(record.job, |task, opinion| {
+        if mending::is_gone(&opinion.result, &is_here) {
+            resuming.damaged(opinion.result.output);
+        }
+        resuming.opinion(task, opinion);
+    })?;
     store.for_each_failed(record.job, |task, failed| resuming.failed(task, failed))?;
     Ok(resuming)
 }

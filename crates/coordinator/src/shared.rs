@@ -84,6 +84,18 @@ pub enum Unavailable {
     Here(BlobError),
 }
 
+impl Unavailable {
+    /// Whether the node, asked, does not have the blob: it says so, or what it has is something else.
+    pub fn is_gone(&self) -> bool {
+        use FetchError::{Corrupt, NotThere, WrongLength};
+        matches!(self, Self::Peer(NotThere(_) | WrongLength { .. } | Corrupt { .. }))
+    }
+
+    fn may_pass(&self) -> bool {
+        matches!(self, Self::Peer(error) if error.may_pass())
+    }
+}
+
 /// Who is connected, who lends blobs, and who is kept out.
 #[derive(Debug, Default)]
 pub struct Peers {
@@ -190,6 +202,8 @@ impl Shared {
             match self.blobs.fetch(&connection, blob, pin, &mut progress).await {
                 Ok(()) => return Ok(()),
                 Err(FetchError::Blob(error)) => return Err(Unavailable::Here(error)),
+                // One process of the node does not have it; another, whose connection broke, may.
+                Err(_) if problem.may_pass() => {}
                 Err(error) => problem = Unavailable::Peer(error),
             }
         }

@@ -10,8 +10,8 @@ use tidemill_net::wire::{Decision, MAX_CALLS_IN_FLIGHT, Refusal, Reliability, Re
 use tidemill_sched::{Class, LeaseEnd, Micros};
 use tidemill_store::{AttemptRecord, Change, FailureProof, JobEnd, ReputationKey, UnixMillis};
 use tidemill_types::{
-    Address, Amount, BlobId, Engine, Failure, JobId, LeaseId, Needs, NodeId, Offer, Principal, RateCard,
-    Stage, TaskId, TaskNumber, Usage, Weight, input_bytes,
+    Address, Amount, Engine, Failure, JobId, LeaseId, Needs, NodeId, Offer, Principal, RateCard, Stage,
+    TaskId, TaskNumber, Usage, Weight, input_bytes,
 };
 use tidemill_verify::{Checks, Course, KnownAnswers, Next, Turns};
 
@@ -21,9 +21,9 @@ use super::{
     past::Gone,
     presence::Reach,
     reports::Summary,
-    verdicts::{self, Answer, Candidate, Counted, Given, Unchecked},
+    verdicts::{self, Answer, Candidate, Counted, Given, Mending, Unchecked},
 };
-use crate::event::{Assembled, Caller, Effect, Look, LostOutput, Now, Question, Unmade};
+use crate::event::{Assembled, Caller, Effect, Look, Now, Question, Unmade};
 
 /// A job that runs.
 pub(super) struct Job {
@@ -72,7 +72,7 @@ pub(super) struct Job {
     pub(super) watched: BTreeMap<Address, Turns<Micros>>,
     /// How many tasks have results and no verdict.
     pub(super) undecided: u64,
-    /// What was paid for each reduce task so far, should it be undone.
+    /// What was paid for each reduce task so far, and for trials with each task of the map, should it be undone.
     pub(super) paid_for: BTreeMap<TaskNumber, Amount>,
     /// Since when nobody is connected who could say more about the last tasks.
     pub(super) nobody_since: Option<Micros>,
@@ -80,12 +80,8 @@ pub(super) struct Job {
     pub(super) undone: u64,
     /// How often a reduce task of it was made from its parts.
     pub(super) assemblies: u64,
-    /// Its inputs and programs that were damaged on this disk, and come again.
-    pub(super) lost_inputs: BTreeSet<BlobId>,
-    /// The outputs that were damaged on this disk and come again, each with the tasks that have it.
-    pub(super) lost_outputs: BTreeMap<BlobId, BTreeMap<TaskNumber, LostOutput>>,
-    /// Open reduce tasks that are made from their parts once those are here again.
-    pub(super) halted: BTreeSet<TaskNumber>,
+    /// What of it was damaged on this disk.
+    pub(super) mending: Mending,
 }
 
 /// A task that was leased, has failed, or is a reduce task that may run.
@@ -163,9 +159,7 @@ impl Job {
             nobody_since: None,
             undone: 0,
             assemblies: 0,
-            lost_inputs: BTreeSet::new(),
-            lost_outputs: BTreeMap::new(),
-            halted: BTreeSet::new(),
+            mending: Mending::default(),
             spec,
             open: BTreeMap::new(),
             unmade: BTreeSet::new(),
@@ -347,7 +341,7 @@ impl Core {
         match result {
             Ok(assembled) => {
                 open.assembled = Some(assembled);
-                job.halted.remove(&task.task);
+                job.mending.made(task.task);
                 self.wait_for_someone(task, now);
             }
             Err(Unmade::PartLost) => self.part_lost(task),
@@ -503,7 +497,7 @@ impl Core {
 
     pub(super) fn end_if_done(&mut self, id: JobId, now: Now) {
         let is_done =
-            |job: &Job| job.frontier.is_done() && job.looking.is_empty() && job.lost_outputs.is_empty();
+            |job: &Job| job.frontier.is_done() && job.looking.is_empty() && job.mending.has_all_outputs();
         if self.jobs.get(&id).is_some_and(is_done) {
             self.end(id, JobEnd::Done, now);
         }

@@ -6,7 +6,7 @@ use tidemill_net::wire::{FromProvider, HeldLease, ReturnReason, ToProvider};
 use tidemill_sched::{IdleReasons, LeaseEnd, Micros};
 use tidemill_types::{Address, JobId, KeyBinding, LeaseId, NodeId, Offer};
 
-use super::{Core, Provider, jobs::Job};
+use super::{Core, Provider};
 use crate::event::{Effect, Network, Now, SessionId};
 
 /// So many attempts lost in a row are bad luck; more are a reason to pause.
@@ -161,11 +161,11 @@ impl Core {
             for lease in &ours {
                 let held = &self.leases[lease];
                 // Who does not work for an escrow that has ended has done nothing wrong, nor has who could not fetch what
-                // is damaged here.
+                // is damaged here. The same task is given to nobody until that has come again.
                 let is_paid = held.bill.is_none_or(|bill| self.is_open(bill.escrow, now));
                 let job = held.task.job;
-                let is_damaged = self.jobs.get(&job).is_some_and(Job::is_damaged);
-                if is_paid && !is_damaged {
+                let is_excused = matches!(reason, ReturnReason::Fetch(_)) && self.reads_lost(held);
+                if is_paid && !is_excused {
                     self.strike(node, job, now);
                 }
             }

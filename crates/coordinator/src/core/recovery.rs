@@ -6,7 +6,8 @@ use tidemill_job::JobSpec;
 use tidemill_sched::NewLease;
 use tidemill_store::{Change, DoneRecord, FailedTask, JobRecord, LeaseRecord, OpinionRecord};
 use tidemill_types::{
-    Address, Amount, EngineIndex, JobId, LeaseId, NodeId, Offer, TaskId, TaskNumber, Weight, WorkTerms,
+    Address, Amount, BlobId, EngineIndex, JobId, LeaseId, NodeId, Offer, TaskId, TaskNumber, Weight,
+    WorkTerms,
 };
 use tidemill_verify::Next;
 
@@ -74,12 +75,19 @@ impl Resuming {
         self.lost.push(output);
     }
 
+    /// The output of a result that did not decide its task alone is not on this disk. It is needed if the task is decided
+    /// for it.
+    pub fn damaged(&mut self, output: BlobId) {
+        self.job.mending.note_damaged(output);
+    }
+
     /// A result of a task came that did not decide it alone.
     pub fn opinion(&mut self, task: TaskNumber, record: OpinionRecord) {
         let result = &record.result;
         if let Some(is_right) = record.known {
             if let Some(paid) = record.paid {
                 self.earned(task, result.provider, paid);
+                self.job.count_trial(task, paid);
             }
             let counts = &mut self.job.reliability;
             (counts.results, counts.known) = (counts.results + 1, counts.known + 1);

@@ -30,17 +30,17 @@ const COMES_AGAIN: &str =
 impl Job {
     /// What of it is damaged, and how that comes again.
     fn why_damaged(&self) -> Option<String> {
-        if let Some(blob) = self.lost_inputs.first() {
+        if let Some(blob) = self.mending.lost_input() {
             let programs = [Stage::Map, Stage::Reduce].map(|stage| self.spec.program(stage));
-            let is_program = programs.iter().flatten().any(|program| program.id == *blob);
+            let is_program = programs.iter().flatten().any(|program| program.id == blob);
             let what = if is_program { "program" } else { "input" };
             return Some(format!(
                 "the job waits for its {what} {blob}, which was damaged on the coordinator's disk: it comes again \
                  when the requester connects with it, by running the job or submitting it again"
             ));
         }
-        let task = self.lost_outputs.values().next()?.keys().next()?;
-        Some(format!("{}: {COMES_AGAIN}", self.label(*task)))
+        let task = self.mending.lost_task()?;
+        Some(format!("{}: {COMES_AGAIN}", self.label(task)))
     }
 }
 
@@ -205,7 +205,7 @@ impl Core {
                 };
                 let failures = open.map_or(0, |open| open.failures.len());
                 let state = match open {
-                    _ if is_done && job.lost_outputs.values().any(|tasks| tasks.contains_key(&task)) => {
+                    _ if is_done && job.mending.is_lost(task) => {
                         format!("it is done, and {COMES_AGAIN}")
                     }
                     _ if is_done => "it is done".to_owned(),
@@ -247,7 +247,7 @@ impl Core {
 
     pub(super) fn job_report(&self, id: JobId, job: &Job, now: Now) -> JobReport {
         let leased: u64 = job.open.values().map(|open| open.leases.len() as u64).sum();
-        let is_done = job.frontier.is_done() && job.lost_outputs.is_empty();
+        let is_done = job.frontier.is_done() && job.mending.lost_task().is_none();
         let stuck = (leased == 0 && !is_done).then(|| self.why_stuck(id, job, now)).flatten();
         JobReport {
             job: id,

@@ -32,6 +32,7 @@ pub(super) use self::asking::course;
 use self::deciding::Accepted;
 pub(crate) use self::fate::{Fate, counts_alike, fate, owed_for_failure};
 pub(super) use self::known::{Candidate, Known};
+pub(super) use self::lost::Mending;
 pub(crate) use self::standing::standing;
 use super::{
     Core, Held,
@@ -517,7 +518,7 @@ impl Core {
         let Some(job) = self.jobs.get_mut(&id.job) else { return Open::default() };
         job.checks.forget(id.task);
         job.unmade.remove(&id.task);
-        job.halted.remove(&id.task);
+        job.mending.made(id.task);
         let open = job.open.remove(&id.task).unwrap_or_default();
         job.unwatch(open.opinions.iter());
         job.prepared -= usize::from(open.prepared);

@@ -180,10 +180,11 @@ fn tasks(core: &Core, job: &Job) {
     assert_eq!(job.tallies.values().map(|tally| tally.tasks).sum::<u64>(), done + doubted(job));
     assert_eq!(job.frontier.running_count(), job.open.len() as u64);
     assert_eq!(job.frontier.ready_count(), untouched);
-    assert!(job.halted.iter().all(|task| job.open[task].assembled.is_none() && !job.unmade.contains(task)));
-    for task in job.lost_outputs.values().flat_map(BTreeMap::keys) {
-        assert!(job.spec.node(*task).is_some(), "an output of no task is lost");
+    let is_unmade = |task| job.open[&task].assembled.is_none() && !job.unmade.contains(&task);
+    assert!(job.mending.halted().all(is_unmade));
+    for task in job.mending.lost_tasks() {
+        assert!(job.spec.node(task).is_some(), "an output of no task is lost");
     }
-    let waits = !job.looking.is_empty() || !job.lost_outputs.is_empty();
+    let waits = !job.looking.is_empty() || !job.mending.has_all_outputs();
     assert!(!job.frontier.is_done() || waits, "a job is done and runs");
 }

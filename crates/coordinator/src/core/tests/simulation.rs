@@ -467,7 +467,7 @@ impl Simulation {
                 let result = self.world.assemble(&spec, task).map_err(unmade);
                 self.later(Event::Assembled { task, number, result });
             }
-            Effect::Compare { spec, task, lease, output, with } => {
+            Effect::Compare { spec, task, lease, output, with, .. } => {
                 let same = self.world.compare(&spec, task, output, &with);
                 self.later(Event::Compared { task, lease, same });
             }
@@ -533,6 +533,7 @@ impl Simulation {
             | Effect::FetchInput { .. }
             | Effect::FindLost { .. }
             | Effect::FetchAgain { .. }
+            | Effect::MendEnded { .. }
             | Effect::ReleaseInputs(_)
             | Effect::ReleaseOutputs(_) => {}
         }

@@ -404,7 +404,7 @@ impl World {
                 let result = self.assemble(&spec, task).map_err(unmade);
                 self.tell(Event::Assembled { task, number, result });
             }
-            Effect::Compare { spec, task, lease, output, with } => {
+            Effect::Compare { spec, task, lease, output, with, .. } => {
                 let same = self.compare(&spec, task, output, &with);
                 self.tell(Event::Compared { task, lease, same });
             }

@@ -5,9 +5,9 @@
 
 use tidemill_job::{BlobRef, JobSpec};
 use tidemill_store::Change;
-use tidemill_types::{BlobId, Comparison, FloatClass, LeaseId, TaskId, TaskNumber};
+use tidemill_types::{BlobId, Comparison, FloatClass, LeaseId, NodeId, TaskId, TaskNumber};
 
-use super::Given;
+use super::{Given, lost::patience};
 use crate::{
     core::{
         Core,
@@ -70,8 +70,13 @@ impl Core {
             }
         }
         let (lease, output) = (given.result.lease, given.blob());
+        let maker = |given: &Given| (given.result.output, given.result.provider);
+        let makers: Vec<(BlobId, NodeId)> = open.opinions.iter().map(maker).collect();
+        let wall_us = open.opinions.iter().map(|given| given.result.wall_us).max();
+        let patience = patience(wall_us, self.config.lease);
         open.comparing = Some(lease);
-        self.step.effects.push(Effect::Compare { spec: job.spec.clone(), task: id, lease, output, with });
+        let spec = job.spec.clone();
+        self.step.effects.push(Effect::Compare { spec, task: id, lease, output, with, makers, patience });
     }
 
     /// It is known what a result is the same as; nothing where it is the same as none.

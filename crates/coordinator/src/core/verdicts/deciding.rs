@@ -130,6 +130,7 @@ impl Core {
             self.note_verdict(id, &open, &ruling, now);
         }
         self.make_reduces(id.job);
+        self.find_if_damaged(id.job, accepted.output);
         self.release_held(id.job, now);
         self.end_if_done(id.job, now);
     }

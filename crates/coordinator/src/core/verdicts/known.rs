@@ -157,6 +157,9 @@ impl Core {
             return None;
         }
         self.pay(id, &given, Ok(given.result.price));
+        if let Some(job) = self.jobs.get_mut(&id.job) {
+            job.count_trial(id.task, given.result.price);
+        }
         self.reputations.note(&given.key, Evidence::Known, given.result.price, now);
         self.credit(given.result.provider);
         if let Some(job) = self.jobs.get_mut(&id.job) {

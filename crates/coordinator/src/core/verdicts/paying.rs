@@ -58,13 +58,17 @@ impl Core {
         self.decide(provider, lease, decision);
     }
 
-    /// Pays for all that was said of a task that is as if nobody had begun it. There will be no verdict on it.
-    pub(super) fn pay_all(&mut self, id: TaskId, opinions: &[Given]) {
+    /// Pays for all that was said of a task that is as if nobody had begun it. There will be no verdict on it. Gives what
+    /// all of it has cost.
+    pub(super) fn pay_all(&mut self, id: TaskId, opinions: &[Given]) -> Amount {
+        let mut cost = Amount::ZERO;
         for given in opinions {
             let alike = opinions.iter().filter(|other| other.answer == given.answer);
-            let amount = self.price_at_most(id, given, least(alike).unwrap_or(given.claimed()));
+            let amount = self.worth(id, given, least(alike));
             self.pay(id, given, Ok(amount));
+            cost = cost.saturating_add(amount);
         }
+        cost
     }
 
     /// A job ends: what was said of tasks that are not decided is paid where more did not say otherwise. Whether the work
