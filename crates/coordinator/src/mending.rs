@@ -52,6 +52,15 @@ pub async fn watch(shared: Arc<Shared>) {
     }
 }
 
+/// Tells the core which of the blobs are not here that a job names of which it was told just now. All of them were here when
+/// they were held for the job; if one was damaged since, the core did not know then that the job needs it.
+pub async fn tell_of_missing(shared: &Shared, blobs: &[BlobRef]) {
+    for blob in blobs.iter().filter(|blob| shared.blobs.has(blob.id).is_none()) {
+        let (needed_by, kept_for) = (shared.inputs.users_of(blob.id), Vec::new());
+        shared.tell(Event::Damaged { blob: *blob, needed_by, kept_for }).await;
+    }
+}
+
 /// The job whose outputs a pin holds.
 fn job_of(pin: &Pin) -> Option<JobId> {
     pin.name().strip_prefix("output.")?.parse().ok()
@@ -261,7 +270,7 @@ impl Ended {
             let (with, wanted) = (shared.clone(), outputs.clone());
             let found = {
                 let Ok(_look) = self.looks.acquire().await else { return };
-                let is_here = move |blob| !wanted.contains(&blob) || with.blobs.has(blob).is_some();
+                let is_here = move |blob: BlobId| !wanted.contains(&blob) || with.blobs.has(blob).is_some();
                 let by = shared.clone();
                 let look = move || lost(&by.store, job, from, 0, MOST_FOUND, is_here);
                 tokio::task::spawn_blocking(move || look().map_err(|error| causes(&error))).await

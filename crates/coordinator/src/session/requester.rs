@@ -27,6 +27,7 @@ use crate::{
     event::{Caller, Event, Question, SessionId},
     failpoint::Failpoint,
     inputs::Named,
+    mending,
     outbox::Outgoing,
     shared::{Shared, Unavailable},
 };
@@ -75,7 +76,7 @@ pub async fn read(
                 // Most jobs are small, and their blobs and their money are here: no task of its own for those.
                 match (spec, known_funding(shared, &submission)) {
                     (SpecBody::Inline(encoded), Some(funding)) => match ready(shared, job, &encoded) {
-                        Ok(Some(spec)) => submit(shared, &submission, funding, spec, encoded).await,
+                        Ok(Some(ready)) => submit(shared, &submission, funding, ready, encoded).await,
                         Ok(None) => spawn_submit(shared, submission, SpecBody::Inline(encoded), place),
                         Err(refusal) => reply(shared, caller, Err(refusal)),
                     },
@@ -118,14 +119,20 @@ async fn funding(shared: &Shared, submission: &Submission) -> Result<Option<Fund
     }
 }
 
+/// A job whose blobs are here, pinned and held.
+struct Ready {
+    spec: Arc<JobSpec>,
+    named: Named,
+}
+
 /// A job whose blobs are all needed by other jobs already, and so are here; nothing when some are not.
-fn ready(shared: &Shared, job: JobId, encoded: &[u8]) -> Result<Option<Arc<JobSpec>>, Refusal> {
+fn ready(shared: &Shared, job: JobId, encoded: &[u8]) -> Result<Option<Ready>, Refusal> {
     let spec = decode(shared, encoded)?;
     let named = Named::by(&spec);
     // One that other jobs need may be damaged.
     let are_here = named.blobs.iter().all(|blob| shared.blobs.has(blob.id).is_some());
     let here = are_here && shared.inputs.hold_if_needed(job, &named);
-    Ok(here.then(|| Arc::new(spec)))
+    Ok(here.then(|| Ready { spec: Arc::new(spec), named }))
 }
 
 fn decode(shared: &Shared, encoded: &[u8]) -> Result<JobSpec, Refusal> {
@@ -149,15 +156,15 @@ fn spawn_submit(shared: &Arc<Shared>, submission: Submission, body: SpecBody, pl
             // Before anything is fetched: who cannot pay, or has too much here, moves no bytes.
             let funding = funding(&with, &submission).await?;
             answers::within_budget(&with, submission.caller, submission.job)?;
-            let (spec, encoded) = fetch_job(&with, submission.caller, submission.job, body).await?;
-            Ok((funding, spec, encoded))
+            let (ready, encoded) = fetch_job(&with, submission.caller, submission.job, body).await?;
+            Ok((funding, ready, encoded))
         };
         let fetched = tokio::select! {
             fetched = fetched => fetched,
             () = with.stop.cancelled() => return,
         };
         match fetched {
-            Ok((funding, spec, encoded)) => submit(&with, &submission, funding, spec, encoded).await,
+            Ok((funding, ready, encoded)) => submit(&with, &submission, funding, ready, encoded).await,
             Err(refusal) => reply(&with, submission.caller, Err(refusal)),
         }
         drop(place);
@@ -169,7 +176,7 @@ async fn submit(
     shared: &Arc<Shared>,
     submission: &Submission,
     funding: Option<Funding>,
-    spec: Arc<JobSpec>,
+    Ready { spec, named }: Ready,
     encoded: Vec<u8>,
 ) {
     let Submission { caller, job, follow, pay } = *submission;
@@ -177,6 +184,8 @@ async fn submit(
     match answers::look(shared, caller, job, &encoded, follow, escrow) {
         Ok(look) => {
             shared.tell(Event::Submit { caller, job, spec, encoded, follow, funding, look }).await;
+            // What is damaged from now on is told by whoever finds it, after this.
+            mending::tell_of_missing(shared, &named.blobs).await;
         }
         Err(known) => {
             if !known.runs {
@@ -200,7 +209,8 @@ pub async fn submit_again(
     encoded: Vec<u8>,
 ) {
     let submission = Submission { caller, job, follow, pay: funding.map(|funding| funding.pay) };
-    submit(shared, &submission, funding, spec, encoded).await;
+    let named = Named::by(&spec);
+    submit(shared, &submission, funding, Ready { spec, named }, encoded).await;
 }
 
 /// Has the core remove a job that the store has as the caller's.
@@ -219,7 +229,7 @@ async fn fetch_job(
     caller: Caller,
     job: JobId,
     body: SpecBody,
-) -> Result<(Arc<JobSpec>, Vec<u8>), Refusal> {
+) -> Result<(Ready, Vec<u8>), Refusal> {
     let encoded = match body {
         SpecBody::Inline(encoded) => encoded,
         SpecBody::Blob(blob) => {
@@ -248,7 +258,7 @@ async fn fetch_job(
         crate::effects::unpin(shared, &ids).await;
         return Err(refusal);
     }
-    Ok((Arc::new(spec), encoded))
+    Ok((Ready { spec: Arc::new(spec), named }, encoded))
 }
 
 async fn fetch_blobs(shared: &Arc<Shared>, caller: Caller, job: JobId, named: &Named) -> Result<(), Refusal> {
@@ -265,6 +275,43 @@ async fn fetch_blobs(shared: &Arc<Shared>, caller: Caller, job: JobId, named: &N
     if !missing.is_empty() {
         arriving.tell();
     }
+    while !missing.is_empty() || !hold(shared, job, named, &mut missing).await? {
+        fetch_all(&arriving, std::mem::take(&mut missing)).await?;
+    }
+    Failpoint::AfterPin.pass();
+    Ok(())
+}
+
+/// Makes sure that all blobs of a job are here and pinned, and holds them. Whether they are: those that are not are missing
+/// then.
+async fn hold(
+    shared: &Shared,
+    job: JobId,
+    named: &Named,
+    missing: &mut Vec<BlobRef>,
+) -> Result<bool, Refusal> {
+    // While the last of them came, a job that shared the first ones may have ended, or one was damaged: its pin stays.
+    let _pinning = shared.inputs.pinning().await;
+    for blob in &named.blobs {
+        let pin = crate::effects::input_pin(blob.id).map_err(busy)?;
+        if shared.blobs.has(blob.id).is_none() {
+            missing.push(*blob);
+        } else if shared.blobs.pinned(&pin).is_empty() {
+            match shared.blobs.pin(&pin, blob.id).await {
+                Ok(()) => {}
+                Err(BlobError::NotHere(_)) => missing.push(*blob),
+                Err(error) => return Err(busy(error)),
+            }
+        }
+    }
+    if missing.is_empty() {
+        shared.inputs.hold(job, named);
+    }
+    Ok(missing.is_empty())
+}
+
+/// Has these blobs of a job here and pinned.
+async fn fetch_all(arriving: &Arc<Arriving>, missing: Vec<BlobRef>) -> Result<(), Refusal> {
     let (mut fetches, mut result) = (JoinSet::new(), Ok(()));
     let mut missing = missing.into_iter();
     loop {
@@ -279,18 +326,7 @@ async fn fetch_blobs(shared: &Arc<Shared>, caller: Caller, job: JobId, named: &N
         let fetched = fetched.unwrap_or_else(|error| Err(Refusal::Busy { reason: error.to_string() }));
         result = result.and(fetched);
     }
-    result?;
-    // While the last of them came, a job that shared the first ones may have ended.
-    let _pinning = shared.inputs.pinning().await;
-    for blob in blobs {
-        let pin = crate::effects::input_pin(blob.id).map_err(busy)?;
-        if shared.blobs.pinned(&pin).is_empty() {
-            shared.blobs.pin(&pin, blob.id).await.map_err(busy)?;
-        }
-    }
-    shared.inputs.hold(job, named);
-    Failpoint::AfterPin.pass();
-    Ok(())
+    result
 }
 
 fn busy(error: BlobError) -> Refusal {
