@@ -1,6 +1,9 @@
 //! A lease that has been looked at: what it asks for is not in contradiction with itself.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use tidemill_exec::{Cancel, Follow};
 use tidemill_job::{BlobRef, BlobSource};
@@ -37,6 +40,8 @@ pub(crate) struct Attempt {
     pub(crate) cancel: Cancel,
     /// Whether somebody wants to see what it writes.
     pub(crate) follow: Follow,
+    /// Whether it was queued once more after it could not begin, although nothing that it reads was damaged by then.
+    pub(crate) begun_twice: AtomicBool,
 }
 
 /// A blob that is needed.
@@ -113,8 +118,22 @@ impl Attempt {
         let spec = Arc::new(spec);
         let blobs = blobs(program, &spec, &mut sources)?;
         let (cancel, follow) = (Cancel::default(), Follow::default());
-        let key = coordinator.lease(id);
-        Ok(Self { key, engine, seal, job, task, pay, spec, program, sources, blobs, bytes, cancel, follow })
+        Ok(Self {
+            key: coordinator.lease(id),
+            engine,
+            seal,
+            job,
+            task,
+            pay,
+            spec,
+            program,
+            sources,
+            blobs,
+            bytes,
+            cancel,
+            follow,
+            begun_twice: AtomicBool::new(false),
+        })
     }
 
     /// What it is paid, compared with others on the same engine.

@@ -1,6 +1,11 @@
 //! Leases from their arrival to their results.
 
-use std::{error::Error, num::NonZeroU64, sync::Arc, time::Instant};
+use std::{
+    error::Error,
+    num::NonZeroU64,
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use tidemill_exec::OutputBody;
 use tidemill_net::{
@@ -286,7 +291,14 @@ impl Owner {
         });
         // It may have been cancelled meanwhile.
         let Some(attempt) = attempt else { return };
-        if damaged.is_empty() {
+        if self.draining {
+            self.lease_left(lease);
+            return self.give_back(ReturnReason::Draining, lease);
+        }
+        // What it read may have been mended since: it was given places when it was started, and others had the damage looked
+        // at before its turn came. Whoever still reads wrong bytes in today's places was lied to.
+        if damaged.is_empty() && attempt.begun_twice.swap(true, Ordering::Relaxed) {
+            self.lease_left(lease);
             return self.distrust(lease, error);
         }
         match link.wants.need(lease.lease, &attempt.blobs) {
