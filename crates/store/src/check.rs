@@ -7,15 +7,17 @@ use tidemill_types::{Address, Amount, EscrowId, JobId, Principal, TaskId};
 
 use crate::{
     BatchRecord, DoneRecord, EscrowRecord, EscrowStage, EvidenceRecord, FailedTask, JobEnd, JobRecord,
-    LogRecord, MAX_ATTEMPTS_KEPT, MAX_EVIDENCE_OF_JOB, MAX_EVIDENCE_OF_OPERATOR,
-    MAX_EVIDENCE_OF_OPERATOR_IN_JOB, OpinionRecord, PayeeRecord, ResultRecord, Store,
+    LogRecord, MAX_ATTEMPTS_KEPT, MAX_EVIDENCE_BYTES_OF_ALL, MAX_EVIDENCE_BYTES_OF_OWNER,
+    MAX_EVIDENCE_OF_JOB, MAX_EVIDENCE_OF_OPERATOR, MAX_EVIDENCE_OF_OPERATOR_IN_JOB, OpinionRecord,
+    PayeeRecord, ResultRecord, Store,
     error::Fault,
     owners::bytes_of,
     schema::{
-        self, BATCHES, Bytes, DONE, ENDS, ESCROWS, EVIDENCE, EVIDENCE_ENDS, EVIDENCE_OF, FAILED, JOBS, KEPT,
-        LEASES, LOGS, OPEN, OPINIONS, ORDER, OUTPUTS, OWNED, OWNERS, PAYEES, REMOVING, RUNNING, SPECS,
-        SUSPECTS, TaskKey, USES, counter, decode, decode_lease, evidence_end_key, evidence_of_key, lease_of,
-        order_key, order_of, owned_key, payee_key, suspect_of, task_key, task_of,
+        self, BATCHES, Bytes, DONE, ENDS, ESCROWS, EVIDENCE, EVIDENCE_BYTES, EVIDENCE_ENDS, EVIDENCE_OF,
+        EVIDENCE_OWNED, EVIDENCE_READERS, FAILED, JOBS, KEPT, LEASES, LOGS, OPEN, OPINIONS, ORDER, OUTPUTS,
+        OWNED, OWNERS, PAYEES, REMOVING, RUNNING, SPECS, SUSPECTS, TaskKey, USES, counter, decode,
+        decode_lease, evidence_end_key, evidence_of_key, evidence_owned_key, evidence_readers, lease_of,
+        order_key, order_of, owned_key, owner_of, payee_key, suspect_of, task_key, task_of,
     },
 };
 
@@ -119,9 +121,7 @@ impl Check<'_> {
         let mut found = BTreeMap::new();
         for row in self.read.open_table(OWNERS)?.iter()? {
             let (key, row) = row?;
-            let owner = Principal::from_bytes(key.value());
-            let owner = owner.ok_or_else(|| Fault::Damaged("an owner of jobs is nobody".to_owned()))?;
-            found.insert(owner, row.value());
+            found.insert(owner_of(key.value())?, row.value());
         }
         self.expect(found == kept, || {
             format!("the jobs come to {kept:?} by owner, and {found:?} is written down")
@@ -241,12 +241,15 @@ impl Check<'_> {
     fn evidence(&mut self) -> Result<(), Fault> {
         let evidence = self.read.open_table(EVIDENCE)?;
         let (of, ends) = (self.read.open_table(EVIDENCE_OF)?, self.read.open_table(EVIDENCE_ENDS)?);
+        let (readers, owned) =
+            (self.read.open_table(EVIDENCE_READERS)?, self.read.open_table(EVIDENCE_OWNED)?);
+        let mut of_owners = BTreeMap::<Principal, u64>::new();
         let mut of_jobs = BTreeMap::<JobId, usize>::new();
         let mut of_operators = BTreeMap::<Address, BTreeMap<JobId, usize>>::new();
         for row in evidence.iter()? {
             let (key, row) = row?;
             let ((task, lease), record): (_, EvidenceRecord) = (lease_of(key.value()), decode(row.value())?);
-            let EvidenceRecord { operator, until, evidence, .. } = record;
+            let EvidenceRecord { owner, operator, at, until, evidence } = record;
             let terms = evidence.accused.leaf.terms;
             let named = (TaskId { job: terms.job, task: terms.task }, terms.lease);
             self.expect(named == (task, lease), || {
@@ -262,6 +265,14 @@ impl Check<'_> {
             self.expect(listed, || format!("evidence of lease {lease} is not listed by its account"));
             let listed = ends.get(&evidence_end_key(until, key.value()))?.is_some();
             self.expect(listed, || format!("evidence of lease {lease} is not listed by its end"));
+            let may_read = evidence_readers(owner, evidence.accused.binding.address);
+            let listed = readers.get(key.value())?.is_some_and(|row| *row.value() == may_read);
+            self.expect(listed, || format!("evidence of lease {lease} is for others than may read it"));
+            let bytes = row.value().len() as u64;
+            let listed = owned.get(&evidence_owned_key(owner, at, key.value()))?;
+            let listed = listed.is_some_and(|row| row.value() == bytes);
+            self.expect(listed, || format!("evidence of lease {lease} is not listed by its requester"));
+            *of_owners.entry(owner).or_default() += bytes;
             *of_jobs.entry(task.job).or_default() += 1;
             *of_operators.entry(operator).or_default().entry(task.job).or_default() += 1;
         }
@@ -269,6 +280,22 @@ impl Check<'_> {
         self.expect((of, ends) == (rows, rows), || {
             format!("{rows} pieces of evidence are listed {of} times by account and {ends} times by end")
         });
+        let (readers, owned) = (readers.len()?, owned.len()?);
+        self.expect((readers, owned) == (rows, rows), || {
+            format!("{rows} pieces of evidence are for {readers} readers and {owned} requesters")
+        });
+        let mut counted = BTreeMap::new();
+        for row in self.read.open_table(EVIDENCE_BYTES)?.iter()? {
+            let (owner, bytes) = row?;
+            counted.insert(owner_of(owner.value())?, bytes.value());
+        }
+        let all = schema::count(&schema::counters(self.read)?, counter::EVIDENCE_BYTES)?;
+        self.expect(counted == of_owners && all == of_owners.values().sum::<u64>(), || {
+            format!("evidence has {of_owners:?} bytes, and {counted:?} are counted, {all} of all")
+        });
+        let is_bounded = all <= MAX_EVIDENCE_BYTES_OF_ALL
+            && of_owners.values().all(|bytes| *bytes <= MAX_EVIDENCE_BYTES_OF_OWNER);
+        self.expect(is_bounded, || format!("evidence has too many bytes: {of_owners:?}"));
         for (job, count) in of_jobs {
             self.expect(count <= MAX_EVIDENCE_OF_JOB, || format!("job {job} has {count} pieces of evidence"));
         }

@@ -14,8 +14,8 @@ use crate::{
     apply::Refusal,
     error::Fault,
     schema::{
-        EVIDENCE_ENDS, Tables, decode, encode, evidence_end_key, evidence_of_key, lease_key,
-        lease_keys_of_job,
+        self, EVIDENCE_ENDS, Tables, counter, decode, encode, evidence_end_key, evidence_of_key,
+        evidence_owned_key, evidence_readers, lease_key, lease_keys_of_job,
     },
 };
 
@@ -27,6 +27,14 @@ pub const MAX_EVIDENCE_OF_JOB: usize = 128;
 
 /// So many of one account, in whichever jobs.
 pub const MAX_EVIDENCE_OF_OPERATOR: usize = 1024;
+
+/// The most bytes of evidence from one requester's jobs: some thousand pieces, unless it writes long tasks. Accounts cost
+/// nothing, and so the bounds above do not keep one that contradicts itself from filling the disk. At this bound the
+/// requester's oldest pieces go.
+pub const MAX_EVIDENCE_BYTES_OF_OWNER: u64 = 16 << 20;
+
+/// The most bytes of all evidence. At this bound the oldest pieces of the requester go who has the most.
+pub const MAX_EVIDENCE_BYTES_OF_ALL: u64 = 1 << 30;
 
 /// Keeps evidence, unless it proves nothing or there is enough of its sort.
 pub(crate) fn keep(tables: &mut Tables<'_>, owner: Principal, new: &NewEvidence) -> Result<(), Refusal> {
@@ -46,10 +54,75 @@ pub(crate) fn keep(tables: &mut Tables<'_>, owner: Principal, new: &NewEvidence)
     if row.len() > MAX_EVIDENCE_BYTES {
         return Ok(());
     }
+    let (bytes, signer) = (row.len() as u64, record.evidence.accused.binding.address);
+    make_room(tables, owner, bytes)?;
     tables.evidence.insert(&key, row.as_slice())?;
     tables.evidence_of.insert(&evidence_of_key(*operator, &key), ())?;
     tables.evidence_ends.insert(&evidence_end_key(*until, &key), ())?;
+    tables.evidence_readers.insert(&key, &evidence_readers(owner, signer))?;
+    tables.evidence_owned.insert(&evidence_owned_key(owner, *at, &key), bytes)?;
+    let (of_owner, of_all) = (bytes_of(tables, owner)? + bytes, bytes_of_all(tables)? + bytes);
+    Ok(set_bytes(tables, owner, of_owner, of_all)?)
+}
+
+fn bytes_of(tables: &Tables<'_>, owner: Principal) -> Result<u64, Fault> {
+    Ok(tables.evidence_bytes.get(&owner.to_bytes())?.map_or(0, |row| row.value()))
+}
+
+fn bytes_of_all(tables: &Tables<'_>) -> Result<u64, Fault> {
+    schema::count(&tables.counters, counter::EVIDENCE_BYTES)
+}
+
+fn set_bytes(tables: &mut Tables<'_>, owner: Principal, of_owner: u64, of_all: u64) -> Result<(), Fault> {
+    let key = owner.to_bytes();
+    match of_owner {
+        0 => drop(tables.evidence_bytes.remove(&key)?),
+        bytes => drop(tables.evidence_bytes.insert(&key, bytes)?),
+    }
+    tables.counters.insert(counter::EVIDENCE_BYTES, of_all)?;
     Ok(())
+}
+
+/// Lets the oldest evidence go until so many bytes more of a requester's are within the bounds.
+fn make_room(tables: &mut Tables<'_>, owner: Principal, bytes: u64) -> Result<(), Fault> {
+    while bytes_of(tables, owner)? + bytes > MAX_EVIDENCE_BYTES_OF_OWNER && drop_oldest(tables, owner)? {}
+    while bytes_of_all(tables)? + bytes > MAX_EVIDENCE_BYTES_OF_ALL {
+        let mut most = (0, owner);
+        for row in tables.evidence_bytes.iter()? {
+            let (other, bytes) = row?;
+            most = most.max((bytes.value(), schema::owner_of(other.value())?));
+        }
+        if !drop_oldest(tables, most.1)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Deletes the oldest piece of evidence of a requester's. Whether there was one.
+fn drop_oldest(tables: &mut Tables<'_>, owner: Principal) -> Result<bool, Fault> {
+    let first = evidence_owned_key(owner, UnixMillis(0), &[0; 32]);
+    let last = evidence_owned_key(owner, UnixMillis(u64::MAX), &[0xff; 32]);
+    let oldest = match tables.evidence_owned.range::<&[u8; 73]>(&first..=&last)?.next() {
+        Some(row) => *row?.0.value(),
+        None => return Ok(false),
+    };
+    delete(tables, oldest.last_chunk().expect("a key of 73 bytes ends with 32"))?;
+    Ok(true)
+}
+
+/// Deletes a piece of evidence.
+fn delete(tables: &mut Tables<'_>, lease: &[u8; 32]) -> Result<(), Fault> {
+    let record = tables.evidence.remove(lease)?;
+    let record = record.map(|row| decode::<EvidenceRecord>(row.value())).transpose()?;
+    let Some(EvidenceRecord { owner, operator, at, until, .. }) = record else { return Ok(()) };
+    tables.evidence_of.remove(&evidence_of_key(operator, lease))?;
+    tables.evidence_ends.remove(&evidence_end_key(until, lease))?;
+    tables.evidence_readers.remove(lease)?;
+    let bytes = tables.evidence_owned.remove(&evidence_owned_key(owner, at, lease))?;
+    let bytes = bytes.map_or(0, |row| row.value());
+    let (of_owner, of_all) = (bytes_of(tables, owner)?, bytes_of_all(tables)?);
+    set_bytes(tables, owner, of_owner.saturating_sub(bytes), of_all.saturating_sub(bytes))
 }
 
 /// Whether one more piece of evidence of this account in this job may be kept.
@@ -114,13 +187,9 @@ pub(crate) fn forget(write: &WriteTransaction, now: UnixMillis, rows: usize) -> 
     let is_more = over.len() > rows;
     over.truncate(rows);
     for end in over {
-        tables.evidence_ends.remove(&end)?;
         let lease: [u8; 32] = end[8..].try_into().expect("32 of 40 bytes are left");
-        let record = tables.evidence.remove(&lease)?;
-        let record = record.map(|row| decode::<EvidenceRecord>(row.value())).transpose()?;
-        if let Some(EvidenceRecord { operator, .. }) = record {
-            tables.evidence_of.remove(&evidence_of_key(operator, &lease))?;
-        }
+        delete(&mut tables, &lease)?;
+        tables.evidence_ends.remove(&end)?;
     }
     Ok(is_more)
 }

@@ -28,7 +28,10 @@ mod tests;
 
 pub use change::{Change, Contradiction, NewEvidence, Proof, Said};
 pub use error::StoreError;
-pub use evidence::{MAX_EVIDENCE_OF_JOB, MAX_EVIDENCE_OF_OPERATOR, MAX_EVIDENCE_OF_OPERATOR_IN_JOB};
+pub use evidence::{
+    MAX_EVIDENCE_BYTES_OF_ALL, MAX_EVIDENCE_BYTES_OF_OWNER, MAX_EVIDENCE_OF_JOB, MAX_EVIDENCE_OF_OPERATOR,
+    MAX_EVIDENCE_OF_OPERATOR_IN_JOB,
+};
 pub use record::{
     AttemptRecord, BatchId, BatchRecord, DoneRecord, Ended, EscrowRecord, EscrowStage, EvidenceRecord,
     FailedTask, FailureProof, Found, Holdings, JobEnd, JobPayRecord, JobRecord, LeaseRecord, LogRecord,

@@ -10,10 +10,11 @@ use crate::{
     error::Fault,
     owners,
     schema::{
-        self, BATCHES, Bytes, DONE, ENDS, ESCROWS, EVIDENCE, FAILED, JOBS, JobKey, KEPT, LEASES, LOGS, OPEN,
-        OPINIONS, ORDER, OUTPUTS, OWNED, PAYEES, REMOVING, REPUTATIONS, RUNNING, SPECS, SUSPECTS, TaskKey,
-        USES, counter, decode, decode_lease, lease_key, lease_keys_of_job, lease_keys_of_task, lease_of,
-        order_key, order_of, owned_keys, owned_of, payee_keys, suspect_of, task_key, task_keys, task_of,
+        self, BATCHES, Bytes, DONE, ENDS, ESCROWS, EVIDENCE, EVIDENCE_READERS, FAILED, JOBS, JobKey, KEPT,
+        LEASES, LOGS, OPEN, OPINIONS, ORDER, OUTPUTS, OWNED, PAYEES, REMOVING, REPUTATIONS, RUNNING, SPECS,
+        SUSPECTS, TaskKey, USES, counter, decode, decode_lease, lease_key, lease_keys_of_job,
+        lease_keys_of_task, lease_of, order_key, order_of, owned_keys, owned_of, payee_keys, readers_of,
+        suspect_of, task_key, task_keys, task_of,
     },
 };
 
@@ -213,28 +214,31 @@ impl Store {
     }
 
     /// The evidence that is kept of a task's results from a lease on, by their leases, whether its job is there or not: of
-    /// what is wanted so much as so many bytes hold, and at least one.
+    /// what is wanted so much as so many bytes hold, and at least one. `is_wanted` is asked with the requester whose job it is
+    /// of and the key that signed the contradicting result; what is not wanted is not read.
     pub fn evidence(
         &self,
         task: TaskId,
         from: LeaseId,
         most_bytes: usize,
-        is_wanted: impl Fn(&EvidenceRecord) -> bool,
+        is_wanted: impl Fn(Principal, Address) -> bool,
     ) -> Result<Vec<EvidenceRecord>, StoreError> {
         self.read(|read| {
             let (first, (_, last)) = (lease_key(task, from), lease_keys_of_task(task));
             let (mut found, mut bytes) = (Vec::new(), 0);
-            for row in read.open_table(EVIDENCE)?.range::<&[u8; 32]>(&first..=&last)? {
-                let (_, row) = row?;
-                let record: EvidenceRecord = decode(row.value())?;
-                if !is_wanted(&record) {
+            let evidence = read.open_table(EVIDENCE)?;
+            for readers in read.open_table(EVIDENCE_READERS)?.range::<&[u8; 32]>(&first..=&last)? {
+                let (lease, readers) = readers?;
+                let (owner, signer) = readers_of(readers.value())?;
+                if !is_wanted(owner, signer) {
                     continue;
                 }
+                let Some(row) = evidence.get(lease.value())? else { continue };
                 bytes += row.value().len();
                 if bytes > most_bytes && !found.is_empty() {
                     break;
                 }
-                found.push(record);
+                found.push(decode(row.value())?);
             }
             Ok(found)
         })

@@ -34,6 +34,10 @@ pub(crate) type OwnedKey = &'static [u8; 57];
 pub(crate) type EvidenceOfKey = &'static [u8; 52];
 /// Evidence by the time of its end: the time, the contradicting result's lease.
 pub(crate) type EvidenceEndKey = &'static [u8; 40];
+/// Evidence by the requester whose job it is of: the requester, the time at which it was found, the result's lease.
+pub(crate) type EvidenceOwnedKey = &'static [u8; 73];
+/// Who may read a piece of evidence: the requester, the key that signed the contradicting result.
+pub(crate) type EvidenceReaders = &'static [u8; 53];
 /// How many leaves a batch has, how many results refer to it, whether it is open for more.
 pub(crate) type UsesRow = (u32, u32, bool);
 /// What came with an opinion: its small output, and its log.
@@ -75,6 +79,14 @@ pub(crate) const USES: TableDefinition<u64, UsesRow> = TableDefinition::new("use
 pub(crate) const EVIDENCE: TableDefinition<LeaseKey, Bytes> = TableDefinition::new("evidence");
 pub(crate) const EVIDENCE_OF: TableDefinition<EvidenceOfKey, ()> = TableDefinition::new("evidence of");
 pub(crate) const EVIDENCE_ENDS: TableDefinition<EvidenceEndKey, ()> = TableDefinition::new("evidence ends");
+/// Apart from [`EVIDENCE`], so that nothing long is read for somebody who may not read it.
+pub(crate) const EVIDENCE_READERS: TableDefinition<LeaseKey, EvidenceReaders> =
+    TableDefinition::new("evidence readers");
+/// How many bytes each piece has.
+pub(crate) const EVIDENCE_OWNED: TableDefinition<EvidenceOwnedKey, u64> =
+    TableDefinition::new("evidence owned");
+/// How many bytes all of a requester's have.
+pub(crate) const EVIDENCE_BYTES: TableDefinition<OwnerKey, u64> = TableDefinition::new("evidence bytes");
 
 pub(crate) const ESCROWS: TableDefinition<EscrowKey, Bytes> = TableDefinition::new("escrows");
 /// Escrows that are not closed.
@@ -88,6 +100,8 @@ pub(crate) mod counter {
     pub(crate) const SEQUENCE: &str = "sequence";
     pub(crate) const NEXT_LEASE: &str = "next lease";
     pub(crate) const NEXT_BATCH: &str = "next batch";
+    /// How many bytes all evidence has.
+    pub(crate) const EVIDENCE_BYTES: &str = "evidence bytes";
 }
 
 /// Brings an empty database to the current version; refuses one of another.
@@ -106,7 +120,7 @@ pub(crate) fn prepare(db: &redb::Database) -> Result<(), Fault> {
     {
         let mut counters = write.open_table(COUNTERS)?;
         counters.insert(counter::VERSION, VERSION)?;
-        for name in [counter::SEQUENCE, counter::NEXT_LEASE, counter::NEXT_BATCH] {
+        for name in [counter::SEQUENCE, counter::NEXT_LEASE, counter::NEXT_BATCH, counter::EVIDENCE_BYTES] {
             counters.insert(name, 0)?;
         }
     }
@@ -150,6 +164,9 @@ pub(crate) struct Tables<'t> {
     pub(crate) evidence: Table<'t, LeaseKey, Bytes>,
     pub(crate) evidence_of: Table<'t, EvidenceOfKey, ()>,
     pub(crate) evidence_ends: Table<'t, EvidenceEndKey, ()>,
+    pub(crate) evidence_readers: Table<'t, LeaseKey, EvidenceReaders>,
+    pub(crate) evidence_owned: Table<'t, EvidenceOwnedKey, u64>,
+    pub(crate) evidence_bytes: Table<'t, OwnerKey, u64>,
     pub(crate) escrows: Table<'t, EscrowKey, Bytes>,
     pub(crate) open: Table<'t, EscrowKey, ()>,
     pub(crate) payees: Table<'t, PayeeKey, Bytes>,
@@ -181,6 +198,9 @@ impl<'t> Tables<'t> {
             evidence: write.open_table(EVIDENCE)?,
             evidence_of: write.open_table(EVIDENCE_OF)?,
             evidence_ends: write.open_table(EVIDENCE_ENDS)?,
+            evidence_readers: write.open_table(EVIDENCE_READERS)?,
+            evidence_owned: write.open_table(EVIDENCE_OWNED)?,
+            evidence_bytes: write.open_table(EVIDENCE_BYTES)?,
             escrows: write.open_table(ESCROWS)?,
             open: write.open_table(OPEN)?,
             payees: write.open_table(PAYEES)?,
@@ -265,6 +285,34 @@ pub(crate) fn evidence_of_key(operator: Address, lease: &[u8; 32]) -> [u8; 52] {
     key[..20].copy_from_slice(&operator.0);
     key[20..].copy_from_slice(lease);
     key
+}
+
+/// The requester whose job it is of, the time at which it was found, and the lease that it is of.
+pub(crate) fn evidence_owned_key(owner: Principal, at: UnixMillis, lease: &[u8; 32]) -> [u8; 73] {
+    let mut key = [0; 73];
+    key[..Principal::BYTES].copy_from_slice(&owner.to_bytes());
+    key[Principal::BYTES..41].copy_from_slice(&at.0.to_be_bytes());
+    key[41..].copy_from_slice(lease);
+    key
+}
+
+/// Who may read a piece of evidence.
+pub(crate) fn evidence_readers(owner: Principal, signer: Address) -> [u8; 53] {
+    let mut row = [0; 53];
+    row[..Principal::BYTES].copy_from_slice(&owner.to_bytes());
+    row[Principal::BYTES..].copy_from_slice(&signer.0);
+    row
+}
+
+/// The requester and the signer of a row of [`EVIDENCE_READERS`].
+pub(crate) fn readers_of(row: &[u8; 53]) -> Result<(Principal, Address), Fault> {
+    let (owner, signer) = row.split_first_chunk().expect("a row of 53 bytes begins with 33");
+    Ok((owner_of(owner)?, Address(signer.try_into().expect("20 of 53 bytes are left"))))
+}
+
+/// The owner of a key in [`OWNERS`] and its like.
+pub(crate) fn owner_of(key: &[u8; Principal::BYTES]) -> Result<Principal, Fault> {
+    Principal::from_bytes(key).ok_or_else(|| Fault::Damaged("an owner of jobs is nobody".to_owned()))
 }
 
 /// The time at which evidence ends, and the lease that it is of.

@@ -11,7 +11,7 @@ use tidemill_store::{
     DoneRecord, EvidenceRecord, Found, JobEnd, JobRecord, OpinionRecord, ResultRecord, StoreError,
 };
 use tidemill_types::{
-    BlobId, EscrowId, GuestPath, JobId, LeaseId, NodeId, Principal, TaskId, TaskNumber, Weight,
+    Address, BlobId, EscrowId, GuestPath, JobId, LeaseId, NodeId, Principal, TaskId, TaskNumber, Weight,
 };
 
 use crate::{
@@ -370,9 +370,7 @@ pub fn log(shared: &Shared, caller: Caller, job: JobId, task: TaskNumber) -> Ans
 /// The evidence that is kept of a task's results, whether its job is there or not: all of it for its requester and the
 /// coordinator's operator, and what is against it for a home whose result key signed it.
 pub fn evidence(shared: &Shared, caller: Caller, task: TaskId, from: LeaseId) -> Answered {
-    let may_see = |record: &EvidenceRecord| {
-        caller.may_see(record.owner) || record.evidence.accused.binding.address == caller.signer
-    };
+    let may_see = |owner: Principal, signer: Address| caller.may_see(owner) || signer == caller.signer;
     let records = shared.store.evidence(task, from, MAX_ANSWER_EVIDENCE_BYTES, may_see);
     let kept = |record: EvidenceRecord| {
         let EvidenceRecord { operator, at, until, evidence, .. } = record;

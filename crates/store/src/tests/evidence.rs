@@ -1,6 +1,6 @@
 //! Evidence outlives its job, and goes when its time is over.
 
-use tidemill_types::LeaseId;
+use tidemill_types::{Address, LeaseId, Principal};
 
 use super::{
     disk::Disk,
@@ -10,7 +10,7 @@ use super::{
     },
 };
 use crate::{
-    BatchId, Change, Contradiction, EvidenceRecord, JobEnd, MAX_EVIDENCE_OF_JOB,
+    BatchId, Change, Contradiction, EvidenceRecord, JobEnd, MAX_EVIDENCE_BYTES_OF_OWNER, MAX_EVIDENCE_OF_JOB,
     MAX_EVIDENCE_OF_OPERATOR_IN_JOB, NewEvidence, Store, StoreError, UnixMillis,
 };
 
@@ -19,7 +19,7 @@ fn kept(new: NewEvidence) -> Change {
 }
 
 fn evidence_of(store: &Store, number: u64) -> Vec<EvidenceRecord> {
-    store.evidence(task(1, number), LeaseId(0), usize::MAX, |_| true).unwrap()
+    store.evidence(task(1, number), LeaseId(0), usize::MAX, |_, _| true).unwrap()
 }
 
 /// A job whose task 0 has an opinion of node 2, in the middle of a batch, and one of node 3.
@@ -127,10 +127,9 @@ fn only_so_much_is_kept_of_an_account_and_of_a_job() {
     }
     let count = || (0..300).map(|number| store.evidence_count(task(1, number)).unwrap()).sum::<usize>();
     assert_eq!(count(), MAX_EVIDENCE_OF_JOB);
-    let of_first = |record: &EvidenceRecord| record.operator == account(4);
-    let first = (0..300)
-        .map(|number| store.evidence(task(1, number), LeaseId(0), usize::MAX, of_first).unwrap().len());
-    assert_eq!(first.sum::<usize>(), MAX_EVIDENCE_OF_OPERATOR_IN_JOB);
+    let first = (0..300).flat_map(|number| evidence_of(&store, number));
+    let first = first.filter(|record| record.operator == account(4));
+    assert_eq!(first.count(), MAX_EVIDENCE_OF_OPERATOR_IN_JOB);
     assert_eq!(store.sanity_check(), Ok(()));
     // Another job has room, and what is over makes some.
     store.commit(&[submitted(2, 9), kept(evidence(4, task(2, 0), 900))]).unwrap();
@@ -151,9 +150,50 @@ fn a_task_s_evidence_is_read_by_lease_and_in_parts() {
         store.commit(&[kept(new.clone())]).unwrap();
     }
     let records: Vec<EvidenceRecord> = new.iter().map(evidence_record).collect();
-    let read = |from, most| store.evidence(task(1, 1), LeaseId(from), most, |_| true).unwrap();
+    let read = |from, most| store.evidence(task(1, 1), LeaseId(from), most, |_, _| true).unwrap();
     assert_eq!(read(0, usize::MAX), records);
     assert_eq!(read(21, usize::MAX), records[1..]);
     assert_eq!(read(0, 0), records[..1], "one at least");
     assert_eq!(read(41, usize::MAX), []);
+}
+
+#[test]
+fn a_requester_who_writes_long_tasks_does_not_fill_the_disk() {
+    let store = Disk::default().open().unwrap();
+    store.commit(&begin()).unwrap();
+    // Another requester's, which stays.
+    let mut other = submitted(2, 9);
+    if let Change::JobSubmitted { owner: of, .. } = &mut other {
+        *of = owner(2);
+    }
+    store.commit(&[other, kept(evidence(4, task(2, 0), 900))]).unwrap();
+    let long = 900_000;
+    let most = MAX_EVIDENCE_BYTES_OF_OWNER / long;
+    for number in 0..most + 4 {
+        let mut new = evidence(u8::try_from(4 + number / 10).unwrap(), task(1, number), 1_000 + number);
+        new.spec.args = vec!["x".repeat(usize::try_from(long).unwrap())];
+        store.commit(&[kept(new)]).unwrap();
+    }
+    let there: Vec<u64> = (0..most + 4).filter(|number| !evidence_of(&store, *number).is_empty()).collect();
+    assert_eq!(there, (there[0]..most + 4).collect::<Vec<_>>(), "the oldest have gone");
+    assert!((4..8).contains(&there[0]), "{there:?}");
+    assert_eq!(store.evidence_count(task(2, 0)).unwrap(), 1);
+    assert_eq!(store.sanity_check(), Ok(()));
+    while store.forget_evidence(UnixMillis(u64::MAX), 5).unwrap() {}
+    assert_eq!(store.sanity_check(), Ok(()));
+}
+
+#[test]
+fn evidence_is_read_by_whom_it_is_for() {
+    let store = Disk::default().open().unwrap();
+    store.commit(&begin()).unwrap();
+    store.commit(&[kept(evidence(4, task(1, 1), 20)), kept(evidence(5, task(1, 1), 30))]).unwrap();
+    let all = evidence_of(&store, 1);
+    let signer = |record: &EvidenceRecord| record.evidence.accused.binding.address;
+    let read = |is_wanted: &dyn Fn(Principal, Address) -> bool| {
+        store.evidence(task(1, 1), LeaseId(0), usize::MAX, is_wanted).unwrap()
+    };
+    assert_eq!(read(&|by, _| by == owner(1)), all);
+    assert_eq!(read(&|_, by| by == signer(&all[1])), all[1..]);
+    assert_eq!(read(&|by, _| by == owner(9)), []);
 }

@@ -350,7 +350,7 @@ fn read(store: &Store) -> Result<Model, StoreError> {
             model.failed.insert(TaskId { job: job(number), task }, row);
         })?;
         for number in (0..TASKS).map(|of| task(number, of)) {
-            for record in store.evidence(number, LeaseId(0), usize::MAX, |_| true)? {
+            for record in store.evidence(number, LeaseId(0), usize::MAX, |_, _| true)? {
                 model.evidence.insert((number, record.evidence.accused.leaf.terms.lease), record);
             }
         }

@@ -22,7 +22,7 @@ fn ids(scene: &Scene) -> impl Iterator<Item = TaskId> {
 
 /// All evidence of a scene's job, each piece of which proves what it says.
 fn evidence(scene: &Scene) -> Vec<EvidenceRecord> {
-    let of = |id| scene.world.store.evidence(id, LeaseId(0), usize::MAX, |_| true);
+    let of = |id| scene.world.store.evidence(id, LeaseId(0), usize::MAX, |_, _| true);
     let records: Vec<_> = ids(scene).flat_map(|id| of(id).expect("the store can be read")).collect();
     for record in &records {
         let signed = |node: NodeId, message: &[u8], signature: &[u8; 64]| {
