@@ -8,7 +8,7 @@ use tidemill_net::{
     endpoint::{BindError, Node, NodeOptions},
     session::{SOFTWARE, bind_keys},
     ticket::{Ticket, TicketError},
-    wire::{SESSION_ALPN, Welcome},
+    wire::{Process, SESSION_ALPN, Welcome},
 };
 use tidemill_store::{Options, Store, StoreError, UnixMillis};
 use tidemill_types::{Chain, EscrowId, JobId, NodeId, ResultKey, ResultKeyError};
@@ -81,6 +81,9 @@ pub enum StartError {
     /// Its blobs cannot be opened.
     #[error(transparent)]
     Blobs(#[from] BlobError),
+    /// It cannot name its process.
+    #[error("the system has no randomness to give")]
+    Randomness(#[source] std::io::Error),
     /// It cannot listen.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -150,6 +153,7 @@ impl Coordinator {
         let chain = Chain { chain_id: terms.map_or(0, |terms| terms.contract.chain_id), ..Chain::default() };
         let welcome = Welcome {
             software: SOFTWARE.to_owned(),
+            process: Process::draw().map_err(StartError::Randomness)?,
             // The keys of nodes vouch for each other on no ledger.
             binding: bind_keys(&node, &key, &Chain::default()),
             chain,

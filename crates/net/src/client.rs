@@ -74,14 +74,16 @@ impl Client {
     /// # Errors
     /// [`SessionError`]
     pub async fn connect(node: &Node, key: &ResultKey, ticket: &Ticket) -> Result<Self, SessionError> {
-        let (session, _) = Session::dial(node, key, ticket, Role::Requester).await?;
+        let mut recalls = node.recalls(ticket.node());
+        let (session, welcome) = Session::dial(node, key, ticket, Role::Requester).await?;
+        recalls.iter_mut().for_each(|recalls| recalls.begun(welcome.process));
         let Session { connection, peer, reader, writer } = session;
         let (calls, outgoing) = mpsc::channel(MAX_CALLS_IN_FLIGHT);
         let waiting = Arc::new(Waiting::default());
         let ended = CancellationToken::new();
         let write = tokio::spawn(write(writer, outgoing, ended.clone()));
         let read = tokio::spawn(read(reader, waiting.clone(), ended.clone()));
-        let recalled = tokio::spawn(end_when_recalled(connection.clone(), node.recalls(peer)));
+        let recalled = tokio::spawn(end_when_recalled(connection.clone(), recalls));
         let tasks = [write, read, recalled].map(AbortOnDropHandle::new);
         let inner = Inner { peer, connection, calls, waiting, next: AtomicU64::new(1), ended, _tasks: tasks };
         Ok(Self { inner: Arc::new(inner) })

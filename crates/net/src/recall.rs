@@ -3,8 +3,9 @@
 //! Their connections are dead, and nothing says so: what they send is answered with a reset that they cannot tell from a
 //! forged one, since iroh draws the key of resets anew for each process. They would find out by silence, many seconds
 //! later, or at the end of a pause between two attempts to dial. So the coordinator dials them, on the path that their own
-//! packets keep open. The handshake proves who calls; the rest is one empty stream, as in [`probe`](crate::probe), which
-//! the other side ends once it has heard. What no recall reaches is left to silence, as before.
+//! packets keep open. The handshake proves who calls; the rest is one stream with the name of the calling process, which the
+//! other side ends once it has heard. Whoever has a session with that very process came back by itself, perhaps on another
+//! path, and goes on. What no recall reaches is left to silence, as before.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -14,8 +15,8 @@ use tokio::{sync::watch, task::JoinSet, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    endpoint::{Node, peer},
-    probe,
+    endpoint::{Connection, Node, peer},
+    wire::Process,
 };
 
 /// The protocol's name and version.
@@ -31,7 +32,9 @@ const HEARING: Duration = Duration::from_secs(10);
 /// What a node has heard of its coordinator's recalls. Clones hear each for itself.
 #[derive(Clone, Debug)]
 pub struct Recalls {
-    heard: watch::Receiver<u64>,
+    heard: watch::Receiver<Option<Process>>,
+    /// The process that there is a session with, or was last.
+    with: Option<Process>,
     _listening: Arc<AbortOnDropHandle<()>>,
 }
 
@@ -41,26 +44,37 @@ impl Recalls {
         if coordinators.is_empty() {
             return BTreeMap::new();
         }
-        let channels = coordinators.iter().map(|coordinator| (*coordinator, watch::channel(0)));
+        let channels = coordinators.iter().map(|coordinator| (*coordinator, watch::channel(None)));
         let channels: BTreeMap<_, _> = channels.collect();
         let heard: Vec<_> =
             channels.iter().map(|(coordinator, (_, heard))| (*coordinator, heard.clone())).collect();
         let tell = channels.into_iter().map(|(coordinator, (tell, _))| (coordinator, tell)).collect();
         let listening = tokio::spawn(listen(endpoint.clone(), Arc::new(tell)));
         let listening = Arc::new(AbortOnDropHandle::new(listening));
-        let recalls = |heard| Self { heard, _listening: listening.clone() };
+        let recalls = |heard| Self { heard, with: None, _listening: listening.clone() };
         heard.into_iter().map(|(coordinator, heard)| (coordinator, recalls(heard))).collect()
     }
 
-    /// What was heard until now is of no interest: a session has begun since.
-    pub fn forget(&mut self) {
+    /// What was heard until now is of no interest.
+    pub(crate) fn forget(&mut self) {
         self.heard.mark_unchanged();
+    }
+
+    /// A session has begun with this process: its own recalls are of no interest from now on.
+    pub fn begun(&mut self, with: Process) {
+        self.with = Some(with);
     }
 
     /// Waits for a recall that has not been waited for; for ever once the node is closed.
     pub async fn next(&mut self) {
-        if self.heard.changed().await.is_err() {
-            std::future::pending::<()>().await;
+        loop {
+            if self.heard.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            let heard = *self.heard.borrow_and_update();
+            if heard.is_some() && heard != self.with {
+                return;
+            }
         }
     }
 }
@@ -73,10 +87,11 @@ pub async fn recalled(recalls: Option<&mut Recalls>) {
     }
 }
 
-/// Tells a node at this address that the coordinator, which this node is, was started anew; whether it has heard. Where
-/// nothing is `wanted` any more once it is reached, it is told nothing.
+/// Tells a node at this address that the coordinator, which this node is, was started anew as this process; whether it has
+/// heard. Where nothing is `wanted` any more once it is reached, it is told nothing.
 pub async fn recall(
     node: &Node,
+    process: Process,
     called: NodeId,
     address: SocketAddr,
     patience: Duration,
@@ -84,15 +99,23 @@ pub async fn recall(
 ) -> bool {
     let call = async {
         let connection = node.connect_at(called, address, RECALL_ALPN).await?;
-        let heard = wanted() && probe::lives(&connection, patience).await;
+        let heard = wanted() && say(&connection, process).await.is_some();
         connection.close(0u32.into(), b"");
         Some(heard)
     };
     matches!(timeout(patience, call).await, Ok(Some(true)))
 }
 
-/// Where it is told that a coordinator has called.
-type Tell = BTreeMap<NodeId, watch::Sender<u64>>;
+/// Names this process to the other side, and waits until it has heard.
+async fn say(connection: &Connection, process: Process) -> Option<()> {
+    let (mut send, mut receive) = connection.open_bi().await.ok()?;
+    send.write_all(&process.0).await.ok()?;
+    send.finish().ok()?;
+    receive.read_to_end(0).await.ok().map(|_| ())
+}
+
+/// Where it is told which process of a coordinator has called.
+type Tell = BTreeMap<NodeId, watch::Sender<Option<Process>>>;
 
 async fn listen(endpoint: Endpoint, tell: Arc<Tell>) {
     let mut callers = JoinSet::new();
@@ -113,8 +136,12 @@ async fn hear(incoming: iroh::endpoint::Incoming, tell: &Tell) {
         connection.close(0u32.into(), b"");
         return;
     };
-    let Ok((mut send, _)) = connection.accept_bi().await else { return };
-    tell.send_modify(|count| *count += 1);
+    let Ok((mut send, mut receive)) = connection.accept_bi().await else { return };
+    let mut process = Process([0; 16]);
+    if receive.read_exact(&mut process.0).await.is_err() {
+        return;
+    }
+    tell.send_replace(Some(process));
     let _ = send.finish();
     // Whoever has called ends it: to end it here would take the answer along.
     connection.closed().await;

@@ -97,11 +97,29 @@ impl Incarnation {
     }
 }
 
+/// Which process of its node a coordinator is: another one after each start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Process(pub [u8; 16]);
+
+impl Process {
+    /// Draws the name of this process.
+    ///
+    /// # Errors
+    /// When the system has no randomness to give.
+    pub fn draw() -> std::io::Result<Self> {
+        let mut name = [0; 16];
+        getrandom::fill(&mut name)?;
+        Ok(Self(name))
+    }
+}
+
 /// The answer of a coordinator that takes the dialer in.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Welcome {
     /// Name and version of its program, for logs.
     pub software: String,
+    /// Whoever hears a recall of this process has nothing to come back from.
+    pub process: Process,
     /// Its result key and its node key vouch for each other.
     pub binding: KeyBinding,
     /// The ledger that results are signed for.

@@ -10,7 +10,7 @@ use tidemill_net::{
     probe,
     session::{Session, SessionError},
     ticket::Ticket,
-    wire::{FromProvider, Money, Role, ToProvider},
+    wire::{FromProvider, Money, Process, Role, ToProvider},
 };
 use tidemill_types::{Chain, Millis, NodeId, ResultKey, causes, one_line};
 use tokio_util::task::AbortOnDropHandle;
@@ -41,6 +41,8 @@ pub(crate) struct OpenLink {
     pub(crate) chain: Chain,
     pub(crate) money: Option<Money>,
     pub(crate) software: String,
+    /// Which process of the coordinator it is with.
+    pub(crate) process: Process,
     /// Between two heartbeats.
     pub(crate) beat: Duration,
     /// Without a connection for so long, the coordinator gives the leases to others.
@@ -121,6 +123,7 @@ pub(crate) async fn dial(
         chain: welcome.chain,
         money: welcome.money,
         software: one_line(&welcome.software, 80),
+        process: welcome.process,
         beat,
         lease: lease_time(welcome.lease, beat),
         since: now,

@@ -81,8 +81,13 @@ async fn bring_back(shared: &Shared, peer: Peer) -> bool {
         if !wanted() {
             return true;
         }
-        let told = recall(&shared.node, node, address, PATIENCE, wanted).await;
-        if (told && shared.peers.comes(node).await) || shared.present.is_here(peer) {
+        let told = recall(&shared.node, shared.welcome.process, node, address, PATIENCE, wanted).await;
+        if told && shared.peers.comes(node).await {
+            // It may have come from elsewhere, and does not come from there any more.
+            shared.present.give_up(peer);
+            return true;
+        }
+        if shared.present.is_here(peer) {
             return true;
         }
     }

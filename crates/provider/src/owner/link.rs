@@ -8,7 +8,7 @@ use std::{
 
 use tidemill_net::{
     frame::FrameError,
-    recall::{Recalls, recalled},
+    recall::recalled,
     wire::{Bounded, HeldLease, Role, ToProvider},
 };
 use tidemill_types::{LeaseId, TaskId, one_line};
@@ -100,8 +100,8 @@ impl Owner {
                 link.away.lease = new.lease;
                 link.away.forsaken = None;
                 link.idle_reason = None;
-                // What was heard while it was dialed is the reason why it answered.
-                link.recalls.iter_mut().for_each(Recalls::forget);
+                // What this process said while it was dialed, or says before it knows, is no news.
+                link.recalls.iter_mut().for_each(|recalls| recalls.begun(new.process));
                 let software = new.software.clone();
                 link.open = Some(new);
                 self.say_of(of, Event::Joined { software });

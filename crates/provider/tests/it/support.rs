@@ -15,8 +15,8 @@ use tidemill_net::{
     session::{Session, bind_keys},
     ticket::{Pass, Ticket},
     wire::{
-        Bounded, FromProvider, Hello, Lease, Money, ResultBatch, Role, SESSION_ALPN, Source, TaskResult,
-        ToProvider, Welcome,
+        Bounded, FromProvider, Hello, Lease, Money, Process, ResultBatch, Role, SESSION_ALPN, Source,
+        TaskResult, ToProvider, Welcome,
     },
 };
 use tidemill_provider::{Ending, EngineConfig, Event, Notice, Provider, ProviderConfig};
@@ -128,6 +128,7 @@ impl Coordinator {
         let (mut session, version, hello) = self.hear().await;
         let welcome = Welcome {
             software: "a double".to_owned(),
+            process: Process([1; 16]),
             binding: bind_keys(&self.node, &self.key, &Chain::default()),
             chain: Chain::default(),
             heartbeat,
