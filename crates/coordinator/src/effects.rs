@@ -318,12 +318,12 @@ impl Effects {
                     if shared.store.job(task.job).is_ok_and(is_over) {
                         return;
                     }
-                    let (by, comparing) = (shared.clone(), comparing.clone());
+                    let (by, work) = (shared.clone(), comparing.clone());
                     let compared = tokio::task::spawn_blocking(move || {
                         let lend = |blob| by.blobs.blocking_lend(blob);
                         let places =
                             Places { store: &by.store, executor: by.executor.as_deref(), lend: &lend };
-                        comparing.is_same(other, &places)
+                        work.is_same(other, &places)
                     });
                     let error = match compared.await {
                         Ok(Ok(true)) => {
