@@ -88,9 +88,6 @@ pub struct BlobOptions {
     pub stall: Duration,
 }
 
-/// Segments that are cleaned for the sake of one blob.
-const MOST_CLEANINGS: usize = 64;
-
 /// A folder of blobs. Clones are the same folder.
 #[derive(Clone, Debug)]
 pub struct Blobs(Arc<Inner>);
@@ -194,12 +191,12 @@ impl Inner {
 
     /// Sets room aside, for which blobs without a pin make way. It may block.
     fn reserve(&self, bytes: u64) -> Result<Reservation, BlobError> {
-        // What copies of pins take is not known before. Ever more of them must not keep it here.
-        let mut cleanings = 0;
+        // What copies of pins take is not known before: each segment is given up once, and its copies stay.
+        let before = self.index().next_segment();
         loop {
             let segment = {
                 let mut index = self.index();
-                match index.reserve(bytes)? {
+                match index.reserve(bytes, before)? {
                     Room::Here(victims) => {
                         // Removed under the lock: nobody may begin to use a blob that is about to go.
                         for victim in victims {
@@ -212,11 +209,6 @@ impl Inner {
             };
             tracing::debug!(segment, "making room");
             self.writer.clean(segment)?;
-            cleanings += 1;
-            if cleanings > MOST_CLEANINGS {
-                let Usage { budget, used, reserved, .. } = self.index().usage();
-                return Err(OverBudget { need: bytes, budget, held: used + reserved }.into());
-            }
         }
     }
 

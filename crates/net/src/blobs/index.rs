@@ -315,8 +315,9 @@ impl Index {
     }
 
     /// Sets room aside, or says what must make way for it first: of what may, whatever was of no use for longest, but
-    /// segments that are needed almost as a whole last. All or nothing.
-    pub fn reserve(&mut self, need: u64) -> Result<Room, OverBudget> {
+    /// segments that are needed almost as a whole last. All or nothing. Segments of the number `before`, and newer ones,
+    /// stay: they were begun for what the last ones that were given up had to leave, and little of that is loose.
+    pub fn reserve(&mut self, need: u64, before: u64) -> Result<Room, OverBudget> {
         let free = self.budget.saturating_sub(self.used + self.reserved);
         let mut missing = need.saturating_sub(free);
         if missing == 0 {
@@ -326,7 +327,7 @@ impl Index {
         // A budget that shrank may be exceeded by more than the need.
         missing += (self.used + self.reserved).saturating_sub(self.budget);
         let wanted = missing;
-        let mut oldest = self.candidates();
+        let mut oldest = self.candidates(before);
         let (mut victims, mut segment, mut evictable, mut at_once) = (Vec::new(), None, 0, 0);
         while missing > 0 {
             let Some(Reverse((_, _, candidate, bytes))) = oldest.pop() else {
@@ -364,8 +365,13 @@ impl Index {
         Ok(Room::Here(victims))
     }
 
+    /// The number of the first segment that is not there yet.
+    pub fn next_segment(&self) -> u64 {
+        self.segments.last_key_value().map_or(0, |(number, _)| number + 1)
+    }
+
     /// What may make way, each with what that gives: whether it is dear, when it was used last, what it is.
-    fn candidates(&self) -> BinaryHeap<Reverse<(bool, u64, Candidate, u64)>> {
+    fn candidates(&self, before: u64) -> BinaryHeap<Reverse<(bool, u64, Candidate, u64)>> {
         // For each segment, what of it is pinned, and when the rest was used last.
         let mut segments: HashMap<u64, (u64, u64)> = HashMap::new();
         let mut candidates = BinaryHeap::new();
@@ -386,7 +392,7 @@ impl Index {
             let candidate = Candidate::Now(Victim::Partial(*id, partial.len));
             candidates.push(Reverse((false, partial.used_at, candidate, partial.bytes)));
         }
-        for (number, segment) in &self.segments {
+        for (number, segment) in self.segments.range(..before) {
             let (pinned, used_at) = segments.get(number).copied().unwrap_or_default();
             let gain = segment.len.saturating_sub(HEAD_BYTES + pinned);
             // One that is being read would stay on disk.

@@ -78,7 +78,7 @@ fn reserve(index: &mut Index, bytes: u64) -> bool {
     for _ in 0..100 {
         let before = index.usage();
         let ages: HashMap<_, _> = index.blobs.iter().map(|(id, entry)| (*id, entry.used_at)).collect();
-        let outcome = index.reserve(bytes);
+        let outcome = index.reserve(bytes, u64::MAX);
         assert!(here.iter().all(|id| index.blobs.contains_key(id)), "what is pinned stays");
         match outcome {
             Err(over) => {
@@ -193,13 +193,13 @@ fn a_segment_that_is_read_stays_and_one_that_is_needed_as_a_whole_goes_last() {
     append(&mut index, second, id(3), 300, 300);
     let reading = index.segment(second).cloned();
     assert_eq!(
-        index.reserve(300),
+        index.reserve(300, u64::MAX),
         Err(OverBudget { need: 300, budget: BUDGET, held: 796 }),
         "only 20 may go"
     );
     drop(reading);
-    assert_eq!(index.reserve(200), Ok(Room::After(second)), "though it was used later");
+    assert_eq!(index.reserve(200, u64::MAX), Ok(Room::After(second)), "though it was used later");
     assert!(index.get(id(3)).is_none() && index.get(id(2)).is_some());
     clean(&mut index, second);
-    assert_eq!(index.reserve(200), Ok(Room::Here(Vec::new())));
+    assert_eq!(index.reserve(200, u64::MAX), Ok(Room::Here(Vec::new())));
 }
