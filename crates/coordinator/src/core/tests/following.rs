@@ -1,7 +1,7 @@
 //! Followed tasks: which attempt is shown, who may see it, and the end.
 
 use tidemill_net::wire::{Refusal, Reply, TaskNews};
-use tidemill_types::{NodeId, TaskId, TaskNumber};
+use tidemill_types::{NodeId, Principal, TaskId, TaskNumber};
 
 use super::{
     peer::Peer,
@@ -146,7 +146,8 @@ fn a_provider_that_comes_back_is_shown_from_the_start_again() {
 fn the_owner_and_the_operator_alone_follow_a_task() {
     let mut world = World::new();
     world.submit(job_id(1), &map_job(2));
-    let stranger = Caller { node: NodeId([55; 32]), session: SessionId(9), ..caller(1) };
+    let node = NodeId([55; 32]);
+    let stranger = Caller { node, principal: Principal::Node(node), session: SessionId(9), ..caller(1) };
     follow_as(&mut world, stranger, TASK);
     assert_eq!(refusals(&world.settle()), [&Refusal::NoSuchJob]);
     follow_as(&mut world, Caller { is_operator: true, ..stranger }, TASK);

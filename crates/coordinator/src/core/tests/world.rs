@@ -10,6 +10,7 @@ use std::{
 
 use tempfile::TempDir;
 use tidemill_job::{BlobRef, JobFile, JobSpec, Wanted, expand, seal};
+use tidemill_ledger::EscrowView;
 use tidemill_net::{
     blobs::{BlobError, Lent},
     wire::{JobPay, Lease, Money, ToProvider},
@@ -296,15 +297,26 @@ impl World {
 
     /// The same, at these rates at most.
     pub fn submit_at(&mut self, job: JobId, spec: &Arc<JobSpec>, ceiling: RateCard, close: bool) {
-        let mut ledger = ledger::Ledger::default();
-        let escrow = EscrowId([9; 32]);
-        ledger.open(escrow, Amount::tide(1_000_000), 1_000_000);
+        let (escrow, view) = self.escrow();
         let pay = JobPay { escrow, mandate: Signature65([0; 65]), ceiling, max_price: None, close };
-        let view = ledger.view(escrow, self.now.unix_ms / 1000);
         let (caller, encoded) = (caller(0), spec.encode());
         let (spec, funding) = (spec.clone(), Some(Funding { pay, view }));
         let look = self.look(job, Some(escrow)).unwrap_or_default();
         self.tell(Event::Submit { caller, job, spec, encoded, follow: true, funding, look });
+    }
+
+    /// The escrow that pays for jobs here, as the ledger shows it.
+    fn escrow(&self) -> (EscrowId, EscrowView) {
+        let mut ledger = ledger::Ledger::default();
+        let escrow = EscrowId([9; 32]);
+        ledger.open(escrow, Amount::tide(1_000_000), 1_000_000);
+        (escrow, ledger.view(escrow, self.now.unix_ms / 1000))
+    }
+
+    /// The ledger is looked at, as after a start: until then nothing is leased that has to be paid for.
+    pub fn see_escrow(&mut self) {
+        let (escrow, view) = self.escrow();
+        self.tell(Event::EscrowSeen { escrow, view: Some(view) });
     }
 
     pub fn ask(&mut self, question: Question) {

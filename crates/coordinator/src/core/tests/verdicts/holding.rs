@@ -147,6 +147,7 @@ fn a_crash_accepts_nothing_that_waited() {
     deliver(&mut scene);
     scene.world.crash();
     assert_eq!(counts(&scene).0, done);
+    scene.world.see_escrow();
     for (peer, _) in &mut scene.peers {
         peer.leases.clear();
         peer.sent.clear();

@@ -92,10 +92,9 @@ fn what_was_paid_by_courtesy_is_paid_after_a_restart() {
         let id = TaskId { job: job_id(1), task };
         let Some(done) = scene.world.store.task(id).expect("the store can be read") else { continue };
         for said in scene.world.store.opinions(id).expect("the store can be read") {
-            if said.counts_as() != done.result.output {
-                assert!(matches!(fate(task, &said, true, None), Fate::Paid(_)));
-                lies += 1;
-            }
+            // A lie that two others contradict has a verdict of its own, and is not paid by courtesy.
+            let is_lie = said.counts_as() != done.result.output;
+            lies += u32::from(is_lie && matches!(fate(task, &said, true, None), Fate::Paid(_)));
         }
     }
     assert_eq!(lies, before.1);
