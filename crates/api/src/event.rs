@@ -3,12 +3,14 @@
 //! A line of a command is one of several groups of events: those of the command itself, those of everything that is
 //! hosted until it is told to stop, and the counters of the disk.
 
+mod follow;
 mod provide;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidemill_types::Coin;
 
+pub use self::follow::FollowLine;
 pub use self::provide::{Lack, ProvideEvent, ProvideNotice, TaskEnd};
 use crate::wei::Wei;
 

@@ -21,8 +21,8 @@ mod wallet;
 mod wei;
 
 pub use event::{
-    DiskEvent, HostingEvent, Lack, LedgerEvent, LedgerLine, LedgerMade, LeftOut, ProvideEvent, ProvideLine,
-    ProvideNotice, ServeEvent, ServeLine, TaskEnd, UpEvent, UpLine, WhyLeftOut,
+    DiskEvent, FollowLine, HostingEvent, Lack, LedgerEvent, LedgerLine, LedgerMade, LeftOut, ProvideEvent,
+    ProvideLine, ProvideNotice, ServeEvent, ServeLine, TaskEnd, UpEvent, UpLine, WhyLeftOut,
 };
 pub use evidence::{CheckedEvidence, EvidenceFile, EvidenceSide, Finding, WrittenEvidence};
 pub use job::{

@@ -5,9 +5,9 @@ use serde_json::{Map, Value};
 
 use crate::{
     Account, Balance, CheckedEvidence, Collected, DeployedLedger, DryRun, Earnings, Escrows, Exec,
-    Explanation, Job, Keys, LedgerLine, LedgerStatus, Log, OpenedEscrow, PendingTransactions, ProvideLine,
-    Provider, RememberedLedger, RememberedNetwork, Reputation, Run, ServeLine, SettledEscrow, Submitted,
-    Transaction, Transactions, UpLine, WrittenEvidence,
+    Explanation, FollowLine, Job, Keys, LedgerLine, LedgerStatus, Log, OpenedEscrow, PendingTransactions,
+    ProvideLine, Provider, RememberedLedger, RememberedNetwork, Reputation, Run, ServeLine, SettledEscrow,
+    Submitted, Transaction, Transactions, UpLine, WrittenEvidence,
 };
 
 /// Gives the schema of a type, and keeps those of its parts in the generator.
@@ -39,6 +39,7 @@ const PRINTED: &[(&str, Of)] = &[
     ("ledger status", of::<LedgerStatus>),
     ("ledger use", of::<RememberedLedger>),
     ("logs", of::<Log>),
+    ("logs --follow", of::<FollowLine>),
     ("provide", of::<ProvideLine>),
     ("providers", of::<Vec<Provider>>),
     ("remove", of::<Job>),

@@ -62,7 +62,6 @@ pub struct Hello {
 
 /// What a dialer comes for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum Role {
     /// To lend a machine.
     Provider {

@@ -235,7 +235,7 @@ impl IdleReasons<'_> {
                     let finish = || self.finish(ClassId { job: *id, stage }, class, single);
                     let kind = class.class.needs.kind;
                     let able = provider.sites(node).filter(|site| site.runs(kind));
-                    let verdicts = able.map(|site| scheduler.verdict(job, class, single, site, now, &finish));
+                    let verdicts = able.map(|site| scheduler.verdict(job, class, single, site, now, finish));
                     // Where it has no such engine, that is the reason.
                     let without = Verdict::Filtered(provider.without(kind));
                     let is_without = !provider.sites(node).any(|site| site.runs(kind));

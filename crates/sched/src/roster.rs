@@ -132,7 +132,7 @@ impl Roster {
     }
 
     /// Those that are to be looked at, by their names.
-    fn to_look_at(&mut self, now: Micros) -> Vec<EngineId> {
+    fn look_list(&mut self, now: Micros) -> Vec<EngineId> {
         /// The last of all names.
         const LAST: EngineId = EngineId { node: NodeId([u8::MAX; 32]), engine: EngineIndex(u8::MAX) };
         let mut look: Vec<EngineId> = self.awake.iter().copied().collect();
@@ -182,7 +182,7 @@ impl Scheduler {
     pub(crate) fn rouse(&mut self, now: Micros) -> Vec<(EngineId, Lanes)> {
         let Self { roster, providers, policy, .. } = self;
         let mut roused = Vec::new();
-        for at in roster.to_look_at(now) {
+        for at in roster.look_list(now) {
             let provider = providers.get(&at.node).filter(|provider| provider.present);
             let found = provider.and_then(|provider| Some((provider, provider.engine(at.engine)?)));
             let Some((provider, engine)) = found.filter(|(_, engine)| engine.credits > 0) else {

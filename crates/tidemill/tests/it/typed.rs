@@ -22,7 +22,8 @@ pub fn is_a_line(value: &Value) {
     let is_any = is::<api::ServeLine>(value)
         || is::<api::ProvideLine>(value)
         || is::<api::UpLine>(value)
-        || is::<api::LedgerLine>(value);
+        || is::<api::LedgerLine>(value)
+        || is::<api::FollowLine>(value);
     assert!(is_any, "no command says that it tells this: {value}");
 }
 
@@ -41,6 +42,9 @@ pub fn check(args: &[String], stdout: &str) {
         // Measurements: they change with what is measured.
         ["bench" | "sim", ..] => {}
         ["provide" | "serve" | "up", ..] | ["ledger", "start", ..] => {
+            stdout.lines().for_each(|line| is_a_line(&parse(line)));
+        }
+        ["logs", ..] if args.contains(&"--follow") => {
             stdout.lines().for_each(|line| is_a_line(&parse(line)));
         }
         args => is_printed_by(args, &parse(stdout)),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Context;
-use serde::Serialize;
+use tidemill_api::FollowLine;
 use tidemill_net::{
     client::CallError,
     wire::{Reply, Request, TaskNews},
@@ -23,38 +23,6 @@ use crate::{
 
 /// Standard output of a result up to this length is in its JSON line.
 const MOST_TEXT_BYTES: u64 = 1 << 20;
-
-/// A line of JSON.
-#[derive(Serialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-enum Line<'a> {
-    /// No attempt is under way.
-    Waiting,
-    /// An attempt is followed from now on, and what came of an earlier one is void.
-    Attempt { attempt: u32, node: String, lease: u64 },
-    /// A piece of what it writes.
-    Chunk {
-        provisional: bool,
-        attempt: u32,
-        number: u64,
-        offset: u64,
-        /// Bytes that were dropped between the piece before and this one.
-        dropped_bytes: u64,
-        text: &'a str,
-    },
-    /// The connection to the coordinator was lost.
-    Lost,
-    /// The accepted result.
-    Result {
-        provisional: bool,
-        /// The hash of the task's output.
-        output: String,
-        /// The length of its standard output; none where it wrote nothing there.
-        stdout_bytes: Option<u64>,
-        /// Its standard output, unless it is longer than a MiB.
-        text: Option<String>,
-    },
-}
 
 /// Follows a task until it has a verdict, and prints what there is to see. A connection that is lost is made again.
 ///
@@ -81,7 +49,7 @@ pub async fn follow(
         }
         provisional.lost();
         match json {
-            true => print(&Line::Lost)?,
+            true => print(&FollowLine::Lost)?,
             false => note(
                 &mut provisional,
                 "the connection to the coordinator was lost; the task goes on; trying to reach it again",
@@ -106,10 +74,10 @@ pub async fn follow(
 fn show(provisional: &mut Provisional, news: TaskNews, json: bool) -> anyhow::Result<()> {
     match provisional.hear(news) {
         Heard::Nothing => {}
-        Heard::Waiting if json => print(&Line::Waiting)?,
+        Heard::Waiting if json => print(&FollowLine::Waiting)?,
         Heard::Waiting => note(provisional, "no attempt is under way"),
         Heard::Attempt { attempt, node, lease } if json => {
-            print(&Line::Attempt { attempt, node: node.to_string(), lease: lease.0 })?;
+            print(&FollowLine::Attempt { attempt, node: node.to_string(), lease: lease.0 })?;
         }
         Heard::Attempt { attempt, node, .. } => {
             let words = match attempt {
@@ -123,7 +91,7 @@ fn show(provisional: &mut Provisional, news: TaskNews, json: bool) -> anyhow::Re
         }
         Heard::Text { attempt, number, offset, dropped, text } if json => {
             let dropped_bytes = dropped;
-            print(&Line::Chunk { provisional: true, attempt, number, offset, dropped_bytes, text: &text })?;
+            print(&FollowLine::Chunk { provisional: true, attempt, number, offset, dropped_bytes, text })?;
         }
         Heard::Text { dropped, text, .. } => {
             if dropped > 0 {
@@ -148,7 +116,7 @@ fn show_result(id: BlobId, piece: &Piece<'_>, json: bool) -> anyhow::Result<()> 
     let stdout_bytes = copy_stdout(piece, &mut bytes, |len| len <= MOST_TEXT_BYTES)?;
     let is_here = stdout_bytes == Some(bytes.len() as u64);
     let text = is_here.then(|| String::from_utf8_lossy(&bytes).into_owned());
-    print(&Line::Result { provisional: false, output: id.to_string(), stdout_bytes, text })
+    print(&FollowLine::Result { provisional: false, output: id.to_string(), stdout_bytes, text })
 }
 
 /// Copies what a task wrote to standard output out of its output's archive, if its length is `wanted`. Gives the length;
@@ -186,7 +154,7 @@ fn copy_from(
     Ok(Some(entry.len))
 }
 
-fn print(line: &Line<'_>) -> anyhow::Result<()> {
+fn print(line: &FollowLine) -> anyhow::Result<()> {
     println!("{}", serde_json::to_string(line)?);
     Ok(())
 }
