@@ -70,6 +70,10 @@ pub struct Look {
 
 /// What the core is told.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "events are moved once, into a queue: a box would cost each an allocation"
+)]
 pub enum Event {
     /// A provider has opened a session. What it says has been checked.
     ProviderJoined {
@@ -393,6 +397,10 @@ pub enum Question {
 
 /// What the core wants done, once what it changed before is durable.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "effects are moved once, out of the core: a box would cost each an allocation"
+)]
 pub enum Effect {
     /// Say something to a provider.
     ToProvider(SessionId, ToProvider),

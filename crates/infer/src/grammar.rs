@@ -270,14 +270,12 @@ mod tests {
     fn fate(shape: &Shape, text: &str) -> Fate {
         let tokenizer = tokenizer();
         let mut grammar = tokenizer.grammars().unwrap().begin(shape).unwrap();
-        let mut done = 0;
-        for byte in text.bytes() {
+        for (done, byte) in text.bytes().enumerate() {
             let token = tokenizer.id(&crate::tokens::byte_letter(byte).to_string()).unwrap();
             if grammar.is_complete() || !grammar.mask().unwrap().allows(token) {
                 return Fate::Refused(done);
             }
             grammar.take(token).unwrap();
-            done += 1;
         }
         match () {
             () if grammar.is_complete() => Fate::Complete,

@@ -113,8 +113,11 @@ mod tests {
     use super::*;
     use crate::wasi::tree::ROOT;
 
+    /// The path of an entry, and what is there: a directory, a link and its target, or a file and its bytes.
+    type Entry<'a> = (&'a str, Option<Result<&'a str, &'a [u8]>>);
+
     /// A tree with `/out`, whose entries are directories (`None`), links (`Ok`) and files (`Err`).
-    fn tree(entries: &[(&str, Option<Result<&str, &[u8]>>)]) -> (Tree, NodeId) {
+    fn tree(entries: &[Entry<'_>]) -> (Tree, NodeId) {
         let mut tree = Tree::new(&Limits::default(), 0);
         let out = tree.lay_directory(ROOT, "out", 0);
         for (path, what) in entries {
@@ -135,7 +138,7 @@ mod tests {
         (tree, out)
     }
 
-    fn collected(entries: &[(&str, Option<Result<&str, &[u8]>>)]) -> Result<Vec<(String, u64)>, String> {
+    fn collected(entries: &[Entry<'_>]) -> Result<Vec<(String, u64)>, String> {
         let (tree, out) = tree(entries);
         match collect(&tree, out) {
             Ok(files) => Ok(files.iter().map(|(path, node)| (path.to_string(), tree.size(*node))).collect()),
@@ -188,7 +191,7 @@ mod tests {
         // Each of these goes up and down a hundred times.
         let far = "d/../".repeat(100) + "f";
         let names: Vec<String> = (0..6_000).map(|number| format!("l{number}")).collect();
-        let mut entries: Vec<(&str, Option<Result<&str, &[u8]>>)> = vec![("d", None), ("f", Some(Err(b"x")))];
+        let mut entries: Vec<Entry<'_>> = vec![("d", None), ("f", Some(Err(b"x")))];
         entries.extend(names.iter().map(|name| (name.as_str(), Some(Ok(far.as_str())))));
         let reason = collected(&entries).expect_err("too many steps");
         assert!(reason.contains("leads on too far"), "{reason}");
@@ -205,7 +208,7 @@ mod tests {
                 entries.push((format!("{}/{link}", pair[0]), Some(format!("../{}", pair[1]))));
             }
         }
-        let entries: Vec<(&str, Option<Result<&str, &[u8]>>)> =
+        let entries: Vec<Entry<'_>> =
             entries.iter().map(|(path, target)| (path.as_str(), target.as_deref().map(Ok))).collect();
         let reason = collected(&entries).expect_err("too many ways");
         assert!(reason.contains("longer than") || reason.contains("leads on too far"), "{reason}");

@@ -124,9 +124,11 @@ fn a_lease_pays_what_its_engine_asks() {
     }
 }
 
+type Change = fn(&mut Offer);
+
 #[test]
 fn engines_do_not_change_within_a_session() {
-    let cases: [(fn(&mut Offer), &str); 3] = [
+    let cases: [(Change, &str); 3] = [
         (|offer| offer.engines.swap(0, 1), "another class of hardware"),
         (|offer| offer.engines.truncate(1), "other engines"),
         (|offer| offer.engines[1].exec_version += 1, "other engines"),

@@ -65,6 +65,10 @@ pub(super) enum Noted {
 
 /// What the ledger says of it.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "almost every account is `Here`: a box would only add an allocation"
+)]
 pub(super) enum Seen {
     /// It was not asked, or did not answer.
     NotYet,

@@ -350,7 +350,7 @@ async fn measure_with(
 
 /// Who submits the jobs.
 enum Requester {
-    Empty(empty::Requester),
+    Empty(Box<empty::Requester>),
     Data(Box<data::Requester>),
 }
 
@@ -373,7 +373,10 @@ impl Requester {
                 let session = data::Requester::connect(identity, directory, ticket, bank, payload).await?;
                 Self::Data(Box::new(session))
             }
-            None => Self::Empty(empty::Requester::connect(&identity, directory, ticket, bank).await?),
+            None => {
+                let session = empty::Requester::connect(&identity, directory, ticket, bank).await?;
+                Self::Empty(Box::new(session))
+            }
         })
     }
 

@@ -196,7 +196,11 @@ impl Run<'_> {
         let embedded = own.is_some();
         let sealed = unless_stopped(signals, requester.seal(&self.file, &self.plan)).await?;
         if let Some(own) = &own {
-            unless_stopped(signals, async { Ok(own.gather().await) }).await?;
+            unless_stopped(signals, async {
+                own.gather().await;
+                Ok(())
+            })
+            .await?;
         }
         let payer = own.and_then(|own| own.payer);
         let (job, attached) = self.submit(requester, &sealed, (embedded, payer), signals).await?;
