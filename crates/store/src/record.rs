@@ -174,6 +174,7 @@ pub struct Ended {
     /// When.
     pub at: UnixMillis,
     /// What it came to, in the coordinator's own encoding.
+    #[serde(with = "serde_bytes")]
     pub summary: Vec<u8>,
 }
 
@@ -281,6 +282,7 @@ pub struct OpinionRecord {
     /// Of one who was tried with a task that was done before: whether this is its answer.
     pub known: Option<bool>,
     /// How it is billed, in the coordinator's own encoding.
+    #[serde(with = "serde_bytes")]
     pub bill: Vec<u8>,
 }
 
@@ -306,6 +308,7 @@ pub struct ReputationKey {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LogRecord {
     /// The text, or the end of it.
+    #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
     /// How many bytes came before that and are not kept.
     pub omitted: u64,

@@ -12,7 +12,7 @@ const MAX_OPEN: usize = 64;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Part {
     /// The bytes themselves.
-    Bytes(Vec<u8>),
+    Bytes(#[serde(with = "serde_bytes")] Vec<u8>),
     /// A range of a file, known here by a number alone, and its length in bytes.
     Host { number: u32, len: u64 },
 }

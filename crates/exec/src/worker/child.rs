@@ -9,6 +9,7 @@ use std::{
 };
 
 use rustix::time::{ClockId, clock_gettime};
+use serde_bytes::ByteBuf;
 
 use super::{
     link::{Asked, Link, SharedLink, unexpected},
@@ -105,7 +106,7 @@ fn serve_compiling(mut link: Link) -> io::Result<()> {
         // A second more, since `used` was rounded down.
         limits::allow_time(used + request.time.0.div_ceil(1000) + 1)?;
         let class = CodeClass { floats: request.floats, backend: request.backend };
-        let reply: CompileReply = compiler.compile(class, &request.program);
+        let reply: CompileReply = compiler.compile(class, &request.program).map(ByteBuf::from);
         link.send(&reply)?;
     }
 }

@@ -18,6 +18,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_bytes::ByteBuf;
 use tidemill_types::{BlobId, Failure, Millis, Outcome, TaskSpec, Usage};
 
 use crate::{
@@ -52,11 +53,12 @@ pub(super) struct CompileRequest {
     pub(super) backend: Backend,
     /// Processor time allowed.
     pub(super) time: Millis,
+    #[serde(with = "serde_bytes")]
     pub(super) program: Vec<u8>,
 }
 
 /// Its answer: code, or why there is none.
-pub(super) type CompileReply = Result<Vec<u8>, Failure>;
+pub(super) type CompileReply = Result<ByteBuf, Failure>;
 
 /// What a running worker is told.
 #[derive(Debug, Serialize, Deserialize)]
@@ -101,6 +103,7 @@ pub(super) struct Piece {
     /// How many bytes come before it.
     pub(super) offset: u64,
     /// At most [`crate::wasi::written::PIECE_BYTES`].
+    #[serde(with = "serde_bytes")]
     pub(super) bytes: Vec<u8>,
 }
 
@@ -119,7 +122,7 @@ pub(super) enum RangeReply {
     /// It begins at this offset of the file that comes with this.
     File(u64),
     /// Its bytes.
-    Bytes(Vec<u8>),
+    Bytes(#[serde(with = "serde_bytes")] Vec<u8>),
     /// It cannot be read.
     Failed(String),
 }
@@ -129,6 +132,7 @@ pub(super) enum RangeReply {
 pub(super) struct Ran {
     pub(super) outcome: Outcome,
     pub(super) usage: Usage,
+    #[serde(with = "serde_bytes")]
     pub(super) log: Vec<u8>,
     pub(super) wall: Duration,
     pub(super) output: Body,
@@ -137,7 +141,7 @@ pub(super) struct Ran {
 /// The output archive, as it travels.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Body {
-    Inline(Vec<u8>),
+    Inline(#[serde(with = "serde_bytes")] Vec<u8>),
     /// So many bytes come after this message.
     Follows(u64),
 }

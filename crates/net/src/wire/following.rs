@@ -25,6 +25,7 @@ pub struct Chunk {
     /// How many bytes of the output come before it. Where that is more than the pieces before had, the rest was dropped.
     pub offset: u64,
     /// Its bytes, at least one.
+    #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
 }
 

@@ -179,7 +179,7 @@ pub struct HeldLease {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Source {
     /// Here.
-    Inline(Vec<u8>),
+    Inline(#[serde(with = "serde_bytes")] Vec<u8>),
     /// In a blob that the coordinator has.
     Blob(BlobSource),
 }
@@ -265,7 +265,7 @@ pub struct TaskResult {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum OutputBody {
     /// Here.
-    Inline(Vec<u8>),
+    Inline(#[serde(with = "serde_bytes")] Vec<u8>),
     /// To be fetched from the provider, under the id and length of the claim.
     Blob,
 }
@@ -274,10 +274,11 @@ pub enum OutputBody {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum LogBody {
     /// Here, as a whole.
-    Whole(Vec<u8>),
+    Whole(#[serde(with = "serde_bytes")] Vec<u8>),
     /// Its end: the whole is too long to travel.
     End {
         /// The last [`MAX_INLINE_LOG_BYTES`] bytes.
+        #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
         /// How many bytes come before them.
         omitted: u64,

@@ -167,7 +167,7 @@ pub struct JobPay {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum SpecBody {
     /// Here.
-    Inline(Vec<u8>),
+    Inline(#[serde(with = "serde_bytes")] Vec<u8>),
     /// To be fetched from the requester.
     Blob(BlobRef),
 }
@@ -208,6 +208,7 @@ pub enum Reply {
     /// A log.
     Log {
         /// Its end, or all of it.
+        #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
         /// How many bytes before that were not kept.
         omitted: u64,
@@ -421,6 +422,7 @@ pub struct OutputPiece {
     /// Its output.
     pub output: BlobRef,
     /// The archive, when it is small; otherwise it is to be fetched as a blob.
+    #[serde(with = "serde_bytes")]
     pub inline: Option<Vec<u8>>,
 }
 
