@@ -7,7 +7,7 @@ mod store;
 mod submission;
 mod task;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, pin::pin, time::Duration};
 
 use tidemill_net::{
     blobs::{BLOBS_ALPN, Blobs, Pin},
@@ -46,6 +46,9 @@ const BLOB_STREAMS: usize = 16;
 /// How long the farewell to a coordinator may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// Nobody wonders yet what a command waits for.
+const SILENCE: Duration = Duration::from_secs(2);
+
 /// A session with the coordinator of a network.
 pub struct Requester {
     node: Node,
@@ -78,7 +81,8 @@ impl Requester {
         let bind = if here { Bind::Loopback { port: 0 } } else { Bind::Everywhere { port: 0 } };
         let options = NodeOptions { bind, recalled_by: vec![ticket.node()], ..NodeOptions::default() };
         let node = Node::bind(&identity.node, options).await.code(Code::Host)?;
-        let client = Client::connect(&node, &identity.result, &ticket).await;
+        let connecting = Client::connect(&node, &identity.result, &ticket);
+        let client = saying(connecting, &format!("waiting for the coordinator {}", ticket.node())).await;
         let client = client.map_err(|error| no_session(error, &ticket))?;
         Ok(Self { node, key: identity.result, ticket, client, folder, blobs_link: None, own: None })
     }
@@ -342,4 +346,16 @@ fn no_session(error: SessionError, ticket: &Ticket) -> anyhow::Error {
             .hint("is this the ticket of a Tidemill network? `tidemill serve` prints it")
     };
     exit.into()
+}
+
+/// Waits for what is quick as a rule, and says what it waits for when it is not.
+async fn saying<T>(work: impl Future<Output = T>, words: &str) -> T {
+    let mut work = pin!(work);
+    match timeout(SILENCE, &mut work).await {
+        Ok(done) => done,
+        Err(_) => {
+            eprintln!("{words}");
+            work.await
+        }
+    }
 }

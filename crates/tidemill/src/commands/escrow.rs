@@ -5,6 +5,7 @@ mod list;
 mod open;
 mod refund;
 mod top_up;
+mod which;
 
 /// Budgets of jobs: what you have locked, adding to it, ending it, getting the rest back.
 #[derive(clap::Args)]

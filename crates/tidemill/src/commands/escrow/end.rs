@@ -5,6 +5,7 @@ use tidemill_ledger::{escrow, escrow::Phase, ours};
 use tidemill_net::wire::{Refusal, Reply, Request};
 use tidemill_types::EscrowId;
 
+use super::which::Which;
 use crate::{
     commands::bond,
     exit::{self, Code, Exit},
@@ -24,8 +25,8 @@ use crate::{
 #[derive(clap::Args)]
 #[command(after_help = exit::HELP)]
 pub struct Args {
-    /// Which one
-    escrow: EscrowId,
+    /// Which one: its id, or how that begins
+    escrow: Which,
     /// Do not ask the coordinator
     #[arg(long)]
     on_ledger: bool,
@@ -42,8 +43,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         false => network::known(args.join.join.as_deref())?,
     };
     runtime::block_on(async {
+        let id = args.escrow.find(&args.acting).await?;
         if let Some(ticket) = ticket {
-            match ask(args, ticket).await {
+            match ask(args, id, ticket).await {
                 Ok(()) => return Ok(()),
                 Err(error) if is_no_help(&error) => {
                     eprintln!("{error:#}; the escrow is ended on the ledger instead");
@@ -51,7 +53,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
                 Err(error) => return Err(error),
             }
         }
-        end(args).await
+        end(args, id).await
     })
 }
 
@@ -61,13 +63,13 @@ fn is_no_help(error: &anyhow::Error) -> bool {
 }
 
 /// Has the coordinator settle it.
-async fn ask(args: &Args, ticket: tidemill_net::ticket::Ticket) -> anyhow::Result<()> {
+async fn ask(args: &Args, id: EscrowId, ticket: tidemill_net::ticket::Ticket) -> anyhow::Result<()> {
     let mut requester = Requester::connect(ticket).await?;
-    match requester.call(Request::CloseEscrow { escrow: args.escrow }).await? {
+    match requester.call(Request::CloseEscrow { escrow: id }).await? {
         Reply::Escrow(_) => {}
         _ => return Err(off_the_protocol()),
     }
-    let payment = settlement(&mut requester, args.escrow, args.acting.json).await?;
+    let payment = settlement(&mut requester, id, args.acting.json).await?;
     requester.close().await;
     if args.acting.json {
         json::print(&SettledEscrow { payment });
@@ -78,27 +80,23 @@ async fn ask(args: &Args, ticket: tidemill_net::ticket::Ticket) -> anyhow::Resul
 }
 
 /// Ends it on the ledger.
-async fn end(args: &Args) -> anyhow::Result<()> {
+async fn end(args: &Args, id: EscrowId) -> anyhow::Result<()> {
     let purse = Purse::open(&args.acting.ledger, args.acting.account.unlock_or(TREASURY)?).await?;
     let sending = async {
         let payer = Payer::new(purse.ledger.clone(), purse.account.clone()).await?;
-        let view = payer.view(args.escrow).await?;
+        let view = payer.view(id).await?;
         if view.phase() != Phase::Open {
-            let message = format!(
-                "the escrow {} is not open: it is {}",
-                args.escrow,
-                super::list::phase(view.phase()).word()
-            );
+            let message =
+                format!("the escrow {id} is not open: it is {}", super::list::phase(view.phase()).word());
             return Err(Exit::new(Code::Usage, message).into());
         }
         let account = ours(purse.address());
         if ![view.requester, view.coordinator, view.voucher_key].contains(&account) {
-            let message =
-                format!("the escrow {} is that of {}, and not of {account}", args.escrow, view.requester);
+            let message = format!("the escrow {id} is that of {}, and not of {account}", view.requester);
             return Err(Exit::new(Code::Usage, message).into());
         }
-        let label = format!("end the escrow {}", args.escrow.short());
-        purse.call(&label, payer.escrows.address(), escrow::end(args.escrow)).await
+        let label = format!("end the escrow {}", id.short());
+        purse.call(&label, payer.escrows.address(), escrow::end(id)).await
     };
     let sent = sending.await;
     purse.close().await;

@@ -1,8 +1,8 @@
 //! `tidemill escrow refund`: what is left of an escrow, after its collect window.
 
 use tidemill_ledger::{escrow, escrow::Phase};
-use tidemill_types::EscrowId;
 
+use super::which::Which;
 use crate::{
     commands::bond,
     exit::{self, Code, Exit},
@@ -15,8 +15,8 @@ use crate::{
 #[derive(clap::Args)]
 #[command(after_help = exit::HELP)]
 pub struct Args {
-    /// Which one
-    escrow: EscrowId,
+    /// Which one: its id, or how that begins
+    escrow: Which,
     #[command(flatten)]
     acting: Acting,
 }
@@ -25,14 +25,13 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let account = args.acting.account.unlock_or(TREASURY)?;
     let sent = runtime::block_on(async {
+        let id = args.escrow.find(&args.acting).await?;
         let purse = Purse::open(&args.acting.ledger, account).await?;
         let sending = async {
             let payer = Payer::new(purse.ledger.clone(), purse.account.clone()).await?;
-            let view = payer.view(args.escrow).await?;
+            let view = payer.view(id).await?;
             let not_yet = |what: String, hint: &str| -> anyhow::Error {
-                Exit::new(Code::Failed, format!("the escrow {} {what}", args.escrow))
-                    .hint(hint.to_owned())
-                    .into()
+                Exit::new(Code::Failed, format!("the escrow {id} {what}")).hint(hint.to_owned()).into()
             };
             match view.phase() {
                 Phase::Refundable => {}
@@ -52,8 +51,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
                     ));
                 }
             }
-            let label = format!("refund the escrow {}", args.escrow.short());
-            purse.call(&label, payer.escrows.address(), escrow::refund(args.escrow)).await
+            let label = format!("refund the escrow {}", id.short());
+            purse.call(&label, payer.escrows.address(), escrow::refund(id)).await
         };
         let sent = sending.await;
         purse.close().await;
