@@ -1,0 +1,27 @@
+//! WGSL programs on GPUs: checked before they run, metered while they run, and the same wherever they run.
+//!
+//! A [`Kernel`] is one entry point of a module. It is normalised, so that integers are the same on every device; analysed,
+//! so that a barrier stands only where all invocations come; and metered: each of its loops counts fuel and ends when
+//! there is none left, so that every program ends, and takes the same fuel wherever it runs again. naga's lowering of WGSL
+//! decides the totals, so its version is part of them.
+
+mod canonical;
+mod kernel;
+mod layout;
+mod meter;
+mod mistake;
+mod nesting;
+mod normal;
+mod price;
+mod rebuild;
+mod rules;
+mod source;
+mod uniform;
+mod walk;
+mod wrap;
+
+pub use kernel::{Access, Floats, Kernel, Slot, Traits};
+pub use layout::{MOST_CODE, MOST_COPY, MOST_LANES, MOST_NESTING, MOST_SHARED, MOST_VARIABLES};
+pub use mistake::{Mistake, Place, Refusal};
+pub use source::{MOST_TEXT, Source};
+pub use wrap::GROUP;
