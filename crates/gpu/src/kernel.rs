@@ -79,7 +79,8 @@ pub struct Kernel {
     slots: Vec<Slot>,
     lanes: [u32; 3],
     traits: Traits,
-    metered: meter::Metered,
+    /// None if it is not metered.
+    metered: Option<meter::Metered>,
     code: u64,
 }
 
@@ -95,6 +96,23 @@ impl Kernel {
         floats: Floats,
     ) -> Result<Self, Mistake> {
         source::deep(|| Self::prepare(source, entry, overrides, floats))
+    }
+
+    /// The same entry point as its author wrote it, with nothing put in: to compare with, and to measure against. Nothing
+    /// bounds it, so it is for programs that are known to end.
+    ///
+    /// # Errors
+    /// As [`Kernel::new`], but for what only metering refuses.
+    pub fn unmetered(source: &Source, entry: &str, overrides: &[(String, f64)]) -> Result<Self, Mistake> {
+        source::deep(|| {
+            let module = source.entry_point(entry, overrides)?;
+            rules::check(&module, source.text())?;
+            let info = source::validate(&module, source.text())?;
+            let code = layout::check(&module, &Words::of(&module, &info))?;
+            let (slots, lanes) = (slots(&module), module.entry_points[0].workgroup_size);
+            let traits = Traits { floats: uses_floats(&module, &info), ..Traits::default() };
+            Ok(Self { name: entry.into(), module, info, slots, lanes, traits, metered: None, code })
+        })
     }
 
     fn prepare(
@@ -132,7 +150,7 @@ impl Kernel {
             output_meets_order: uniformity.output_meets_order,
             barriers: uniformity.barriers,
         };
-        Ok(Self { name: entry.into(), module, info, slots, lanes, traits, metered, code })
+        Ok(Self { name: entry.into(), module, info, slots, lanes, traits, metered: Some(metered), code })
     }
 
     /// The name of the entry point in the text.
@@ -157,17 +175,22 @@ impl Kernel {
 
     /// What an invocation costs besides the rounds of its loops.
     pub fn flat_fuel(&self) -> u32 {
-        self.metered.flat
+        self.metered.map_or(0, |metered| metered.flat)
     }
 
     /// How many loops it has, and how many of them a whole workgroup runs together.
     pub fn loops(&self) -> (usize, usize) {
-        (self.metered.loops, self.metered.together)
+        self.metered.map_or((0, 0), |metered| (metered.loops, metered.together))
     }
 
     /// Its code in words, all calls inlined.
     pub fn code(&self) -> u64 {
         self.code
+    }
+
+    /// Whether fuel is counted.
+    pub fn is_metered(&self) -> bool {
+        self.metered.is_some()
     }
 
     /// The module that a device, or the reference, runs; its entry point is `main`.

@@ -6,6 +6,7 @@
 //! decides the totals, so its version is part of them.
 
 mod canonical;
+mod device;
 mod kernel;
 mod layout;
 mod meter;
@@ -14,14 +15,19 @@ mod nesting;
 mod normal;
 mod price;
 mod rebuild;
+mod reference;
 mod rules;
+mod run;
 mod source;
 mod uniform;
 mod walk;
 mod wrap;
 
+pub use device::{Adapter, Device, DeviceError, Memory, Pipeline, adapters};
 pub use kernel::{Access, Floats, Kernel, Slot, Traits};
 pub use layout::{MOST_CODE, MOST_COPY, MOST_LANES, MOST_NESTING, MOST_SHARED, MOST_VARIABLES};
 pub use mistake::{Mistake, Place, Refusal};
+pub use reference::Reference;
+pub use run::{Buffers, MOST_LIMIT, Ran, Run};
 pub use source::{MOST_TEXT, Source};
 pub use wrap::GROUP;

@@ -73,7 +73,6 @@ pub(crate) fn meter(
         let (body, cost) = meter.block(body);
         let rounds = meter.rounds;
         function.body = body;
-        ends_with_return(function);
         // Its variables are set to zero when it is entered.
         let flat = words.locals[number].saturating_add(cost);
         let start = if number == handles.len() { words.start } else { 0 };
@@ -236,14 +235,4 @@ fn guard(body: &Block) -> usize {
         }
     }
     0
-}
-
-/// What follows a loop that never ended is reached now, and must return something.
-fn ends_with_return(function: &mut Function) {
-    let Some(result) = &function.result else { return };
-    if matches!(function.body.last(), Some(Statement::Return { .. })) {
-        return;
-    }
-    let value = function.expressions.append(Expression::ZeroValue(result.ty), Span::UNDEFINED);
-    function.body.push(Statement::Return { value: Some(value) }, Span::UNDEFINED);
 }

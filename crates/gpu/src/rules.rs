@@ -104,6 +104,7 @@ fn is_known(fun: Fun) -> bool {
             | Fun::Ldexp
             | Fun::QuantizeToF16
             | Fun::Inverse
+            | Fun::Determinant
             | Fun::Outer
             | Fun::FaceForward
             | Fun::Refract
