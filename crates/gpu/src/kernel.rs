@@ -6,7 +6,7 @@ use naga::{
 };
 
 use crate::{
-    canonical::Canonical,
+    canonical::{self, Canonical},
     layout::{self, Words},
     meter,
     mistake::{Mistake, Refusal},
@@ -128,6 +128,10 @@ impl Kernel {
         layout::check(&module, &Words::of(&module, &info))?;
         let slots = slots(&module);
         let uses_floats = uses_floats(&module, &info);
+        let (module, info) = match floats {
+            Floats::Native => (module, info),
+            Floats::Canonical => canonical::prepared(module, text)?,
+        };
         let (mut module, prelude) = normalise(&module, &info, floats, text)?;
         let info = source::validate(&module, text)?;
         // Once more: what was put in the place of operations is code too.
@@ -143,6 +147,8 @@ impl Kernel {
         let lanes = module.entry_points[0].workgroup_size;
         let metered = meter::meter(&mut module, &words, &uniformity, prelude.counters)?;
         wrap::wrap(&mut module, prelude, metered.flat);
+        // What canonical floats brought and nothing uses.
+        naga::compact::compact(&mut module, naga::compact::KeepUnused::No);
         let info = source::validate(&module, text)?;
         let traits = Traits {
             floats: uses_floats,

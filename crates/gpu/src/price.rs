@@ -39,6 +39,14 @@ pub(crate) fn moved(
     match expression {
         Expression::Access { base, .. } => words(*base).max(words(handle)),
         Expression::Load { .. } | Expression::Compose { .. } | Expression::ZeroValue(_) => words(handle),
+        // They are where they are, whoever uses them.
+        Expression::Literal(_)
+        | Expression::Constant(_)
+        | Expression::FunctionArgument(_)
+        | Expression::GlobalVariable(_)
+        | Expression::LocalVariable(_)
+        | Expression::CallResult(_)
+        | Expression::AtomicResult { .. } => 0,
         _ => 1,
     }
 }

@@ -45,7 +45,7 @@ impl Writer<'_> {
             6 => format!("({left} & {right})"),
             7 => format!("({left} << ({right} & 31u))"),
             8 => format!("({left} >> ({right} & 31u))"),
-            9 => format!("select({left}, {right}, {left} < {right})"),
+            9 => format!("select({left}, {right}, ({left}) < ({right}))"),
             10 => format!("u32(i32({left}) / (i32({right}) | 1))"),
             11 => format!("min({left}, {right})"),
             12 => format!("(countOneBits({left}) + firstLeadingBit({right}))"),
@@ -98,7 +98,7 @@ impl Writer<'_> {
             4 | 5 => {
                 let (condition, together) = match self.choose(3) {
                     0 => ("g.x == 1u".into(), true),
-                    _ => (format!("{} < {}", self.value(1), self.value(1)), false),
+                    _ => (format!("({}) < ({})", self.value(1), self.value(1)), false),
                 };
                 let _ = writeln!(self.text, "if ({condition}) {{");
                 self.inside(depth - 1, together);
@@ -118,7 +118,7 @@ impl Writer<'_> {
                 let rounds = 1 + self.choose(5);
                 let _ = writeln!(
                     self.text,
-                    "for (var i{name} = 0u; i{name} < {rounds}u; i{name}++) {{ x += i{name};"
+                    "for (var r{name} = 0u; r{name} < {rounds}u; r{name}++) {{ x += r{name};"
                 );
                 self.inside(depth - 1, true);
                 let _ = writeln!(self.text, "}}");
@@ -127,11 +127,11 @@ impl Writer<'_> {
                 let (rounds, leaves) = (self.value(1), self.value(1));
                 let _ = writeln!(
                     self.text,
-                    "var i{name} = 0u; loop {{ if (i{name} >= ({rounds} & 7u)) {{ break; }} if (({leaves} & 3u) == 1u) \
+                    "var r{name} = 0u; loop {{ if (r{name} >= ({rounds} & 7u)) {{ break; }} if (({leaves} & 3u) == 1u) \
                      {{ continue; }}"
                 );
                 self.inside(depth - 1, false);
-                let _ = writeln!(self.text, "continuing {{ i{name} += 1u; break if i{name} > 6u; }} }}");
+                let _ = writeln!(self.text, "continuing {{ r{name} += 1u; break if r{name} > 6u; }} }}");
             }
         }
     }

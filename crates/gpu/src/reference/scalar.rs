@@ -201,6 +201,13 @@ pub(super) fn math2<R: Lanes2>(fun: Fun, kind: Kind, run: R) -> bool {
 /// Functions of three scalars.
 pub(super) fn math3<R: Lanes3>(fun: Fun, kind: Kind, run: R) -> bool {
     match (kind, fun) {
+        (Kind::Uint, Fun::Clamp) => run.run(|a, low, high| a.max(low).min(high)),
+        (Kind::Sint, Fun::Clamp) => {
+            run.run(|a, low, high| signed(a).max(signed(low)).min(signed(high)).cast_unsigned());
+        }
+        (Kind::Float, Fun::Clamp) => {
+            run.run(|a, low, high| float(a).max(float(low)).min(float(high)).to_bits())
+        }
         (Kind::Float, Fun::Fma) => run.run(|a, b, c| (float(a) * float(b) + float(c)).to_bits()),
         (Kind::Float, Fun::Mix) => {
             run.run(|a, b, t| (float(a) * (1.0 - float(t)) + float(b) * float(t)).to_bits());
