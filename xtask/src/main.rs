@@ -5,6 +5,7 @@ mod contracts;
 mod cycle;
 mod features;
 mod guests;
+mod models;
 mod process;
 mod test;
 mod tidy;
@@ -34,6 +35,8 @@ enum Command {
     Features(features::Args),
     /// Build the guest programs of the examples, or check that the built ones are current
     Guests(guests::Args),
+    /// Fetch the models of the tests and examples, and print where they are
+    Models(models::Args),
     /// Build the contracts, their committed artifacts and gas figures, or check that these are current
     Contracts(contracts::Args),
     /// Run the public WASI test suite's preview 1 programs in the sandbox
@@ -48,6 +51,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Tidy(args) => tidy::run(&workspace, &args),
         Command::Features(args) => features::run(&workspace, &args),
         Command::Guests(args) => guests::run(&workspace, &args),
+        Command::Models(args) => models::run(&workspace, &args),
         Command::Contracts(args) => contracts::run(&workspace, &args),
         Command::WasiTestsuite(args) => wasi_testsuite::run(&workspace, &args),
     }

