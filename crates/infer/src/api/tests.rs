@@ -1,5 +1,6 @@
 //! Lines in, lines out, over tiny models.
 
+mod drafts;
 mod fuzz;
 mod stream;
 

@@ -129,6 +129,98 @@ fn right_answers_pass_the_check_and_wrong_ones_are_named() {
     );
 }
 
+/// Answers to requests that come with drafts, and the number of steps.
+fn drafted(batch: &mut Batch<'_>, requests: &[Request], drafts: &[Vec<u32>]) -> (Vec<Claim>, usize) {
+    let join =
+        |(request, draft): (&Request, &Vec<u32>)| batch.join_with_draft(request.clone(), draft).unwrap();
+    let ids: Vec<_> = requests.iter().zip(drafts).map(join).collect();
+    let (mut ends, mut steps, mut drawn) = (HashMap::new(), 0, HashMap::<_, Vec<u32>>::new());
+    while !batch.is_empty() {
+        steps += 1;
+        for event in batch.step().unwrap() {
+            match event {
+                Event::Token { request, token, .. } => drawn.entry(request).or_default().push(token),
+                Event::End { request, claim, usage } => {
+                    assert_eq!(drawn.remove(&request).unwrap_or_default(), claim.tokens);
+                    assert_eq!(usage.answer, claim.tokens.len());
+                    ends.insert(request, claim);
+                }
+            }
+        }
+    }
+    (ids.iter().map(|id| ends.remove(id).unwrap()).collect(), steps)
+}
+
+#[test]
+fn a_draft_saves_steps_and_changes_no_bit() {
+    let (model, tokenizer) = load();
+    let requests = requests(&tokenizer);
+    let bounds = Bounds { tokens_per_step: 512, ..BOUNDS };
+    let batch = || Batch::new(&model, &tokenizer, engine(1), bounds);
+    let none = vec![Vec::new(); requests.len()];
+    let (expected, steps) = drafted(&mut batch(), &requests, &none);
+    assert!(steps >= 64);
+    let right: Vec<Vec<u32>> = expected.iter().map(|claim| claim.tokens.clone()).collect();
+    let (again, steps) = drafted(&mut batch(), &requests, &right);
+    assert_eq!((again, steps), (expected.clone(), 1));
+
+    let changed = |change: &dyn Fn(&mut Vec<u32>)| {
+        let mut drafts = right.clone();
+        drafts.iter_mut().for_each(change);
+        drafts
+    };
+    let wrong = [
+        // A wrong token in the middle, from which the answer is drawn as if there were no draft.
+        (changed(&|draft| draft.iter_mut().skip(20).take(1).for_each(|token| *token ^= 1)), 45),
+        (changed(&|draft| draft.insert(0, 7)), 64),
+        (changed(&|draft| draft.truncate(30)), 34),
+        // More than the answer has, and what the vocabulary does not.
+        (changed(&|draft| draft.extend([3; 9_000])), 1),
+        (changed(&|draft| draft.iter_mut().skip(40).for_each(|token| *token = u32::MAX)), 24),
+        (vec![right[4].clone(); 5], 40),
+    ];
+    for (number, (drafts, most_steps)) in wrong.iter().enumerate() {
+        let (claims, steps) = drafted(&mut batch(), &requests, drafts);
+        assert_eq!(claims, expected, "draft {number}");
+        assert!(steps <= *most_steps, "draft {number} took {steps} steps");
+    }
+}
+
+/// With a small bound on the tokens of a step, drafts are read in pieces, beside prompts and answers.
+#[test]
+fn drafts_are_read_in_pieces() {
+    let (model, tokenizer) = load();
+    let requests = requests(&tokenizer);
+    let mut batch = Batch::new(&model, &tokenizer, engine(2), BOUNDS);
+    let (expected, steps) = drafted(&mut batch, &requests, &vec![Vec::new(); requests.len()]);
+    let drafts: Vec<Vec<u32>> = expected.iter().map(|claim| claim.tokens.clone()).collect();
+    let mut batch = Batch::new(&model, &tokenizer, engine(1), BOUNDS);
+    let (claims, with_drafts) = drafted(&mut batch, &requests, &drafts);
+    assert_eq!(claims, expected);
+    assert!(with_drafts < steps / 2, "{with_drafts} of {steps} steps");
+    // Once more, with pages that were kept, and half of the requests without a draft.
+    let some: Vec<_> =
+        drafts.iter().enumerate().map(|(i, draft)| if i % 2 == 0 { draft.clone() } else { vec![] }).collect();
+    assert_eq!(drafted(&mut batch, &requests, &some).0, expected);
+}
+
+#[test]
+fn a_draft_that_breaks_a_shape_is_left() {
+    let (model, tokenizer) = load();
+    let shape = Shape::Schema(json!({"type": "object", "properties": {"up": {"type": "boolean"}},
+        "required": ["up"], "additionalProperties": false}));
+    let requests = [shaped(&tokenizer, 3, shape)];
+    let mut batch = Batch::new(&model, &tokenizer, engine(1), Bounds { pages: 200, ..BOUNDS });
+    let (expected, _) = drafted(&mut batch, &requests, &[vec![]]);
+    let draft = expected[0].tokens.clone();
+    let (claims, steps) = drafted(&mut batch, &requests, &[draft.clone()]);
+    assert_eq!(claims, expected);
+    assert_eq!(steps, 1, "{} tokens", draft.len());
+    let mut wrong = draft;
+    wrong[1] = 300;
+    assert_eq!(drafted(&mut batch, &requests, &[wrong]).0, expected);
+}
+
 #[test]
 fn stop_strings_and_end_tokens_end_an_answer() {
     let (model, tokenizer) = load();
