@@ -229,6 +229,35 @@ mod tests {
         assert_eq!(values[16], 32.0);
     }
 
+    /// Blocks of random bytes with small scales, and their numbers as floats in hexadecimal, as the PyPI package `gguf`
+    /// 0.19, llama.cpp's own, computes them.
+    #[test]
+    fn numbers_are_those_of_the_reference() {
+        #[derive(serde::Deserialize)]
+        struct Reference {
+            format: String,
+            bytes: String,
+            values: String,
+        }
+        let hex = |text: &str| data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap();
+        let all: Vec<Reference> =
+            serde_json::from_str(include_str!("../tests/data/dequantised.json")).unwrap();
+        assert_eq!(all.len(), Format::ALL.iter().filter(|format| !format.is_dense()).count());
+        for reference in all {
+            let format =
+                Format::ALL.into_iter().find(|format| format.to_string() == reference.format).unwrap();
+            let offset = crate::packing::Shape::of(format).unwrap().offset;
+            let (bytes, values) = (hex(&reference.bytes), hex(&reference.values));
+            for (number, expected) in values.chunks_exact(4 * BLOCK).enumerate() {
+                for (at, x) in Codes::read(format, &bytes, number).values(offset).iter().enumerate() {
+                    // A zero may have either sign.
+                    let expected = f32::from_le_bytes(*expected[4 * at..].first_chunk().unwrap());
+                    assert_eq!(*x, expected, "number {at} of block {number} of {format}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn steps_of_six_bits_are_put_together() {
         let mut bytes = [0u8; 12];

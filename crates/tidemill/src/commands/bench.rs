@@ -4,6 +4,7 @@ mod bank;
 mod blobs;
 mod dispatch;
 mod exec;
+mod infer;
 mod kernels;
 mod ledger;
 mod noop;
@@ -22,6 +23,7 @@ enum What {
     Blobs(blobs::Args),
     Dispatch(dispatch::Args),
     Exec(exec::Args),
+    Infer(infer::Args),
     Ledger(ledger::Args),
     Placement(placement::Args),
     Settle(settle::Args),
@@ -33,6 +35,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         What::Blobs(args) => blobs::run(args),
         What::Dispatch(args) => dispatch::run(args),
         What::Exec(args) => exec::run(args),
+        What::Infer(args) => infer::run(args),
         What::Ledger(args) => ledger::run(args),
         What::Placement(args) => placement::run(args),
         What::Settle(args) => settle::run(args),
