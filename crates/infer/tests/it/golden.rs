@@ -121,22 +121,46 @@ fn check(architecture: &str, golden: &str) {
 
 #[test]
 fn llama() {
-    check("llama", "27159fe5c3181bd0 3c8c4f8b1d863622 38b706126c66ebe0 22fd80e0d0f79840 dacf3ea016de9bac");
+    check(
+        "llama",
+        "27159fe5c3181bd0 3c8c4f8b1d863622 38b706126c66ebe0 22fd80e0d0f79840 \
+         dacf3ea016de9bac f14c7600d8da04be b4e3bd81d87b8962 d8b767216936dc15 \
+         238e51427ddf780f 8f814984d7423cf9 7e5cd9b1dab3e9e6 2a5c34728e12111f \
+         8f0532d57e34cf4f 14ee3ed682a84982 8b0d0925d63c0838 975f2c3d97dce0a1",
+    );
 }
 
 #[test]
 fn qwen2() {
-    check("qwen2", "5b4622623e13957d 98b6b2ec39513f9b 5e0e521519e14e24 3942e5a831c7a908 8aaa7d191a7bde1c");
+    check(
+        "qwen2",
+        "5b4622623e13957d 98b6b2ec39513f9b 5e0e521519e14e24 3942e5a831c7a908 \
+         8aaa7d191a7bde1c de23dafb9eef0043 ba10164746e3a9df d4d51f4008652da3 \
+         1c970063f8f63bda 9f48a265bb4b5995 498101adf48c557e a87be5935a7a9021 \
+         6d27137042b84c09 5e83c2eebc9c2687 ea86f472d4d3ca59 72e0b6863358f608",
+    );
 }
 
 #[test]
 fn qwen3() {
-    check("qwen3", "5cadc0d68626b0d7 ce698dfe835a3efb 18d7a17c4635af66 c83b43dbbe2cd7fe 2ab4eb0268871864");
+    check(
+        "qwen3",
+        "5cadc0d68626b0d7 ce698dfe835a3efb 18d7a17c4635af66 c83b43dbbe2cd7fe \
+         2ab4eb0268871864 bd888c912e68a459 c33a99f8ade46340 f1a6d45bfb27bf40 \
+         04cf6ea169496c58 7fe081a2cd62ab67 cda99e982ec4ac4f e98846b6ec8cf203 \
+         0301ab5b876330cd cbdf4af128e98fe9 8d5c79ee1fda946c a0f6c961346c488f",
+    );
 }
 
 #[test]
 fn gemma3() {
-    check("gemma3", "fe82ef0bf0bf7b9c 21078e337534c9cf 94c3065c527aa473 679ed94159ef75a5 5b9a75951772094e");
+    check(
+        "gemma3",
+        "fe82ef0bf0bf7b9c 21078e337534c9cf 94c3065c527aa473 679ed94159ef75a5 \
+         5b9a75951772094e ff8fb91ee2df1249 d86e170a1665ea41 9b7dd741e12e1a89 \
+         99cd1bd292f86765 1886b4c0d988c1ac 3d887bbb9609304e 3fdd39851eaecd98 \
+         3835a24524d3eef1 f17a85847d9009fc 042f560ff9a5fec7 5d3981980670acbd",
+    );
 }
 
 /// Sequences that join late and leave early change nothing for the others.
