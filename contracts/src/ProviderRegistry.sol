@@ -53,7 +53,7 @@ abstract contract ProviderRegistry is StakePools {
         Operator storage operator = _operators[msg.sender];
         uint48 effectiveAt = uint48(block.timestamp);
         // Where nobody is delegated, there is nobody to leave first.
-        if (_pools[delegationPool(msg.sender)].shares > 0) effectiveAt += thawPeriod;
+        if (_book.pools[delegationPool(msg.sender)].shares > 0) effectiveAt += thawPeriod;
         operator.commission = effectiveAt > block.timestamp ? _commissionOf(operator) : next;
         operator.nextCommission = next.checked();
         operator.nextCommissionAt = effectiveAt;
@@ -62,7 +62,7 @@ abstract contract ProviderRegistry is StakePools {
 
     /// @inheritdoc IProviderStaking
     function setMaxDelegated(uint96 most) external onlyRegistered(Role.Provider) {
-        _standings[Role.Provider][msg.sender].maxDelegated = most;
+        _book.standings[Role.Provider][msg.sender].maxDelegated = most;
         emit MaxDelegatedSet(msg.sender, most);
     }
 

@@ -8,6 +8,7 @@ import {StakePools} from "./StakePools.sol";
 import {StakeSlashing} from "./StakeSlashing.sol";
 import {IProviderStaking} from "./interfaces/IProviderStaking.sol";
 import {ITide} from "./interfaces/ITide.sol";
+import {Redelegations} from "./libraries/Redelegations.sol";
 import {SharePool} from "./libraries/SharePool.sol";
 import {PoolId, bondPool, delegationPool} from "./types/PoolId.sol";
 import {Ppm} from "./types/Ppm.sol";
@@ -85,6 +86,36 @@ contract ProviderStaking is ProviderRegistry, StakeSlashing, EntryPause {
     }
 
     /// @inheritdoc IProviderStaking
+    function redelegate(address from, address to, uint256 shares, uint256 minShares)
+        external
+        whenEntriesOpen
+        returns (ThawId moveId, uint256 amount, uint256 entered)
+    {
+        _requireRegistered(Role.Provider, to);
+        return Redelegations.move(
+            _book, _operators, Redelegations.Order(from, to, shares, minShares, delegationRoom(to), streamPeriod)
+        );
+    }
+
+    /// @inheritdoc IProviderStaking
+    function undelegateMoved(ThawId moveId) external returns (ThawId thawId, uint256 amount) {
+        return Redelegations.exit(_book, _operators, moveId, streamPeriod);
+    }
+
+    /// @inheritdoc IProviderStaking
+    function settleMove(ThawId moveId) external returns (uint256 shares, uint256 paid, uint256 forfeited) {
+        address owner;
+        (owner, shares, paid, forfeited) = Redelegations.settle(_book, _operators, moveId, thawPeriod, streamPeriod);
+        if (paid > 0) _pay(owner, paid);
+        if (forfeited > 0) tide.burn(forfeited);
+    }
+
+    /// @inheritdoc IProviderStaking
+    function moveOf(ThawId moveId) external view returns (Move memory) {
+        return Redelegations.moveOf(_book, moveId, thawPeriod);
+    }
+
+    /// @inheritdoc IProviderStaking
     function credit(Credit[] calldata credits) external returns (uint256 total) {
         for (uint256 i = 0; i < credits.length; ++i) {
             total += _credit(credits[i].provider, credits[i].amount);
@@ -95,7 +126,7 @@ contract ProviderStaking is ProviderRegistry, StakeSlashing, EntryPause {
     /// @inheritdoc IProviderStaking
     function donate(address provider, uint256 amount) external returns (uint256 taken) {
         PoolId pool = delegationPool(provider);
-        SharePool.Pool storage others = _pools[pool];
+        SharePool.Pool storage others = _book.pools[pool];
         taken = _reward(others, amount, _settledDown(pool, others));
         emit Donated(provider, msg.sender, taken);
         if (taken > 0) _pull(taken);
@@ -125,13 +156,13 @@ contract ProviderStaking is ProviderRegistry, StakeSlashing, EntryPause {
 
     /// @inheritdoc IProviderStaking
     function delegationRoom(address provider) public view returns (uint256) {
-        Standing storage standing = _standings[Role.Provider][provider];
+        Standing storage standing = _book.standings[Role.Provider][provider];
         // What comes while a case is open would answer for a fault before it.
         // slither-disable-next-line timestamp
         if (standing.openCases > 0 && block.timestamp < standing.markedUntil) return 0;
-        uint256 most = uint256(delegationRatio) * _pools[bondPool(Role.Provider, provider)].active;
+        uint256 most = uint256(delegationRatio) * _book.pools[bondPool(Role.Provider, provider)].active;
         most = Math.min(most, standing.maxDelegated);
-        SharePool.Pool storage others = _pools[delegationPool(provider)];
+        SharePool.Pool storage others = _book.pools[delegationPool(provider)];
         // What streams moves between the two, so the sum needs no accrual.
         uint256 there = uint256(others.active) + others.locked;
         return there < most ? most - there : 0;
@@ -152,12 +183,12 @@ contract ProviderStaking is ProviderRegistry, StakeSlashing, EntryPause {
             return 0;
         }
         uint256 toDelegators = 0;
-        SharePool.Pool storage others = _pools[delegationPool(provider)];
+        SharePool.Pool storage others = _book.pools[delegationPool(provider)];
         // Not by the shares alone: a slash, or a puppet that leaves one share, makes shares that hold nothing.
         uint256 delegated = others.shares == 0 ? 0 : _settledDown(delegationPool(provider), others);
         if (delegated > 0) {
             PoolId own = bondPool(Role.Provider, provider);
-            uint256 part = amount * delegated / (_settledDown(own, _pools[own]) + delegated);
+            uint256 part = amount * delegated / (_settledDown(own, _book.pools[own]) + delegated);
             part -= _commissionOf(operator).mulDown(part);
             toDelegators = _reward(others, part, delegated);
         }

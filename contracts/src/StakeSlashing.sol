@@ -3,15 +3,11 @@ pragma solidity ^0.8.28;
 
 import {StakePools} from "./StakePools.sol";
 import {IProviderStaking} from "./interfaces/IProviderStaking.sol";
-import {SharePool} from "./libraries/SharePool.sol";
 import {SlashCases} from "./libraries/SlashCases.sol";
-import {PoolId, bondPool, delegationPool} from "./types/PoolId.sol";
 import {Role} from "./types/Role.sol";
-import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 /// @title What slashers take for proven fault
 abstract contract StakeSlashing is StakePools {
-    using SharePool for SharePool.Pool;
     using SlashCases for SlashCases.Book;
 
     /// @inheritdoc IProviderStaking
@@ -28,13 +24,12 @@ abstract contract StakeSlashing is StakePools {
 
     /// @inheritdoc IProviderStaking
     function openCase(Role role, address operator, bytes32 caseId) external {
-        (uint256 own, uint256 delegated) = _answering(role, operator);
-        _slashers.open(_standings[role][operator], role, operator, caseId, own, delegated, thawPeriod);
+        _slashers.open(_book, role, operator, caseId, thawPeriod);
     }
 
     /// @inheritdoc IProviderStaking
     function closeCase(Role role, address operator, bytes32 caseId) external {
-        _slashers.close(_standings[role][operator], role, operator, caseId);
+        _slashers.close(_book.standings[role][operator], role, operator, caseId);
     }
 
     /// @inheritdoc IProviderStaking
@@ -42,45 +37,22 @@ abstract contract StakeSlashing is StakePools {
         external
         returns (uint256 own, uint256 delegated)
     {
-        bytes32 key = SlashCases.keyOf(msg.sender, role, operator, caseId);
-        (own, delegated) = _answering(role, operator);
-        (own, delegated) = _slashers.room(key, role, own, delegated);
-        Case storage c = _slashers.cases[key];
-        own = Math.min(amount, own);
-        if (own > 0) {
-            own = _slashPool(bondPool(role, operator), own);
-            c.ownTaken += uint96(own);
-        }
-        delegated = Math.min(amount - own, delegated);
-        if (delegated > 0) {
-            delegated = _slashPool(delegationPool(operator), delegated);
-            c.delegatedTaken += uint96(delegated);
-        }
-        if (own + delegated == 0) return (0, 0);
+        uint256 moved;
+        (own, delegated, moved) = _slashers.slash(_book, role, operator, amount, caseId, thawPeriod);
+        if (own + delegated + moved == 0) return (0, 0);
         slashCount += 1;
-        _standings[role][operator].slashes += 1;
-        emit Slashed(role, operator, caseId, msg.sender, own, delegated);
-        _pay(msg.sender, own + delegated);
+        if (own + delegated > 0) _pay(msg.sender, own + delegated);
     }
 
     /// @inheritdoc IProviderStaking
-    function stakeOf(Role role, address operator) public view returns (Stake memory stake) {
-        PoolId own = bondPool(role, operator);
-        stake.bonded = _pools[own].active;
-        stake.bondThawing = _waiting(own);
-        if (role == Role.Provider) {
-            PoolId others = delegationPool(operator);
-            SharePool.Pool memory p = _pools[others].accrued();
-            stake.delegated = p.active;
-            stake.delegatedLocked = p.locked;
-            stake.delegatedThawing = _waiting(others);
-        }
+    function stakeOf(Role role, address operator) external view returns (Stake memory stake) {
+        return SlashCases.stakeOf(_book, role, operator, thawPeriod);
     }
 
     /// @inheritdoc IProviderStaking
     function slashable(Role role, address operator) external view returns (uint256) {
-        (uint256 own, uint256 delegated) = _answering(role, operator);
-        return own + delegated;
+        Stake memory s = SlashCases.stakeOf(_book, role, operator, thawPeriod);
+        return s.bonded + s.bondThawing + s.delegated + s.delegatedLocked + s.delegatedThawing + s.moved;
     }
 
     /// @inheritdoc IProviderStaking
@@ -95,11 +67,5 @@ abstract contract StakeSlashing is StakePools {
 
     function _setSlasher(address slasher, Role role, Reach calldata reach) internal {
         _slashers.setReach(slasher, role, reach, thawPeriod);
-    }
-
-    function _answering(Role role, address operator) private view returns (uint256 own, uint256 delegated) {
-        Stake memory stake = stakeOf(role, operator);
-        own = stake.bonded + stake.bondThawing;
-        delegated = stake.delegated + stake.delegatedLocked + stake.delegatedThawing;
     }
 }

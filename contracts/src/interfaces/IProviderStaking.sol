@@ -99,12 +99,14 @@ interface IProviderStaking {
     /// @param delegated Others' active stake behind it.
     /// @param delegatedLocked Rewards of its delegators that have not streamed to them yet.
     /// @param delegatedThawing Others' stake on its way out that can still be slashed.
+    /// @param moved Others' stake that went to another provider and can still be slashed for this one.
     struct Stake {
         uint256 bonded;
         uint256 bondThawing;
         uint256 delegated;
         uint256 delegatedLocked;
         uint256 delegatedThawing;
+        uint256 moved;
     }
 
     /// @notice What lies in one pool now.
@@ -134,6 +136,28 @@ interface IProviderStaking {
         address owner;
         uint48 end;
         uint256 value;
+    }
+
+    /// @notice Stake that went from one provider's delegations to another's, and until `end` answers for both.
+    /// @param owner Whose it is; zero once it is settled.
+    /// @param from The provider that it left.
+    /// @param to The provider that it is with.
+    /// @param end From this time on it can be settled, where it does not thaw.
+    /// @param shares Its shares in the pool of `to`, as of that pool's era, before what is lost by slashes of `from`; zero
+    /// once it thaws.
+    /// @param thawId Its request to leave `to`; zero if there is none.
+    /// @param amount What it was worth when it moved.
+    /// @param kept What of that amount slashes of `from` left so far: of its shares, or of what its request gives, it keeps
+    /// this part.
+    struct Move {
+        address owner;
+        address from;
+        address to;
+        uint48 end;
+        uint256 shares;
+        ThawId thawId;
+        uint256 amount;
+        uint256 kept;
     }
 
     /// @notice How far a case is. Growing: it began with a slash, and what answers grows with the operator's stake. Open:
@@ -179,6 +203,15 @@ interface IProviderStaking {
     event Staked(PoolId indexed pool, address indexed holder, uint256 amount, uint256 shares);
     /// @notice Stake began to thaw. An exit worth nothing has the id zero and no request.
     event Thawed(PoolId indexed pool, address indexed holder, uint256 shares, uint256 amount, ThawId thawId);
+    /// @notice Stake left `from` for `to`, and answers for both until a thaw period is over.
+    event Redelegated(
+        ThawId indexed moveId, address indexed holder, address indexed to, address from, uint256 amount, uint256 shares
+    );
+    /// @notice Stake that moved became its holder's as any other, as `shares`, or was paid, as `paid`. `forfeited` was burned:
+    /// what slashes of the provider that it had left cost it.
+    event MoveSettled(ThawId indexed moveId, address indexed holder, uint256 shares, uint256 paid, uint256 forfeited);
+    /// @notice A slash cost the stake that left `provider` for others `amount`, as of when it left.
+    event MovedSlashed(address indexed provider, uint256 amount);
     /// @notice Thawed stake was paid out.
     event Withdrawn(ThawId indexed thawId, address indexed holder, uint256 amount);
     /// @notice An operator took its earnings.
@@ -246,6 +279,12 @@ interface IProviderStaking {
     error NotEnoughShares(uint256 held, uint256 wanted);
     /// @notice The provider takes only `room` more delegation: by its own bond, by what it allows, or for an open case.
     error DelegationOverRoom(uint256 room, uint256 wanted);
+    /// @notice Stake moves to another provider.
+    error SameProvider(address provider);
+    /// @notice The move is not the caller's, or leaves already.
+    error NotMoveOwner(ThawId moveId);
+    /// @notice There is no such move, or it is settled.
+    error NoSuchMove(ThawId moveId);
     /// @notice The room gives fewer shares than wanted.
     error TooFewShares(uint256 shares, uint256 wanted);
     /// @notice The past is what is before this second.
@@ -335,6 +374,30 @@ interface IProviderStaking {
     /// @return thawId The request; zero if the shares were worth nothing.
     /// @return amount What is set aside.
     function undelegate(address provider, uint256 shares) external returns (ThawId thawId, uint256 amount);
+
+    /// @notice Moves `shares` of the caller's from one provider's delegations to another's at once. Until a thaw period is
+    /// over they answer for both: each slash that takes a part of the delegations of `from` costs them the same part of
+    /// what they brought along. That is burned when the move is settled. Until then they cannot move again, and do not
+    /// vote. An entry to `to`, by the rules of `delegate`; gives at least `minShares` there.
+    /// @return moveId The move. It is named like a request to leave, of the pool kind `Moved`.
+    /// @return amount What moved.
+    /// @return entered The shares that it gave.
+    function redelegate(address from, address to, uint256 shares, uint256 minShares)
+        external
+        returns (ThawId moveId, uint256 amount, uint256 entered);
+
+    /// @notice Lets all of a move of the caller's thaw where it is now. Always possible, once. What comes of it is paid by
+    /// `settleMove`.
+    /// @return thawId The request; zero if the shares were worth nothing, and then the move is over.
+    /// @return amount What is set aside.
+    function undelegateMoved(ThawId moveId) external returns (ThawId thawId, uint256 amount);
+
+    /// @notice Ends a move whose time is over: gives its owner the shares, or pays what thawed, less the part that slashes
+    /// of the provider that it had left cost it, rounded against the owner. Anybody may.
+    /// @return shares What the owner got of shares.
+    /// @return paid What it was paid.
+    /// @return forfeited What was burned.
+    function settleMove(ThawId moveId) external returns (uint256 shares, uint256 paid, uint256 forfeited);
 
     /// @notice Pays out requests of the caller's own whose thaw period is over.
     function withdraw(ThawId[] calldata thawIds) external returns (uint256 amount);
@@ -478,6 +541,9 @@ interface IProviderStaking {
 
     /// @notice A thaw request. Reverts if there never was one.
     function thawRequest(ThawId thawId) external view returns (ThawRequest memory);
+
+    /// @notice Stake that moved. Reverts if there never was such a move.
+    function moveOf(ThawId moveId) external view returns (Move memory);
 
     /// @notice A slasher's case against an operator.
     function caseOf(address slasher, Role role, address operator, bytes32 caseId) external view returns (Case memory);

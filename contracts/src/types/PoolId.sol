@@ -3,11 +3,13 @@ pragma solidity ^0.8.28;
 
 import {Role} from "./Role.sol";
 
-/// @notice The three pools that an operator may have.
+/// @notice The three pools that an operator may have, and what left its delegations for another provider: that is no pool
+/// of tokens but a queue of what can still be slashed.
 enum PoolKind {
     ProviderBond,
     CoordinatorBond,
-    Delegation
+    Delegation,
+    Moved
 }
 
 /// @notice Names a pool: its kind and its operator in one word. Packed rather than hashed, so that it can be read
@@ -28,6 +30,11 @@ function bondPool(Role role, address operator) pure returns (PoolId) {
 /// @dev The pool in which others' stake behind a provider lies.
 function delegationPool(address provider) pure returns (PoolId) {
     return toPoolId(PoolKind.Delegation, provider);
+}
+
+/// @dev What left a provider's delegations for others.
+function movedFrom(address provider) pure returns (PoolId) {
+    return toPoolId(PoolKind.Moved, provider);
 }
 
 function kindOf(PoolId self) pure returns (PoolKind) {
