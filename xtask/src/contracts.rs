@@ -24,8 +24,21 @@ pub struct Args {
 }
 
 /// The contracts and libraries that are deployed, and so have an artifact.
-const DEPLOYED: &[&str] =
-    &["AccessManager", "FeeLog", "JobEscrow", "OperatorKeys", "ProviderStaking", "SlashCases", "Tide"];
+const DEPLOYED: &[&str] = &[
+    "AccessManager",
+    "ExitFee",
+    "ExitQueue",
+    "FeeLog",
+    "JobEscrow",
+    "LiquidStake",
+    "OperatorKeys",
+    "ProviderStaking",
+    "RateFeed",
+    "Redelegations",
+    "SlashCases",
+    "StTide",
+    "Tide",
+];
 
 /// Where the artifacts are, from the workspace's root.
 const ARTIFACTS: &str = "contracts/artifacts";

@@ -6,7 +6,7 @@ import {ThawId} from "../types/ThawId.sol";
 import {IERC7575Vault} from "./IERC7540.sol";
 import {IProviderStaking} from "./IProviderStaking.sol";
 import {IStTide} from "./IStTide.sol";
-import {IERC4626} from "@openzeppelin/contracts/interfaces/IERC4626.sol";
+import {ITide} from "./ITide.sol";
 
 /// @title Stake that stays liquid: TIDE in, stTIDE out
 /// @notice A synchronous ERC-4626 whose share is a token of its own (ERC-7575), so the ERC-20 half of ERC-4626 is stTIDE's.
@@ -47,6 +47,7 @@ interface ILiquidStake is IERC7575Vault {
     /// @notice What it is deployed with.
     struct Setup {
         address authority;
+        ITide tide;
         IProviderStaking staking;
         IStTide share;
         address treasury;

@@ -33,7 +33,9 @@ sol!(
 pub(crate) enum Library {
     /// The keys that sign for operators; for ProviderStaking.
     OperatorKeys,
-    /// How much each slasher may take; for ProviderStaking.
+    /// Stake that moves to another provider; for ProviderStaking.
+    Redelegations,
+    /// How much each slasher may take, and the taking; for ProviderStaking.
     SlashCases,
     /// What was withdrawn of the protocol's fees; for JobEscrow.
     FeeLog,
@@ -45,6 +47,7 @@ impl Library {
         // Not by `sol!`: who calls it is compiled to, and what it emits and reverts with is in its contract's interface.
         let artifact = match self {
             Self::OperatorKeys => include_str!("../../../contracts/artifacts/OperatorKeys.json"),
+            Self::Redelegations => include_str!("../../../contracts/artifacts/Redelegations.json"),
             Self::SlashCases => include_str!("../../../contracts/artifacts/SlashCases.json"),
             Self::FeeLog => include_str!("../../../contracts/artifacts/FeeLog.json"),
         };
@@ -57,6 +60,7 @@ impl Library {
     fn mark(self) -> Address {
         let path = match self {
             Self::OperatorKeys => "src/libraries/OperatorKeys.sol:OperatorKeys",
+            Self::Redelegations => "src/libraries/Redelegations.sol:Redelegations",
             Self::SlashCases => "src/libraries/SlashCases.sol:SlashCases",
             Self::FeeLog => "src/libraries/FeeLog.sol:FeeLog",
         };
@@ -179,7 +183,7 @@ mod tests {
 
     #[test]
     fn libraries_are_linked_wherever_they_are_called() {
-        let of_staking = [Library::OperatorKeys, Library::SlashCases];
+        let of_staking = [Library::OperatorKeys, Library::Redelegations, Library::SlashCases];
         let of_escrow = [Library::FeeLog];
         for (code, libraries) in
             [(&ProviderStaking::BYTECODE, &of_staking[..]), (&JobEscrow::BYTECODE, &of_escrow[..])]

@@ -128,8 +128,8 @@ impl Params {
 
 /// The transactions with which `deployer` puts the contracts on a chain, the first of them with its `first_nonce`.
 pub fn plan(params: &Params, deployer: Address, first_nonce: u64) -> Plan {
-    let [authority, tide, keys, cases, fees, staking, escrow] =
-        [0, 1, 2, 3, 4, 5, 6].map(|step| deployer.create(first_nonce + step));
+    let [authority, tide, keys, moves, cases, fees, staking, escrow] =
+        [0, 1, 2, 3, 4, 5, 6, 7].map(|step| deployer.create(first_nonce + step));
     let manager = AccessManager::constructorCall { initialAdmin: deployer };
     let supply = |to, amount: Amount| ITide::Allocation { to, amount: U256::from(amount.wei()) };
     let token = Tide::constructorCall {
@@ -167,13 +167,18 @@ pub fn plan(params: &Params, deployer: Address, first_nonce: u64) -> Plan {
             creation("AccessManager", &AccessManager::BYTECODE, &manager.abi_encode()),
             creation("Tide", &Tide::BYTECODE, &token.abi_encode()),
             creation("OperatorKeys", &Library::OperatorKeys.code(), &[]),
+            creation("Redelegations", &Library::Redelegations.code(), &[]),
             creation("SlashCases", &Library::SlashCases.code(), &[]),
             creation("FeeLog", &Library::FeeLog.code(), &[]),
             creation(
                 "ProviderStaking",
                 &linked(
                     &ProviderStaking::BYTECODE,
-                    &[(Library::OperatorKeys, keys), (Library::SlashCases, cases)],
+                    &[
+                        (Library::OperatorKeys, keys),
+                        (Library::Redelegations, moves),
+                        (Library::SlashCases, cases),
+                    ],
                 ),
                 &stake.abi_encode(),
             ),
@@ -195,6 +200,7 @@ pub fn plan(params: &Params, deployer: Address, first_nonce: u64) -> Plan {
             ("JobEscrow", escrow),
             ("OperatorKeys", keys),
             ("ProviderStaking", staking),
+            ("Redelegations", moves),
             ("SlashCases", cases),
             ("Tide", tide),
         ],
@@ -362,12 +368,12 @@ mod tests {
         let plan = plan(&Params::first_day(Address::repeat_byte(5)), deployer.address(), 7);
         let contracts: Vec<_> = plan.contracts().collect();
         let staking = contracts.iter().find(|(name, _)| *name == "ProviderStaking").expect("it is planned").1;
-        assert_eq!(staking, deployer.address().create(12));
-        let escrow_data = &plan.steps()[6].data;
+        assert_eq!(staking, deployer.address().create(13));
+        let escrow_data = &plan.steps()[7].data;
         assert!(escrow_data.windows(20).any(|window| window == staking.as_slice()));
         let fees = Fees { max_fee_per_gas: 7, max_priority_fee_per_gas: 0 };
         let signed = plan.sign(&deployer, 5, &fees).expect("it signs");
-        assert_eq!(signed.len(), 8);
+        assert_eq!(signed.len(), 9);
         assert!(signed.iter().all(|raw| signer_of(raw) == Ok(deployer.address())));
         assert!(plan.sign(&PrivateKeySigner::random(), 5, &fees).is_err());
         assert_eq!(signer_of(&Bytes::from_static(b"x")), Err(NotATransaction));
@@ -380,7 +386,7 @@ mod tests {
         let other = plan(&Params::first_day(Address::repeat_byte(6)), deployer, 0);
         let renounces = |plan: &Plan| {
             let selector = AccessManager::renounceRoleCall::SELECTOR;
-            plan.steps()[7].data.windows(4).any(|window| window == selector)
+            plan.steps()[8].data.windows(4).any(|window| window == selector)
         };
         assert!(!renounces(&own));
         assert!(renounces(&other));
