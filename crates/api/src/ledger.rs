@@ -69,6 +69,8 @@ pub struct Contract {
 pub struct RememberedLedger {
     /// Where its node is reached.
     pub url: String,
+    /// Where the second node is reached that must say the same; null where there is none.
+    pub second_url: Option<String>,
     /// The id of its chain.
     pub chain_id: u64,
 }

@@ -1,4 +1,7 @@
-//! A connection to a chain's node, and what can go wrong with it.
+//! A connection to a chain's node, or to two of them, and what can go wrong with it.
+
+mod bounded;
+mod pair;
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,9 +16,13 @@ use alloy::{
 use reqwest::{Client, Url, redirect};
 use tidemill_types::Coin;
 
+use self::{
+    bounded::{AnswerTooLong, Bounded},
+    pair::{Disagreement, Node, Pair},
+};
 use crate::{revert, sender::Receipt};
 
-/// A node of a chain, reached by JSON-RPC over HTTP. Clones share the connection.
+/// A node of a chain, or two that must answer the same, reached by JSON-RPC over HTTP. Clones share the connection.
 #[derive(Clone, Debug)]
 pub struct Chain {
     inner: Arc<Inner>,
@@ -26,8 +33,8 @@ struct Inner {
     provider: DynProvider,
     /// What errors call the node: the rest of an address often is a password.
     node: String,
-    /// The address as errors of others repeat it.
-    url: String,
+    /// The addresses as errors of others repeat them, and what to call each instead.
+    urls: Vec<(String, String)>,
     chain_id: u64,
     genesis: B256,
 }
@@ -98,6 +105,20 @@ pub enum ChainError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Two nodes of the chain say different things, so one of them is wrong.
+    #[error("{first} and {second} contradict each other about {method}: {said} and {says}")]
+    Disagreement {
+        /// The first node.
+        first: String,
+        /// The second node.
+        second: String,
+        /// What was asked.
+        method: String,
+        /// What the first one said, shortened.
+        said: String,
+        /// What the second one said, shortened.
+        says: String,
+    },
     /// The TLS library cannot be set up: the system has no certificates, for one.
     #[error("cannot set up HTTPS")]
     Tls(#[source] reqwest::Error),
@@ -107,23 +128,46 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a whole request. Nodes give up on long calls sooner.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// A hundred blocks a second for three hundred years. A node that names a later one would have us read for ever.
+const MOST_BLOCKS: u64 = 1 << 40;
+
 impl Chain {
     /// Connects to a node and asks which chain it is of.
     ///
     /// # Errors
     /// [`ChainError::OtherChain`] where it is not the one expected; others where the node cannot be asked.
     pub async fn connect(url: &str, expected: Option<u64>) -> Result<Self, ChainError> {
-        let bad_url = || ChainError::BadUrl { found: url.chars().take(80).collect() };
-        let parsed: Url = url.parse().map_err(|_| bad_url())?;
-        if !matches!(parsed.scheme(), "http" | "https") || parsed.host_str().is_none() {
-            return Err(bad_url());
-        }
-        let node = parsed.origin().ascii_serialization();
-        let is_https = parsed.scheme() == "https";
-        let url = parsed.to_string();
-        let client = RpcClient::new_http_with_client(http_client(is_https).map_err(ChainError::Tls)?, parsed);
+        let node = node(url)?;
+        let client = RpcClient::new(node.transport.clone(), false);
+        let urls = vec![(node.transport.url(), node.name.clone())];
+        Self::over(client, node.name, urls, expected).await
+    }
+
+    /// The same with two nodes, of which a single one is not believed: whatever matters is asked of both, and they must say
+    /// the same.
+    ///
+    /// # Errors
+    /// As those of [`Self::connect`], and [`ChainError::Disagreement`].
+    pub async fn connect_to_two(
+        first: &str,
+        second: &str,
+        expected: Option<u64>,
+    ) -> Result<Self, ChainError> {
+        let (first, second) = (node(first)?, node(second)?);
+        let urls =
+            [&first, &second].map(|node| (node.transport.url(), node.name.clone())).into_iter().collect();
+        let name = format!("{} with {}", first.name, second.name);
+        Self::over(RpcClient::new(Pair { first, second }, false), name, urls, expected).await
+    }
+
+    async fn over(
+        client: RpcClient,
+        node: String,
+        urls: Vec<(String, String)>,
+        expected: Option<u64>,
+    ) -> Result<Self, ChainError> {
         let provider = RootProvider::new(client).erased();
-        let mut inner = Inner { provider, node, url, chain_id: 0, genesis: B256::ZERO };
+        let mut inner = Inner { provider, node, urls, chain_id: 0, genesis: B256::ZERO };
         inner.chain_id = inner.provider.get_chain_id().await.map_err(|e| inner.error("eth_chainId", e))?;
         if let Some(expected) = expected.filter(|expected| *expected != inner.chain_id) {
             return Err(ChainError::OtherChain { node: inner.node, found: inner.chain_id, expected });
@@ -181,6 +225,9 @@ impl Chain {
         let number =
             async { self.provider().get_block_number().await.map_err(|e| self.error("eth_blockNumber", e)) };
         let (number, ()) = tokio::try_join!(number, self.is_the_same())?;
+        if number > MOST_BLOCKS {
+            return Err(self.nonsense("eth_blockNumber", "there cannot be so many blocks"));
+        }
         Ok(number)
     }
 
@@ -256,6 +303,21 @@ impl Inner {
                 data: payload.as_revert_data(),
                 message: shortened(&payload.message),
             },
+            RpcError::Transport(TransportErrorKind::NonRetryable(cause)) => {
+                match cause.downcast::<Disagreement>() {
+                    Ok(found) => {
+                        let Disagreement { first, second, method, said, says } = *found;
+                        ChainError::Disagreement { first, second, method, said, says }
+                    }
+                    Err(cause) => match cause.downcast::<AnswerTooLong>() {
+                        Ok(too_long) => ChainError::Nonsense { node, method, reason: too_long.to_string() },
+                        Err(cause) => {
+                            let kind = TransportErrorKind::NonRetryable(cause);
+                            ChainError::Unreachable { node, reason: self.say(&kind), passes: false }
+                        }
+                    },
+                }
+            }
             RpcError::Transport(kind) => {
                 let passes = !kind.is_non_retryable() && kind.as_http_error().is_none_or(passes);
                 ChainError::Unreachable { node, reason: self.say(&kind), passes }
@@ -279,7 +341,10 @@ impl Inner {
             }
             cause = error.source();
         }
-        shortened(&text.replace(&self.url, &self.node))
+        for (url, name) in &self.urls {
+            text = text.replace(url, name);
+        }
+        shortened(&text)
     }
 }
 
@@ -298,9 +363,25 @@ impl ChainError {
             Self::OtherChain { .. } => {
                 Some("take the address book of that chain, or the address of a node of this one".to_owned())
             }
+            Self::Disagreement { .. } => Some(
+                "one of them is wrong or far behind; ask a third, and name the two that you choose with `tidemill ledger \
+                 use URL URL`"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }
+}
+
+/// The node at an address.
+fn node(url: &str) -> Result<Node, ChainError> {
+    let bad_url = || ChainError::BadUrl { found: url.chars().take(80).collect() };
+    let parsed: Url = url.parse().map_err(|_| bad_url())?;
+    if !matches!(parsed.scheme(), "http" | "https") || parsed.host_str().is_none() {
+        return Err(bad_url());
+    }
+    let client = http_client(parsed.scheme() == "https").map_err(ChainError::Tls)?;
+    Ok(Node { name: parsed.origin().ascii_serialization(), transport: Bounded::new(client, parsed) })
 }
 
 /// The same number of wei as money, unless there cannot be so much.

@@ -107,11 +107,15 @@ impl Chain {
         last: u64,
         mut take: impl FnMut(&Log),
     ) -> Result<(), ChainError> {
-        let (mut from, mut blocks) = (first, LOG_BLOCKS);
+        let (mut from, mut blocks, mut found) = (first, LOG_BLOCKS, 0);
         while from <= last {
             let to = last.min(from.saturating_add(blocks - 1));
             match self.provider().get_logs(&filter.clone().from_block(from).to_block(to)).await {
                 Ok(logs) => {
+                    found += logs.len();
+                    if found > MOST_LOGS {
+                        return Err(self.nonsense("eth_getLogs", "there are more events than can be"));
+                    }
                     logs.iter().for_each(&mut take);
                     from = to + 1;
                 }
@@ -140,6 +144,9 @@ impl Chain {
 /// How many blocks are asked for events at once, at first. Nodes refuse what would give too much, each by a measure of
 /// its own; then fewer are asked for.
 const LOG_BLOCKS: u64 = 50_000;
+
+/// An account's own events are hundreds. A node that invents more than this would fill the memory.
+const MOST_LOGS: usize = 1_000_000;
 
 /// JSON-RPC 2.0.
 const METHOD_NOT_FOUND: i64 = -32601;

@@ -305,8 +305,11 @@ impl ChildProvider {
             None => {
                 command.arg("--free");
             }
-            Some(ChildLedger { url, book, confirmations }) => {
+            Some(ChildLedger { url, second, book, confirmations }) => {
                 command.arg("--ledger").arg(url).arg("--book").arg(book);
+                if let Some(second) = second {
+                    command.arg("--second-ledger").arg(second);
+                }
                 // It works for the one who started it.
                 command.args([
                     "--confirmations",

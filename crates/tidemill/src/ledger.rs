@@ -35,6 +35,9 @@ pub struct LedgerArgs {
     /// The ledger's node, as an http(s) URL [default: that of `tidemill ledger use`]
     #[arg(long, value_name = "URL")]
     pub ledger: Option<String>,
+    /// Another node of the same ledger: what matters is asked of both, and a contradiction ends the command
+    #[arg(long, value_name = "URL", requires = "ledger")]
+    pub second_ledger: Option<String>,
     /// The address book of the contracts there, where the node does not tell it itself
     #[arg(long, value_name = "FILE", requires = "ledger")]
     pub book: Option<PathBuf>,
@@ -60,6 +63,8 @@ pub struct Acting {
 pub struct Ledger {
     /// Its node's URL.
     pub url: String,
+    /// That of a second node, which must say the same.
+    pub second: Option<String>,
     /// The connection.
     pub chain: Chain,
     /// Where the contracts are.
@@ -102,7 +107,7 @@ impl LedgerArgs {
     async fn connect_to(&self, kept: Kept) -> anyhow::Result<Ledger> {
         let ledger = match shared::is_own(&kept)? {
             true => shared::use_own(true).await?,
-            false => connect(&kept.url, Some(kept.book)).await?,
+            false => connect(&kept.url, kept.second.as_deref(), Some(kept.book)).await?,
         };
         Ok(self.confirming(ledger))
     }
@@ -114,7 +119,7 @@ impl LedgerArgs {
             (Some(file), _) => Some(read_book(file)?),
             (None, book) => book,
         };
-        Ok(self.confirming(connect(&url, book).await?))
+        Ok(self.confirming(connect(&url, self.second_ledger.as_deref(), book).await?))
     }
 
     fn confirming(&self, mut ledger: Ledger) -> Ledger {
@@ -137,12 +142,17 @@ impl Ledger {
     }
 }
 
-/// Connects to a ledger whose address book is known, or is told by its node.
+/// Connects to a ledger whose address book is known, or is told by its node. With a second node, both must say the same.
 ///
 /// # Errors
 /// As those of [`LedgerArgs::connect`].
-pub async fn connect(url: &str, book: Option<AddressBook>) -> anyhow::Result<Ledger> {
-    let chain = Chain::connect(url, book.as_ref().map(|book| book.chain_id)).await.map_err(unreachable)?;
+pub async fn connect(url: &str, second: Option<&str>, book: Option<AddressBook>) -> anyhow::Result<Ledger> {
+    let expected = book.as_ref().map(|book| book.chain_id);
+    let chain = match second {
+        None => Chain::connect(url, expected).await,
+        Some(second) => Chain::connect_to_two(url, second, expected).await,
+    };
+    let chain = chain.map_err(unreachable)?;
     let told = chain.told_address_book().await.map_err(unreachable)?;
     // Nothing that its one author of blocks has made is replaced by another block.
     let settings = if told.is_some() { Settings::local() } else { Settings::default() };
@@ -161,7 +171,7 @@ pub async fn connect(url: &str, book: Option<AddressBook>) -> anyhow::Result<Led
             None => exit,
         })
     })?;
-    Ok(Ledger { url: url.to_owned(), chain, book, settings, in_use: None })
+    Ok(Ledger { url: url.to_owned(), second: second.map(str::to_owned), chain, book, settings, in_use: None })
 }
 
 /// Reads an address book.

@@ -2,6 +2,7 @@
 
 mod chain;
 mod contracts;
+mod fake;
 mod foundry;
 mod keystore;
 mod sender;

@@ -36,6 +36,8 @@ pub struct Place {
 pub struct ChildLedger {
     /// Its node.
     pub url: String,
+    /// A second node, which must say the same.
+    pub second: Option<String>,
     /// The file with its address book.
     pub book: PathBuf,
     /// How many blocks make what it shows certain.
@@ -128,7 +130,12 @@ impl Place {
             .save(&book)
             .with_context(|| format!("cannot write {}", book.display()))
             .code(Code::Host)?;
-        Ok(ChildLedger { url: ledger.url.clone(), book, confirmations: ledger.settings.confirmations })
+        Ok(ChildLedger {
+            url: ledger.url.clone(),
+            second: ledger.second.clone(),
+            book,
+            confirmations: ledger.settings.confirmations,
+        })
     }
 
     /// The directory of one of its nodes, and the key of the account that this works for.

@@ -16,6 +16,9 @@ use crate::{
 pub struct Kept {
     /// Its node.
     pub url: String,
+    /// Another node, which must say the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second: Option<String>,
     /// Where its contracts are.
     pub book: AddressBook,
 }

@@ -96,7 +96,7 @@ async fn find_or_start(directory: &Path, quiet: bool) -> anyhow::Result<Ledger> 
     let of_old = match kept()? {
         Some(kept) if is_own(&kept)? => {
             // Another program may have its port by now.
-            if let Ok(ledger) = connect(&kept.url, Some(kept.book)).await {
+            if let Ok(ledger) = connect(&kept.url, None, Some(kept.book)).await {
                 return Ok(ledger);
             }
             port_of(&kept.url)
@@ -105,7 +105,7 @@ async fn find_or_start(directory: &Path, quiet: bool) -> anyhow::Result<Ledger> 
     };
     let url = start(directory, of_old.unwrap_or(PORT), quiet).await?;
     let book = super::read_book(&directory.join(own::BOOK))?;
-    connect(&url, Some(book)).await
+    connect(&url, None, Some(book)).await
 }
 
 /// Starts the process, and returns where it listens.

@@ -70,7 +70,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         }
         deploy(args, &account, &chain, &params).await
     })?;
-    keep(&Kept { url: args.rpc.clone(), book: book.clone() })?;
+    keep(&Kept { url: args.rpc.clone(), second: None, book: book.clone() })?;
     print(args, &book);
     Ok(())
 }

@@ -171,7 +171,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             None => true,
         };
         if remembered && !args.dev {
-            keep(&Kept { url: url.clone(), book: book.clone() })?;
+            keep(&Kept { url: url.clone(), second: None, book: book.clone() })?;
         }
         tell_listening(&announcer, &ledger, &server, state.path(), &url, remembered && !args.dev);
         let again =
