@@ -135,7 +135,7 @@ impl Purse {
                             status.label
                         );
                         return Err(Exit::new(Code::Host, message)
-                            .hint("it goes on by itself, for which the account may need coins; `tidemill wallet pending --drop` takes it back")
+                            .hint("it goes on by itself, for which the account may need coins; `tidemill wallet pending --cancel` takes it back")
                             .into());
                     }
                 }

@@ -153,7 +153,7 @@ fn what_an_account_cannot_afford_is_not_written_down() {
         |amount: &str| place.tidemill(&[&["wallet", "send", amount, "treasury"][..], &as_ann].concat());
     send("0.99999999 ETH").code(1).says(&["has 1 ETH, and with its fees this may take 1."]);
     send("1 ETH").code(1).says(&["has 1 ETH, and fees come on top"]);
-    for more in [&[][..], &["--drop"]] {
+    for more in [&[][..], &["--cancel"]] {
         let pending = json(&place, &[&["wallet", "pending"][..], &as_ann, more].concat());
         assert_eq!(pending, serde_json::json!({ "pending": [], "ended": [] }));
     }

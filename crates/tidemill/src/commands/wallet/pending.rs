@@ -18,8 +18,8 @@ use crate::{
 #[command(after_help = exit::HELP)]
 pub struct Args {
     /// Take them back, as far as none is in a block: one that a node may have is replaced by a transfer of nothing
-    #[arg(long)]
-    drop: bool,
+    #[arg(long, alias = "drop")]
+    cancel: bool,
     #[command(flatten)]
     acting: Acting,
 }
@@ -30,7 +30,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let (pending, ended) = runtime::block_on(async {
         let purse = Purse::unsettled(args.acting.ledger.connect().await?, account).await?;
         let pending = purse.pending().await?;
-        let ended = if args.drop { purse.drop_all(&pending).await? } else { Vec::new() };
+        let ended = if args.cancel { purse.drop_all(&pending).await? } else { Vec::new() };
         purse.close().await;
         anyhow::Ok((pending, ended))
     })
@@ -51,7 +51,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if pending.is_empty() {
         println!("nothing is on its way");
     }
-    if args.drop {
+    if args.cancel {
         ended.iter().for_each(|(label, outcome)| println!("{label}: {}", end(outcome)));
     } else {
         pending.iter().for_each(|status| println!("{}: {}", status.label, phase(status)));
