@@ -4,10 +4,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value};
 
 use crate::{
-    Account, Balance, CheckedEvidence, Collected, DeployedLedger, DryRun, Earnings, Escrows, Exec,
-    Explanation, FollowLine, Job, Keys, LedgerLine, LedgerStatus, Log, OpenedEscrow, PendingTransactions,
-    ProvideLine, Provider, RememberedLedger, RememberedNetwork, Reputation, Run, ServeLine, SettledEscrow,
-    Submitted, Transaction, Transactions, UpLine, WrittenEvidence,
+    Account, Balance, CallToSend, CheckedEvidence, Collected, CoordinatorKey, DeployedLedger, DryRun,
+    Earnings, Escrows, Exec, Explanation, FollowLine, Job, Keys, LedgerLine, LedgerStatus, Log, OpenedEscrow,
+    PendingTransactions, ProvideLine, Provider, RememberedLedger, RememberedNetwork, Reputation, Run,
+    ServeLine, SettledEscrow, Submitted, Transaction, Transactions, UpLine, WrittenEvidence,
 };
 
 /// Gives the schema of a type, and keeps those of its parts in the generator.
@@ -19,6 +19,10 @@ const PRINTED: &[(&str, Of)] = &[
     ("bond", of::<Transactions>),
     ("cancel", of::<Job>),
     ("collect", of::<Collected>),
+    ("coordinator-key bind", of::<Transactions>),
+    ("coordinator-key call", of::<CallToSend>),
+    ("coordinator-key show", of::<CoordinatorKey>),
+    ("coordinator-key unbind", of::<Transactions>),
     ("delegate", of::<Transactions>),
     ("earnings", of::<Earnings>),
     ("escrow end", of::<SettledEscrow>),

@@ -94,7 +94,7 @@ pub enum Pool {
 pub struct PendingTransactions {
     /// Those that were on their way, the first first.
     pub pending: Vec<PendingTransaction>,
-    /// What became of those that `--drop` took back.
+    /// What became of those that `--cancel` took back.
     pub ended: Vec<EndedTransaction>,
 }
 
@@ -114,6 +114,36 @@ pub struct EndedTransaction {
     pub label: String,
     /// How it ended, in words.
     pub end: String,
+}
+
+/// Whose coordinator a home's key signs vouchers for. `tidemill coordinator-key show` prints it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct CoordinatorKey {
+    /// The key's address.
+    pub key: String,
+    /// The coordinator's account, whose bond answers for what the key signs: the key's own where it is not bound.
+    pub coordinator: String,
+    /// Whether it is bound to another account now.
+    pub bound: bool,
+    /// The account that bound it once, and alone may again; null where none did.
+    pub belongs_to: Option<String>,
+    /// The coordinator's active bond.
+    #[schemars(with = "Wei")]
+    pub bond_wei: Amount,
+}
+
+/// A call that an account elsewhere is to send. `tidemill coordinator-key call` prints it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct CallToSend {
+    /// The account that must send it.
+    pub from: String,
+    /// The contract that it is to.
+    pub to: String,
+    /// How much of the chain's coin goes with it, in wei.
+    #[schemars(with = "Wei")]
+    pub value_wei: Coin,
+    /// The call, in hexadecimal.
+    pub data: String,
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! approval and entry are one transaction.
 
 mod history;
+mod keys;
 mod slashing;
 
 use alloy::{
@@ -15,7 +16,10 @@ use alloy::{
 use tidemill_types::Amount;
 
 use self::history::History;
-pub use self::slashing::{Reach, Slashers};
+pub use self::{
+    keys::VoucherKey,
+    slashing::{Reach, Slashers},
+};
 use crate::{
     AddressBook, BookError, Chain, ChainError,
     contracts::{IProviderStaking, ProviderStaking, Tide, sign},

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod bond;
 pub mod cancel;
 pub mod collect;
+pub mod coordinator_key;
 pub mod delegate;
 pub mod earnings;
 pub mod escrow;
