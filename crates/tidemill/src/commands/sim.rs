@@ -1,5 +1,6 @@
 //! `tidemill sim`: the network in one process, on the code that production runs.
 
+mod stake;
 mod trust;
 
 /// Simulate networks of many providers in this process.
@@ -12,11 +13,13 @@ pub struct Args {
 #[derive(clap::Subcommand)]
 enum What {
     Trust(trust::Args),
+    Stake(stake::Args),
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     match &args.what {
         What::Trust(args) => trust::run(args),
+        What::Stake(args) => stake::run(args),
     }
 }
