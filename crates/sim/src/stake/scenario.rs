@@ -308,7 +308,7 @@ fn informed_exits(plan: &Plan) -> Measured {
     days(&mut world, SETTLED_DAYS);
     let _ = world.leave_at_once(early, 190_000 * TIDE);
     world.request(queues, WHOLE_PPM);
-    world.vault.open_case(0, DELEGATED_REACH_PPM, world.now);
+    world.vault.open_case(0, DELEGATED_REACH_PPM);
     let refused = world.leave_at_once(late, 190_000 * TIDE);
     if refused != Err(Refused::CaseOpen) {
         world.broken.push("somebody left at once ahead of an open case".to_owned());

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{
-    math::{Wei, mul_div_down, mul_div_up, part_down},
+    math::{Wei, exit_fee_up, mul_div_down, mul_div_up, part_down},
     pool::{Holder, Provider, THAW_S},
 };
 
@@ -30,6 +30,8 @@ pub(super) struct Params {
     pub(super) provider_ppm: u128,
     /// How often stake is moved and exits are finalised, in seconds.
     pub(super) epoch_s: u64,
+    /// How long a request waits at least, in seconds: a stream, so that nobody comes for one gain and leaves with it.
+    pub(super) least_wait_s: u64,
 }
 
 impl Params {
@@ -43,12 +45,17 @@ impl Params {
         most_exit_ppm: 50_000,
         provider_ppm: 100_000,
         epoch_s: 86_400,
+        least_wait_s: 3 * 86_400,
     };
 
-    /// The longest from a request to its claim, in seconds: it waits for its epoch's thaw, thaws, and waits for the epoch
-    /// that finalises it.
+    /// When a request can be claimed at the latest: stake thaws for it at the end of its epoch.
+    fn latest_claim(&self, now: u64) -> u64 {
+        (now / self.epoch_s + 1) * self.epoch_s + THAW_S
+    }
+
+    /// The longest from a request to its claim, in seconds.
     pub(super) fn longest_exit_s(&self) -> u64 {
-        2 * self.epoch_s + THAW_S
+        self.epoch_s + THAW_S
     }
 }
 
@@ -65,6 +72,7 @@ struct Request {
     shares: u128,
     /// What they were worth when it was made.
     assets: Wei,
+    earliest: u64,
     latest: u64,
 }
 
@@ -105,8 +113,8 @@ pub(super) struct Vault {
     locked: Wei,
     stream_end: u64,
     updated_at: u64,
-    /// The highest rate so far: gains below it carry no fee.
-    high_water: u128,
+    /// Losses that were not earned back: gains carry no fee before.
+    to_recover: Wei,
     /// What the buffer aims at in this epoch. An exit that moved it would make the next one cheaper, and so itself, in
     /// parts.
     target: Wei,
@@ -136,7 +144,7 @@ impl Vault {
             locked: 0,
             stream_end: 0,
             updated_at: 0,
-            high_water: RATE_ONE / VIRTUAL_SHARES,
+            to_recover: 0,
             target: 0,
             room: (0, 0),
             recorded: vec![Recorded::default(); providers],
@@ -187,7 +195,8 @@ impl Vault {
         self.next_id += 1;
         self.queued_shares += shares;
         self.queued_assets += assets;
-        self.queue.push_back(Request { id, shares, assets, latest: now + self.params.longest_exit_s() });
+        let (earliest, latest) = (now + self.params.least_wait_s, self.params.latest_claim(now));
+        self.queue.push_back(Request { id, shares, assets, earliest, latest });
         id
     }
 
@@ -202,13 +211,7 @@ impl Vault {
     /// where the buffer is to where it will be, so that in parts it costs the same.
     pub(super) fn exit_fee(&self, net: Wei) -> Wei {
         let Params { least_exit_ppm, most_exit_ppm, .. } = self.params;
-        let target = self.target.max(1);
-        let lacking = |buffer: Wei| target.saturating_sub(buffer.min(target));
-        let (before, after) = (lacking(self.buffer), lacking(self.buffer.saturating_sub(net)));
-        let flat = mul_div_up(net, least_exit_ppm, super::math::WHOLE_PPM);
-        // The slope times the mean of what lacks, over the part of the way on which something does.
-        let sloped = mul_div_up(after - before, after + before, 2 * target);
-        flat + mul_div_up(sloped, most_exit_ppm - least_exit_ppm, super::math::WHOLE_PPM)
+        exit_fee_up(least_exit_ppm, most_exit_ppm, self.target.max(1), self.buffer, net.min(self.buffer))
     }
 
     /// Leaves at once, out of the buffer: pays `net` for shares. The fee stays with those who stay, and streams to them.
@@ -240,18 +243,15 @@ impl Vault {
     }
 
     /// Whether open cases could cost more than an exit does. Then nobody leaves before it is known what they cost, at once or
-    /// by the queue.
+    /// by the queue, but for who was promised to be out by now.
     fn waits_for_a_case(&self) -> bool {
         let cost = |(provider, reach): &(usize, u128)| part_down(self.recorded[*provider].value, *reach);
         let at_risk: Wei = self.open_cases.iter().map(cost).sum();
         at_risk > part_down(self.total, self.params.least_exit_ppm)
     }
 
-    /// A case marks its provider for a thaw period at most; as long exits may wait for it.
-    pub(super) fn open_case(&mut self, provider: usize, reach_ppm: u128, now: u64) {
+    pub(super) fn open_case(&mut self, provider: usize, reach_ppm: u128) {
         self.open_cases.push((provider, reach_ppm));
-        let latest = now + THAW_S + self.params.epoch_s;
-        self.queue.iter_mut().for_each(|request| request.latest = request.latest.max(latest));
     }
 
     pub(super) fn close_case(&mut self, provider: usize) {
@@ -277,10 +277,11 @@ impl Vault {
         if found < recorded {
             let lost = recorded - found;
             self.recorded[at].value = found;
-            // What has not streamed yet is nobody's: it goes only where nothing else is left.
-            let of_total = lost.min(self.total);
-            self.total -= of_total;
-            self.locked -= (lost - of_total).min(self.locked);
+            // What has not streamed yet goes first.
+            let of_locked = lost.min(self.locked);
+            self.locked -= of_locked;
+            self.total -= (lost - of_locked).min(self.total);
+            self.to_recover += lost;
             return;
         }
         let day = now / 86_400;
@@ -290,7 +291,9 @@ impl Vault {
         let gain = (found - recorded).min(self.room.1);
         self.room.1 -= gain;
         self.recorded[at].value += gain;
-        let fee = if self.rate() >= self.high_water { part_down(gain, self.params.fee_ppm) } else { 0 };
+        let recovered = gain.min(self.to_recover);
+        self.to_recover -= recovered;
+        let fee = part_down(gain - recovered, self.params.fee_ppm);
         if fee > 0 {
             let shares = self.shares_down(fee);
             self.fee_shares += shares;
@@ -326,7 +329,6 @@ impl Vault {
             self.total += arrived;
             self.updated_at = now;
         }
-        self.high_water = self.high_water.max(self.rate());
     }
 
     /// All that is done once an epoch: thaws are fetched, exits finalised, what is over delegated, what lacks thawed.
@@ -342,9 +344,7 @@ impl Vault {
                 self.stream(value - counted, now);
             }
         }
-        if !self.waits_for_a_case() {
-            self.finalise(now);
-        }
+        self.finalise(now);
         let wanted = self.queued();
         let target = part_down(self.total, self.params.buffer_ppm);
         self.target = target;
@@ -360,13 +360,18 @@ impl Vault {
     }
 
     fn finalise(&mut self, now: u64) {
+        let waits_for_a_case = self.waits_for_a_case();
         while let Some(next) = self.queue.front() {
+            // A case holds nobody longer than was promised.
+            if now < next.earliest || waits_for_a_case && now < next.latest {
+                break;
+            }
             let worth = self.assets_down(next.shares);
             let pays = worth.min(next.assets);
             if pays > self.buffer {
                 break;
             }
-            let Some(Request { id, shares, assets, latest }) = self.queue.pop_front() else { break };
+            let Some(Request { id, shares, assets, latest, .. }) = self.queue.pop_front() else { break };
             self.queued_shares -= shares;
             self.queued_assets -= assets;
             self.supply -= shares;
