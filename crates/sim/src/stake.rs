@@ -2,7 +2,7 @@
 //! who try to be clever.
 //!
 //! The model has the parameters of production and computes in integers that are rounded as the contracts round:
-//! `stake/pool.rs` is the staking contract's, `stake/vault.rs` the liquid token's. Every day its books are checked to the
+//! `stake/pool.rs` is the staking contract, `stake/vault.rs` the liquid stake. Every day its books are checked to the
 //! wei, and every exit against the date that it was promised.
 
 mod math;
@@ -15,6 +15,8 @@ mod wash;
 mod world;
 
 use serde::Serialize;
+
+use self::vault::MOST_PROVIDERS;
 
 pub use self::{
     scenario::{Scenario, exit_prices},
@@ -37,7 +39,7 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { providers: 40, years: 5, yield_ppm: 80_000, seed: 1 }
+        Self { providers: MOST_PROVIDERS, years: 5, yield_ppm: 80_000, seed: 1 }
     }
 }
 

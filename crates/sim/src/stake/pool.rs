@@ -31,8 +31,6 @@ pub(super) enum Holder {
 #[derive(Clone, Debug)]
 struct Thaw {
     holder: Holder,
-    /// Names it for its holder.
-    id: u64,
     end: u64,
     value: Wei,
 }
@@ -110,7 +108,7 @@ impl Provider {
     }
 
     /// Lets tokens of at least this worth thaw, or all there are. Returns what is set aside.
-    pub(super) fn leave(&mut self, holder: Holder, wanted: Wei, id: u64, now: u64) -> Wei {
+    pub(super) fn leave(&mut self, holder: Holder, wanted: Wei, now: u64) -> Wei {
         self.accrue(now);
         let held = self.shares[holder as usize];
         // The fewest shares that are worth it: rounded up, as the client asks for them.
@@ -129,16 +127,16 @@ impl Provider {
             }
         }
         if amount > 0 {
-            self.thaws.push(Thaw { holder, id, end: now + THAW_S, value: amount });
+            self.thaws.push(Thaw { holder, end: now + THAW_S, value: amount });
         }
         self.record(now);
         amount
     }
 
-    /// Pays out a holder's thaws that are over: their names and what each is worth.
-    pub(super) fn withdraw(&mut self, holder: Holder, now: u64) -> Vec<(u64, Wei)> {
+    /// Pays out a holder's thaws that are over: what each is worth.
+    pub(super) fn withdraw(&mut self, holder: Holder, now: u64) -> Vec<Wei> {
         let is_over = |thaw: &Thaw| thaw.holder == holder && thaw.end <= now;
-        let over = self.thaws.iter().filter(|thaw| is_over(thaw)).map(|thaw| (thaw.id, thaw.value)).collect();
+        let over = self.thaws.iter().filter(|thaw| is_over(thaw)).map(|thaw| thaw.value).collect();
         self.thaws.retain(|thaw| !is_over(thaw));
         over
     }
@@ -293,7 +291,7 @@ mod tests {
         let mut provider = Provider::new(100 * TIDE, 0, 0);
         provider.enter(Holder::Liquid, 200 * TIDE, 0);
         provider.enter(Holder::Others, 200 * TIDE, 0);
-        let leaving = provider.leave(Holder::Others, 100 * TIDE, 7, DAY_S);
+        let leaving = provider.leave(Holder::Others, 100 * TIDE, DAY_S);
         assert!(leaving.abs_diff(100 * TIDE) < 1_000);
         let (own, delegated) = provider.slash(WHOLE_PPM, 500_000, 2 * DAY_S);
         assert_eq!((own, provider.bond), (100 * TIDE, 0));
@@ -305,7 +303,7 @@ mod tests {
         provider.slash(0, WHOLE_PPM, end);
         let paid = provider.withdraw(Holder::Others, end);
         assert_eq!(paid.len(), 1);
-        assert!(paid[0].0 == 7 && paid[0].1.abs_diff(50 * TIDE) < 1_000);
+        assert!(paid[0].abs_diff(50 * TIDE) < 1_000);
         assert_eq!(provider.value(Holder::Liquid), 0);
     }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{
     Finding, Measured, Plan,
     math::{TIDE, WHOLE_PPM, Wei, part_down},
-    vault::{Params, Refused},
+    vault::{LONGEST_EXIT_S, Params, Refused},
     world::World,
 };
 
@@ -71,7 +71,7 @@ pub(super) fn run(plan: &Plan, scenario: Scenario) -> Measured {
 
 /// What leaving at once with a part of a full buffer costs, in parts of what is paid: for a picture.
 pub fn exit_prices() -> Vec<(f64, f64)> {
-    let mut world = World::new(Params::PRODUCTION, &[100_000 * TIDE], 0, 1);
+    let mut world = World::new(Params::PRODUCTION, &[(1_000_000 * TIDE, 1)], 0, 1);
     let holder = world.party("holder");
     world.deposit(holder, 1_000_000 * TIDE);
     world.day();
@@ -86,10 +86,18 @@ pub fn exit_prices() -> Vec<(f64, f64)> {
 
 /// A network with a hundred thousand TIDE behind the smallest of its providers' bonds, some of it of others.
 fn network(plan: &Plan) -> World {
-    let bonds = World::bonds(plan.providers as usize, 400_000 * TIDE);
+    let bonds = World::bonds(plan.providers, 400_000 * TIDE);
     let mut world = World::new(Params::PRODUCTION, &bonds, plan.yield_ppm.into(), plan.seed);
     world.others_delegate(2 * WHOLE_PPM);
     world
+}
+
+/// One where a provider has 30 % of the stake, which its parameters let it have.
+fn lopsided(plan: &Plan) -> World {
+    let mut bonds = vec![(1_000_000 * TIDE, 6)];
+    bonds.extend(std::iter::repeat_n((100_000 * TIDE, 1), 12));
+    let params = Params { provider_ppm: 300_000, ..Params::PRODUCTION };
+    World::new(params, &bonds, plan.yield_ppm.into(), plan.seed)
 }
 
 fn days(world: &mut World, count: u32) {
@@ -107,7 +115,7 @@ fn tide(wei: Wei) -> f64 {
 fn measured(scenario: Scenario, story: &str, world: World, mut findings: Vec<Finding>) -> Measured {
     if world.claims > 0 {
         findings.push(finding("longest wait in the queue", world.longest_wait_days, "days"));
-        let promised = Params::PRODUCTION.longest_exit_s() as f64 / 86_400.0;
+        let promised = LONGEST_EXIT_S as f64 / 86_400.0;
         findings.push(finding("longest wait that is promised", promised, "days"));
     }
     let fared = world.fared();
@@ -214,11 +222,7 @@ fn everyone_leaves(plan: &Plan) -> Measured {
 }
 
 fn failure(plan: &Plan) -> Measured {
-    // One provider has a bond that takes all that it may; the others are small.
-    let mut bonds = vec![1_000_000 * TIDE];
-    bonds.extend(std::iter::repeat_n(60_000 * TIDE, 12));
-    let params = Params { provider_ppm: 300_000, ..Params::PRODUCTION };
-    let mut world = World::new(params, &bonds, plan.yield_ppm.into(), plan.seed);
+    let mut world = lopsided(plan);
     let [holds, queues, leaves, claims] =
         ["who holds", "who waits in the queue", "who left at once before", "who was paid out before"]
             .map(|name| world.party(name));
@@ -228,11 +232,11 @@ fn failure(plan: &Plan) -> Measured {
     world.deposit(claims, 400_000 * TIDE);
     days(&mut world, SETTLED_DAYS);
     world.request(claims, WHOLE_PPM);
-    days(&mut world, 31);
+    days(&mut world, 36);
     world.request(queues, WHOLE_PPM);
     let _ = world.leave_at_once(leaves, 90_000 * TIDE);
     days(&mut world, 5);
-    let behind = world.vault.behind(0) as f64 / world.vault.total as f64;
+    let behind = world.vault.behind(0) as f64 / world.vault.assets as f64;
     world.slash(0, OWN_REACH_PPM, DELEGATED_REACH_PPM);
     let before = world.vault.rate();
     let comes = world.party("who comes after");
@@ -290,10 +294,7 @@ fn drained_buffer(plan: &Plan) -> Measured {
 }
 
 fn informed_exits(plan: &Plan) -> Measured {
-    let mut bonds = vec![1_000_000 * TIDE];
-    bonds.extend(std::iter::repeat_n(60_000 * TIDE, 12));
-    let params = Params { provider_ppm: 300_000, ..Params::PRODUCTION };
-    let mut world = World::new(params, &bonds, plan.yield_ppm.into(), plan.seed);
+    let mut world = lopsided(plan);
     let names = [
         "who knows nothing",
         "who leaves at once, before the case",
@@ -308,16 +309,16 @@ fn informed_exits(plan: &Plan) -> Measured {
     days(&mut world, SETTLED_DAYS);
     let _ = world.leave_at_once(early, 190_000 * TIDE);
     world.request(queues, WHOLE_PPM);
-    world.vault.open_case(0, DELEGATED_REACH_PPM);
+    world.vault.open_case(0);
     let refused = world.leave_at_once(late, 190_000 * TIDE);
     if refused != Err(Refused::CaseOpen) {
         world.broken.push("somebody left at once ahead of an open case".to_owned());
     }
     days(&mut world, 5);
-    let before = world.vault.total;
+    let before = world.vault.assets;
     world.slash(0, OWN_REACH_PPM, DELEGATED_REACH_PPM);
-    world.vault.bring_up_to_date(&world.providers, world.now);
-    let lost = before.saturating_sub(world.vault.total);
+    world.vault.sync(&world.providers, world.now);
+    let lost = before.saturating_sub(world.vault.assets);
     world.vault.close_case(0);
     days(&mut world, 45);
     let findings = vec![finding("lost of the total", tide(lost) / tide(before) * 100.0, "%")];

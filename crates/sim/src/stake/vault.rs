@@ -1,69 +1,67 @@
-//! The liquid token: one running total, a buffer, a stream of earnings, and a queue of exits. Pure integers, rounded as the
-//! contracts round; docs/staking.md has the formulas.
+//! The liquid stake: one running total, a buffer, a stream of earnings, and a queue of exits. Pure integers, rounded as
+//! contracts/src/LiquidPositions.sol, LiquidStake.sol and ExitQueue.sol round.
 //!
-//! What is counted: `total + locked = buffer + what is recorded of the providers`, to the wei, beside what finalised exits
-//! have set aside.
+//! What is counted: `assets + streaming = buffer + what is known of delegations and of thaws`, to the wei, beside what
+//! finalised exits have locked.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{
-    math::{Wei, exit_fee_up, mul_div_down, mul_div_up, part_down},
+    math::{WHOLE_PPM, Wei, exit_fee_up, mul_div_down, mul_div_up, part_down},
     pool::{Holder, Provider, THAW_S},
 };
 
 /// What is fixed, and what holds on the first day.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Params {
-    /// Over how long earnings stream into the rate, in seconds: shorter than unbonding.
-    pub(super) stream_s: u64,
-    /// The most that may begin to stream in a day, in millionths of the total.
-    pub(super) daily_gain_ppm: u128,
-    /// The part of gains above the highest rate so far that is a fee, in millionths.
+    /// Of what is earned once losses are earned back, in millionths.
     pub(super) fee_ppm: u128,
-    /// What the buffer aims at, in millionths of the total.
+    /// By how much of the assets earnings may raise them in a day, in millionths.
+    pub(super) daily_cap_ppm: u128,
+    /// The part of the assets that stays in the buffer, in millionths.
     pub(super) buffer_ppm: u128,
-    /// The marginal price of an instant exit where the buffer is full, in millionths.
+    /// The marginal fee of an instant exit where the buffer is full, in millionths: what a stream can earn, at least.
     pub(super) least_exit_ppm: u128,
     /// And where it is empty.
     pub(super) most_exit_ppm: u128,
-    /// The most of the total that lies behind one provider, in millionths.
+    /// The most of the assets that lies behind one provider, in millionths.
     pub(super) provider_ppm: u128,
-    /// How often stake is moved and exits are finalised, in seconds.
-    pub(super) epoch_s: u64,
-    /// How long a request waits at least, in seconds: a stream, so that nobody comes for one gain and leaves with it.
-    pub(super) least_wait_s: u64,
+    /// How many times its own bond may be with a provider.
+    pub(super) bond_multiple: u128,
 }
 
 impl Params {
+    /// Those of `Params::first_day` in crates/ledger/src/deploy.rs.
     pub(super) const PRODUCTION: Self = Self {
-        stream_s: 3 * 86_400,
-        daily_gain_ppm: 500,
         fee_ppm: 100_000,
+        daily_cap_ppm: 500,
         buffer_ppm: 50_000,
-        // What one window can earn: three days of the most that a day lets in.
-        least_exit_ppm: 1_500,
+        least_exit_ppm: 3_500,
         most_exit_ppm: 50_000,
         provider_ppm: 100_000,
-        epoch_s: 86_400,
-        least_wait_s: 3 * 86_400,
+        bond_multiple: 8,
     };
-
-    /// When a request can be claimed at the latest: stake thaws for it at the end of its epoch.
-    fn latest_claim(&self, now: u64) -> u64 {
-        (now / self.epoch_s + 1) * self.epoch_s + THAW_S
-    }
-
-    /// The longest from a request to its claim, in seconds.
-    pub(super) fn longest_exit_s(&self) -> u64 {
-        self.epoch_s + THAW_S
-    }
 }
 
-/// Shares that nobody holds: they price the first entry.
-const VIRTUAL_SHARES: u128 = 1_000;
+/// Over how long earnings stream at the least, in seconds.
+pub(super) const STREAM_S: u64 = 7 * DAY_S;
+/// How often a provider is thawed from at most, in seconds.
+const EPOCH_S: u64 = 7 * DAY_S;
+/// How long a request waits at least, in seconds.
+const LEAST_WAIT_S: u64 = 7 * DAY_S;
+/// The longest from a request to its claim, in seconds.
+pub(super) const LONGEST_EXIT_S: u64 = EPOCH_S + THAW_S;
+/// So many providers can be listed.
+pub(super) const MOST_PROVIDERS: u32 = 16;
+/// Less than this is not delegated by itself.
+const LEAST_BATCH: Wei = 1_000_000_000_000_000_000;
+/// A case takes at most one of so many parts of delegations.
+const CASE_DIVISOR: u128 = 2;
+const DAY_S: u64 = 86_400;
+const MAX_STREAM_S: u128 = 36_500 * 86_400;
 
-/// Rates are in these units: wei for a whole share.
-pub(super) const RATE_ONE: u128 = 1_000_000_000_000_000_000;
+/// A whole share, and what rates are told for.
+pub(super) const SHARE: u128 = 1_000_000_000_000_000_000;
 
 /// A request to leave.
 #[derive(Clone, Debug)]
@@ -72,8 +70,7 @@ struct Request {
     shares: u128,
     /// What they were worth when it was made.
     assets: Wei,
-    earliest: u64,
-    latest: u64,
+    made_at: u64,
 }
 
 /// What a finalised request pays.
@@ -93,95 +90,104 @@ pub(super) enum Refused {
     BufferShort,
 }
 
-/// What is recorded of one provider.
+/// What is with a provider.
 #[derive(Clone, Copy, Default, Debug)]
-struct Recorded {
-    /// Active and thawing together, as they were last counted.
-    value: Wei,
+struct Position {
+    /// Its delegation, as of the last look.
+    known: Wei,
+    /// Its thaws, as of the last look.
+    thawing: Wei,
     slashes: u32,
-    /// When stake behind it began to thaw last, by epoch: one thaw for each.
+    weight: u128,
+    /// In which epoch it was thawed from last.
     thawed_in: Option<u64>,
 }
 
-/// The liquid token and all that stands behind it, but for the providers.
+/// The liquid stake and all that stands behind it, but for the providers.
 #[derive(Clone, Debug)]
 pub(super) struct Vault {
-    pub(super) params: Params,
-    pub(super) total: Wei,
+    params: Params,
+    pub(super) assets: Wei,
     pub(super) supply: u128,
     pub(super) buffer: Wei,
-    locked: Wei,
+    streaming: Wei,
     stream_end: u64,
-    updated_at: u64,
+    streamed_at: u64,
     /// Losses that were not earned back: gains carry no fee before.
     to_recover: Wei,
-    /// What the buffer aims at in this epoch. An exit that moved it would make the next one cheaper, and so itself, in
-    /// parts.
+    /// What the buffer aims at, as of the last report. An exit that moved it would make the next one cheaper, and so
+    /// itself, in parts.
     target: Wei,
-    /// What may begin to stream today, and on which day that is.
-    room: (u64, Wei),
-    recorded: Vec<Recorded>,
+    /// The most that all of it may come to, as of the last report.
+    capacity: Wei,
+    positions: Vec<Position>,
     queue: VecDeque<Request>,
     queued_shares: u128,
-    queued_assets: Wei,
     claims: BTreeMap<u64, Claim>,
-    /// What finalised exits have set aside.
-    pub(super) reserved: Wei,
+    /// What is held for claims.
+    locked: Wei,
     /// Shares of the protocol, for its fee.
     pub(super) fee_shares: u128,
     next_id: u64,
-    /// The reach of open cases: the provider, and the part of its delegations that may be taken, in millionths.
-    open_cases: Vec<(usize, u128)>,
+    /// Providers with an open case.
+    open_cases: Vec<usize>,
 }
 
 impl Vault {
-    pub(super) fn new(params: Params, providers: usize) -> Self {
+    /// `weights`: each provider's part of what is spread, among all. `seed`: what deployment puts in, whose shares nobody
+    /// has.
+    pub(super) fn new(params: Params, weights: &[u128], seed: Wei) -> Self {
+        let position = |weight: &u128| Position { weight: *weight, ..Position::default() };
         Self {
             params,
-            total: 0,
-            supply: 0,
-            buffer: 0,
-            locked: 0,
+            assets: seed,
+            supply: seed,
+            buffer: seed,
+            streaming: 0,
             stream_end: 0,
-            updated_at: 0,
+            streamed_at: 0,
             to_recover: 0,
             target: 0,
-            room: (0, 0),
-            recorded: vec![Recorded::default(); providers],
+            capacity: 0,
+            positions: weights.iter().map(position).collect(),
             queue: VecDeque::new(),
             queued_shares: 0,
-            queued_assets: 0,
             claims: BTreeMap::new(),
-            reserved: 0,
+            locked: 0,
             fee_shares: 0,
             next_id: 0,
             open_cases: Vec::new(),
         }
     }
 
-    /// What a whole share is worth, in wei.
+    /// What a whole share is worth, in wei, rounded down.
     pub(super) fn rate(&self) -> u128 {
-        self.assets_down(RATE_ONE)
+        self.assets_down(SHARE)
     }
 
     /// What shares are worth, rounded down.
     pub(super) fn assets_down(&self, shares: u128) -> Wei {
-        mul_div_down(shares, self.total + 1, self.supply + VIRTUAL_SHARES)
+        mul_div_down(shares, self.assets + 1, self.supply + 1)
     }
 
     fn shares_down(&self, assets: Wei) -> u128 {
-        mul_div_down(assets, self.supply + VIRTUAL_SHARES, self.total + 1)
+        mul_div_down(assets, self.supply + 1, self.assets + 1)
     }
 
     fn shares_up(&self, assets: Wei) -> u128 {
-        mul_div_up(assets, self.supply + VIRTUAL_SHARES, self.total + 1)
+        mul_div_up(assets, self.supply + 1, self.assets + 1)
+    }
+
+    /// How much may come in.
+    pub(super) fn room(&self) -> Wei {
+        self.capacity.saturating_sub(self.assets + self.streaming)
     }
 
     /// Buys shares. Whatever was lost is counted first.
     pub(super) fn deposit(&mut self, assets: Wei, providers: &[Provider], now: u64) -> u128 {
-        self.bring_up_to_date(providers, now);
+        self.sync(providers, now);
         let shares = self.shares_down(assets);
-        self.total += assets;
+        self.assets += assets;
         self.buffer += assets;
         self.supply += shares;
         shares
@@ -189,40 +195,42 @@ impl Vault {
 
     /// Asks to leave: the shares stay shares until they are finalised. Returns the request's name.
     pub(super) fn request(&mut self, shares: u128, providers: &[Provider], now: u64) -> u64 {
-        self.bring_up_to_date(providers, now);
+        self.sync(providers, now);
         let assets = self.assets_down(shares);
-        let id = self.next_id;
         self.next_id += 1;
         self.queued_shares += shares;
-        self.queued_assets += assets;
-        let (earliest, latest) = (now + self.params.least_wait_s, self.params.latest_claim(now));
-        self.queue.push_back(Request { id, shares, assets, earliest, latest });
-        id
+        self.queue.push_back(Request { id: self.next_id, shares, assets, made_at: now });
+        self.next_id
     }
 
-    /// What a request can be paid, once it is finalised. It is paid by this.
+    /// When a request can be claimed at the latest: the end of its epoch, and a thaw more.
+    fn latest_claim(made_at: u64) -> u64 {
+        (made_at / EPOCH_S + 1) * EPOCH_S + THAW_S
+    }
+
+    /// What a request is paid, once it is finalised. It is paid by this.
     pub(super) fn claim(&mut self, id: u64) -> Option<Claim> {
         let claim = self.claims.remove(&id)?;
-        self.reserved -= claim.assets;
+        self.locked -= claim.assets;
         Some(claim)
     }
 
-    /// What an instant exit of `net` costs on top, given what is in the buffer: the integral of the marginal price from
-    /// where the buffer is to where it will be, so that in parts it costs the same.
+    /// What an instant exit of `net` costs above it, rounded up.
     pub(super) fn exit_fee(&self, net: Wei) -> Wei {
         let Params { least_exit_ppm, most_exit_ppm, .. } = self.params;
-        exit_fee_up(least_exit_ppm, most_exit_ppm, self.target.max(1), self.buffer, net.min(self.buffer))
+        let room = self.instantly();
+        exit_fee_up(least_exit_ppm, most_exit_ppm, self.target.max(1), room, net.min(room))
     }
 
-    /// Leaves at once, out of the buffer: pays `net` for shares. The fee stays with those who stay, and streams to them.
+    /// Leaves at once, out of the buffer: pays `net` for shares. The fee streams to those who stay.
     pub(super) fn withdraw(
         &mut self,
         net: Wei,
         providers: &[Provider],
         now: u64,
     ) -> Result<(u128, Wei), Refused> {
-        self.bring_up_to_date(providers, now);
-        if self.waits_for_a_case() {
+        self.sync(providers, now);
+        if !self.is_calm() {
             return Err(Refused::CaseOpen);
         }
         if net > self.instantly() {
@@ -230,10 +238,7 @@ impl Vault {
         }
         let fee = self.exit_fee(net);
         let shares = self.shares_up(net + fee);
-        self.supply -= shares;
-        self.total -= net + fee;
-        self.buffer -= net;
-        self.stream(fee, now);
+        self.let_out(net + fee, net, shares, now);
         Ok((shares, fee))
     }
 
@@ -242,232 +247,246 @@ impl Vault {
         self.buffer.saturating_sub(self.queued())
     }
 
-    /// Whether open cases could cost more than an exit does. Then nobody leaves before it is known what they cost, at once or
-    /// by the queue, but for who was promised to be out by now.
-    fn waits_for_a_case(&self) -> bool {
-        let cost = |(provider, reach): &(usize, u128)| part_down(self.recorded[*provider].value, *reach);
-        let at_risk: Wei = self.open_cases.iter().map(cost).sum();
-        at_risk > part_down(self.total, self.params.least_exit_ppm)
+    /// What waits to be finalised, at most.
+    pub(super) fn queued(&self) -> Wei {
+        self.assets_down(self.queued_shares)
     }
 
-    pub(super) fn open_case(&mut self, provider: usize, reach_ppm: u128) {
-        self.open_cases.push((provider, reach_ppm));
+    /// Whether no open case could cost more than the least fee of an instant exit. While one could, nobody leaves, at once
+    /// or by the queue, but for who was promised to be out by now.
+    fn is_calm(&self) -> bool {
+        let at_risk: Wei = self.open_cases.iter().map(|at| self.behind(*at)).sum();
+        let fee = part_down(self.assets + self.streaming, self.params.least_exit_ppm);
+        at_risk == 0 || at_risk / CASE_DIVISOR <= fee
+    }
+
+    pub(super) fn open_case(&mut self, provider: usize) {
+        self.open_cases.push(provider);
     }
 
     pub(super) fn close_case(&mut self, provider: usize) {
-        self.open_cases.retain(|(of, _)| *of != provider);
+        self.open_cases.retain(|of| *of != provider);
     }
 
     /// Counts what has streamed, and what was slashed where the counters say that something was.
-    pub(super) fn bring_up_to_date(&mut self, providers: &[Provider], now: u64) {
+    pub(super) fn sync(&mut self, providers: &[Provider], now: u64) {
         self.accrue(now);
-        for at in 0..providers.len() {
-            if providers[at].slashes != self.recorded[at].slashes {
-                self.count(at, &providers[at], now);
+        let mut loss = 0;
+        for (position, provider) in self.positions.iter_mut().zip(providers) {
+            if provider.slashes == position.slashes {
+                continue;
             }
+            position.slashes = provider.slashes;
+            let value = position.known.min(provider.value(Holder::Liquid));
+            let thawing = provider.thawing(Holder::Liquid);
+            loss += position.known - value + position.thawing.saturating_sub(thawing);
+            (position.known, position.thawing) = (value, thawing.min(position.thawing));
         }
+        self.lose(loss);
     }
 
-    /// Counts what one provider's pool is worth: a loss at once, a gain as far as the day lets it in.
-    pub(super) fn count(&mut self, at: usize, provider: &Provider, now: u64) {
-        self.accrue(now);
-        self.recorded[at].slashes = provider.slashes;
-        let found = provider.value(Holder::Liquid) + provider.thawing(Holder::Liquid);
-        let recorded = self.recorded[at].value;
-        if found < recorded {
-            let lost = recorded - found;
-            self.recorded[at].value = found;
-            // What has not streamed yet goes first.
-            let of_locked = lost.min(self.locked);
-            self.locked -= of_locked;
-            self.total -= (lost - of_locked).min(self.total);
-            self.to_recover += lost;
-            return;
-        }
-        let day = now / 86_400;
-        if self.room.0 != day {
-            self.room = (day, part_down(self.total, self.params.daily_gain_ppm));
-        }
-        let gain = (found - recorded).min(self.room.1);
-        self.room.1 -= gain;
-        self.recorded[at].value += gain;
+    fn lose(&mut self, loss: Wei) {
+        // What has not streamed yet goes first.
+        let first = loss.min(self.streaming);
+        self.streaming -= first;
+        self.assets -= loss - first;
+        self.to_recover += loss;
+    }
+
+    fn gain(&mut self, gain: Wei, now: u64) {
         let recovered = gain.min(self.to_recover);
         self.to_recover -= recovered;
         let fee = part_down(gain - recovered, self.params.fee_ppm);
-        if fee > 0 {
-            let shares = self.shares_down(fee);
-            self.fee_shares += shares;
-            self.supply += shares;
-            self.total += fee;
-        }
+        let shares = self.shares_down(fee);
+        let fee = if shares == 0 { 0 } else { fee };
+        self.fee_shares += shares;
+        self.supply += shares;
+        self.assets += fee;
         self.stream(gain - fee, now);
     }
 
+    /// Takes out what burned shares were worth; what is over of what is paid streams.
+    fn let_out(&mut self, gross: Wei, paid: Wei, shares: u128, now: u64) {
+        if self.to_recover > 0 {
+            self.to_recover -= mul_div_down(self.to_recover, shares, self.supply);
+        }
+        self.supply -= shares;
+        self.assets -= gross;
+        self.buffer -= paid;
+        self.stream(gross - paid, now);
+    }
+
+    /// Lets an amount arrive over the stream's period, or as much longer as the daily cap says.
     fn stream(&mut self, amount: Wei, now: u64) {
-        self.accrue(now);
         if amount == 0 {
             return;
         }
-        let window = u128::from(self.params.stream_s);
-        let rest = if self.locked == 0 { 0 } else { u128::from(self.stream_end - now) };
-        let average = mul_div_down(self.locked, rest, self.locked + amount)
-            + mul_div_down(amount, window, self.locked + amount);
-        self.locked += amount;
-        self.stream_end = now + u64::try_from(average).unwrap_or(self.params.stream_s).max(1);
-        self.updated_at = now;
+        self.accrue(now);
+        let rest = if self.streaming == 0 { 0 } else { u128::from(self.stream_end - now) };
+        let all = self.streaming + amount;
+        let period = (self.streaming * rest + amount * u128::from(STREAM_S)) / all;
+        let daily = part_down(self.assets, self.params.daily_cap_ppm);
+        let capped = if daily == 0 { MAX_STREAM_S } else { (all * u128::from(DAY_S)).div_ceil(daily) };
+        let period = period.max(capped).clamp(1, MAX_STREAM_S);
+        self.streaming = all;
+        self.stream_end = now + u64::try_from(period).unwrap_or(STREAM_S);
+        self.streamed_at = now;
     }
 
     fn accrue(&mut self, now: u64) {
-        if self.locked > 0 && now > self.updated_at {
-            let arrived = if now >= self.stream_end {
-                self.locked
-            } else {
-                let (since, whole) = (now - self.updated_at, self.stream_end - self.updated_at);
-                mul_div_down(self.locked, since.into(), whole.into())
-            };
-            self.locked -= arrived;
-            self.total += arrived;
-            self.updated_at = now;
+        if self.streaming == 0 {
+            return;
+        }
+        let arrived = if now >= self.stream_end {
+            self.streaming
+        } else {
+            let (since, whole) = (now - self.streamed_at, self.stream_end - self.streamed_at);
+            mul_div_down(self.streaming, since.into(), whole.into())
+        };
+        if arrived > 0 {
+            self.streaming -= arrived;
+            self.assets += arrived;
+            self.streamed_at = now;
         }
     }
 
-    /// All that is done once an epoch: thaws are fetched, exits finalised, what is over delegated, what lacks thawed.
-    pub(super) fn turn(&mut self, providers: &mut [Provider], now: u64) {
-        for (at, provider) in providers.iter_mut().enumerate() {
-            provider.accrue(now);
-            self.count(at, provider, now);
-            for (_, value) in provider.withdraw(Holder::Liquid, now) {
-                // Gains that the day did not let in yet may be among it.
-                let counted = value.min(self.recorded[at].value);
-                self.recorded[at].value -= counted;
-                self.buffer += value;
-                self.stream(value - counted, now);
-            }
-        }
+    /// What anybody may do: counts what providers earned, takes back what has thawed, finalises exits, lets thaw what the
+    /// queue waits for, and spreads what is over.
+    pub(super) fn tend(&mut self, providers: &mut [Provider], now: u64) {
+        self.sync(providers, now);
+        self.harvest(providers, now);
+        self.reap(providers, now);
         self.finalise(now);
-        let wanted = self.queued();
-        let target = part_down(self.total, self.params.buffer_ppm);
-        self.target = target;
-        let keep = wanted + target.min(self.total);
-        if self.buffer > keep {
-            self.delegate(self.buffer - keep, providers, now);
-        }
-        let coming: Wei = providers.iter().map(|provider| provider.thawing(Holder::Liquid)).sum();
-        let has = self.buffer + coming;
-        if has < wanted + target / 2 {
-            self.thaw(wanted + target - has, providers, now);
+        self.draw(providers, now);
+        self.report(providers);
+        self.spread(providers, now);
+    }
+
+    fn harvest(&mut self, providers: &mut [Provider], now: u64) {
+        for at in 0..providers.len() {
+            providers[at].accrue(now);
+            let (known, value) = (self.positions[at].known, providers[at].value(Holder::Liquid));
+            self.positions[at].known = value;
+            match value > known {
+                true => self.gain(value - known, now),
+                false => self.lose(known - value),
+            }
         }
     }
 
+    fn reap(&mut self, providers: &mut [Provider], now: u64) {
+        for (position, provider) in self.positions.iter_mut().zip(providers) {
+            for value in provider.withdraw(Holder::Liquid, now) {
+                position.thawing -= value;
+                self.buffer += value;
+            }
+        }
+    }
+
+    /// Each request by itself: a batch of several locks and pays the same, to within a wei for each.
     fn finalise(&mut self, now: u64) {
-        let waits_for_a_case = self.waits_for_a_case();
+        let is_calm = self.is_calm();
         while let Some(next) = self.queue.front() {
+            let latest = Self::latest_claim(next.made_at);
             // A case holds nobody longer than was promised.
-            if now < next.earliest || waits_for_a_case && now < next.latest {
+            if now < next.made_at + LEAST_WAIT_S || !is_calm && now < latest {
                 break;
             }
-            let worth = self.assets_down(next.shares);
-            let pays = worth.min(next.assets);
-            if pays > self.buffer {
+            let (value, most) = (self.assets_down(next.shares), next.assets);
+            let paid = value.min(most);
+            if paid > self.buffer {
                 break;
             }
-            let Some(Request { id, shares, assets, latest, .. }) = self.queue.pop_front() else { break };
+            let Some(Request { id, shares, .. }) = self.queue.pop_front() else { break };
             self.queued_shares -= shares;
-            self.queued_assets -= assets;
-            self.supply -= shares;
-            self.total -= worth;
-            self.buffer -= pays;
-            self.reserved += pays;
-            self.claims.insert(id, Claim { assets: pays, latest });
-            // What the shares earned while they waited is for those who stay.
-            self.stream(worth - pays, now);
+            self.let_out(value, paid, shares, now);
+            self.locked += paid;
+            self.claims.insert(id, Claim { assets: paid, latest });
         }
     }
 
-    /// Puts stake behind the providers that are furthest below their share of the total.
-    fn delegate(&mut self, amount: Wei, providers: &mut [Provider], now: u64) {
-        let cap = part_down(self.total, self.params.provider_ppm);
-        let mut left = amount;
-        let rooms: Vec<Wei> = providers
-            .iter()
-            .enumerate()
-            .map(|(at, provider)| {
-                let blocked = self.open_cases.iter().any(|(of, _)| *of == at);
-                let below = cap.saturating_sub(self.recorded[at].value);
-                if blocked { 0 } else { below.min(provider.room()) }
-            })
-            .collect();
-        let all: Wei = rooms.iter().sum();
-        if all == 0 {
+    /// Lets thaw what the queue waits for and nothing else covers, from each provider by what is with it, once an epoch.
+    fn draw(&mut self, providers: &mut [Provider], now: u64) {
+        let epoch = now / EPOCH_S;
+        let known: Wei = self.positions.iter().map(|position| position.known).sum();
+        let coming: Wei = self.positions.iter().map(|position| position.thawing).sum();
+        let lack = self.queued().saturating_sub(self.buffer + coming);
+        if lack == 0 || known == 0 {
             return;
         }
-        for (at, room) in rooms.iter().enumerate() {
-            let part = mul_div_down(amount.min(all), *room, all).min(left);
-            if part == 0 {
+        for at in 0..providers.len() {
+            let has = self.positions[at].known;
+            if has == 0 || self.positions[at].thawed_in == Some(epoch) {
                 continue;
             }
-            let before = providers[at].value(Holder::Liquid);
-            providers[at].enter(Holder::Liquid, part, now);
-            // What rounding keeps back is a loss, of some wei.
-            let worth = providers[at].value(Holder::Liquid) - before;
-            self.recorded[at].value += worth.min(part);
-            self.total -= part - worth.min(part);
-            self.buffer -= part;
-            left -= part;
+            let wanted = mul_div_up(lack, has, known).min(has);
+            let amount = providers[at].leave(Holder::Liquid, wanted, now);
+            self.positions[at].thawed_in = Some(epoch);
+            if amount > has {
+                self.gain(amount - has, now);
+            }
+            self.positions[at].known = has.max(amount) - amount;
+            self.positions[at].thawing += amount;
         }
     }
 
-    /// Lets stake thaw, of each provider in proportion, one thaw for each and epoch.
-    fn thaw(&mut self, amount: Wei, providers: &mut [Provider], now: u64) {
-        let epoch = now / self.params.epoch_s;
-        let values: Vec<Wei> = providers
-            .iter()
-            .enumerate()
-            .map(|(at, provider)| match self.recorded[at].thawed_in == Some(epoch) {
-                true => 0,
-                false => provider.value(Holder::Liquid),
-            })
-            .collect();
-        let all: Wei = values.iter().sum();
-        if all == 0 {
-            return;
-        }
-        for (at, value) in values.iter().enumerate() {
-            let part = mul_div_up(amount.min(all), *value, all).min(*value);
-            if part == 0 {
+    fn report(&mut self, providers: &[Provider]) {
+        let all = self.assets + self.streaming;
+        self.target = part_down(all, self.params.buffer_ppm);
+        let takes = |(position, provider): (&Position, &Provider)| {
+            let by_bond = self.params.bond_multiple * provider.bond;
+            position.known.max(by_bond.min(position.known + provider.room()))
+        };
+        let taken: Wei = self.positions.iter().zip(providers).map(takes).sum();
+        self.capacity = self.target + taken;
+    }
+
+    /// Delegates what the buffer has over its target and over what the queue waits for, by the weights and caps.
+    fn spread(&mut self, providers: &mut [Provider], now: u64) {
+        let mut free = self.instantly().saturating_sub(self.target);
+        let all = self.assets + self.streaming;
+        let weights: u128 = self.positions.iter().map(|position| position.weight).sum();
+        for at in 0..providers.len() {
+            if free < LEAST_BATCH {
+                return;
+            }
+            let Position { known, weight, .. } = self.positions[at];
+            let cap = part_down(all, self.params.provider_ppm);
+            let limit = cap.min(self.params.bond_multiple * providers[at].bond);
+            let most = mul_div_down(all - self.target, weight, weights.max(1)).min(limit);
+            // While a case is open a provider takes nothing.
+            let room = if self.open_cases.contains(&at) { 0 } else { providers[at].room() };
+            let amount = free.min(most.saturating_sub(known)).min(room);
+            if amount < LEAST_BATCH {
                 continue;
             }
-            self.next_id += 1;
-            providers[at].leave(Holder::Liquid, part, self.next_id, now);
-            self.recorded[at].thawed_in = Some(epoch);
-            self.count(at, &providers[at], now);
+            providers[at].enter(Holder::Liquid, amount, now);
+            self.positions[at].known += amount;
+            self.buffer -= amount;
+            free -= amount;
         }
     }
 
-    /// What is recorded of all providers.
-    pub(super) fn recorded(&self) -> Wei {
-        self.recorded.iter().map(|of| of.value).sum()
-    }
-
-    /// What is recorded of one.
+    /// What is with one provider, active and thawing.
     pub(super) fn behind(&self, provider: usize) -> Wei {
-        self.recorded[provider].value
-    }
-
-    /// What waits to be finalised.
-    pub(super) fn queued(&self) -> Wei {
-        self.queued_assets.min(self.assets_down(self.queued_shares))
+        self.positions[provider].known + self.positions[provider].thawing
     }
 
     /// What the books must always say; otherwise what they say instead.
     pub(super) fn check(&self) -> Result<(), String> {
-        let (left, right) = (self.total + self.locked, self.buffer + self.recorded());
-        if left != right {
-            return Err(format!("{left} is counted and {right} is there"));
+        let with_providers: Wei = (0..self.positions.len()).map(|at| self.behind(at)).sum();
+        let (counted, there) = (self.assets + self.streaming, self.buffer + with_providers);
+        if counted != there {
+            return Err(format!("{counted} is counted and {there} is there"));
         }
         let claims: Wei = self.claims.values().map(|claim| claim.assets).sum();
-        if claims != self.reserved {
-            return Err(format!("{claims} is claimable and {} is set aside", self.reserved));
+        if claims != self.locked {
+            return Err(format!("{claims} can be claimed and {} is locked", self.locked));
+        }
+        let daily = part_down(self.assets + self.streaming, self.params.daily_cap_ppm);
+        let period = u128::from(self.stream_end.saturating_sub(self.streamed_at)).max(1);
+        if self.streaming * u128::from(DAY_S) / period > daily + WHOLE_PPM {
+            return Err("more streams in a day than the cap".to_owned());
         }
         Ok(())
     }

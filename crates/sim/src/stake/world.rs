@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{
     math::{TIDE, Wei, mul_div_down, part_down},
     pool::{Holder, Provider},
-    vault::{Params, Refused, Vault},
+    vault::{Params, Refused, SHARE, Vault},
 };
 use crate::dice::Dice;
 
@@ -73,16 +73,16 @@ pub(super) struct World {
     asked_at: std::collections::BTreeMap<u64, u64>,
     /// What the network pays all providers in a year, in millionths of all stake.
     yield_ppm: u128,
-    first_rate: u128,
 }
 
 impl World {
-    /// `bonds`: each provider's own stake.
-    pub(super) fn new(params: Params, bonds: &[Wei], yield_ppm: u128, seed: u64) -> Self {
-        let providers: Vec<_> = bonds.iter().map(|bond| Provider::new(*bond, 100_000, 0)).collect();
+    /// `bonds`: each provider's own stake, and its weight.
+    pub(super) fn new(params: Params, bonds: &[(Wei, u128)], yield_ppm: u128, seed: u64) -> Self {
+        let providers: Vec<_> = bonds.iter().map(|(bond, _)| Provider::new(*bond, 100_000, 0)).collect();
+        let weights: Vec<u128> = bonds.iter().map(|(_, weight)| *weight).collect();
         let mut world = Self {
             now: 0,
-            vault: Vault::new(params, providers.len()),
+            vault: Vault::new(params, &weights, TIDE),
             providers,
             parties: Vec::new(),
             dice: Dice::new(seed),
@@ -92,12 +92,8 @@ impl World {
             broken: Vec::new(),
             asked_at: Default::default(),
             yield_ppm,
-            first_rate: 1,
         };
-        // The seed that deployment puts in, which is nobody's.
-        let seed = world.party("seed");
-        world.deposit(seed, TIDE);
-        world.first_rate = world.vault.rate();
+        world.vault.tend(&mut world.providers, 0);
         world
     }
 
@@ -113,7 +109,12 @@ impl World {
         self.parties.len() - 1
     }
 
+    /// Puts in as much of it as there is room for.
     pub(super) fn deposit(&mut self, who: usize, amount: Wei) {
+        let amount = amount.min(self.vault.room());
+        if amount == 0 {
+            return;
+        }
         let shares = self.vault.deposit(amount, &self.providers, self.now);
         self.parties[who].shares += shares;
         self.parties[who].put_in += amount;
@@ -171,16 +172,16 @@ impl World {
                 provider.credit(year / (4 * 365), self.now);
             }
         }
-        self.vault.turn(&mut self.providers, self.now);
+        self.vault.tend(&mut self.providers, self.now);
         self.claim();
         if let Err(found) = self.vault.check() {
             self.broken.push(format!("day {}: {found}", self.now / DAY_S));
         }
-        let total = self.vault.total.max(1) as f64;
+        let total = self.vault.assets.max(1) as f64;
         self.days.push(Day {
             day: u32::try_from(self.now / DAY_S).unwrap_or(u32::MAX),
-            rate: self.vault.rate() as f64 / self.first_rate as f64,
-            total: self.vault.total as f64 / TIDE as f64,
+            rate: self.vault.rate() as f64 / SHARE as f64,
+            total: self.vault.assets as f64 / TIDE as f64,
             buffer: self.vault.buffer as f64 / total,
             queued: self.vault.queued() as f64 / total,
         });
@@ -210,7 +211,7 @@ impl World {
         }
     }
 
-    /// How everybody fared, but for the seed.
+    /// How everybody fared.
     pub(super) fn fared(&self) -> Vec<Fared> {
         let tide = |wei: Wei| wei as f64 / TIDE as f64;
         let of = |party: &Party| {
@@ -225,8 +226,7 @@ impl World {
                 exit_fees: tide(party.fees),
             }
         };
-        let mut fared: Vec<_> =
-            self.parties.iter().skip(1).filter(|party| party.put_in > 0).map(of).collect();
+        let mut fared: Vec<_> = self.parties.iter().filter(|party| party.put_in > 0).map(of).collect();
         let fee = self.vault.assets_down(self.vault.fee_shares);
         fared.push(Fared {
             who: "protocol (performance fee)".to_owned(),
@@ -239,14 +239,10 @@ impl World {
         fared
     }
 
-    /// Bonds, the largest first: the next one of each is a twelfth smaller.
-    pub(super) fn bonds(count: usize, largest: Wei) -> Vec<Wei> {
-        let mut bonds = vec![largest];
-        while bonds.len() < count {
-            let last = bonds.last().copied().unwrap_or(largest);
-            bonds.push(mul_div_down(last, 11, 12));
-        }
-        bonds
+    /// Bonds of one weight, the largest first: each is a twelfth smaller than the one before.
+    pub(super) fn bonds(count: u32, largest: Wei) -> Vec<(Wei, u128)> {
+        let smaller = |bond: &Wei| Some(mul_div_down(*bond, 11, 12));
+        std::iter::successors(Some(largest), smaller).map(|bond| (bond, 1)).take(count as usize).collect()
     }
 
     /// What others than the liquid token delegate to each provider.

@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = Plan::default().years, value_parser = clap::value_parser!(u32).range(1..=50))]
     years: u32,
     /// Providers that the liquid token may back
-    #[arg(long, value_name = "N", default_value_t = Plan::default().providers, value_parser = clap::value_parser!(u32).range(10..=1_000))]
+    #[arg(long, value_name = "N", default_value_t = Plan::default().providers, value_parser = clap::value_parser!(u32).range(10..=16))]
     providers: u32,
     /// What chance starts from: the same number gives the same results
     #[arg(long, value_name = "N", default_value_t = Plan::default().seed)]
