@@ -11,6 +11,7 @@ mod event;
 mod evidence;
 mod job;
 mod ledger;
+mod liquid;
 mod money;
 mod provider;
 mod run;
@@ -30,6 +31,7 @@ pub use job::{
     Undecided, Unjudged, Usage,
 };
 pub use ledger::{Contract, DeployedLedger, LedgerStatus, RememberedLedger, TokenContract};
+pub use liquid::{Apy, Claimed, ExitRequest, Rate, Staked, Unstaked};
 pub use money::{
     Collected, Earnings, EarningsOfEscrow, EarningsOfJob, EarningsOfProvider, Escrow, EscrowPhase, Escrows,
     Lost, OpenedEscrow, PaidJob, Payee, Payment, PaymentStage, RefusedVoucher, SettledEscrow, Settlement,

@@ -4,10 +4,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value};
 
 use crate::{
-    Account, Balance, CallToSend, CheckedEvidence, Collected, CoordinatorKey, DeployedLedger, DryRun,
-    Earnings, Escrows, Exec, Explanation, FollowLine, Job, Keys, LedgerLine, LedgerStatus, Log, OpenedEscrow,
-    PendingTransactions, ProvideLine, Provider, RememberedLedger, RememberedNetwork, Reputation, Run,
-    ServeLine, SettledEscrow, Submitted, Transaction, Transactions, UpLine, WrittenEvidence,
+    Account, Apy, Balance, CallToSend, CheckedEvidence, Claimed, Collected, CoordinatorKey, DeployedLedger,
+    DryRun, Earnings, Escrows, Exec, Explanation, FollowLine, Job, Keys, LedgerLine, LedgerStatus, Log,
+    OpenedEscrow, PendingTransactions, ProvideLine, Provider, Rate, RememberedLedger, RememberedNetwork,
+    Reputation, Run, ServeLine, SettledEscrow, Staked, Submitted, Transaction, Transactions, Unstaked,
+    UpLine, WrittenEvidence,
 };
 
 /// Gives the schema of a type, and keeps those of its parts in the generator.
@@ -16,8 +17,10 @@ type Of = fn(&mut SchemaGenerator) -> Schema;
 /// What each command prints with `--json`. Measurements (`bench`, `sim`) are not among them: they change with what is
 /// measured.
 const PRINTED: &[(&str, Of)] = &[
+    ("apy", of::<Apy>),
     ("bond", of::<Transactions>),
     ("cancel", of::<Job>),
+    ("claim", of::<Claimed>),
     ("collect", of::<Collected>),
     ("coordinator-key bind", of::<Transactions>),
     ("coordinator-key call", of::<CallToSend>),
@@ -46,16 +49,19 @@ const PRINTED: &[(&str, Of)] = &[
     ("logs --follow", of::<FollowLine>),
     ("provide", of::<ProvideLine>),
     ("providers", of::<Vec<Provider>>),
+    ("rate", of::<Rate>),
     ("remove", of::<Job>),
     ("reputation", of::<Reputation>),
     ("run", of::<Run>),
     ("run --dry-run", of::<DryRun>),
     ("serve", of::<ServeLine>),
+    ("stake", of::<Staked>),
     ("status", of::<Vec<Job>>),
     ("status JOB", of::<Job>),
     ("submit", of::<Submitted>),
     ("unbond", of::<Transactions>),
     ("undelegate", of::<Transactions>),
+    ("unstake", of::<Unstaked>),
     ("up", of::<UpLine>),
     ("wallet balance", of::<Vec<Balance>>),
     ("wallet import", of::<Account>),

@@ -28,6 +28,65 @@ sol!(
     "../../contracts/artifacts/Tide.json"
 );
 
+sol! {
+    #[derive(Debug)]
+    interface StTide {
+        function balanceOf(address account) external view returns (uint256);
+        function totalSupply() external view returns (uint256);
+    }
+
+    #[derive(Debug)]
+    interface LiquidStake {
+        struct State {
+            uint256 assets;
+            uint256 streaming;
+            uint48 streamEnd;
+            uint256 buffer;
+            uint256 toRecover;
+            uint256 capacity;
+            uint256 bufferTarget;
+            uint48 reportedAt;
+        }
+        function state() external view returns (State memory);
+        function rate() external view returns (uint256);
+        function rateAt(uint48 time) external view returns (uint256);
+        function isCalm() external view returns (bool);
+        function instantRoom() external view returns (uint256);
+        function previewDeposit(uint256 assets) external view returns (uint256);
+        function previewRedeem(uint256 shares) external view returns (uint256);
+        function maxDeposit(address receiver) external view returns (uint256);
+        function maxRedeem(address owner) external view returns (uint256);
+        function convertToShares(uint256 assets) external view returns (uint256);
+        function convertToAssets(uint256 shares) external view returns (uint256);
+        function deposit(uint256 assets, address receiver) external returns (uint256);
+        function withdraw(uint256 assets, address receiver, address owner) external returns (uint256);
+        function tend() external;
+    }
+
+    #[derive(Debug)]
+    interface ExitQueue {
+        struct Request {
+            address owner;
+            uint256 shares;
+            uint256 assets;
+            uint48 requestedAt;
+            uint48 latestClaimAt;
+            bool claimable;
+            uint256 sharesLeft;
+            uint256 assetsLeft;
+        }
+        function requestRedeem(uint256 shares, address controller, address owner) external returns (uint256);
+        function finalise(uint256 last) external returns (uint256 locked);
+        function claim(uint256[] calldata requestIds, address receiver) external returns (uint256 assets);
+        function requestOf(uint256 requestId) external view returns (Request memory);
+        function requestsOf(address controller) external view returns (uint256[] memory);
+        function latestClaimIfRequestedNow() external view returns (uint48);
+        function pendingShares() external view returns (uint256);
+        function lockedAssets() external view returns (uint256);
+        function counts() external view returns (uint256 last, uint256 finalised);
+    }
+}
+
 /// A library that contracts are linked to: code that runs in their name, deployed once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Library {

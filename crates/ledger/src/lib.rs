@@ -4,7 +4,7 @@
 //! - [`chain`] is a connection to a node.
 //! - [`sender`] makes transactions, each exactly once, whatever happens to this process, the node or the chain.
 //! - [`contracts`] are Tidemill's contracts, [`deploy`] puts them on a chain, and [`address_book`] says where they are.
-//! - [`staking`] says what an account has there; [`escrow`] what is locked for jobs; [`settlement`] plans who is paid.
+//! - [`staking`] says what an account has there, and [`liquid`] what it has of the liquid stake; [`escrow`] what is locked for jobs; [`settlement`] plans who is paid.
 //!
 //! The chain may be any that speaks JSON-RPC; nothing here knows the embedded ledger.
 
@@ -14,6 +14,7 @@ pub mod contracts;
 pub mod deploy;
 pub mod escrow;
 pub mod keystore;
+pub mod liquid;
 mod permit;
 mod reading;
 mod revert;

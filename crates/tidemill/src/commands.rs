@@ -1,8 +1,10 @@
 //! The commands, one module each: its arguments, and what it does.
 
+pub mod apy;
 pub mod bench;
 pub mod bond;
 pub mod cancel;
+pub mod claim;
 pub mod collect;
 pub mod coordinator_key;
 pub mod delegate;
@@ -18,15 +20,18 @@ pub mod ledger;
 pub mod logs;
 pub mod provide;
 pub mod providers;
+pub mod rate;
 pub mod remove;
 pub mod reputation;
 pub mod run;
 pub mod serve;
 pub mod sim;
+pub mod stake;
 pub mod status;
 pub mod submit;
 pub mod unbond;
 pub mod undelegate;
+pub mod unstake;
 pub mod up;
 pub mod wallet;
 pub mod withdraw;

@@ -6,6 +6,7 @@
 mod account;
 mod kept;
 mod leave;
+mod liquid;
 mod making;
 pub mod own;
 mod purse;
@@ -21,6 +22,7 @@ pub use self::{
     account::{AccountArgs, NewPassword, accounts, address_of, keystore, password_beside, refused},
     kept::{Kept, keep, kept},
     leave::{Part, leave, when},
+    liquid::{Asking, exit_in_words, exit_summary, failed as liquid_failed, liquid as liquid_of, send_all},
     making::{TREASURY, made_in_words},
     purse::{Purse, Sent, open_sender},
 };
