@@ -46,7 +46,7 @@ pub use schema::document;
 pub use task::{FailedAttempt, OutputBlob, Task, TaskPhase};
 pub use trust::{Basis, Explanation, NodeReason, Record, Reputation, Stake, Standing, TaskResult, Verdict};
 pub use wallet::{
-    Account, Balance, CallToSend, CoordinatorKey, EndedTransaction, PendingTransaction, PendingTransactions,
-    Pool, Position, Thaw,
+    Account, Balance, CallToSend, CoordinatorKey, EndedTransaction, Moved, PendingTransaction,
+    PendingTransactions, Pool, Position, Thaw,
 };
 pub use wei::Wei;

@@ -50,6 +50,7 @@ const PRINTED: &[(&str, Of)] = &[
     ("provide", of::<ProvideLine>),
     ("providers", of::<Vec<Provider>>),
     ("rate", of::<Rate>),
+    ("redelegate", of::<Transactions>),
     ("remove", of::<Job>),
     ("reputation", of::<Reputation>),
     ("run", of::<Run>),

@@ -37,6 +37,8 @@ pub struct Balance {
     pub positions: Vec<Position>,
     /// Its stake on the way out.
     pub thaws: Vec<Thaw>,
+    /// Its stake that moved between providers and answers for both.
+    pub moves: Vec<Moved>,
 }
 
 /// Shares of a pool of stake.
@@ -65,6 +67,26 @@ pub struct Thaw {
     /// When it can be withdrawn, in seconds since 1970 by the chain's clock.
     pub ends_at_unix_s: u64,
     /// Whether that is over.
+    pub ready: bool,
+}
+
+/// Stake that moved from one provider to another.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Moved {
+    /// What the ledger calls it.
+    pub id: String,
+    /// The provider that it left, and answers for still.
+    pub from: String,
+    /// The provider that it is with.
+    pub to: String,
+    /// What it is worth after every slash so far.
+    #[schemars(with = "Wei")]
+    pub value_wei: Amount,
+    /// When it can be settled, in seconds since 1970 by the chain's clock.
+    pub ends_at_unix_s: u64,
+    /// Whether it is on its way out.
+    pub leaves: bool,
+    /// Whether that time is over: `tidemill withdraw` settles it.
     pub ready: bool,
 }
 

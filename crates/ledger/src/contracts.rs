@@ -14,82 +14,42 @@ use tidemill_types::Amount;
 sol!(AccessManager, "../../contracts/artifacts/AccessManager.json");
 sol!(
     #[derive(Debug)]
+    ExitQueue,
+    "../../contracts/artifacts/ExitQueue.json"
+);
+sol!(
+    #[derive(Debug)]
     JobEscrow,
     "../../contracts/artifacts/JobEscrow.json"
+);
+sol!(
+    #[derive(Debug)]
+    LiquidStake,
+    "../../contracts/artifacts/LiquidStake.json"
 );
 sol!(
     #[derive(Debug)]
     ProviderStaking,
     "../../contracts/artifacts/ProviderStaking.json"
 );
+sol!(RateFeed, "../../contracts/artifacts/RateFeed.json");
 sol!(
     #[derive(Debug)]
     Tide,
     "../../contracts/artifacts/Tide.json"
 );
 
-sol! {
-    #[derive(Debug)]
-    interface StTide {
-        function balanceOf(address account) external view returns (uint256);
-        function totalSupply() external view returns (uint256);
-    }
-
-    #[derive(Debug)]
-    interface LiquidStake {
-        struct State {
-            uint256 assets;
-            uint256 streaming;
-            uint48 streamEnd;
-            uint256 buffer;
-            uint256 toRecover;
-            uint256 capacity;
-            uint256 bufferTarget;
-            uint48 reportedAt;
-        }
-        function state() external view returns (State memory);
-        function rate() external view returns (uint256);
-        function rateAt(uint48 time) external view returns (uint256);
-        function isCalm() external view returns (bool);
-        function instantRoom() external view returns (uint256);
-        function previewDeposit(uint256 assets) external view returns (uint256);
-        function previewRedeem(uint256 shares) external view returns (uint256);
-        function maxDeposit(address receiver) external view returns (uint256);
-        function maxRedeem(address owner) external view returns (uint256);
-        function convertToShares(uint256 assets) external view returns (uint256);
-        function convertToAssets(uint256 shares) external view returns (uint256);
-        function deposit(uint256 assets, address receiver) external returns (uint256);
-        function withdraw(uint256 assets, address receiver, address owner) external returns (uint256);
-        function tend() external;
-    }
-
-    #[derive(Debug)]
-    interface ExitQueue {
-        struct Request {
-            address owner;
-            uint256 shares;
-            uint256 assets;
-            uint48 requestedAt;
-            uint48 latestClaimAt;
-            bool claimable;
-            uint256 sharesLeft;
-            uint256 assetsLeft;
-        }
-        function requestRedeem(uint256 shares, address controller, address owner) external returns (uint256);
-        function finalise(uint256 last) external returns (uint256 locked);
-        function claim(uint256[] calldata requestIds, address receiver) external returns (uint256 assets);
-        function requestOf(uint256 requestId) external view returns (Request memory);
-        function requestsOf(address controller) external view returns (uint256[] memory);
-        function latestClaimIfRequestedNow() external view returns (uint48);
-        function pendingShares() external view returns (uint256);
-        function lockedAssets() external view returns (uint256);
-        function counts() external view returns (uint256 last, uint256 finalised);
-    }
+/// In a module of its own: its parts have the names of the token's.
+mod share {
+    alloy::sol!(StTide, "../../contracts/artifacts/StTide.json");
 }
+pub use self::share::StTide;
 
 /// A library that contracts are linked to: code that runs in their name, deployed once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Library {
+    /// What leaving at once costs; for LiquidStake.
+    ExitFee,
     /// The keys that sign for operators; for ProviderStaking.
     OperatorKeys,
     /// Stake that moves to another provider; for ProviderStaking.
@@ -105,6 +65,7 @@ impl Library {
     pub(crate) fn code(self) -> Bytes {
         // Not by `sol!`: who calls it is compiled to, and what it emits and reverts with is in its contract's interface.
         let artifact = match self {
+            Self::ExitFee => include_str!("../../../contracts/artifacts/ExitFee.json"),
             Self::OperatorKeys => include_str!("../../../contracts/artifacts/OperatorKeys.json"),
             Self::Redelegations => include_str!("../../../contracts/artifacts/Redelegations.json"),
             Self::SlashCases => include_str!("../../../contracts/artifacts/SlashCases.json"),
@@ -118,6 +79,7 @@ impl Library {
     /// What stands in a contract's code in place of its address.
     fn mark(self) -> Address {
         let path = match self {
+            Self::ExitFee => "src/libraries/ExitFee.sol:ExitFee",
             Self::OperatorKeys => "src/libraries/OperatorKeys.sol:OperatorKeys",
             Self::Redelegations => "src/libraries/Redelegations.sol:Redelegations",
             Self::SlashCases => "src/libraries/SlashCases.sol:SlashCases",
@@ -166,6 +128,12 @@ pub(crate) fn error_text(data: &Bytes) -> Option<String> {
     if let Ok(error) = JobEscrow::JobEscrowErrors::abi_decode(data) {
         return Some(named(&format!("{error:?}")));
     }
+    if let Ok(error) = LiquidStake::LiquidStakeErrors::abi_decode(data) {
+        return Some(of_liquid_stake(&error));
+    }
+    if let Ok(error) = ExitQueue::ExitQueueErrors::abi_decode(data) {
+        return Some(named(&format!("{error:?}")));
+    }
     match Tide::TideErrors::abi_decode(data).ok()? {
         Tide::TideErrors::ERC20InsufficientBalance(error) => Some(format!(
             "{} has {} and would need {}",
@@ -196,6 +164,23 @@ fn of_staking(error: &ProviderStaking::ProviderStakingErrors) -> String {
         E::KeyTaken(error) => {
             format!("the result key {} belongs to the account {} for ever", error.key, error.operator)
         }
+        error => named(&format!("{error:?}")),
+    }
+}
+
+fn of_liquid_stake(error: &LiquidStake::LiquidStakeErrors) -> String {
+    use LiquidStake::LiquidStakeErrors as E;
+    match error {
+        E::DepositOverMax(error) => format!(
+            "the liquid stake takes only {} more now, not {}: its providers take no more",
+            tide(error.most),
+            tide(error.wanted)
+        ),
+        E::WithdrawOverMax(error) => format!(
+            "only {} can leave at once now, not {}: by the buffer, or for an open case; the queue takes all",
+            tide(error.most),
+            tide(error.wanted)
+        ),
         error => named(&format!("{error:?}")),
     }
 }
@@ -244,9 +229,12 @@ mod tests {
     fn libraries_are_linked_wherever_they_are_called() {
         let of_staking = [Library::OperatorKeys, Library::Redelegations, Library::SlashCases];
         let of_escrow = [Library::FeeLog];
-        for (code, libraries) in
-            [(&ProviderStaking::BYTECODE, &of_staking[..]), (&JobEscrow::BYTECODE, &of_escrow[..])]
-        {
+        let of_liquid = [Library::ExitFee];
+        for (code, libraries) in [
+            (&ProviderStaking::BYTECODE, &of_staking[..]),
+            (&JobEscrow::BYTECODE, &of_escrow[..]),
+            (&LiquidStake::BYTECODE, &of_liquid[..]),
+        ] {
             let count = |code: &Bytes, address: Address| {
                 code.windows(20).filter(|window| *window == address.as_slice()).count()
             };

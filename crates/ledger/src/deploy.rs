@@ -5,6 +5,7 @@
 //! A [`Deployment`] remembers on disk what was begun, and goes on with it after any interruption.
 
 mod deployment;
+mod liquid;
 
 use alloy::{
     consensus::{SignableTransaction, TxEip1559, TxEnvelope, transaction::SignerRecoverable},
@@ -17,11 +18,18 @@ use alloy::{
 use serde::{Deserialize, Serialize};
 use tidemill_types::Amount;
 
-pub use self::deployment::{DeployError, Deployment};
+use self::liquid::Places;
+pub use self::{
+    deployment::{DeployError, Deployment},
+    liquid::{LiquidParams, SEED},
+};
 use crate::{
     address_book::{AddressBook, BookError, Contract},
     chain::Chain,
-    contracts::{AccessManager, IProviderStaking, ITide, JobEscrow, Library, ProviderStaking, Tide, linked},
+    contracts::{
+        AccessManager, ExitQueue, IProviderStaking, ITide, JobEscrow, Library, LiquidStake, ProviderStaking,
+        RateFeed, StTide, Tide, linked,
+    },
 };
 
 /// What is fixed when the contracts are deployed, and what holds on the first day.
@@ -50,6 +58,10 @@ pub struct Params {
     pub longest_escrow_s: u32,
     /// The protocol's part of payments, in parts per million.
     pub protocol_fee_ppm: u32,
+    /// Says which providers the liquid stake backs, and with which weight.
+    pub curator: Address,
+    /// What holds of the liquid stake.
+    pub liquid: LiquidParams,
 }
 
 /// The transactions of a deployment, in order, and where the contracts will be.
@@ -97,6 +109,7 @@ mod role {
     /// Nobody has it on the first day.
     pub const MINTER: u64 = 2;
     pub const GOVERNOR: u64 = 3;
+    pub const CURATOR: u64 = 4;
 }
 
 /// One whole, in parts per million.
@@ -105,7 +118,7 @@ const WHOLE_PPM: u32 = 1_000_000;
 impl Params {
     /// TIDE that the treasury gets on the first day.
     pub const TREASURY_SUPPLY: Amount = Amount::tide(500_000_000);
-    /// TIDE that the launch account gets on the first day.
+    /// TIDE that the launch account gets on the first day, less [`SEED`].
     pub const LAUNCH_SUPPLY: Amount = Amount::tide(100_000_000);
 
     /// Those of docs/economics.md, with all roles and all supply to one account.
@@ -122,21 +135,31 @@ impl Params {
             evidence_s: 7 * DAY_S,
             longest_escrow_s: 14 * DAY_S,
             protocol_fee_ppm: 20_000,
+            curator: treasury,
+            liquid: LiquidParams::first_day(),
         }
     }
 }
 
+/// What of the launch account's supply is not the liquid stake's seed.
+const LAUNCHED: Amount = Amount::from_wei(Params::LAUNCH_SUPPLY.wei() - SEED.wei());
+
 /// The transactions with which `deployer` puts the contracts on a chain, the first of them with its `first_nonce`.
 pub fn plan(params: &Params, deployer: Address, first_nonce: u64) -> Plan {
-    let [authority, tide, keys, moves, cases, fees, staking, escrow] =
-        [0, 1, 2, 3, 4, 5, 6, 7].map(|step| deployer.create(first_nonce + step));
+    let at = |step| deployer.create(first_nonce + step);
+    let [authority, tide, keys, moves, cases, fees, staking, escrow] = [0, 1, 2, 3, 4, 5, 6, 7].map(at);
+    // Between the share and the stake lies the approval of the seed.
+    let [exit_fee, share, stake_entry, queue, feed] = [8, 9, 11, 12, 13].map(at);
+    let places = Places { authority, tide, staking, share, stake: stake_entry, queue };
     let manager = AccessManager::constructorCall { initialAdmin: deployer };
     let supply = |to, amount: Amount| ITide::Allocation { to, amount: U256::from(amount.wei()) };
     let token = Tide::constructorCall {
         authority,
         genesis: vec![
             supply(params.treasury, Params::TREASURY_SUPPLY),
-            supply(params.launch, Params::LAUNCH_SUPPLY),
+            supply(params.launch, LAUNCHED),
+            // The deployer puts it into the liquid stake, for nobody.
+            supply(deployer, SEED),
         ],
     };
     // A coordinator's bond answers for its vouchers with all of it.
@@ -159,7 +182,9 @@ pub fn plan(params: &Params, deployer: Address, first_nonce: u64) -> Plan {
         protocolFee_: params.protocol_fee_ppm,
         treasury_: params.treasury,
     };
-    let roles = AccessManager::multicallCall { data: roles(params, deployer, tide, staking, escrow) };
+    let approve = Tide::approveCall { spender: stake_entry, value: U256::from(SEED.wei()) };
+    let liquid = params.liquid;
+    let roles = AccessManager::multicallCall { data: roles(params, deployer, &places, escrow) };
     Plan {
         deployer,
         first_nonce,
@@ -187,29 +212,50 @@ pub fn plan(params: &Params, deployer: Address, first_nonce: u64) -> Plan {
                 &linked(&JobEscrow::BYTECODE, &[(Library::FeeLog, fees)]),
                 &escrows.abi_encode(),
             ),
+            creation("ExitFee", &Library::ExitFee.code(), &[]),
+            creation("StTide", &StTide::BYTECODE, &places.share().abi_encode()),
+            Step {
+                label: format!("let the liquid stake take {SEED}, its seed"),
+                to: Some(tide),
+                data: approve.abi_encode().into(),
+                gas_limit: 100_000,
+            },
+            creation(
+                "LiquidStake",
+                &linked(&LiquidStake::BYTECODE, &[(Library::ExitFee, exit_fee)]),
+                &liquid.stake(&places, params.treasury).abi_encode(),
+            ),
+            creation("ExitQueue", &ExitQueue::BYTECODE, &liquid.queue(&places, params.thaw_s).abi_encode()),
+            creation("RateFeed", &RateFeed::BYTECODE, &liquid.feed(&places).abi_encode()),
             Step {
                 label: "grant the roles of the first day, and give up the deployer's".to_owned(),
                 to: Some(authority),
                 data: roles.abi_encode().into(),
-                gas_limit: 2_000_000,
+                gas_limit: 3_000_000,
             },
         ],
         contracts: vec![
             ("AccessManager", authority),
+            ("ExitFee", exit_fee),
+            ("ExitQueue", queue),
             ("FeeLog", fees),
             ("JobEscrow", escrow),
+            ("LiquidStake", stake_entry),
             ("OperatorKeys", keys),
             ("ProviderStaking", staking),
+            ("RateFeed", feed),
             ("Redelegations", moves),
             ("SlashCases", cases),
+            ("StTide", share),
             ("Tide", tide),
         ],
     }
 }
 
 /// Who may do what on the first day; docs/economics.md has it as a table.
-fn roles(params: &Params, deployer: Address, tide: Address, staking: Address, escrow: Address) -> Vec<Bytes> {
+fn roles(params: &Params, deployer: Address, places: &Places, escrow: Address) -> Vec<Bytes> {
     use ProviderStaking as Staking;
+    let Places { tide, staking, stake, .. } = *places;
     let may = |role, target, selectors: &[[u8; 4]]| {
         let selectors = selectors.iter().map(|selector| (*selector).into()).collect();
         AccessManager::setTargetFunctionRoleCall { target, selectors, roleId: role }.abi_encode()
@@ -224,10 +270,19 @@ fn roles(params: &Params, deployer: Address, tide: Address, staking: Address, es
         label(role::GUARDIAN, "guardian"),
         label(role::MINTER, "minter"),
         label(role::GOVERNOR, "governor"),
+        label(role::CURATOR, "curator"),
         may(role::MINTER, tide, &[Tide::mintCall::SELECTOR]),
         // Who closes the entries may open them again; the governor's delay is longer than any pause.
         may(role::GUARDIAN, staking, &[Staking::pauseCall::SELECTOR, Staking::unpauseCall::SELECTOR]),
         may(role::GUARDIAN, escrow, &[JobEscrow::pauseCall::SELECTOR, JobEscrow::unpauseCall::SELECTOR]),
+        may(role::GUARDIAN, stake, &[LiquidStake::pauseCall::SELECTOR, LiquidStake::unpauseCall::SELECTOR]),
+        may(
+            role::GOVERNOR,
+            stake,
+            &[LiquidStake::setParamsCall::SELECTOR, LiquidStake::setTreasuryCall::SELECTOR],
+        ),
+        // Caps for each provider and operator hold whatever it says.
+        may(role::CURATOR, stake, &[LiquidStake::setProviderCall::SELECTOR]),
         may(
             role::GOVERNOR,
             staking,
@@ -246,6 +301,7 @@ fn roles(params: &Params, deployer: Address, tide: Address, staking: Address, es
         AccessManager::setRoleGuardianCall { roleId: role::GOVERNOR, guardian: role::GUARDIAN }.abi_encode(),
         grant(role::GUARDIAN, params.guardian, 0),
         grant(role::GOVERNOR, params.governor, params.delay_s),
+        grant(role::CURATOR, params.curator, 0),
         grant(role::ADMIN, params.governor, params.delay_s),
     ];
     if params.governor != deployer {
@@ -373,7 +429,7 @@ mod tests {
         assert!(escrow_data.windows(20).any(|window| window == staking.as_slice()));
         let fees = Fees { max_fee_per_gas: 7, max_priority_fee_per_gas: 0 };
         let signed = plan.sign(&deployer, 5, &fees).expect("it signs");
-        assert_eq!(signed.len(), 9);
+        assert_eq!(signed.len(), 15);
         assert!(signed.iter().all(|raw| signer_of(raw) == Ok(deployer.address())));
         assert!(plan.sign(&PrivateKeySigner::random(), 5, &fees).is_err());
         assert_eq!(signer_of(&Bytes::from_static(b"x")), Err(NotATransaction));
@@ -386,7 +442,7 @@ mod tests {
         let other = plan(&Params::first_day(Address::repeat_byte(6)), deployer, 0);
         let renounces = |plan: &Plan| {
             let selector = AccessManager::renounceRoleCall::SELECTOR;
-            plan.steps()[8].data.windows(4).any(|window| window == selector)
+            plan.steps()[14].data.windows(4).any(|window| window == selector)
         };
         assert!(!renounces(&own));
         assert!(renounces(&other));

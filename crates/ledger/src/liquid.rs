@@ -5,7 +5,8 @@
 mod yields;
 
 use alloy::{
-    primitives::{Address, U256},
+    primitives::{Address, U256, aliases::U48},
+    signers::local::PrivateKeySigner,
     sol_types::SolCall,
 };
 use tidemill_types::Amount;
@@ -13,7 +14,8 @@ use tidemill_types::Amount;
 pub use self::yields::{Apy, annualised};
 use crate::{
     AddressBook, BookError, Chain, ChainError,
-    contracts::{ExitQueue, LiquidStake, StTide, Tide},
+    contracts::{ExitQueue, LiquidStake, StTide},
+    permit::with_permit,
 };
 
 /// The contracts of the liquid stake on a ledger.
@@ -247,7 +249,7 @@ impl Liquid {
     /// # Errors
     /// [`LiquidError::Read`] when the ledger does not answer.
     pub async fn entry_room(&self, account: Address) -> Result<Amount, LiquidError> {
-        let call = LiquidStake::maxDepositCall { receiver: account };
+        let call = LiquidStake::maxDepositCall(account);
         let most = self.read("the room", self.stake, call).await?;
         Ok(u128::try_from(most).map_or(Amount::CAP, Amount::from_wei))
     }
@@ -294,25 +296,15 @@ impl Liquid {
         })
     }
 
-    /// The transactions of coming in: an approval, where what was approved before is not enough, and the deposit.
+    /// The transaction of coming in, with its permit.
     ///
     /// # Errors
     /// [`LiquidError::Read`] when the ledger does not answer.
-    pub async fn enter(&self, account: Address, assets: Amount) -> Result<Vec<Call>, LiquidError> {
-        let call = Tide::allowanceCall { owner: account, spender: self.stake };
-        let allowed = self.read("the allowance", self.tide, call).await?;
-        let mut calls = Vec::new();
-        if allowed < wide(assets) {
-            let approve = Tide::approveCall { spender: self.stake, value: wide(assets) };
-            calls.push(Call {
-                label: format!("let the liquid stake take {assets}"),
-                to: self.tide,
-                data: approve.abi_encode(),
-            });
-        }
-        let deposit = LiquidStake::depositCall { assets: wide(assets), receiver: account };
-        calls.push(Call { label: format!("stake {assets}"), to: self.stake, data: deposit.abi_encode() });
-        Ok(calls)
+    pub async fn enter(&self, owner: &PrivateKeySigner, assets: Amount) -> Result<Call, LiquidError> {
+        let deposit = LiquidStake::depositCall { assets: wide(assets), receiver: owner.address() };
+        let data = with_permit(&self.chain, self.tide, self.stake, owner, assets, deposit.abi_encode()).await;
+        let data = data.map_err(|source| LiquidError::Read { what: "what a permit needs", source })?;
+        Ok(Call { label: format!("stake {assets}"), to: self.stake, data })
     }
 
     /// The transaction of leaving through the queue.
@@ -386,7 +378,7 @@ impl Liquid {
         let now = self.now().await?;
         let rate = self.read("the rate", self.stake, LiquidStake::rateCall {}).await?;
         let then = |time: u64| async move {
-            let call = LiquidStake::rateAtCall { time: alloy::primitives::aliases::U48::from(time) };
+            let call = LiquidStake::rateAtCall { time: U48::from(time) };
             self.read("the rate of the past", self.stake, call).await
         };
         let mut since = now.saturating_sub(window_s).min(now.saturating_sub(1));

@@ -5,6 +5,7 @@
 
 mod history;
 mod keys;
+mod moves;
 mod slashing;
 
 use alloy::{
@@ -18,6 +19,7 @@ use tidemill_types::Amount;
 use self::history::History;
 pub use self::{
     keys::VoucherKey,
+    moves::Moved,
     slashing::{Reach, Slashers},
 };
 use crate::{
@@ -81,6 +83,8 @@ pub struct Portfolio {
     pub positions: Vec<Position>,
     /// Those not withdrawn yet, by their ends.
     pub thaws: Vec<Thaw>,
+    /// Stake that moved between providers and is not settled, by its end.
+    pub moves: Vec<Moved>,
     /// The time of the chain's last block, in seconds since 1970.
     pub now: u64,
 }
@@ -194,6 +198,7 @@ impl Staking {
             }
         }
         thaws.sort_by_key(|thaw| (thaw.end, thaw.id));
+        let moves = self.moved(history.moves, account).await?;
         let free = self.free(account).await?;
         let call = ProviderStaking::operatorRecordCall { operator: account };
         let record = self.read("the earnings", self.staking, call).await?;
@@ -203,6 +208,7 @@ impl Staking {
             earned: amount("the earnings", U256::from(record.earned))?,
             positions,
             thaws,
+            moves,
             now,
         })
     }
@@ -329,12 +335,26 @@ impl Staking {
         holder: Address,
         wanted: Option<Amount>,
     ) -> Result<Vec<u8>, StakingError> {
+        let (shares, _) = self.shares_for(pool, holder, wanted).await?;
+        Ok(match pool {
+            Pool::Bond(role, _) => ProviderStaking::unbondCall { role: role as u8, shares }.abi_encode(),
+            Pool::Delegation(provider) => ProviderStaking::undelegateCall { provider, shares }.abi_encode(),
+        })
+    }
+
+    /// The shares of a pool that are worth so much, or all that a holder has, and what they are worth.
+    async fn shares_for(
+        &self,
+        pool: Pool,
+        holder: Address,
+        wanted: Option<Amount>,
+    ) -> Result<(U256, Amount), StakingError> {
         let position = self.position(pool, holder).await?;
         if position.shares == U256::ZERO {
             return Err(StakingError::NoStake { pool });
         }
-        let shares = match wanted {
-            None => position.shares,
+        Ok(match wanted {
+            None => (position.shares, position.value),
             Some(wanted) if wanted > position.value => {
                 return Err(StakingError::TooLittle { pool, value: position.value, wanted });
             }
@@ -342,22 +362,22 @@ impl Staking {
                 let state = self
                     .read("a pool", self.staking, ProviderStaking::poolOfCall { pool: pool.id() })
                     .await?;
-                shares_worth(wanted, state.active, state.shares).min(position.shares)
+                (shares_worth(wanted, state.active, state.shares).min(position.shares), wanted)
             }
-        };
-        Ok(match pool {
-            Pool::Bond(role, _) => ProviderStaking::unbondCall { role: role as u8, shares }.abi_encode(),
-            Pool::Delegation(provider) => ProviderStaking::undelegateCall { provider, shares }.abi_encode(),
         })
     }
 
-    /// The call that pays out what has thawed, and what was earned; nothing when there is nothing.
+    /// The call that pays out what has thawed and what was earned, and settles moves that are over; nothing when there is
+    /// nothing.
     pub fn withdraw(portfolio: &Portfolio) -> Option<Vec<u8>> {
         let ended = portfolio.thaws.iter().filter(|thaw| thaw.end <= portfolio.now);
         let ids: Vec<B256> = ended.map(|thaw| thaw.id).collect();
         let mut calls = Vec::new();
         if !ids.is_empty() {
             calls.push(Bytes::from(ProviderStaking::withdrawCall { thawIds: ids }.abi_encode()));
+        }
+        for moved in portfolio.moves.iter().filter(|moved| moved.end <= portfolio.now) {
+            calls.push(Bytes::from(ProviderStaking::settleMoveCall { moveId: moved.id }.abi_encode()));
         }
         if portfolio.earned > Amount::ZERO {
             calls.push(Bytes::from(ProviderStaking::withdrawEarningsCall {}.abi_encode()));

@@ -21,6 +21,7 @@ pub mod logs;
 pub mod provide;
 pub mod providers;
 pub mod rate;
+pub mod redelegate;
 pub mod remove;
 pub mod reputation;
 pub mod run;

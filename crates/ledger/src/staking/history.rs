@@ -17,14 +17,20 @@ pub struct History {
     pub pools: BTreeSet<Pool>,
     /// Every thaw that it began, with its pool.
     pub thaws: BTreeMap<B256, Pool>,
+    /// Every move of its stake between providers.
+    pub moves: BTreeSet<B256>,
 }
 
 impl History {
     /// Reads the events of the contract `at` from the block `first` on that are of the account.
     pub async fn of(chain: &Chain, at: Address, first: u64, account: Address) -> Result<Self, StakingError> {
-        let events = vec![ProviderStaking::Staked::SIGNATURE_HASH, ProviderStaking::Thawed::SIGNATURE_HASH];
+        let events = vec![
+            ProviderStaking::Staked::SIGNATURE_HASH,
+            ProviderStaking::Thawed::SIGNATURE_HASH,
+            ProviderStaking::Redelegated::SIGNATURE_HASH,
+        ];
         let filter = Filter::new().address(at).event_signature(events).topic2(account.into_word());
-        let mut history = Self { pools: BTreeSet::new(), thaws: BTreeMap::new() };
+        let mut history = Self { pools: BTreeSet::new(), thaws: BTreeMap::new(), moves: BTreeSet::new() };
         chain
             .for_each_log(&filter, first, |log| history.take(log))
             .await
@@ -40,6 +46,8 @@ impl History {
             && event.thawId != B256::ZERO
         {
             self.thaws.insert(event.thawId, pool);
+        } else if let Ok(event) = ProviderStaking::Redelegated::decode_log(&log.inner) {
+            self.moves.insert(event.moveId);
         }
     }
 }

@@ -5,4 +5,5 @@ mod contracts;
 mod fake;
 mod foundry;
 mod keystore;
+mod liquid;
 mod sender;

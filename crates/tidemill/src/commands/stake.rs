@@ -73,8 +73,8 @@ async fn stake(args: &Args, purse: &Purse) -> anyhow::Result<Staked> {
     }
     args.asking.agree()?;
     let before = liquid.holding(account).await.map_err(liquid_failed)?.shares;
-    let calls = liquid.enter(account, args.amount).await.map_err(liquid_failed)?;
-    let sent = send_all(purse, calls).await?;
+    let call = liquid.enter(purse.account.signer(), args.amount).await.map_err(liquid_failed)?;
+    let sent = send_all(purse, vec![call]).await?;
     let after = liquid.holding(account).await.map_err(liquid_failed)?.shares;
     staked.shares_wei = Some(after.checked_sub(before).unwrap_or(Amount::ZERO));
     staked.transactions = sent.iter().map(Sent::summary).collect();

@@ -67,6 +67,8 @@ impl Making {
         };
         genesis.transactions = plan.sign(&deployer, genesis.chain_id, &fees).code(Code::Host)?;
         genesis.coinbase = treasury.address;
+        // All of them are in the first block.
+        genesis.gas_limit = genesis.gas_limit.max(plan.most_gas());
         Ok(Self { genesis, treasury })
     }
 }

@@ -3,7 +3,7 @@
 use tidemill_api as api;
 use tidemill_ledger::{
     Address,
-    staking::{Pool, Portfolio, Position, Role, Staking, Thaw},
+    staking::{Moved, Pool, Portfolio, Position, Role, Staking, Thaw},
 };
 use tidemill_types::Coin;
 
@@ -102,6 +102,14 @@ fn print(balance: &Balance) {
         };
         row("thawing", left, thaw.value.to_string());
     }
+    for moved in &portfolio.moves {
+        let left = if moved.end <= portfolio.now {
+            "`tidemill withdraw` settles it".to_owned()
+        } else {
+            format!("to {}, answers for {} for {} more", moved.to, moved.from, when(moved.end, portfolio.now))
+        };
+        row(if moved.leaves { "leaving" } else { "moved" }, left, moved.value.to_string());
+    }
     table.print("  ");
 }
 
@@ -135,6 +143,15 @@ fn summary(balance: &Balance) -> api::Balance {
         ends_at_unix_s: thaw.end,
         ready: thaw.end <= portfolio.now,
     };
+    let moved = |moved: &Moved| api::Moved {
+        id: moved.id.to_string(),
+        from: moved.from.to_string(),
+        to: moved.to.to_string(),
+        value_wei: moved.value,
+        ends_at_unix_s: moved.end,
+        leaves: moved.leaves,
+        ready: moved.end <= portfolio.now,
+    };
     api::Balance {
         name: name.clone(),
         address: address.to_string(),
@@ -143,5 +160,6 @@ fn summary(balance: &Balance) -> api::Balance {
         earned_wei: portfolio.earned,
         positions: portfolio.positions.iter().map(position).collect(),
         thaws: portfolio.thaws.iter().map(thaw).collect(),
+        moves: portfolio.moves.iter().map(moved).collect(),
     }
 }
