@@ -115,6 +115,8 @@ pub enum ServeEvent {
         /// The coins that it has for gas; null where nobody is paid.
         #[schemars(with = "Option<Wei>")]
         coins_wei: Option<Coin>,
+        /// What clients of its HTTP API take for the address of OpenAI's; null where none is served.
+        api: Option<String>,
     },
 }
 
@@ -157,6 +159,8 @@ pub enum UpEvent {
         ledger: Option<String>,
         /// Whether nobody is paid.
         free: bool,
+        /// What clients of its HTTP API take for the address of OpenAI's; null where none is served.
+        api: Option<String>,
     },
 }
 

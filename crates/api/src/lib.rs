@@ -7,6 +7,7 @@
 //! Readers ignore fields that they do not know, so a later version may add some. docs/json-schema.json is made from these
 //! types.
 
+mod api_key;
 mod event;
 mod evidence;
 mod job;
@@ -21,6 +22,7 @@ mod trust;
 mod wallet;
 mod wei;
 
+pub use api_key::{ApiKey, MadeApiKey};
 pub use event::{
     DiskEvent, FollowLine, HostingEvent, Lack, LedgerEvent, LedgerLine, LedgerMade, LeftOut, ProvideEvent,
     ProvideLine, ProvideNotice, ServeEvent, ServeLine, TaskEnd, UpEvent, UpLine, WhyLeftOut,

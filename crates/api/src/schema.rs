@@ -4,11 +4,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value};
 
 use crate::{
-    Account, Apy, Balance, CallToSend, CheckedEvidence, Claimed, Collected, CoordinatorKey, DeployedLedger,
-    DryRun, Earnings, Escrows, Exec, Explanation, FollowLine, Job, Keys, LedgerLine, LedgerStatus, Log,
-    OpenedEscrow, PendingTransactions, ProvideLine, Provider, Rate, RememberedLedger, RememberedNetwork,
-    Reputation, Run, ServeLine, SettledEscrow, Staked, Submitted, Transaction, Transactions, Unstaked,
-    UpLine, WrittenEvidence,
+    Account, ApiKey, Apy, Balance, CallToSend, CheckedEvidence, Claimed, Collected, CoordinatorKey,
+    DeployedLedger, DryRun, Earnings, Escrows, Exec, Explanation, FollowLine, Job, Keys, LedgerLine,
+    LedgerStatus, Log, MadeApiKey, OpenedEscrow, PendingTransactions, ProvideLine, Provider, Rate,
+    RememberedLedger, RememberedNetwork, Reputation, Run, ServeLine, SettledEscrow, Staked, Submitted,
+    Transaction, Transactions, Unstaked, UpLine, WrittenEvidence,
 };
 
 /// Gives the schema of a type, and keeps those of its parts in the generator.
@@ -18,6 +18,8 @@ type Of = fn(&mut SchemaGenerator) -> Schema;
 /// measured.
 const PRINTED: &[(&str, Of)] = &[
     ("apy", of::<Apy>),
+    ("api-key list", of::<Vec<ApiKey>>),
+    ("api-key new", of::<MadeApiKey>),
     ("bond", of::<Transactions>),
     ("cancel", of::<Job>),
     ("claim", of::<Claimed>),

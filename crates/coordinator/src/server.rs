@@ -27,6 +27,7 @@ use crate::{
     effects::Effects,
     event::Event,
     failpoint::Failpoint,
+    local::LocalSessions,
     mending,
     present::Present,
     queue::{Events, queue},
@@ -243,6 +244,11 @@ impl Coordinator {
     /// How many providers have a session, as it changes. Whoever asks about those that are counted is told of them.
     pub fn providers(&self) -> watch::Receiver<usize> {
         self.shared.providers.subscribe()
+    }
+
+    /// Sessions of this process, for who serves people beside it.
+    pub fn local(&self) -> LocalSessions {
+        LocalSessions::new(self.shared.clone())
     }
 
     /// Its node.

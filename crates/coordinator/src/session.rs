@@ -23,7 +23,7 @@ use tracing::{Instrument, info_span};
 
 pub use self::{
     recall::recall_all,
-    requester::{remove, reply, submit_again},
+    requester::{remove, reply, submit_again, take},
     seats::Seats,
 };
 use crate::{

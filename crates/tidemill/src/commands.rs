@@ -1,5 +1,6 @@
 //! The commands, one module each: its arguments, and what it does.
 
+pub mod api_key;
 pub mod apy;
 pub mod bench;
 pub mod bond;

@@ -37,6 +37,7 @@ mod progress;
 mod reliance;
 mod requester;
 mod runtime;
+mod serving;
 mod summary;
 mod table;
 mod unfinished;
@@ -73,6 +74,7 @@ enum Command {
     Provide(commands::provide::Args),
     Serve(commands::serve::Args),
     Up(commands::up::Args),
+    ApiKey(commands::api_key::Args),
     Escrow(commands::escrow::Args),
     Earnings(commands::earnings::Args),
     Collect(commands::collect::Args),
@@ -119,6 +121,7 @@ fn main() -> ExitCode {
         Command::Provide(args) => commands::provide::run(&args),
         Command::Serve(args) => commands::serve::run(&args),
         Command::Up(args) => commands::up::run(&args),
+        Command::ApiKey(args) => commands::api_key::run(&args),
         Command::Escrow(args) => commands::escrow::run(&args),
         Command::Earnings(args) => commands::earnings::run(&args),
         Command::Collect(args) => commands::collect::run(&args),

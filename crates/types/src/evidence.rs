@@ -113,6 +113,53 @@ pub enum EvidenceError {
     NoContradiction,
 }
 
+/// Why a provider did not sign a result of a specification.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ResultFlaw {
+    /// The result key does not vouch for the node.
+    #[error("its result key does not vouch for its node")]
+    ResultKey(#[source] SignatureError),
+    /// The node does not vouch for the result key.
+    #[error("its node does not vouch for its result key")]
+    NodeKey,
+    /// The specification is not the one that the terms name.
+    #[error("the specification is not the one that was signed: its hash differs")]
+    OtherSpec,
+    /// What else the terms say of the work does not follow from the specification.
+    #[error("the terms do not follow from the specification")]
+    OtherTerms,
+    /// The signature does not cover it.
+    #[error("it was not signed like this")]
+    Leaf(#[source] LeafError),
+}
+
+impl SignedResult {
+    /// Checks that the provider of its terms signed it, for this specification. `is_signed_by` is as in [`Evidence::check`].
+    ///
+    /// # Errors
+    /// [`ResultFlaw`] says what does not hold.
+    pub fn check(
+        &self,
+        spec: &TaskSpec,
+        is_signed_by: impl Fn(NodeId, &[u8], &[u8; 64]) -> bool,
+    ) -> Result<(), ResultFlaw> {
+        let Self { leaf, binding } = self;
+        let Terms { provider, work, .. } = leaf.terms;
+        verify_result_side(&Chain::default(), provider, binding).map_err(ResultFlaw::ResultKey)?;
+        if !is_signed_by(provider, &binding_message(binding.address), &binding.by_node_key) {
+            return Err(ResultFlaw::NodeKey);
+        }
+        let asked = WorkTerms::under(spec, work.exec_version);
+        if asked.spec != work.spec {
+            return Err(ResultFlaw::OtherSpec);
+        }
+        if asked != work {
+            return Err(ResultFlaw::OtherTerms);
+        }
+        leaf.check(binding.address).map_err(ResultFlaw::Leaf)
+    }
+}
+
 impl Evidence {
     /// Checks that both providers signed what is here, for the same work, and that their results contradict each other.
     /// `is_signed_by`: whether a node signed these bytes, by its ed25519 key, which this crate does not know how to check.
@@ -124,21 +171,13 @@ impl Evidence {
         is_signed_by: impl Fn(NodeId, &[u8], &[u8; 64]) -> bool,
     ) -> Result<(), EvidenceError> {
         for (side, result) in [(Side::Accused, &self.accused), (Side::Accepted, &self.accepted)] {
-            let SignedResult { leaf, binding } = result;
-            let Terms { provider, work, .. } = leaf.terms;
-            verify_result_side(&Chain::default(), provider, binding)
-                .map_err(|source| EvidenceError::ResultKey(side, source))?;
-            if !is_signed_by(provider, &binding_message(binding.address), &binding.by_node_key) {
-                return Err(EvidenceError::NodeKey(side));
-            }
-            let asked = WorkTerms::under(&self.spec, work.exec_version);
-            if asked.spec != work.spec {
-                return Err(EvidenceError::OtherSpec(side));
-            }
-            if asked != work {
-                return Err(EvidenceError::OtherTerms(side));
-            }
-            leaf.check(binding.address).map_err(|source| EvidenceError::Leaf(side, source))?;
+            result.check(&self.spec, &is_signed_by).map_err(|flaw| match flaw {
+                ResultFlaw::ResultKey(source) => EvidenceError::ResultKey(side, source),
+                ResultFlaw::NodeKey => EvidenceError::NodeKey(side),
+                ResultFlaw::OtherSpec => EvidenceError::OtherSpec(side),
+                ResultFlaw::OtherTerms => EvidenceError::OtherTerms(side),
+                ResultFlaw::Leaf(source) => EvidenceError::Leaf(side, source),
+            })?;
         }
         self.check_contradiction()
     }

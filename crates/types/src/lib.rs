@@ -21,6 +21,7 @@ mod outcome;
 mod path;
 mod price;
 mod principal;
+mod receipt;
 mod reliance;
 mod result;
 mod signing;
@@ -34,7 +35,9 @@ pub use assurance::{Assurance, AssuranceError};
 pub use comparison::{Comparison, Numbers, Tolerance, ToleranceError};
 pub use content::{Content, Segment};
 pub use escrow::{EscrowContract, EscrowId, EscrowTerms, Mandate, Release, Signable, Signed, Voucher};
-pub use evidence::{Evidence, EvidenceError, Finding, MAX_EVIDENCE_BYTES, Side, SignedResult};
+pub use evidence::{
+    Evidence, EvidenceError, Finding, MAX_EVIDENCE_BYTES, ResultFlaw, Side, SignedResult,
+};
 pub use id::{BlobId, BlobRef, BlobSource, ByteRange, IdError, SpecHash};
 pub use limits::{LimitError, Limits, MAX_PROGRAM_BYTES};
 pub use money::{Amount, Coin, MoneyError};
@@ -44,6 +47,7 @@ pub use outcome::{Failure, Outcome, TrapKind, Usage, Weight};
 pub use path::{GuestPath, PathError};
 pub use price::{Billable, Metered, RateCard, RateError, WorkRate, input_bytes};
 pub use principal::Principal;
+pub use receipt::{MAX_RECEIPT_BYTES, Receipt, ReceiptError};
 pub use reliance::Reliance;
 pub use result::{Chain, Claim, ClaimError, ClaimedOutput, Leaf, Terms, WorkTerms};
 pub use signing::{

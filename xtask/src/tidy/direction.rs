@@ -29,6 +29,20 @@ const FIRST: &[&str] = &[TYPES, SCRATCH, DISK];
 const SECOND: &[&str] =
     &[TYPES, SCRATCH, DISK, "tidemill-sched", "tidemill-verify", "tidemill-job", "tidemill-exec"];
 
+/// What stands beside a coordinator in its process.
+const BESIDE: &[&str] = &[
+    TYPES,
+    SCRATCH,
+    DISK,
+    "tidemill-job",
+    "tidemill-exec",
+    "tidemill-infer",
+    "tidemill-net",
+    "tidemill-ledger",
+    "tidemill-api",
+    "tidemill-coordinator",
+];
+
 /// What puts the parts together.
 const THIRD: &[&str] = &[
     TYPES,
@@ -71,6 +85,7 @@ const RULES: &[Rule] = &[
     Rule { package: "tidemill-store", may_use: SECOND },
     Rule { package: "tidemill-api", may_use: SECOND },
     Rule { package: "tidemill-coordinator", may_use: THIRD },
+    Rule { package: "tidemill-http", may_use: BESIDE },
     Rule { package: "tidemill-provider", may_use: THIRD },
     Rule { package: "tidemill-sim", may_use: THIRD },
     Rule { package: "xtask", may_use: &[] },

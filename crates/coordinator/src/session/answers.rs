@@ -386,7 +386,7 @@ pub fn owned(shared: &Shared, caller: Caller, job: JobId) -> Result<JobRecord, R
 }
 
 /// The job's record, if the caller may look at it.
-fn seen(shared: &Shared, caller: Caller, job: JobId) -> Result<JobRecord, Refusal> {
+pub fn seen(shared: &Shared, caller: Caller, job: JobId) -> Result<JobRecord, Refusal> {
     let record = shared.store.job(job).map_err(|error| busy(&error))?;
     record.filter(|record| caller.may_see(record.owner)).ok_or(Refusal::NoSuchJob)
 }

@@ -70,21 +70,26 @@ pub async fn read(
         let Ok(place) = room.clone().acquire_owned().await else { return };
         let principal = Principal::Node(node);
         let caller = Caller { session, principal, node, signer, call: call.id, is_operator };
-        match call.request {
-            Request::Submit { job, spec, follow, pay } => {
-                let submission = Submission { caller, job, follow, pay };
-                // Most jobs are small, and their blobs and their money are here: no task of its own for those.
-                match (spec, known_funding(shared, &submission)) {
-                    (SpecBody::Inline(encoded), Some(funding)) => match ready(shared, job, &encoded) {
-                        Ok(Some(ready)) => submit(shared, &submission, funding, ready, encoded).await,
-                        Ok(None) => spawn_submit(shared, submission, SpecBody::Inline(encoded), place),
-                        Err(refusal) => reply(shared, caller, Err(refusal)),
-                    },
-                    (spec, _) => spawn_submit(shared, submission, spec, place),
-                }
+        take(shared, caller, call.request, place).await;
+    }
+}
+
+/// Takes a call up, which is within its bounds. It keeps its `place` until it is answered.
+pub async fn take(shared: &Arc<Shared>, caller: Caller, request: Request, place: OwnedSemaphorePermit) {
+    match request {
+        Request::Submit { job, spec, follow, pay } => {
+            let submission = Submission { caller, job, follow, pay };
+            // Most jobs are small, and their blobs and their money are here: no task of its own for those.
+            match (spec, known_funding(shared, &submission)) {
+                (SpecBody::Inline(encoded), Some(funding)) => match ready(shared, job, &encoded) {
+                    Ok(Some(ready)) => submit(shared, &submission, funding, ready, encoded).await,
+                    Ok(None) => spawn_submit(shared, submission, SpecBody::Inline(encoded), place),
+                    Err(refusal) => reply(shared, caller, Err(refusal)),
+                },
+                (spec, _) => spawn_submit(shared, submission, spec, place),
             }
-            request => ask(shared, caller, request, place).await,
         }
+        request => ask(shared, caller, request, place).await,
     }
 }
 

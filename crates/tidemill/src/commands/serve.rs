@@ -31,6 +31,7 @@ use crate::{
     network,
     node_state::StateDirectory,
     runtime,
+    serving::{HttpArgs, Serving, WithHttp},
     summary::plural,
 };
 
@@ -46,6 +47,8 @@ use crate::{
 pub struct Args {
     #[command(flatten)]
     reach: Reach,
+    #[command(flatten)]
+    http: HttpArgs,
     /// Room for the inputs and outputs of jobs [default: half of what is free]
     #[arg(long, value_name = "SIZE")]
     disk: Option<ByteSize>,
@@ -138,6 +141,7 @@ const HELP: &str = "Examples:
   tidemill serve --loopback --port 4433          for this machine alone
   tidemill serve --bind 192.168.1.7 --disk 200GiB
   tidemill serve --port 4433 --advertise 203.0.113.7    behind a NAT that passes UDP port 4433 on to this machine
+  tidemill serve --free --trust all --api 127.0.0.1:8400    models over HTTP too, with OpenAI's API
   tidemill serve --keep 7d --keep-jobs 1000      a job goes a week after its end; 1,000 for each requester
 
 What it logs to standard error is set by TIDEMILL_LOG (warn, info, tidemill_coordinator=debug, ...).
@@ -247,11 +251,17 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let own = TicketFile::write(&state.path().join(network::TICKET), coordinator.ticket());
         let announcer = Announcer::new(args.json);
         // The one in its own directory is for the commands of this home.
-        match file.transpose().and_then(|file| Ok((file, own?))) {
-            Ok((file, _own)) => {
-                tell_listening(&announcer, &state, &coordinator, file.as_ref(), account, &args.trust());
+        let files = file.transpose().and_then(|file| Ok((file, own?)));
+        let served = match &files {
+            Ok(_) => args.http.start(&coordinator, false).await,
+            Err(_) => Ok(None),
+        };
+        match files.and_then(|files| Ok((files, served?))) {
+            Ok(((file, _own), serving)) => {
+                let told = Told { file: file.as_ref(), api: serving.as_ref().map(Serving::url) };
+                tell_listening(&announcer, &state, &coordinator, &told, account, &args.trust());
                 let words = Words { what: "coordinator", again: "start it again on the same directory" };
-                hosting::stay(coordinator, &mut signals, &announcer, &words).await
+                hosting::stay(WithHttp { hosted: coordinator, serving }, &mut signals, &announcer, &words).await
             }
             Err(error) => {
                 coordinator.stop().await;
@@ -261,11 +271,19 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     })
 }
 
+/// Where others find it.
+struct Told<'a> {
+    /// The file that a person wanted its ticket in.
+    file: Option<&'a TicketFile>,
+    /// Where its HTTP API is.
+    api: Option<String>,
+}
+
 fn tell_listening(
     announcer: &Announcer,
     state: &StateDirectory,
     coordinator: &Coordinator,
-    file: Option<&TicketFile>,
+    Told { file, api }: &Told<'_>,
     account: Option<(Address, Coin)>,
     trust: &Trust,
 ) {
@@ -282,6 +300,7 @@ fn tell_listening(
         trusted: trust.operators.iter().map(ToString::to_string).collect(),
         account: account.map(|(account, _)| account.to_string()),
         coins_wei: account.map(|(_, coins)| coins),
+        api: api.clone(),
     };
     let pays = match account {
         Some((account, coins)) => {
@@ -305,8 +324,9 @@ fn tell_listening(
         ),
     };
     let join = file.map_or_else(|| ticket.to_string(), |file| file.path().display().to_string());
+    let api = api.as_ref().map_or_else(String::new, |url| format!("models over HTTP: {url}\n"));
     let text = format!(
-        "coordinator {} is reached at {}\n{}its state is in {}\n\nticket (whoever has it can join):\n{ticket}\n\n\
+        "{api}coordinator {} is reached at {}\n{}its state is in {}\n\nticket (whoever has it can join):\n{ticket}\n\n\
          lend a machine:  tidemill provide --join {join}\n\
          run a job:       tidemill run JOB.TOML --join {join}\n\n\
          {pays}\n{checks}\n\nCtrl-C ends it",

@@ -16,6 +16,7 @@ use crate::{
     logging,
     money::PayArgs,
     runtime,
+    serving::{HttpArgs, Serving, WithHttp},
 };
 
 /// Run a whole network on this machine until Ctrl-C: a coordinator and some providers.
@@ -45,6 +46,8 @@ pub struct Args {
     #[arg(long)]
     strangers: bool,
     #[command(flatten)]
+    http: HttpArgs,
+    #[command(flatten)]
     pay: PayArgs,
     /// Print one JSON object a line for each event: listening, stopping, stopped
     #[arg(long)]
@@ -55,6 +58,7 @@ const HELP: &str = "Examples:
   tidemill up --ticket-file ticket               in one terminal, and in another:
   tidemill run examples/render/job.toml --join ticket
   tidemill providers --join ticket
+  tidemill up --free --api 127.0.0.1:9000      models over HTTP at this port; clients take http://127.0.0.1:9000/v1
 
 Exit codes:
   0    ended as asked, by Ctrl-C or the signal to terminate
@@ -80,11 +84,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let embedded = Embedded::start_for(&directory, shape, money, args.json).await?;
         let file = args.ticket_file.as_deref().map(|path| TicketFile::write(path, &embedded.ticket));
         let announcer = Announcer::new(args.json);
-        match file.transpose() {
-            Ok(file) => {
-                tell_listening(&announcer, &directory, &embedded, file.as_ref());
+        let serving = args.http.start(&embedded.coordinator, true).await;
+        match file.transpose().and_then(|file| Ok((file, serving?))) {
+            Ok((file, serving)) => {
+                let api = serving.as_ref().map(Serving::url);
+                tell_listening(&announcer, &directory, &embedded, file.as_ref(), api);
                 let words = Words { what: "network", again: "start `tidemill up` again" };
-                hosting::stay(embedded, &mut signals, &announcer, &words).await
+                hosting::stay(WithHttp { hosted: embedded, serving }, &mut signals, &announcer, &words).await
             }
             Err(error) => {
                 embedded.stop().await;
@@ -99,6 +105,7 @@ fn tell_listening(
     directory: &std::path::Path,
     embedded: &Embedded,
     file: Option<&TicketFile>,
+    api: Option<String>,
 ) {
     let ticket = &embedded.ticket;
     let event = UpEvent::Listening {
@@ -108,6 +115,7 @@ fn tell_listening(
         directory: directory.to_string_lossy().into_owned(),
         ledger: embedded.ledger().map(|ledger| ledger.url.clone()),
         free: embedded.ledger().is_none(),
+        api: api.clone(),
     };
     let pays = match embedded.ledger() {
         Some(ledger) => format!("work is paid for in TIDE, on the ledger at {}", ledger.url),
@@ -119,8 +127,9 @@ fn tell_listening(
     } else {
         format!("{} providers", embedded.providers)
     };
+    let api = api.map_or_else(String::new, |url| format!("models over HTTP: {url}\n"));
     let text = format!(
-        "a coordinator and {providers} on this machine; state and logs are in {}\n\n\
+        "{api}a coordinator and {providers} on this machine; state and logs are in {}\n\n\
          ticket:\n{ticket}\n\n\
          in another terminal:\n  tidemill run JOB.TOML --join {join}\n  tidemill providers --join {join}\n\n\
          {pays}\n\nCtrl-C ends it",

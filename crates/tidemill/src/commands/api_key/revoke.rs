@@ -1,0 +1,21 @@
+//! `tidemill api-key revoke`
+
+use tidemill_http::KeyId;
+
+use super::failed;
+use crate::serving;
+
+/// End an API key, at once.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The key's id, as `tidemill api-key list` shows it
+    #[arg(value_name = "ID")]
+    id: KeyId,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    serving::keys()?.revoke(args.id).map_err(failed)?;
+    println!("{} is good no more", args.id);
+    Ok(())
+}
