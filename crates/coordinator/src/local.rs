@@ -292,7 +292,10 @@ impl Drop for LocalSession {
 
 impl std::fmt::Debug for LocalSession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LocalSession").field("id", &self.id).field("visitor", &self.visitor).finish_non_exhaustive()
+        f.debug_struct("LocalSession")
+            .field("id", &self.id)
+            .field("visitor", &self.visitor)
+            .finish_non_exhaustive()
     }
 }
 
@@ -301,4 +304,3 @@ impl std::fmt::Debug for LocalSessions {
         f.debug_struct("LocalSessions").field("past", &self.shared.past()).finish_non_exhaustive()
     }
 }
-

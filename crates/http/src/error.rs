@@ -138,7 +138,9 @@ impl From<LocalError> for HttpError {
                 Refusal::BadJob { .. } | Refusal::TooLong { .. } | Refusal::Fetch { .. } => {
                     Self::invalid("invalid_job", message)
                 }
-                Refusal::NotEnded | Refusal::IdTaken => Self::new(409, "invalid_request_error", "conflict", message),
+                Refusal::NotEnded | Refusal::IdTaken => {
+                    Self::new(409, "invalid_request_error", "conflict", message)
+                }
                 Refusal::OverBudget { .. } => Self::too_many(message, Duration::from_secs(30)),
                 Refusal::Busy { .. } | Refusal::NotSeen { .. } => Self::unavailable("busy", message, soon),
             },

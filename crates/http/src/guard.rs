@@ -183,7 +183,9 @@ fn who(app: &App, request: &Request) -> Result<Guest, HttpError> {
             let text = value.to_str().unwrap_or_default();
             let (scheme, key) = text.split_once(' ').unwrap_or((text, ""));
             if !scheme.eq_ignore_ascii_case("bearer") {
-                return Err(HttpError::unauthorized("the header Authorization must be \"Bearer\" and an API key"));
+                return Err(HttpError::unauthorized(
+                    "the header Authorization must be \"Bearer\" and an API key",
+                ));
             }
             Some(key.trim())
         }
@@ -224,8 +226,10 @@ fn who(app: &App, request: &Request) -> Result<Guest, HttpError> {
 /// browser of the owner ask in the owner's name.
 fn is_owner(app: &App, request: &Request) -> bool {
     let headers = request.headers();
-    let is_here = request.extensions().get::<Peer>().is_some_and(|peer| peer.0.ip().to_canonical().is_loopback());
-    let is_forwarded = ["forwarded", "x-forwarded-for", "x-real-ip", "via"].iter().any(|name| headers.contains_key(*name));
+    let is_here =
+        request.extensions().get::<Peer>().is_some_and(|peer| peer.0.ip().to_canonical().is_loopback());
+    let is_forwarded =
+        ["forwarded", "x-forwarded-for", "x-real-ip", "via"].iter().any(|name| headers.contains_key(*name));
     let host = match headers.get(header::HOST) {
         Some(host) => host.to_str().ok().is_some_and(is_of_this_machine),
         None => true,
@@ -264,10 +268,14 @@ mod tests {
 
     #[test]
     fn only_names_that_mean_this_machine_are_its_own() {
-        for own in ["localhost", "LOCALHOST:80", "127.0.0.1:8080", "127.1.2.3", "[::1]:9", "[::ffff:127.0.0.1]"] {
+        for own in
+            ["localhost", "LOCALHOST:80", "127.0.0.1:8080", "127.1.2.3", "[::1]:9", "[::ffff:127.0.0.1]"]
+        {
             assert!(is_of_this_machine(own), "{own}");
         }
-        for other in ["", "example.org", "localhost.example.org", "127.0.0.1.nip.io:80", "10.0.0.1", "[::2]", "[::1"] {
+        for other in
+            ["", "example.org", "localhost.example.org", "127.0.0.1.nip.io:80", "10.0.0.1", "[::2]", "[::1"]
+        {
             assert!(!is_of_this_machine(other), "{other}");
         }
     }

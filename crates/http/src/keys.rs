@@ -295,7 +295,8 @@ impl Keys {
         made.map_err(|source| self.disk(&self.folder, source))?;
         let (path, draft) = (self.path(id), self.folder.join(format!("{id}.part")));
         let write = || {
-            let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+            let mut file =
+                fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
             let text = serde_json::to_vec_pretty(key).map_err(io::Error::other)?;
             file.write_all(&text)?;
             tidemill_disk::sync_all(&file)?;
@@ -428,7 +429,8 @@ mod tests {
         // The name of one key with the secret of another.
         let crossed = format!("{}{}", &text[..20], &other[20..]);
         assert!(matches!(keys.check(&crossed, 1_000), Err(KeyError::Unknown)));
-        for wrong in ["", "sk-123", "tm-", "tm-0123456789abcdef-", &text[..text.len() - 1], "tm-../../etc-x"] {
+        for wrong in ["", "sk-123", "tm-", "tm-0123456789abcdef-", &text[..text.len() - 1], "tm-../../etc-x"]
+        {
             assert!(matches!(keys.check(wrong, 1_000), Err(KeyError::Form)), "{wrong:?}");
         }
         fs::write(folder.path().join("0123456789abcdef.json"), "{}").expect("it can be written");

@@ -105,7 +105,11 @@ impl Metrics {
             "tidemill_first_token_seconds",
             "From a request to the first token of its stream.",
         );
-        self.whole_answer.write(&mut text, "tidemill_answer_seconds", "From a request to the end of its answer.");
+        self.whole_answer.write(
+            &mut text,
+            "tidemill_answer_seconds",
+            "From a request to the end of its answer.",
+        );
         text
     }
 }
@@ -134,7 +138,8 @@ impl Times {
         }
         let count = self.count.load(Ordering::Relaxed);
         let sum = self.sum_us.load(Ordering::Relaxed) as f64 / 1e6;
-        let _ = writeln!(text, "{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {sum}\n{name}_count {count}");
+        let _ =
+            writeln!(text, "{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {sum}\n{name}_count {count}");
     }
 }
 

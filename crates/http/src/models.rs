@@ -158,14 +158,17 @@ impl Models {
         let path = self.path(name).map_err(|_| ModelError::Unknown(name.to_owned()))?;
         match fs::remove_file(&path) {
             Ok(()) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(ModelError::Unknown(name.to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(ModelError::Unknown(name.to_owned()))
+            }
             Err(source) => Err(disk(&path, source)),
         }
     }
 
     /// Whether a model can be asked now. The first question about one begins to read its file.
     pub(crate) fn ready(&self, sessions: &LocalSessions, name: &str, model: Model) -> Readiness {
-        let metadata = fs::metadata(&model.path).and_then(|metadata| Ok((metadata.modified()?, metadata.len())));
+        let metadata =
+            fs::metadata(&model.path).and_then(|metadata| Ok((metadata.modified()?, metadata.len())));
         let (modified, len) = match metadata {
             Ok(state) => state,
             Err(error) => return Readiness::Broken(format!("{}: {error}", model.path.display())),
@@ -190,7 +193,11 @@ impl Models {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(model = name, error = &error as &dyn std::error::Error, "a model cannot be read");
+                    tracing::warn!(
+                        model = name,
+                        error = &error as &dyn std::error::Error,
+                        "a model cannot be read"
+                    );
                     // The next question tries again.
                     held.remove(&name);
                 }
@@ -248,7 +255,8 @@ mod tests {
         for name in ["smol", "HuggingFaceTB/SmolLM2-135M", "a:b_c.d"] {
             models.add(name, &model()).expect("it can be written");
         }
-        let names: Vec<String> = models.list().expect("it is there").into_iter().map(|(name, _)| name).collect();
+        let names: Vec<String> =
+            models.list().expect("it is there").into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["HuggingFaceTB/SmolLM2-135M", "a:b_c.d", "smol"]);
         assert_eq!(models.get("HuggingFaceTB/SmolLM2-135M").expect("it is served"), model());
         models.remove("smol").expect("it is there");

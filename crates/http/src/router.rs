@@ -143,8 +143,9 @@ async fn no_method(method: Method, OriginalUri(uri): OriginalUri) -> HttpError {
 async fn health(State(app): State<Arc<App>>) -> Response {
     let providers = app.sessions.providers();
     let is_loading = app.models.list().is_ok_and(|models| {
-        let loads = |(name, model)| matches!(app.models.ready(&app.sessions, name, model), Readiness::Loading);
-        models.into_iter().map(|(name, model)| (name, model)).any(|(name, model)| loads((name.as_str(), model)))
+        models
+            .into_iter()
+            .any(|(name, model)| matches!(app.models.ready(&app.sessions, &name, model), Readiness::Loading))
     });
     let status = match (app.sessions.is_over(), providers, is_loading) {
         (true, _, _) => "stopping",
@@ -157,14 +158,21 @@ async fn health(State(app): State<Arc<App>>) -> Response {
     (code, Json(json!({"status": status, "providers": providers, "uptime_s": up_s}))).into_response()
 }
 
-async fn metrics(State(app): State<Arc<App>>, Extension(guest): Extension<Guest>) -> Result<Response, HttpError> {
+async fn metrics(
+    State(app): State<Arc<App>>,
+    Extension(guest): Extension<Guest>,
+) -> Result<Response, HttpError> {
     guest.may(Scope::Operator)?;
     let (used, budget) = app.sessions.disk();
     let text = app.metrics.text(&[
         ("tidemill_providers", "Providers that are connected.", app.sessions.providers() as u64),
         ("tidemill_blob_bytes", "Bytes of blobs that are kept.", used),
         ("tidemill_blob_budget_bytes", "Bytes of blobs that may be kept.", budget),
-        ("tidemill_ended_jobs", "Jobs that ended or were removed, and escrows that closed.", app.sessions.past()),
+        (
+            "tidemill_ended_jobs",
+            "Jobs that ended or were removed, and escrows that closed.",
+            app.sessions.past(),
+        ),
         ("tidemill_uptime_seconds", "Since the server began.", app.begun.elapsed().as_secs()),
     ]);
     let mut response = text.into_response();
@@ -173,7 +181,10 @@ async fn metrics(State(app): State<Arc<App>>, Extension(guest): Extension<Guest>
     Ok(response)
 }
 
-async fn models(State(app): State<Arc<App>>, Extension(guest): Extension<Guest>) -> Result<Json<Value>, HttpError> {
+async fn models(
+    State(app): State<Arc<App>>,
+    Extension(guest): Extension<Guest>,
+) -> Result<Json<Value>, HttpError> {
     guest.may(Scope::Models)?;
     let models = app.models.list().map_err(|error| no_catalog(&error))?;
     let data: Vec<Value> = models.iter().map(|(name, model)| described(name, model)).collect();

@@ -18,7 +18,8 @@ use tokio::{
 };
 
 use crate::{
-    App, Bounds, Config, HttpError, Limit, Model, ModelKind, NewKey, Scope, ServeError, Server, read_body, router,
+    App, Bounds, Config, HttpError, Limit, Model, ModelKind, NewKey, Scope, ServeError, Server, read_body,
+    router,
 };
 
 const OWNER: Visitor = Visitor {
@@ -58,7 +59,10 @@ impl Answer {
     fn code(&self) -> String {
         let json = self.json();
         let error = json["error"].as_object().unwrap_or_else(|| panic!("no error: {self:?}"));
-        assert!(error["message"].is_string() && error["type"].is_string() && error.contains_key("param"), "{self:?}");
+        assert!(
+            error["message"].is_string() && error["type"].is_string() && error.contains_key("param"),
+            "{self:?}"
+        );
         error["code"].as_str().unwrap_or_default().to_owned()
     }
 }
@@ -193,8 +197,12 @@ async fn who_may_ask_what() {
     let world = World::with(Bounds::default(), None, false).await;
     let far = Some(u64::MAX);
     let key = |scopes: &[Scope], expires| world.key(scopes, Limit::default(), expires);
-    let (all, models, jobs, expired) =
-        (key(&Scope::ALL, far), key(&[Scope::Models], None), key(&[Scope::Jobs], None), key(&Scope::ALL, Some(2)));
+    let (all, models, jobs, expired) = (
+        key(&Scope::ALL, far),
+        key(&[Scope::Models], None),
+        key(&[Scope::Jobs], None),
+        key(&Scope::ALL, Some(2)),
+    );
     let revoked = key(&Scope::ALL, None);
     let id = revoked[3..19].parse().expect("it names itself");
     world.app.keys.revoke(id).expect("it is there");
@@ -273,7 +281,11 @@ async fn browsers_are_told_what_pages_may_do() {
     assert!(answer.header("access-control-allow-methods").is_some_and(|methods| methods.contains("POST")));
     let answer = world.get("/v1/models", "").await;
     assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
-    assert!(answer.header("access-control-expose-headers").is_some_and(|names| names.contains("x-tidemill-receipt")));
+    assert!(
+        answer
+            .header("access-control-expose-headers")
+            .is_some_and(|names| names.contains("x-tidemill-receipt"))
+    );
     world.stop().await;
 }
 
@@ -307,7 +319,8 @@ async fn bodies_are_bounded_in_length_and_time() {
     // One that does not say how long it is.
     let chunk = format!("{:x}\r\n{}\r\n", 600, "a".repeat(600));
     let mut stream = TcpStream::connect(world.server.address()).await.expect("it listens");
-    let head = "POST /take HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
+    let head =
+        "POST /take HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
     let _ = stream.write_all(format!("{head}{chunk}{chunk}0\r\n\r\n").as_bytes()).await;
     assert_eq!(heard(&mut stream).await.status, 413);
     // One that comes to no end.
@@ -359,11 +372,15 @@ async fn models_are_listed_as_clients_expect() {
     }
     let list = world.get("/v1/models", "").await.json();
     assert_eq!(list["object"], "list");
-    let ids: Vec<_> = list["data"].as_array().expect("a list").iter().map(|model| model["id"].clone()).collect();
+    let ids: Vec<_> =
+        list["data"].as_array().expect("a list").iter().map(|model| model["id"].clone()).collect();
     assert_eq!(ids, ["org/name", "smol"]);
     for path in ["/v1/models/org/name", "/v1/models/org%2Fname"] {
         let one = world.get(path, "").await;
-        assert_eq!((one.status, &one.json()["id"], &one.json()["object"]), (200, &"org/name".into(), &"model".into()));
+        assert_eq!(
+            (one.status, &one.json()["id"], &one.json()["object"]),
+            (200, &"org/name".into(), &"model".into())
+        );
     }
     world.stop().await;
 }
@@ -376,7 +393,10 @@ async fn counts_are_told_to_who_may_see_them() {
     }
     let answer = world.get("/metrics", "").await;
     assert!(answer.header("content-type").is_some_and(|kind| kind.starts_with("text/plain; version=0.0.4")));
-    assert!(answer.body.contains("tidemill_http_requests_total{route=\"/v1/models\",status=\"200\"} 2"), "{answer:?}");
+    assert!(
+        answer.body.contains("tidemill_http_requests_total{route=\"/v1/models\",status=\"200\"} 2"),
+        "{answer:?}"
+    );
     assert!(answer.body.contains("\ntidemill_providers 0\n"));
     world.stop().await;
 }

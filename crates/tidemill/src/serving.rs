@@ -47,7 +47,9 @@ impl FromStr for Place {
             "off" => Ok(Self::Nowhere),
             text => {
                 let address = text.parse();
-                address.map(Self::At).map_err(|_| "not an address with a port: 127.0.0.1:8400 is one; `off` is none")
+                address
+                    .map(Self::At)
+                    .map_err(|_| "not an address with a port: 127.0.0.1:8400 is one; `off` is none")
             }
         }
     }

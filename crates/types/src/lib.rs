@@ -35,9 +35,7 @@ pub use assurance::{Assurance, AssuranceError};
 pub use comparison::{Comparison, Numbers, Tolerance, ToleranceError};
 pub use content::{Content, Segment};
 pub use escrow::{EscrowContract, EscrowId, EscrowTerms, Mandate, Release, Signable, Signed, Voucher};
-pub use evidence::{
-    Evidence, EvidenceError, Finding, MAX_EVIDENCE_BYTES, ResultFlaw, Side, SignedResult,
-};
+pub use evidence::{Evidence, EvidenceError, Finding, MAX_EVIDENCE_BYTES, ResultFlaw, Side, SignedResult};
 pub use id::{BlobId, BlobRef, BlobSource, ByteRange, IdError, SpecHash};
 pub use limits::{LimitError, Limits, MAX_PROGRAM_BYTES};
 pub use money::{Amount, Coin, MoneyError};

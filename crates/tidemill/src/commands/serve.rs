@@ -261,7 +261,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
                 let told = Told { file: file.as_ref(), api: serving.as_ref().map(Serving::url) };
                 tell_listening(&announcer, &state, &coordinator, &told, account, &args.trust());
                 let words = Words { what: "coordinator", again: "start it again on the same directory" };
-                hosting::stay(WithHttp { hosted: coordinator, serving }, &mut signals, &announcer, &words).await
+                hosting::stay(WithHttp { hosted: coordinator, serving }, &mut signals, &announcer, &words)
+                    .await
             }
             Err(error) => {
                 coordinator.stop().await;

@@ -1,8 +1,8 @@
 use super::*;
 use crate::{
-    Address, Basis, BatchTerms, Chain, Claim, ClaimedOutput, Failure, FloatClass, Fuel, JobId, KeyBinding, Leaf,
-    LeaseId, Limits, ProgramKind, ResultKey, SignedLeaf, TaskNumber, Terms, Usage, WorkTerms, binding_message,
-    merkle,
+    Address, Basis, BatchTerms, Chain, Claim, ClaimedOutput, Failure, FloatClass, Fuel, JobId, KeyBinding,
+    Leaf, LeaseId, Limits, ProgramKind, ResultKey, SignedLeaf, TaskNumber, Terms, Usage, WorkTerms,
+    binding_message, merkle,
 };
 
 const CHAIN: Chain = Chain { chain_id: 31_337, disputes: Address([0xd1; 20]) };
@@ -58,7 +58,10 @@ fn of(claim: Claim, output: Option<&[u8]>) -> Receipt {
     };
     Receipt {
         spec: spec(),
-        result: SignedResult { leaf: SignedLeaf { chain: CHAIN, terms, claim, path, batch, signature }, binding },
+        result: SignedResult {
+            leaf: SignedLeaf { chain: CHAIN, terms, claim, path, batch, signature },
+            binding,
+        },
         acceptance: Acceptance { basis: Basis::Agreed, results: 3, agreeing: 2, error_ppb: Some(10) },
         price: Amount::ZERO,
         at_ms: 1_700_000_000_000,
