@@ -8,6 +8,7 @@
 //! types.
 
 mod api_key;
+mod doctor;
 mod event;
 mod evidence;
 mod job;
@@ -23,6 +24,7 @@ mod wallet;
 mod wei;
 
 pub use api_key::{ApiKey, MadeApiKey};
+pub use doctor::{Check, Doctor, Grade};
 pub use event::{
     DiskEvent, FollowLine, HostingEvent, Lack, LedgerEvent, LedgerLine, LedgerMade, LeftOut, ProvideEvent,
     ProvideLine, ProvideNotice, ServeEvent, ServeLine, TaskEnd, UpEvent, UpLine, WhyLeftOut,

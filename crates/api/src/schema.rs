@@ -29,6 +29,7 @@ const PRINTED: &[(&str, Of)] = &[
     ("coordinator-key show", of::<CoordinatorKey>),
     ("coordinator-key unbind", of::<Transactions>),
     ("delegate", of::<Transactions>),
+    ("doctor", of::<crate::Doctor>),
     ("earnings", of::<Earnings>),
     ("escrow end", of::<SettledEscrow>),
     ("escrow end --on-ledger", of::<Transactions>),

@@ -9,6 +9,7 @@ pub mod claim;
 pub mod collect;
 pub mod coordinator_key;
 pub mod delegate;
+pub mod doctor;
 pub mod earnings;
 pub mod escrow;
 pub mod evidence;

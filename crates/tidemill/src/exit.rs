@@ -71,6 +71,11 @@ impl Exit {
         self.code
     }
 
+    /// What the person can do about it.
+    pub fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// Says what the person can do about it.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

@@ -37,6 +37,7 @@ const CALLS: &[&[&str]] = &[
     &["earnings"],
     &["collect"],
     &["keys"],
+    &["doctor"],
     &["ledger", "status"],
     &["ledger", "start", "--dev", "--listen", "0.0.0.0:0"],
     &["wallet", "list"],
