@@ -1,0 +1,181 @@
+//! What pages and answers ask of the coordinator, each by a session in the visitor's name.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use axum::{extract::FromRequestParts, http::StatusCode, http::request::Parts};
+use tidemill_coordinator::{LocalError, LocalSession, LocalSessions, Visitor};
+use tidemill_net::wire::{
+    JobPhase, JobReport, MAX_PAGE, Money, ProviderReport, Reply, ReputationReport, Request, TaskReport,
+};
+use tidemill_types::{Address, JobId, TaskNumber};
+use tokio::sync::Semaphore;
+
+use crate::{grid::Grid, problem::Problem};
+
+/// Jobs whose cells are kept.
+const MOST_GRIDS: usize = 64;
+
+/// How old cells may be that are shown: for long jobs longer, since counting them asks for every task.
+const FRESH: Duration = Duration::from_secs(1);
+const FRESH_LONG: Duration = Duration::from_secs(15);
+const LONG: u64 = 20_000;
+
+/// Streams of events at a time.
+const MOST_STREAMS: usize = 1024;
+
+/// Operators whose records one page asks for.
+const MOST_RECORDS: usize = 200;
+
+/// What all requests share.
+pub struct Desk {
+    sessions: LocalSessions,
+    grids: Mutex<HashMap<JobId, Arc<Kept>>>,
+    /// Places for streams of events.
+    pub streams: Arc<Semaphore>,
+}
+
+/// The cells of a job, counted by one request at a time.
+type Kept = tokio::sync::Mutex<Option<(Instant, Arc<Grid>)>>;
+
+/// Who asks, as whoever serves these routes has found out.
+pub struct Asking(pub Visitor);
+
+impl<S: Send + Sync> FromRequestParts<S> for Asking {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let visitor = parts.extensions.get::<Visitor>().copied();
+        visitor.map(Self).ok_or_else(|| Problem::new(StatusCode::UNAUTHORIZED, "show an API key: `Authorization: Bearer KEY`"))
+    }
+}
+
+impl Desk {
+    pub fn new(sessions: LocalSessions) -> Self {
+        Self { sessions, grids: Mutex::default(), streams: Arc::new(Semaphore::new(MOST_STREAMS)) }
+    }
+
+    /// A session in a visitor's name.
+    pub fn open(&self, visitor: Visitor) -> LocalSession {
+        self.sessions.open(visitor)
+    }
+
+    /// Whether nobody pays here.
+    pub fn is_free(&self) -> bool {
+        self.sessions.is_free()
+    }
+
+    /// Waits until the coordinator stops.
+    pub async fn over(&self) {
+        self.sessions.over().await;
+    }
+
+    /// The cells of a job that the visitor may see, not older than they need be.
+    pub async fn grid(&self, session: &mut LocalSession, job: &JobReport) -> Result<Arc<Grid>, Problem> {
+        if job.phase == JobPhase::Done {
+            return Ok(Arc::new(Grid::done(job.tasks)));
+        }
+        let kept = self.kept(job.job);
+        let mut kept = kept.lock().await;
+        let fresh = if job.tasks > LONG { FRESH_LONG } else { FRESH };
+        if let Some((counted, grid)) = &*kept
+            && counted.elapsed() < fresh
+        {
+            return Ok(grid.clone());
+        }
+        let mut grid = Grid::new(job.tasks);
+        let mut from = 0;
+        while from < job.tasks {
+            let tasks = tasks(session, job.job, from, MAX_PAGE).await?;
+            let Some(last) = tasks.last() else { break };
+            from = last.task.0 + 1;
+            tasks.iter().for_each(|task| grid.add(task));
+        }
+        let grid = Arc::new(grid);
+        *kept = Some((Instant::now(), grid.clone()));
+        Ok(grid)
+    }
+
+    fn kept(&self, job: JobId) -> Arc<Kept> {
+        let mut grids = self.grids.lock().unwrap_or_else(PoisonError::into_inner);
+        // What is dropped is counted again.
+        if grids.len() >= MOST_GRIDS && !grids.contains_key(&job) {
+            grids.clear();
+        }
+        grids.entry(job).or_default().clone()
+    }
+}
+
+/// A job.
+pub async fn job(session: &mut LocalSession, job: JobId) -> Result<JobReport, Problem> {
+    match session.ask(Request::Job { job }).await? {
+        Reply::Job(report) => Ok(report),
+        _ => Err(LocalError::OffProtocol.into()),
+    }
+}
+
+/// The jobs that the visitor may see, the newest first: of an operator those of all requesters.
+pub async fn jobs(session: &mut LocalSession) -> Result<Vec<JobReport>, Problem> {
+    let all = session.visitor().is_operator;
+    match session.ask(Request::Jobs { limit: MAX_PAGE, all }).await? {
+        Reply::Jobs(jobs) => Ok(jobs),
+        _ => Err(LocalError::OffProtocol.into()),
+    }
+}
+
+/// Tasks of a job, from one on.
+pub async fn tasks(
+    session: &mut LocalSession,
+    job: JobId,
+    from: u64,
+    limit: u32,
+) -> Result<Vec<TaskReport>, Problem> {
+    match session.ask(Request::Tasks { job, from: TaskNumber(from), limit }).await? {
+        Reply::Tasks(tasks) => Ok(tasks),
+        _ => Err(LocalError::OffProtocol.into()),
+    }
+}
+
+/// Who lends what.
+pub async fn providers(session: &mut LocalSession) -> Result<Vec<ProviderReport>, Problem> {
+    match session.ask(Request::Providers).await? {
+        Reply::Providers(providers) => Ok(providers),
+        _ => Err(LocalError::OffProtocol.into()),
+    }
+}
+
+/// What is known of an operator's results.
+pub async fn reputation(session: &mut LocalSession, operator: Address) -> Result<ReputationReport, Problem> {
+    match session.ask(Request::Reputation { operator }).await? {
+        Reply::Reputation(report) => Ok(report),
+        _ => Err(LocalError::OffProtocol.into()),
+    }
+}
+
+/// The same of all operators of some providers, up to a number.
+pub async fn records(
+    session: &mut LocalSession,
+    providers: &[ProviderReport],
+) -> Result<HashMap<Address, ReputationReport>, Problem> {
+    let mut known = HashMap::new();
+    for provider in providers {
+        if known.len() >= MOST_RECORDS {
+            break;
+        }
+        if !known.contains_key(&provider.operator) {
+            known.insert(provider.operator, reputation(session, provider.operator).await?);
+        }
+    }
+    Ok(known)
+}
+
+/// How this network pays, if it does.
+pub async fn money(session: &mut LocalSession) -> Result<Option<Money>, Problem> {
+    match session.ask(Request::Terms { stages: Vec::new() }).await? {
+        Reply::Terms(terms) => Ok(terms.money),
+        _ => Err(LocalError::OffProtocol.into()),
+    }
+}

@@ -1,0 +1,108 @@
+//! Errors outside of OpenAI's routes, as RFC 9457 has them.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use schemars::JsonSchema;
+use serde::Serialize;
+use tidemill_coordinator::LocalError;
+use tidemill_net::{blobs::BlobError, wire::Refusal};
+
+/// What went wrong with a request.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+pub struct Problem {
+    /// `about:blank`: the status says what sort of problem it is.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// What the status is called.
+    title: String,
+    /// The status.
+    status: u16,
+    /// What is wrong, in a sentence.
+    detail: String,
+    /// Whether the same request may succeed later.
+    #[serde(skip)]
+    may_pass: bool,
+}
+
+impl Problem {
+    /// A problem with its sentence.
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error").to_owned(),
+            status: status.as_u16(),
+            detail: detail.into(),
+            may_pass: status == StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// The sentence.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+}
+
+impl From<LocalError> for Problem {
+    fn from(error: LocalError) -> Self {
+        let status = match &error {
+            LocalError::Refused(refusal) => of_refusal(refusal),
+            LocalError::OutOfBounds(_) => StatusCode::BAD_REQUEST,
+            LocalError::Over => StatusCode::SERVICE_UNAVAILABLE,
+            LocalError::Blob(BlobError::NotHere(_)) => StatusCode::NOT_FOUND,
+            LocalError::Blob(BlobError::TooLong { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+            LocalError::Blob(_) | LocalError::OffProtocol => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, tidemill_types::causes(&error))
+    }
+}
+
+fn of_refusal(refusal: &Refusal) -> StatusCode {
+    match refusal {
+        Refusal::NoSuchJob | Refusal::NoSuchTask | Refusal::NoSuchEscrow => StatusCode::NOT_FOUND,
+        Refusal::NotEnded | Refusal::IdTaken => StatusCode::CONFLICT,
+        Refusal::BadJob { .. } | Refusal::Fetch { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        Refusal::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        Refusal::Busy { .. } | Refusal::NotSeen { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::Unpaid { .. } => StatusCode::PAYMENT_REQUIRED,
+        Refusal::OverBudget { .. } => StatusCode::INSUFFICIENT_STORAGE,
+        Refusal::NotOperator => StatusCode::FORBIDDEN,
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, may_pass) = (self.status(), self.may_pass);
+        let mut response = (status, Json(self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if may_pass {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_has_the_status_that_clients_expect() {
+        let of = |refusal: Refusal| Problem::from(LocalError::Refused(refusal));
+        assert_eq!(of(Refusal::NoSuchJob).status(), StatusCode::NOT_FOUND);
+        assert_eq!(of(Refusal::NotOperator).status(), StatusCode::FORBIDDEN);
+        let busy = of(Refusal::Busy { reason: "too many".to_owned() });
+        assert_eq!(busy.detail(), "the coordinator cannot take it: too many");
+        let response = busy.into_response();
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        assert_eq!(response.headers()["retry-after"], "1");
+    }
+}
