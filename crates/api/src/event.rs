@@ -117,6 +117,8 @@ pub enum ServeEvent {
         coins_wei: Option<Coin>,
         /// What clients of its HTTP API take for the address of OpenAI's; null where none is served.
         api: Option<String>,
+        /// Where its pages are, for a browser, with the token that lets one in where work is paid for; null where HTTP is off.
+        page: Option<String>,
     },
 }
 
@@ -161,6 +163,8 @@ pub enum UpEvent {
         free: bool,
         /// What clients of its HTTP API take for the address of OpenAI's; null where none is served.
         api: Option<String>,
+        /// Where its pages are, for a browser, with the token that lets one in where work is paid for; null where HTTP is off.
+        page: Option<String>,
     },
 }
 

@@ -1,4 +1,4 @@
-//! HTTP beside a coordinator in this process: where it listens, who may ask, and where other commands find it.
+//! HTTP beside a coordinator in this process: where it listens, who may ask, and where other commands and people find it.
 
 use std::{
     fs,
@@ -7,15 +7,18 @@ use std::{
     str::FromStr,
 };
 
+use anyhow::Context;
 use tidemill_coordinator::{Coordinator, Visitor};
 use tidemill_http::{App, Bounds, Config, Keys, Models, ServeError, Server, router};
 use tidemill_net::endpoint::node_id;
 use tidemill_types::Principal;
+use tidemill_web::{Entry, pages};
 
 use crate::{
     exit::{Code, Exit, WithCode},
     home::{data_directory, identity},
     hosting::Hosted,
+    node_state,
 };
 
 /// Where the API of `tidemill up` is, if nobody else has this port.
@@ -24,7 +27,7 @@ const USUAL_PORT: u16 = 8400;
 /// Where HTTP is served.
 #[derive(clap::Args, Clone, Default)]
 pub struct HttpArgs {
-    /// Serve models over HTTP at this address, with OpenAI's API; `off` serves none. Off loopback it needs `--behind-proxy`
+    /// Serve pages for a browser and models over HTTP at this address, with OpenAI's API; `off` serves none. Off loopback it needs `--behind-proxy`
     #[arg(long, value_name = "ADDR:PORT|off")]
     api: Option<Place>,
     /// A proxy that does TLS passes requests on to `--api`: it may listen off loopback, and every request needs an API key
@@ -58,6 +61,8 @@ impl FromStr for Place {
 /// HTTP that is served.
 pub struct Serving {
     server: Server,
+    /// The path that leads into the pages.
+    entry: String,
     _note: Option<Note>,
 }
 
@@ -75,17 +80,19 @@ impl HttpArgs {
         };
         let home = data_directory().code(Code::Host)?;
         let sessions = coordinator.local();
+        let identity = identity()?;
+        let (node, signer) = (node_id(&identity.node), identity.result.address());
+        let is_operator = signer == sessions.operator();
+        let visitor = Visitor { principal: Principal::Node(node), node, signer, is_operator };
         // Where work is paid for, whoever asks has to bring money, and so a key.
-        let owner = match sessions.is_free() {
-            true => {
-                let identity = identity()?;
-                let (node, signer) = (node_id(&identity.node), identity.result.address());
-                let is_operator = signer == sessions.operator();
-                Some(Visitor { principal: Principal::Node(node), node, signer, is_operator })
-            }
-            false => None,
+        let owner = sessions.is_free().then_some(visitor);
+        let entry = match (owner, self.behind_proxy) {
+            (Some(visitor), false) => Entry::ThisMachine(visitor),
+            _ => Entry::Token { visitor, token: page_token(&home)? },
         };
         let bounds = Bounds::default();
+        let path = entry.path();
+        let pages = pages(sessions.clone(), entry);
         let config = Config {
             sessions,
             keys: keys_folder(&home),
@@ -94,7 +101,7 @@ impl HttpArgs {
             is_behind_proxy: self.behind_proxy,
             bounds,
         };
-        let routes = router(App::new(config), axum::Router::new());
+        let routes = router(App::new(config), axum::Router::new()).merge(pages);
         let start = |address| Server::start(address, self.behind_proxy, bounds, routes.clone());
         let server = match wanted {
             Some(address) => start(address).await,
@@ -114,7 +121,7 @@ impl HttpArgs {
         if let Err(error) = &note {
             tracing::warn!(%error, "other commands of this home will not find the API by themselves");
         }
-        Ok(Some(Serving { server, _note: note.ok() }))
+        Ok(Some(Serving { server, entry: path, _note: note.ok() }))
     }
 }
 
@@ -124,9 +131,35 @@ impl Serving {
         base_url(self.server.address())
     }
 
+    /// Where its pages are, with what lets a browser in.
+    pub fn page(&self) -> String {
+        format!("http://{}{}", self.server.address(), self.entry)
+    }
+
     async fn stop(self) {
         self.server.stop().await;
     }
+}
+
+/// The line about the pages, which comes first.
+pub fn page_in_words(page: Option<&String>) -> String {
+    page.map_or_else(String::new, |page| format!("open in a browser: {page}\n"))
+}
+
+/// The word that lets a browser into the pages of this home, which is drawn once.
+fn page_token(home: &Path) -> anyhow::Result<String> {
+    let file = home.join("page-token");
+    let is_token = |text: &String| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if let Some(kept) = fs::read_to_string(&file).ok().map(|text| text.trim().to_owned()).filter(is_token) {
+        return Ok(kept);
+    }
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).code(Code::Host)?;
+    let token = format!("{:032x}", u128::from_be_bytes(bytes));
+    node_state::replace(&file, format!("{token}\n").as_bytes())
+        .with_context(|| format!("cannot write {}", file.display()))
+        .code(Code::Host)?;
+    Ok(token)
 }
 
 fn base_url(address: SocketAddr) -> String {

@@ -9,7 +9,7 @@ use std::{
 use axum::{extract::FromRequestParts, http::StatusCode, http::request::Parts};
 use tidemill_coordinator::{LocalError, LocalSession, LocalSessions, Visitor};
 use tidemill_net::wire::{
-    JobPhase, JobReport, MAX_PAGE, Money, ProviderReport, Reply, ReputationReport, Request, TaskReport,
+    JobPhase, JobReport, MAX_PAGE, ProviderReport, Reply, ReputationReport, Request, TaskReport,
 };
 use tidemill_types::{Address, JobId, TaskNumber};
 use tokio::sync::Semaphore;
@@ -49,7 +49,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Asking {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let visitor = parts.extensions.get::<Visitor>().copied();
-        visitor.map(Self).ok_or_else(|| Problem::new(StatusCode::UNAUTHORIZED, "show an API key: `Authorization: Bearer KEY`"))
+        visitor.map(Self).ok_or_else(|| {
+            Problem::new(StatusCode::UNAUTHORIZED, "show an API key: `Authorization: Bearer KEY`")
+        })
     }
 }
 
@@ -170,12 +172,4 @@ pub async fn records(
         }
     }
     Ok(known)
-}
-
-/// How this network pays, if it does.
-pub async fn money(session: &mut LocalSession) -> Result<Option<Money>, Problem> {
-    match session.ask(Request::Terms { stages: Vec::new() }).await? {
-        Reply::Terms(terms) => Ok(terms.money),
-        _ => Err(LocalError::OffProtocol.into()),
-    }
 }

@@ -101,7 +101,8 @@ pub async fn listing(session: &mut LocalSession, job: JobId) -> Result<Listing, 
     let Reply::Outputs(pieces) = session.ask(request).await? else {
         return Err(LocalError::OffProtocol.into());
     };
-    let mut listing = Listing { files: Vec::new(), is_more: pieces.len() >= MOST_TASKS as usize, shown: None };
+    let mut listing =
+        Listing { files: Vec::new(), is_more: pieces.len() >= MOST_TASKS as usize, shown: None };
     for piece in pieces {
         if piece.output.len > MOST_SHOWN {
             listing.is_more = true;
@@ -227,7 +228,9 @@ impl Shown {
             Kind::Text => Some(Self::Text(beginning(content)?)),
             Kind::Table(separator) => {
                 let text = beginning(content)?;
-                let cells = |line: &str| line.split(separator).take(TABLE_COLUMNS).map(|cell| one_line(cell, 60)).collect();
+                let cells = |line: &str| {
+                    line.split(separator).take(TABLE_COLUMNS).map(|cell| one_line(cell, 60)).collect()
+                };
                 Some(Self::Table(text.lines().take(TABLE_ROWS).map(cells).collect()))
             }
             Kind::Other => None,
@@ -241,7 +244,9 @@ fn beginning(content: &[u8]) -> Option<String> {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
         // A character was cut.
-        Err(error) if error.valid_up_to() + 4 > bytes.len() => std::str::from_utf8(&bytes[..error.valid_up_to()]).ok()?,
+        Err(error) if error.valid_up_to() + 4 > bytes.len() => {
+            std::str::from_utf8(&bytes[..error.valid_up_to()]).ok()?
+        }
         Err(_) => return None,
     };
     let dots = if bytes.len() < content.len() { "\n…" } else { "" };
@@ -324,7 +329,10 @@ mod tests {
         }
         assert_eq!(Kind::of("tiles/a.PNG"), Kind::Image("image/png"));
         let rows = Shown::of("a.csv", b"x,y\n1,2\n");
-        assert_eq!(rows, Some(Shown::Table(vec![vec!["x".into(), "y".into()], vec!["1".into(), "2".into()]])));
+        assert_eq!(
+            rows,
+            Some(Shown::Table(vec![vec!["x".into(), "y".into()], vec!["1".into(), "2".into()]]))
+        );
         assert_eq!(Shown::of("a.txt", b"\xff\xfe\x00 binary"), None);
         let long = Shown::of("a.txt", "é".repeat(TEXT_BYTES).as_bytes());
         assert!(matches!(long, Some(Shown::Text(text)) if text.ends_with('…')));

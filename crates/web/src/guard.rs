@@ -54,7 +54,6 @@ fn is_foreign(headers: &HeaderMap) -> bool {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,9 +17,7 @@ use crate::{
     files::{self, Listing},
     grid::Grid,
     live::Part,
-    words::{
-        State, count, large, meter, moment, percent, plural, share, short, span, tag, tide,
-    },
+    words::{State, count, large, meter, moment, percent, plural, share, short, span, tag, tide},
 };
 
 /// Providers that are listed.
@@ -148,7 +146,8 @@ impl View {
             share(ready, job.tasks)
         );
         let bar = [("f-done", percent(job.done, job.tasks)), ("f-run", percent(running, job.tasks))];
-        let part = |state, word: &str, number: u64| html! { span { (tag(state, word)) " " b { (count(number)) } } };
+        let part =
+            |state, word: &str, number: u64| html! { span { (tag(state, word)) " " b { (count(number)) } } };
         html! {
             div.progress {
                 p.big { (share(job.done, job.tasks)) }
@@ -240,7 +239,8 @@ impl View {
             if total.is_zero() { 0.0 } else { f64_of_wei(amount.wei()) * 100.0 / f64_of_wei(total.wei()) }
         };
         let bar = [("f-done", of(cost.earned)), ("f-b1", of(cost.reserved))];
-        let label = format!("{:.0} % earned, {:.0} % held back for leases", of(cost.earned), of(cost.reserved));
+        let label =
+            format!("{:.0} % earned, {:.0} % held back for leases", of(cost.earned), of(cost.reserved));
         html! {
             section.card {
                 header { h2 { "Cost so far" } }

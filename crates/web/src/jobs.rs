@@ -39,7 +39,8 @@ pub struct Filter {
     pub page: usize,
 }
 
-const STATES: [(&str, &str); 4] = [("", "All"), ("running", "Running"), ("done", "Done"), ("failed", "Not done")];
+const STATES: [(&str, &str); 4] =
+    [("", "All"), ("running", "Running"), ("done", "Done"), ("failed", "Not done")];
 
 impl View {
     /// The part of the page that changes by itself.
@@ -85,7 +86,11 @@ impl View {
         let listed = self.listed();
         if listed.is_empty() {
             let head = if self.jobs.is_empty() { "No jobs yet" } else { "No job is like that" };
-            return empty(head, "A job has a row here as soon as it is submitted.", Some("tidemill submit examples/render/job.toml"));
+            return empty(
+                head,
+                "A job has a row here as soon as it is submitted.",
+                Some("tidemill submit examples/render/job.toml"),
+            );
         }
         let pages = listed.len().div_ceil(PAGE).max(1);
         let page = self.filter.page.clamp(1, pages);
@@ -155,19 +160,32 @@ mod tests {
     use crate::job::tests::report;
 
     fn view(jobs: Vec<JobReport>, state: &str) -> View {
-        View { jobs, is_operator: true, is_free: true, filter: Filter { state: state.to_owned(), page: 0 }, now_ms: 61_000 }
+        View {
+            jobs,
+            is_operator: true,
+            is_free: true,
+            filter: Filter { state: state.to_owned(), page: 0 },
+            now_ms: 61_000,
+        }
     }
 
     #[test]
     fn jobs_are_listed_by_state() {
-        let jobs = vec![report(JobPhase::Running), JobReport { name: "over".to_owned(), ..report(JobPhase::Done) }];
+        let jobs =
+            vec![report(JobPhase::Running), JobReport { name: "over".to_owned(), ..report(JobPhase::Done) }];
         let all = view(jobs.clone(), "").content().into_string();
-        assert!(all.contains("1 running, 2 in all") && all.contains("Running") && all.contains(">over<"), "{all}");
+        assert!(
+            all.contains("1 running, 2 in all") && all.contains("Running") && all.contains(">over<"),
+            "{all}"
+        );
         let done = view(jobs.clone(), "done").table().into_string();
         assert!(done.contains(">over<") && !done.contains(">poster<"), "{done}");
         let none = view(jobs, "failed").table().into_string();
         assert!(none.contains("No job is like that"), "{none}");
-        assert!(view(Vec::new(), "").table().into_string().contains("tidemill submit"), "an empty list says what to do");
+        assert!(
+            view(Vec::new(), "").table().into_string().contains("tidemill submit"),
+            "an empty list says what to do"
+        );
     }
 
     #[test]

@@ -66,7 +66,8 @@ impl Told {
     /// The cells that differ, by their number; all of them the first time.
     fn changed_cells(&mut self, cells: Vec<String>) -> BTreeMap<usize, String> {
         let differ = |(at, class): &(usize, &String)| self.cells.get(*at) != Some(class);
-        let changed = cells.iter().enumerate().filter(differ).map(|(at, class)| (at, class.clone())).collect();
+        let changed =
+            cells.iter().enumerate().filter(differ).map(|(at, class)| (at, class.clone())).collect();
         self.cells = cells;
         changed
     }
@@ -75,7 +76,10 @@ impl Told {
 /// A place for one more stream.
 fn place(desk: &Desk) -> Result<OwnedSemaphorePermit, Problem> {
     desk.streams.clone().try_acquire_owned().map_err(|_| {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many pages are open: this one is current when it is loaded again")
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many pages are open: this one is current when it is loaded again",
+        )
     })
 }
 

@@ -172,7 +172,8 @@ impl View {
         }
         let mut classes: BTreeMap<String, Vec<&ProviderReport>> = BTreeMap::new();
         for provider in self.providers.iter().take(MOST_CELLS) {
-            let class = provider.offer.engines.first().map_or_else(|| "nothing on offer".to_owned(), engine_name);
+            let class =
+                provider.offer.engines.first().map_or_else(|| "nothing on offer".to_owned(), engine_name);
             classes.entry(class).or_default().push(provider);
         }
         html! {
@@ -192,7 +193,8 @@ impl View {
         let busy: u64 = providers.iter().map(|provider| busy(provider)).sum();
         let away = providers.iter().filter(|provider| !provider.connected).count() as u64;
         let number = plural(providers.len() as u64, "provider");
-        let label = format!("{class}: {number}, {} of slots working, {} away", share(busy, slots), count(away));
+        let label =
+            format!("{class}: {number}, {} of slots working, {} away", share(busy, slots), count(away));
         html! {
             div.region {
                 div { h3 { (class) } p.broad { (number) } }
@@ -240,7 +242,11 @@ impl View {
             }
         }
         if engines.is_empty() {
-            return empty("No engine is on offer", "Each way in which machines run programs has a row here.", None);
+            return empty(
+                "No engine is on offer",
+                "Each way in which machines run programs has a row here.",
+                None,
+            );
         }
         html! {
             div.tbl tabindex="0" role="region" aria-label="Engines on offer" {
@@ -326,13 +332,19 @@ impl View {
     fn listed(&self) -> Vec<&ProviderReport> {
         let wanted = self.filter.q.trim().to_lowercase();
         let is_wanted = |provider: &&ProviderReport| {
-            let texts = [provider.offer.name.to_lowercase(), provider.node.to_string(), provider.operator.to_string().to_lowercase()];
+            let texts = [
+                provider.offer.name.to_lowercase(),
+                provider.node.to_string(),
+                provider.operator.to_string().to_lowercase(),
+            ];
             let state = self.filter.state.as_str();
             (wanted.is_empty() || texts.iter().any(|text| text.contains(&wanted)))
                 && (state.is_empty() || state == state_of(provider))
         };
         let mut listed: Vec<_> = self.providers.iter().filter(is_wanted).collect();
-        listed.sort_by_key(|provider| (!provider.connected, std::cmp::Reverse(provider.accepted), provider.node));
+        listed.sort_by_key(|provider| {
+            (!provider.connected, std::cmp::Reverse(provider.accepted), provider.node)
+        });
         listed
     }
 
@@ -343,7 +355,11 @@ impl View {
         let shown: Vec<_> = listed.iter().skip((page - 1) * PAGE).take(PAGE).collect();
         let link = |page: usize| {
             let text = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
-            format!("/network?q={}&state={}&page={page}#providers", text(&self.filter.q), text(&self.filter.state))
+            format!(
+                "/network?q={}&state={}&page={page}#providers",
+                text(&self.filter.q),
+                text(&self.filter.state)
+            )
         };
         html! {
             section.card #providers {
@@ -450,10 +466,12 @@ fn engine_name(engine: &Engine) -> String {
 
 /// How fast each engine is with all of its slots: as observed, else as it was measured.
 fn rates(provider: &ProviderReport) -> impl Iterator<Item = u64> {
-    provider.offer.engines.iter().zip(&provider.observed_fuel_per_s).map(|(engine, observed)| match observed {
-        0 => engine.capacity.all_fuel_per_s,
-        one => one.saturating_mul(engine.slots.into()),
-    })
+    provider.offer.engines.iter().zip(&provider.observed_fuel_per_s).map(
+        |(engine, observed)| match observed {
+            0 => engine.capacity.all_fuel_per_s,
+            one => one.saturating_mul(engine.slots.into()),
+        },
+    )
 }
 
 fn prices(provider: &ProviderReport) -> impl Iterator<Item = Amount> {

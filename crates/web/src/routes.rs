@@ -52,9 +52,15 @@ pub fn pages(sessions: LocalSessions, entry: Entry) -> Router {
 /// A page that says what is wrong.
 pub fn sorry(visitor: Option<Visitor>, problem: &Problem) -> Response {
     let way_out = match problem.status() {
-        StatusCode::NOT_FOUND => "It may have been removed, or belong to somebody else. The list has those that are here.",
-        StatusCode::UNAUTHORIZED => "Open the address that `tidemill serve` or `tidemill up` printed, with its token.",
-        StatusCode::MISDIRECTED_REQUEST => "Open it by the address that was printed: http://127.0.0.1 and a port.",
+        StatusCode::NOT_FOUND => {
+            "It may have been removed, or belong to somebody else. The list has those that are here."
+        }
+        StatusCode::UNAUTHORIZED => {
+            "Open the address that `tidemill serve` or `tidemill up` printed, with its token."
+        }
+        StatusCode::MISDIRECTED_REQUEST => {
+            "Open it by the address that was printed: http://127.0.0.1 and a port."
+        }
         StatusCode::SERVICE_UNAVAILABLE => "Load the page again in a moment.",
         _ => "`tidemill doctor` looks for what may be wrong with this machine.",
     };
@@ -82,7 +88,11 @@ pub fn job_id(text: &str) -> Result<JobId, Problem> {
 
 type Shared = State<Arc<Desk>>;
 
-async fn network_page(State(desk): Shared, Asking(visitor): Asking, Query(filter): Query<network::Filter>) -> Response {
+async fn network_page(
+    State(desk): Shared,
+    Asking(visitor): Asking,
+    Query(filter): Query<network::Filter>,
+) -> Response {
     let page = Page { title: "Network", place: Place::Network, live: Some("/live/network".to_owned()) };
     let view = live::network_view(&desk, visitor, filter).await;
     shown(visitor, &page, view.map(|view| view.content()))
@@ -92,7 +102,11 @@ async fn network_events(State(desk): Shared, Asking(visitor): Asking) -> Result<
     live::network(desk, visitor)
 }
 
-async fn jobs_page(State(desk): Shared, Asking(visitor): Asking, Query(filter): Query<jobs::Filter>) -> Response {
+async fn jobs_page(
+    State(desk): Shared,
+    Asking(visitor): Asking,
+    Query(filter): Query<jobs::Filter>,
+) -> Response {
     let live = format!("/live/jobs?state={}&page={}", jobs::known(&filter.state), filter.page);
     let page = Page { title: "Jobs", place: Place::Jobs, live: Some(live) };
     let view = live::jobs_view(&desk, visitor, filter).await;

@@ -18,7 +18,8 @@ pub enum Place {
     Jobs,
 }
 
-const PLACES: [(Place, &str, &str); 2] = [(Place::Network, "Network", "/network"), (Place::Jobs, "Jobs", "/jobs")];
+const PLACES: [(Place, &str, &str); 2] =
+    [(Place::Network, "Network", "/network"), (Place::Jobs, "Jobs", "/jobs")];
 
 /// A page.
 pub struct Page<'a> {

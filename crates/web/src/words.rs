@@ -112,8 +112,18 @@ pub fn now_ms() -> u64 {
 /// `30 November 2026, 16:05`, in UTC.
 pub fn date(unix_ms: u64) -> String {
     const MONTHS: [&str; 12] = [
-        "January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
-        "November", "December",
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
     ];
     let minutes = unix_ms / 60_000;
     let (year, month, day) = civil(minutes / 1440);
@@ -173,7 +183,11 @@ pub fn odds(odds: f64) -> String {
     if odds <= 0.0 { "none".to_owned() } else { format!("1 in {}", count(rounded(1.0 / odds))) }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count for people; the cast saturates")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a count for people; the cast saturates"
+)]
 pub fn rounded(number: f64) -> u64 {
     number.round().max(0.0) as u64
 }
@@ -247,7 +261,8 @@ mod tests {
 
     #[test]
     fn parts_of_a_bar_follow_each_other() {
-        let bar = meter("thick", Some("half"), &[("f-done", 50.0), ("f-run", 0.0), ("f-check", 25.0)]).into_string();
+        let bar = meter("thick", Some("half"), &[("f-done", 50.0), ("f-run", 0.0), ("f-check", 25.0)])
+            .into_string();
         assert!(bar.contains(r#"x="50.000%" width="25.000%""#) && !bar.contains("f-run"), "{bar}");
     }
 }

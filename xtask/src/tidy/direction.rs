@@ -86,6 +86,7 @@ const RULES: &[Rule] = &[
     Rule { package: "tidemill-api", may_use: SECOND },
     Rule { package: "tidemill-coordinator", may_use: THIRD },
     Rule { package: "tidemill-http", may_use: BESIDE },
+    Rule { package: "tidemill-web", may_use: BESIDE },
     Rule { package: "tidemill-provider", may_use: THIRD },
     Rule { package: "tidemill-sim", may_use: THIRD },
     Rule { package: "xtask", may_use: &[] },

@@ -31,7 +31,7 @@ use crate::{
     network,
     node_state::StateDirectory,
     runtime,
-    serving::{HttpArgs, Serving, WithHttp},
+    serving::{HttpArgs, Serving, WithHttp, page_in_words},
     summary::plural,
 };
 
@@ -253,12 +253,16 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         // The one in its own directory is for the commands of this home.
         let files = file.transpose().and_then(|file| Ok((file, own?)));
         let served = match &files {
-            Ok(_) => args.http.start(&coordinator, false).await,
+            Ok(_) => args.http.start(&coordinator, true).await,
             Err(_) => Ok(None),
         };
         match files.and_then(|files| Ok((files, served?))) {
             Ok(((file, _own), serving)) => {
-                let told = Told { file: file.as_ref(), api: serving.as_ref().map(Serving::url) };
+                let told = Told {
+                    file: file.as_ref(),
+                    api: serving.as_ref().map(Serving::url),
+                    page: serving.as_ref().map(Serving::page),
+                };
                 tell_listening(&announcer, &state, &coordinator, &told, account, &args.trust());
                 let words = Words { what: "coordinator", again: "start it again on the same directory" };
                 hosting::stay(WithHttp { hosted: coordinator, serving }, &mut signals, &announcer, &words)
@@ -278,13 +282,15 @@ struct Told<'a> {
     file: Option<&'a TicketFile>,
     /// Where its HTTP API is.
     api: Option<String>,
+    /// Where its pages are.
+    page: Option<String>,
 }
 
 fn tell_listening(
     announcer: &Announcer,
     state: &StateDirectory,
     coordinator: &Coordinator,
-    Told { file, api }: &Told<'_>,
+    Told { file, api, page }: &Told<'_>,
     account: Option<(Address, Coin)>,
     trust: &Trust,
 ) {
@@ -302,6 +308,7 @@ fn tell_listening(
         account: account.map(|(account, _)| account.to_string()),
         coins_wei: account.map(|(_, coins)| coins),
         api: api.clone(),
+        page: page.clone(),
     };
     let pays = match account {
         Some((account, coins)) => {
@@ -325,9 +332,10 @@ fn tell_listening(
         ),
     };
     let join = file.map_or_else(|| ticket.to_string(), |file| file.path().display().to_string());
+    let page = page_in_words(page.as_ref());
     let api = api.as_ref().map_or_else(String::new, |url| format!("models over HTTP: {url}\n"));
     let text = format!(
-        "{api}coordinator {} is reached at {}\n{}its state is in {}\n\nticket (whoever has it can join):\n{ticket}\n\n\
+        "{page}{api}coordinator {} is reached at {}\n{}its state is in {}\n\nticket (whoever has it can join):\n{ticket}\n\n\
          lend a machine:  tidemill provide --join {join}\n\
          run a job:       tidemill run JOB.TOML --join {join}\n\n\
          {pays}\n{checks}\n\nCtrl-C ends it",

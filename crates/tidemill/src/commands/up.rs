@@ -16,7 +16,7 @@ use crate::{
     logging,
     money::PayArgs,
     runtime,
-    serving::{HttpArgs, Serving, WithHttp},
+    serving::{HttpArgs, Serving, WithHttp, page_in_words},
 };
 
 /// Run a whole network on this machine until Ctrl-C: a coordinator and some providers.
@@ -87,8 +87,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let serving = args.http.start(&embedded.coordinator, true).await;
         match file.transpose().and_then(|file| Ok((file, serving?))) {
             Ok((file, serving)) => {
-                let api = serving.as_ref().map(Serving::url);
-                tell_listening(&announcer, &directory, &embedded, file.as_ref(), api);
+                tell_listening(&announcer, &directory, &embedded, file.as_ref(), serving.as_ref());
                 let words = Words { what: "network", again: "start `tidemill up` again" };
                 hosting::stay(WithHttp { hosted: embedded, serving }, &mut signals, &announcer, &words).await
             }
@@ -105,8 +104,9 @@ fn tell_listening(
     directory: &std::path::Path,
     embedded: &Embedded,
     file: Option<&TicketFile>,
-    api: Option<String>,
+    serving: Option<&Serving>,
 ) {
+    let (api, page) = (serving.map(Serving::url), serving.map(Serving::page));
     let ticket = &embedded.ticket;
     let event = UpEvent::Listening {
         node: ticket.node().to_string(),
@@ -116,6 +116,7 @@ fn tell_listening(
         ledger: embedded.ledger().map(|ledger| ledger.url.clone()),
         free: embedded.ledger().is_none(),
         api: api.clone(),
+        page: page.clone(),
     };
     let pays = match embedded.ledger() {
         Some(ledger) => format!("work is paid for in TIDE, on the ledger at {}", ledger.url),
@@ -127,9 +128,10 @@ fn tell_listening(
     } else {
         format!("{} providers", embedded.providers)
     };
+    let page = page_in_words(page.as_ref());
     let api = api.map_or_else(String::new, |url| format!("models over HTTP: {url}\n"));
     let text = format!(
-        "{api}a coordinator and {providers} on this machine; state and logs are in {}\n\n\
+        "{page}{api}a coordinator and {providers} on this machine; state and logs are in {}\n\n\
          ticket:\n{ticket}\n\n\
          in another terminal:\n  tidemill run JOB.TOML --join {join}\n  tidemill providers --join {join}\n\n\
          {pays}\n\nCtrl-C ends it",

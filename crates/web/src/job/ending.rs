@@ -44,7 +44,10 @@ pub fn ending(job: &JobReport) -> Option<Ending> {
     };
     let undecided = || {
         vec![
-            ("Let a machine that you trust decide, in the job file:", "[policy]\ntrusted = [\"OPERATOR\"]".to_owned()),
+            (
+                "Let a machine that you trust decide, in the job file:",
+                "[policy]\ntrusted = [\"OPERATOR\"]".to_owned(),
+            ),
             ("Or see who said what:", format!("tidemill explain {short} TASK")),
         ]
     };
@@ -68,7 +71,10 @@ pub fn ending(job: &JobReport) -> Option<Ending> {
         JobPhase::Cancelled => (
             "Cancelled".to_owned(),
             format!("Its requester ended it. {kept}"),
-            vec![("Submit it again; what was accepted is not computed again where it is still kept:", "tidemill submit JOB.TOML".to_owned())],
+            vec![(
+                "Submit it again; what was accepted is not computed again where it is still kept:",
+                "tidemill submit JOB.TOML".to_owned(),
+            )],
         ),
         JobPhase::Deadline => (
             "The deadline passed".to_owned(),

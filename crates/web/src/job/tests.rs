@@ -47,7 +47,9 @@ fn page(job: JobReport) -> String {
 #[test]
 fn a_job_that_runs_says_how_far_it_is_and_can_be_cancelled() {
     let page = page(report(JobPhase::Running));
-    for words in ["68 %", "68 of 100 tasks accepted", "Running for", "34 s", "2 tasks/s", "about 16 s", "Cancel job"] {
+    for words in
+        ["68 %", "68 of 100 tasks accepted", "Running for", "34 s", "2 tasks/s", "about 16 s", "Cancel job"]
+    {
         assert!(page.contains(words), "{words}: {page}");
     }
     assert!(page.contains("nobody is paid"), "{page}");
@@ -79,6 +81,9 @@ fn money_and_liars_are_never_hidden() {
 fn pages_have_no_style_and_no_script_inside() {
     for phase in [JobPhase::Running, JobPhase::Done] {
         let page = page(report(phase));
-        assert!(!page.contains(" style=") && !page.contains("<script") && !page.contains(" onclick"), "{page}");
+        assert!(
+            !page.contains(" style=") && !page.contains("<script") && !page.contains(" onclick"),
+            "{page}"
+        );
     }
 }

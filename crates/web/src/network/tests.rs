@@ -37,9 +37,13 @@ fn view(providers: Vec<ProviderReport>) -> View {
 
 #[test]
 fn slots_and_cells_say_how_busy_a_network_is() {
-    let view = view(vec![provider(1, true, 9), provider(2, true, 1), provider(3, true, 0), provider(4, false, 0)]);
+    let view =
+        view(vec![provider(1, true, 9), provider(2, true, 1), provider(3, true, 0), provider(4, false, 0)]);
     let stats = view.stats().into_string();
-    assert!(stats.contains("<dd>5 <small>of 12</small>"), "more leases than slots are not more work: {stats}");
+    assert!(
+        stats.contains("<dd>5 <small>of 12</small>"),
+        "more leases than slots are not more work: {stats}"
+    );
     assert!(view.summary().into_string().contains("3 providers of 3 operators lend 12 slots"));
     let matrix = view.matrix().into_string();
     let at = |class: &str| matrix.find(&format!("<i class=\"{class}\">")).expect(class);
@@ -72,7 +76,10 @@ fn the_list_is_filtered_and_paged() {
     let mut view = view(many);
     let page = view.list().into_string();
     assert!(page.contains("1 to 50 of 120") && page.contains("page=2#providers"), "{page}");
-    assert!(page.find("mill-120").expect("listed") < page.find("mill-119").expect("listed"), "most results first");
+    assert!(
+        page.find("mill-120").expect("listed") < page.find("mill-119").expect("listed"),
+        "most results first"
+    );
     view.filter = Filter { q: "MILL-7".to_owned(), state: "idle".to_owned(), page: 99 };
     let page = view.list().into_string();
     assert!(page.contains("1 to 11 of 11"), "7 and 70 to 79: {page}");
