@@ -11,6 +11,7 @@ mod api_key;
 mod doctor;
 mod event;
 mod evidence;
+mod http;
 mod job;
 mod ledger;
 mod liquid;
@@ -30,6 +31,7 @@ pub use event::{
     ProvideLine, ProvideNotice, ServeEvent, ServeLine, TaskEnd, UpEvent, UpLine, WhyLeftOut,
 };
 pub use evidence::{CheckedEvidence, EvidenceFile, EvidenceSide, Finding, WrittenEvidence};
+pub use http::{JobPage, OutputEntry, OutputListing, Problem, ProviderList, TaskPage};
 pub use job::{
     Asked, AskedWord, Contribution, Failure, Job, JobPhase, Output, OutputFile, Reliability, TaskFailure,
     Undecided, Unjudged, Usage,

@@ -24,7 +24,6 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use self::store::OwnBlobs;
 pub use self::{
-    outputs::task_phase,
     sealing::Sealed,
     submission::{Standing, Submission, draw},
     task::TaskName,

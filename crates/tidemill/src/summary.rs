@@ -2,16 +2,14 @@
 
 mod reliability;
 
-use std::{fmt, path::Path, time::Duration};
+use std::{fmt, path::Path};
 
 use tidemill_api as api;
-use tidemill_net::wire::{Contribution, JobPhase, JobReport};
+use tidemill_net::wire::{JobPhase, JobReport};
 use tidemill_types::{Failure, one_line};
+use tidemill_web::told;
 
-pub use self::reliability::{
-    compared_in_words, odds_in_words, reliability_in_words, reliability_summary, unjudged_in_words,
-    unjudged_summary,
-};
+pub use self::reliability::{odds_in_words, reliability_in_words, unjudged_in_words};
 use crate::exit::{Code, Exit};
 
 /// The functions on the stack of a program that trapped, a line each, for people.
@@ -38,81 +36,16 @@ pub fn details(failure: &api::Failure) -> String {
 
 /// The failure that ended a job: for scripts, and as the error of the command.
 pub fn task_failure(label: &str, failure: &Failure, attempts: u32) -> (api::TaskFailure, Exit) {
-    let summary = api::Failure::from(failure);
+    let summary = told::task_failure(label, failure, attempts);
     let tries = if attempts > 1 { format!(" after {attempts} attempts") } else { String::new() };
-    let message = format!("{label} failed{tries}: {failure}\n{}", details(&summary));
+    let message = format!("{label} failed{tries}: {failure}\n{}", details(&summary.failure));
     let exit = Exit::new(Code::of(failure), message.trim_end()).hint(failure.hint());
-    (api::TaskFailure { label: label.to_owned(), attempts, failure: summary }, exit)
-}
-
-/// What one provider did, for scripts.
-pub fn contribution_summary(contribution: &Contribution) -> api::Contribution {
-    api::Contribution {
-        node: contribution.node.to_string(),
-        name: contribution.name.clone(),
-        tasks: contribution.tasks,
-        busy_s: seconds(contribution.busy.duration()),
-        fuel: contribution.fuel,
-        unjudged: unjudged_summary(contribution.unjudged),
-        lost_attempts: contribution.lost_attempts,
-        checks: contribution.checks,
-        contradicted: contribution.contradicted,
-    }
-}
-
-/// A job in a network, for scripts.
-pub fn job_summary(report: &JobReport) -> api::Job {
-    let failure = match &report.phase {
-        JobPhase::Failed { label, failure, attempts, .. } => Some(task_failure(label, failure, *attempts).0),
-        _ => None,
-    };
-    let undecided = match &report.phase {
-        JobPhase::Undecided { tasks, first, label } => {
-            Some(api::Undecided { tasks: *tasks, first: first.0, label: label.clone() })
-        }
-        _ => None,
-    };
-    api::Job {
-        job_id: report.job.to_string(),
-        job: report.name.clone(),
-        requester: report.requester.to_string(),
-        escrow: report.cost.map(|cost| cost.escrow.to_string()),
-        phase: phase_summary(&report.phase),
-        submitted_ms: report.submitted_ms,
-        ended_ms: report.ended_ms,
-        tasks: report.tasks,
-        map_tasks: report.map_tasks,
-        done: report.done,
-        running: report.leased,
-        lost_attempts: report.lost_attempts,
-        usage: api::Usage::from(&report.usage),
-        unjudged: unjudged_summary(report.unjudged()),
-        providers: report.contributions.iter().map(contribution_summary).collect(),
-        reliability: reliability_summary(report),
-        stuck: report.stuck.clone(),
-        failure,
-        undecided,
-        task_list: None,
-        output: None,
-    }
-}
-
-/// How far a job is, for scripts.
-pub fn phase_summary(phase: &JobPhase) -> api::JobPhase {
-    match phase {
-        JobPhase::Running => api::JobPhase::Running,
-        JobPhase::Done => api::JobPhase::Done,
-        JobPhase::Failed { .. } => api::JobPhase::Failed,
-        JobPhase::Cancelled => api::JobPhase::Cancelled,
-        JobPhase::Deadline => api::JobPhase::Deadline,
-        JobPhase::EscrowEnded => api::JobPhase::EscrowEnded,
-        JobPhase::Undecided { .. } => api::JobPhase::Undecided,
-    }
+    (summary, exit)
 }
 
 /// One word for how far a job is.
 pub fn phase_word(phase: &JobPhase) -> &'static str {
-    phase_summary(phase).word()
+    told::phase(phase).word()
 }
 
 /// What helps where results are not certain enough.
@@ -177,11 +110,6 @@ pub fn not_done(report: &JobReport) -> Option<Exit> {
 /// `1 task`, `2 tasks`.
 pub fn plural(count: u64, word: &str) -> String {
     if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
-}
-
-/// Seconds to the millisecond, as JSON and people have them.
-pub fn seconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 /// A list of files as a few words: one by its path, more by their number.

@@ -8,8 +8,8 @@ use axum::{
 };
 use maud::{Markup, html};
 use tidemill_coordinator::{LocalError, LocalSession};
-use tidemill_net::wire::{OutputPiece, Reply, Request};
-use tidemill_types::{Archive, ByteSize, JobId, TaskId, TaskNumber, one_line};
+use tidemill_net::wire::{MAX_PAGE, OutputPiece, Reply, Request};
+use tidemill_types::{Archive, ArchiveEntry, ByteSize, JobId, TaskId, TaskNumber, one_line};
 
 use crate::{problem::Problem, words::count};
 
@@ -21,6 +21,9 @@ const MOST_SHOWN: u64 = 64 << 20;
 
 /// Tasks whose outputs a page lists, where there is no reduce.
 const MOST_TASKS: u32 = 16;
+
+/// Files after which a list ends with the task that has begun.
+const MOST_LISTED: usize = 10_000;
 
 /// Files that a page lists.
 const MOST_FILES: usize = 24;
@@ -127,6 +130,32 @@ pub async fn listing(session: &mut LocalSession, job: JobId) -> Result<Listing, 
         }
     }
     Ok(listing)
+}
+
+/// The files of the output of a job that is done, from a task on, and the task to go on with.
+pub async fn all(
+    session: &mut LocalSession,
+    job: JobId,
+    from: u64,
+) -> Result<(Vec<OutFile>, Option<u64>), Problem> {
+    let request = Request::Outputs { job, from: TaskNumber(from), limit: MAX_PAGE };
+    let Reply::Outputs(pieces) = session.ask(request).await? else {
+        return Err(LocalError::OffProtocol.into());
+    };
+    let mut files = Vec::new();
+    let mut next = None;
+    for piece in pieces {
+        let task = piece.task;
+        if files.len() >= MOST_LISTED {
+            return Ok((files, Some(task.0)));
+        }
+        let bytes = bytes(session, piece).await?;
+        let entry = |entry: &ArchiveEntry| OutFile { task, path: entry.path.to_string(), len: entry.len };
+        files.extend(archive(&bytes)?.entries().iter().map(entry));
+        next = Some(task.0 + 1);
+    }
+    // An answer is as long as its bounds allow; whether something follows, the next one says.
+    Ok((files, next))
 }
 
 /// A file of the output of a task that is done, or the range of it that is asked for.
@@ -253,26 +282,27 @@ fn beginning(content: &[u8]) -> Option<String> {
     Some(tidemill_types::lines(text) + dots)
 }
 
-/// Where a file is downloaded from.
-fn link(job: JobId, file: &OutFile) -> String {
+/// Where a file is downloaded from, below the path of its job's files.
+pub fn link(below: &str, file: &OutFile) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
     let path: String = file
         .path
         .bytes()
         .map(|byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
         .collect();
-    format!("/jobs/{job}/files/{}/{path}", file.task)
+    format!("{below}/{}/{path}", file.task)
 }
 
 /// The part of a job's page about its output.
 pub fn shown(job: JobId, listing: &Listing) -> Markup {
     let Listing { files, is_more, shown } = listing;
+    let below = format!("/jobs/{job}/files");
     html! {
         @if let Some((file, shown)) = shown {
             div.in {
                 @match shown {
                     Shown::Image => figure {
-                        a href=(link(job, file)) { img src=(link(job, file)) alt={ "The picture " (file.path) ", as the job made it" }; }
+                        a href=(link(&below, file)) { img src=(link(&below, file)) alt={ "The picture " (file.path) ", as the job made it" }; }
                         figcaption.note.gap1 { (file.path) }
                     },
                     Shown::Text(text) => { p.note { (file.path) } pre.cmd tabindex="0" { (text) } },
@@ -292,7 +322,7 @@ pub fn shown(job: JobId, listing: &Listing) -> Markup {
         } @else {
             ul.list {
                 @for file in files {
-                    li.row.between { a href=(link(job, file)) { (one_line(&file.path, 80)) } span.faint { (ByteSize(file.len)) } }
+                    li.row.between { a href=(link(&below, file)) { (one_line(&file.path, 80)) } span.faint { (ByteSize(file.len)) } }
                 }
             }
         }
@@ -341,7 +371,7 @@ mod tests {
     #[test]
     fn links_hold_any_path() {
         let file = OutFile { task: TaskNumber(3), path: "a b/ü?.txt".to_owned(), len: 1 };
-        assert!(link(JobId([7; 16]), &file).ends_with("/files/3/a%20b/%C3%BC%3F.txt"));
+        assert!(link("/jobs/7/files", &file).ends_with("/files/3/a%20b/%C3%BC%3F.txt"));
         let listing = Listing { files: vec![file], is_more: false, shown: None };
         assert!(shown(JobId([7; 16]), &listing).into_string().contains("a b/ü?.txt"));
     }

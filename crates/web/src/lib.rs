@@ -1,4 +1,4 @@
-//! A coordinator in a browser.
+//! A coordinator in a browser, and the same as JSON.
 //!
 //! Every page and every answer comes from a session of the coordinator's own ([`LocalSessions`]): the same calls as over
 //! the network, checked in the same places. Pages are rendered here, read without scripts, and ask nobody else for
@@ -20,7 +20,10 @@ mod network;
 mod problem;
 mod routes;
 mod shell;
+pub mod told;
+mod v1;
 mod words;
 
 pub use entry::Entry;
 pub use routes::pages;
+pub use v1::routes as v1;

@@ -74,7 +74,7 @@ impl Told {
 }
 
 /// A place for one more stream.
-fn place(desk: &Desk) -> Result<OwnedSemaphorePermit, Problem> {
+pub fn place(desk: &Desk) -> Result<OwnedSemaphorePermit, Problem> {
     desk.streams.clone().try_acquire_owned().map_err(|_| {
         Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -84,7 +84,7 @@ fn place(desk: &Desk) -> Result<OwnedSemaphorePermit, Problem> {
 }
 
 /// Spawns a stream of events, which ends with its reader or the coordinator.
-fn follow<F: Future<Output = Result<(), Gone>> + Send>(
+pub fn follow<F: Future<Output = Result<(), Gone>> + Send>(
     desk: Arc<Desk>,
     place: OwnedSemaphorePermit,
     told: impl FnOnce(Arc<Desk>, Arc<Writer>) -> F + Send + 'static,

@@ -5,43 +5,27 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use schemars::JsonSchema;
-use serde::Serialize;
+use tidemill_api as api;
 use tidemill_coordinator::LocalError;
 use tidemill_net::{blobs::BlobError, wire::Refusal};
 
 /// What went wrong with a request.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Problem {
-    /// `about:blank`: the status says what sort of problem it is.
-    #[serde(rename = "type")]
-    kind: &'static str,
-    /// What the status is called.
-    title: String,
-    /// The status.
-    status: u16,
+    status: StatusCode,
     /// What is wrong, in a sentence.
     detail: String,
-    /// Whether the same request may succeed later.
-    #[serde(skip)]
-    may_pass: bool,
 }
 
 impl Problem {
     /// A problem with its sentence.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self {
-            kind: "about:blank",
-            title: status.canonical_reason().unwrap_or("Error").to_owned(),
-            status: status.as_u16(),
-            detail: detail.into(),
-            may_pass: status == StatusCode::SERVICE_UNAVAILABLE,
-        }
+        Self { status, detail: detail.into() }
     }
 
     /// The status.
     pub fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        self.status
     }
 
     /// The sentence.
@@ -79,11 +63,18 @@ fn of_refusal(refusal: &Refusal) -> StatusCode {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (status, may_pass) = (self.status(), self.may_pass);
-        let mut response = (status, Json(self)).into_response();
+        let Self { status, detail } = self;
+        let problem = api::Problem {
+            kind: "about:blank".to_owned(),
+            title: status.canonical_reason().unwrap_or("Error").to_owned(),
+            status: status.as_u16(),
+            detail,
+        };
+        let mut response = (status, Json(problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if may_pass {
+        // The same request may succeed later.
+        if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response

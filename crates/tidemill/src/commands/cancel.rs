@@ -2,13 +2,14 @@
 
 use tidemill_net::wire::JobPhase;
 use tidemill_types::one_line;
+use tidemill_web::told;
 
 use crate::{
     asking::ask,
     exit::{self, Code, Exit},
     follow, json,
     network::Join,
-    summary::{job_summary, phase_word},
+    summary::phase_word,
 };
 
 /// Cancel a job that runs.
@@ -36,7 +37,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Ok((before, report))
     })?;
     if args.json {
-        json::print(&job_summary(&report));
+        json::print(&told::job(&report));
     }
     let name = one_line(&report.name, 64);
     if before.phase.is_ended() || report.phase != JobPhase::Cancelled {

@@ -18,6 +18,7 @@ use tidemill_types::{
     ByteSize, Content, Failure, FloatClass, Fuel, GuestPath, InputSpec, Limits, Millis, Outcome, ProgramKind,
     TaskSpec, Usage, lines,
 };
+use tidemill_web::told::seconds;
 
 use super::{check_floats, read_program};
 use crate::{
@@ -27,7 +28,7 @@ use crate::{
     interrupt::on_interrupt,
     json,
     outdir::OutDir,
-    summary::{FileList, functions, plural, seconds},
+    summary::{FileList, functions, plural},
 };
 
 /// Run one program once in the sandbox and print what it used.

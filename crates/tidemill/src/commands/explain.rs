@@ -1,15 +1,15 @@
 //! `tidemill explain`: why tasks are where they are.
 
-use tidemill_api as api;
-use tidemill_net::wire::{Explanation, Reply, Request, ResultReport, Standing};
-use tidemill_types::{Acceptance, Basis, NodeId, Reliance, lines, one_line};
+use tidemill_net::wire::{Explanation, Reply, Request, Standing};
+use tidemill_types::{Acceptance, Basis, Reliance, lines, one_line};
+use tidemill_web::told;
 
 use crate::{
     asking::ask,
     exit, json,
     network::Join,
     requester::{TaskName, off_the_protocol},
-    summary::{compared_in_words, odds_in_words, plural, reliability_in_words, reliability_summary},
+    summary::{odds_in_words, plural, reliability_in_words},
 };
 
 /// Say why a job's tasks, or one of them, are where they are: what speaks for and against each provider, and for one task
@@ -51,29 +51,17 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             _ => Err(off_the_protocol()),
         }
     })?;
-    let Explanation { summary, providers, results, verdict, standing, evidence } = explanation;
     if args.json {
-        let reason =
-            |(node, why): &(NodeId, String)| api::NodeReason { node: node.to_string(), why: why.clone() };
-        json::print(&api::Explanation {
-            job_id: report.job.to_string(),
-            task: task.map(|task| task.0),
-            summary,
-            providers: providers.iter().map(reason).collect(),
-            results: results.iter().map(result_summary).collect(),
-            verdict: verdict.as_ref().map(verdict_summary),
-            standing: standing.as_ref().map(standing_summary),
-            evidence,
-            reliability: reliability_summary(&report),
-        });
+        json::print(&told::explanation(&report, task, &explanation));
         return Ok(());
     }
+    let Explanation { summary, providers, results, verdict, standing, evidence } = explanation;
     println!("{}: {}", one_line(&report.name, 64), lines(&summary));
     if task.is_none()
         && let Some(words) = reliability_in_words(&report)
     {
         println!("  {words}");
-    } else if let (Some(_), Some(how)) = (task, compared_in_words(&report.reliability.compared)) {
+    } else if let (Some(_), Some(how)) = (task, told::compared_in_words(&report.reliability.compared)) {
         println!("  outputs count as the same {how}");
     }
     for (node, why) in &providers {
@@ -96,7 +84,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let odds = match result.error_ppb {
             None => String::new(),
             Some(0) => "; certain, since its machine is trusted".to_owned(),
-            Some(ppb) => format!("; alone wrong with odds {}", odds_in_words(odds(ppb))),
+            Some(ppb) => format!("; alone wrong with odds {}", odds_in_words(told::odds(ppb))),
         };
         let output: String = result.output.to_string().chars().take(8).collect();
         let (node, fuel) = (result.node.short(), result.fuel);
@@ -120,11 +108,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The odds of so many billionths.
-fn odds(ppb: u32) -> f64 {
-    f64::from(ppb) / 1e9
-}
-
 fn verdict_in_words(verdict: &Acceptance) -> String {
     let Acceptance { basis, results, agreeing, error_ppb } = *verdict;
     let grounds = match basis {
@@ -134,7 +117,7 @@ fn verdict_in_words(verdict: &Acceptance) -> String {
         Basis::Agreed => format!("accepted because {agreeing} of {} agree", plural(results.into(), "result")),
     };
     match error_ppb {
-        Some(ppb) => format!("{grounds}; wrong with odds {}", odds_in_words(odds(ppb))),
+        Some(ppb) => format!("{grounds}; wrong with odds {}", odds_in_words(told::odds(ppb))),
         None => grounds,
     }
 }
@@ -148,40 +131,10 @@ fn standing_in_words(standing: &Standing, asked: Reliance) -> String {
         (results, agreeing) => format!("{agreeing} of its {results} results agree"),
     };
     let odds = match error_ppb {
-        Some(ppb) => format!("; the likeliest answer is wrong with odds {}", odds_in_words(odds(ppb))),
+        Some(ppb) => format!("; the likeliest answer is wrong with odds {}", odds_in_words(told::odds(ppb))),
         None => String::new(),
     };
     format!("no verdict: {said}{odds} (asked for: {asked})")
-}
-
-fn result_summary(result: &ResultReport) -> api::TaskResult {
-    api::TaskResult {
-        node: result.node.to_string(),
-        operator: result.operator.to_string(),
-        at_ms: result.at_ms,
-        output: result.output.to_string(),
-        fuel: result.fuel,
-        error_odds: result.error_ppb.map(odds),
-        agrees: result.agrees,
-        is_trial: result.is_trial,
-    }
-}
-
-fn standing_summary(standing: &Standing) -> api::Standing {
-    api::Standing {
-        results: standing.results,
-        agreeing: standing.agreeing,
-        error_odds: standing.error_ppb.map(odds),
-    }
-}
-
-fn verdict_summary(verdict: &Acceptance) -> api::Verdict {
-    api::Verdict {
-        basis: verdict.basis.into(),
-        results: verdict.results,
-        agreeing: verdict.agreeing,
-        error_odds: verdict.error_ppb.map(odds),
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use tidemill_api as api;
 use tidemill_job::JobName;
 use tidemill_net::wire::JobReport;
 use tidemill_types::one_line;
+use tidemill_web::told;
 
 use crate::{
     exit,
@@ -16,7 +17,7 @@ use crate::{
     outdir::OutDir,
     requester::Requester,
     runtime,
-    summary::{FileList, job_summary, not_done},
+    summary::{FileList, not_done},
 };
 
 /// Put the output of a job that is done into a directory.
@@ -56,7 +57,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         fetched
     })?;
     if args.json {
-        json::print(&api::Job { output: Some(output), ..job_summary(&report) });
+        json::print(&api::Job { output: Some(output), ..told::job(&report) });
     } else {
         println!("{}: wrote {}", one_line(&report.name, 64), FileList::of(&output));
     }

@@ -1,8 +1,8 @@
 //! `tidemill providers`: who lends what to a network.
 
-use tidemill_api as api;
 use tidemill_net::wire::ProviderReport;
-use tidemill_types::{Engine, Fuel, one_line};
+use tidemill_types::{Fuel, one_line};
+use tidemill_web::told;
 
 use crate::{
     asking::ask,
@@ -27,7 +27,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let providers = ask(&args.join, async |requester| requester.providers().await)?;
     if args.json {
-        let list: Vec<_> = providers.iter().map(summary).collect();
+        let list: Vec<_> = providers.iter().map(told::provider).collect();
         json::print(&list);
     } else if providers.is_empty() {
         println!("no provider has joined; `tidemill provide --join TICKET` lends a machine");
@@ -72,35 +72,5 @@ fn print(providers: &[ProviderReport]) {
         if let Some(reason) = &provider.idle {
             println!("{} is idle: {}", provider.node.short(), one_line(reason, 240));
         }
-    }
-}
-
-fn summary(provider: &ProviderReport) -> api::Provider {
-    let offer = &provider.offer;
-    let engine = |(engine, observed): (&Engine, &u64)| api::Engine {
-        kind: engine.kind.to_string(),
-        slots: engine.slots,
-        memory_bytes: engine.memory.0,
-        floats: engine.floats.iter().map(ToString::to_string).collect(),
-        hardware_class: engine.hardware_class.clone(),
-        exec_version: engine.exec_version,
-        single_fuel_per_s: engine.capacity.single_fuel_per_s,
-        all_fuel_per_s: engine.capacity.all_fuel_per_s,
-        observed_fuel_per_s: *observed,
-    };
-    api::Provider {
-        node: provider.node.to_string(),
-        operator: provider.operator.to_string(),
-        name: offer.name.clone(),
-        connected: provider.connected,
-        cpus: offer.slots(),
-        memory_bytes: offer.memory().0,
-        disk_bytes: offer.disk.0,
-        engines: offer.engines.iter().zip(&provider.observed_fuel_per_s).map(engine).collect(),
-        leased: provider.leased,
-        accepted: provider.accepted,
-        unjudged: provider.unjudged,
-        lost_attempts: provider.lost_attempts,
-        idle: provider.idle.clone(),
     }
 }

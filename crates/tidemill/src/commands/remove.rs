@@ -2,8 +2,9 @@
 
 use tidemill_net::wire::{Reply, Request};
 use tidemill_types::one_line;
+use tidemill_web::told;
 
-use crate::{asking::ask, exit, json, network::Join, requester::off_the_protocol, summary::job_summary};
+use crate::{asking::ask, exit, json, network::Join, requester::off_the_protocol};
 
 /// Remove a job that has ended, with its outputs and logs, from its coordinator.
 #[derive(clap::Args)]
@@ -29,7 +30,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         }
     })?;
     if args.json {
-        json::print(&job_summary(&report));
+        json::print(&told::job(&report));
     } else {
         println!("{} is removed", one_line(&report.name, 64));
     }

@@ -1,8 +1,8 @@
 //! `tidemill reputation`: what a coordinator knows of a provider's results.
 
-use tidemill_api as api;
 use tidemill_net::wire::{RecordReport, Reply, ReputationReport, Request, StakeReport};
 use tidemill_types::{Address, one_line};
+use tidemill_web::told;
 
 use crate::{
     asking::ask,
@@ -46,16 +46,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             _ => Err(off_the_protocol()),
         }
     })?;
-    let ReputationReport { is_trusted, stake, records } = report;
     if args.json {
-        json::print(&api::Reputation {
-            operator: operator.to_string(),
-            trusted: is_trusted,
-            stake: stake.as_ref().map(stake_summary),
-            records: records.iter().map(record_summary).collect(),
-        });
+        json::print(&told::reputation(operator, &report));
         return Ok(());
     }
+    let ReputationReport { is_trusted, stake, records } = report;
     println!("operator {operator}");
     if is_trusted {
         println!(
@@ -117,10 +112,6 @@ fn stake_in_words(stake: &StakeReport) -> String {
     }
 }
 
-fn stake_summary(stake: &StakeReport) -> api::Stake {
-    api::Stake { slashable_wei: stake.slashable, at_risk_wei: stake.at_risk, deterred_wei: stake.deterred }
-}
-
 fn print(record: &RecordReport) {
     let RecordReport { kind, hardware_class, checked, unchecked, lies, failed, check_rate, error_odds } =
         record;
@@ -135,18 +126,4 @@ fn print(record: &RecordReport) {
     line(*failed, "attempts failed or were late, which says nothing about results");
     println!("  {:>9.1}%  of its next results are checked at the default assurance", check_rate * 100.0);
     println!("  {:>10}  are the odds that its next one is wrong", odds_in_words(*error_odds));
-}
-
-fn record_summary(record: &RecordReport) -> api::Record {
-    api::Record {
-        kind: record.kind.to_string(),
-        hardware_class: record.hardware_class.clone(),
-        checked: record.checked,
-        unchecked: record.unchecked,
-        run: record.checked + record.unchecked,
-        lies: record.lies,
-        failed: record.failed,
-        check_rate: record.check_rate,
-        error_odds: record.error_odds,
-    }
 }

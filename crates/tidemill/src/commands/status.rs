@@ -3,8 +3,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tidemill_api as api;
-use tidemill_net::wire::{Attempt, JobPhase, JobReport, TaskPhase, TaskReport};
+use tidemill_net::wire::{JobPhase, JobReport, TaskPhase, TaskReport};
 use tidemill_types::{NodeId, Principal, Usage, one_line};
+use tidemill_web::told;
 
 use crate::{
     contributions::{self, UNJUDGED},
@@ -14,9 +15,9 @@ use crate::{
     json,
     money::shown,
     network::{self, Join},
-    requester::{Requester, task_phase},
+    requester::Requester,
     runtime,
-    summary::{job_summary, not_done, phase_word, plural, reliability_in_words, unjudged_in_words},
+    summary::{not_done, phase_word, plural, reliability_in_words, unjudged_in_words},
     table::{Table, shorten},
 };
 
@@ -104,7 +105,7 @@ async fn show(args: &Args, requester: &mut Requester, signals: &mut Signals) -> 
 /// `all`: whether they are of several requesters.
 fn print_jobs(jobs: &[JobReport], all: bool, json: bool) {
     if json {
-        let jobs: Vec<_> = jobs.iter().map(job_summary).collect();
+        let jobs: Vec<_> = jobs.iter().map(told::job).collect();
         json::print(&jobs);
         return;
     }
@@ -141,8 +142,8 @@ fn print_jobs(jobs: &[JobReport], all: bool, json: bool) {
 /// `requester`: who asks.
 fn print_job(report: &JobReport, requester: NodeId, tasks: Option<&[TaskReport]>, json: bool) {
     if json {
-        let task_list = tasks.map(|tasks| tasks.iter().map(task_summary).collect());
-        json::print(&api::Job { task_list, ..job_summary(report) });
+        let task_list = tasks.map(|tasks| tasks.iter().map(told::task).collect());
+        json::print(&api::Job { task_list, ..told::job(report) });
         return;
     }
     let name = one_line(&report.name, 64);
@@ -193,7 +194,7 @@ fn print_tasks(tasks: &[TaskReport]) {
         };
         table.row(vec![
             task.task.to_string(),
-            task_phase(&task.phase).word().to_owned(),
+            told::task_phase(&task.phase).word().to_owned(),
             who,
             time,
             task.attempts.len().to_string(),
@@ -206,43 +207,6 @@ fn print_tasks(tasks: &[TaskReport]) {
             let why = one_line(&attempt.failure.to_string(), 160);
             println!("  task {} failed on {}: {why}", task.task, attempt.node.short());
         }
-    }
-}
-
-/// A task, for scripts.
-fn task_summary(task: &TaskReport) -> api::Task {
-    let attempt = |attempt: &Attempt| api::FailedAttempt {
-        node: attempt.node.to_string(),
-        at_ms: attempt.at_ms,
-        message: attempt.failure.to_string(),
-    };
-    let common = api::Task {
-        task: task.task.0,
-        label: task.label.clone(),
-        phase: task_phase(&task.phase),
-        failed_attempts: task.attempts.iter().map(attempt).collect(),
-        nodes: None,
-        node: None,
-        operator: None,
-        spec: None,
-        output: None,
-        usage: None,
-        wall_us: None,
-    };
-    match &task.phase {
-        TaskPhase::Waiting => common,
-        TaskPhase::Leased(nodes) => {
-            api::Task { nodes: Some(nodes.iter().map(ToString::to_string).collect()), ..common }
-        }
-        TaskPhase::Done { node, operator, spec, output, usage, wall_us } => api::Task {
-            node: Some(node.to_string()),
-            operator: Some(operator.to_string()),
-            spec: Some(spec.to_string()),
-            output: Some(api::OutputBlob { id: output.id.to_string(), bytes: output.len }),
-            usage: Some(usage.into()),
-            wall_us: Some(*wall_us),
-            ..common
-        },
     }
 }
 

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use tidemill_api::{Payee, Payment, PaymentStage, Settlement};
-use tidemill_net::wire::{EscrowReport, EscrowStage, PayeeReport, Reply, Request, SettlementReport};
-use tidemill_types::{Amount, Coin, EscrowId, one_line};
+use tidemill_api::{Payment, PaymentStage, Settlement};
+use tidemill_net::wire::{EscrowReport, EscrowStage, Reply, Request};
+use tidemill_types::{Coin, EscrowId, one_line};
+use tidemill_web::told;
 use tokio::time::{Instant, sleep};
 
 use super::quote::{shown, tide};
@@ -38,7 +39,7 @@ pub async fn settlement(requester: &mut Requester, escrow: EscrowId, quiet: bool
             matches!(report.stage, EscrowStage::Closed | EscrowStage::Paid) || Instant::now() >= deadline;
         if is_over {
             bar.finish_and_clear();
-            return Ok(payment(&report));
+            return Ok(told::payment(&report));
         }
         if let Some(reason) = &report.waits_for {
             let words = format!("the settlement waits: {}", one_line(reason, 300));
@@ -62,47 +63,6 @@ impl Requester {
             Reply::Escrow(report) => Ok(*report),
             _ => Err(off_the_protocol()),
         }
-    }
-}
-
-/// What was paid, for scripts.
-fn payment(report: &EscrowReport) -> Payment {
-    let mut payees: Vec<_> = report.payees.iter().collect();
-    payees.sort_by(|a, b| b.earned.cmp(&a.earned).then(a.operator.cmp(&b.operator)));
-    let fees = report.payees.iter().fold(Amount::ZERO, |sum, payee| {
-        let fee = payee.paid.checked_sub(payee.net).unwrap_or(Amount::ZERO);
-        sum.checked_add(fee).unwrap_or(sum)
-    });
-    let payee = |payee: &PayeeReport| Payee {
-        operator: payee.operator.to_string(),
-        node: payee.node.to_string(),
-        earned_wei: payee.earned,
-        paid_wei: payee.paid,
-        received_wei: payee.net,
-        released: payee.released,
-    };
-    let settlement = |settlement: &SettlementReport| Settlement {
-        transaction: hex(&settlement.transaction),
-        block: settlement.block,
-        gas_used: settlement.gas_used,
-        gas_price_wei: Coin::from_wei(settlement.gas_price_wei),
-        escrows: settlement.escrows,
-    };
-    Payment {
-        escrow: report.escrow.to_string(),
-        stage: match report.stage {
-            EscrowStage::Open => PaymentStage::Open,
-            EscrowStage::Settling => PaymentStage::Settling,
-            EscrowStage::Paid => PaymentStage::Paid,
-            EscrowStage::Closed => PaymentStage::Closed,
-        },
-        deposited_wei: report.deposited,
-        earned_wei: report.earned,
-        refunded_wei: report.settlements.iter().find_map(|settlement| settlement.refunded),
-        fees_wei: fees,
-        payees: payees.into_iter().map(payee).collect(),
-        transactions: report.settlements.iter().map(settlement).collect(),
-        waits_for: report.waits_for.as_deref().map(|reason| one_line(reason, 300)),
     }
 }
 
@@ -146,8 +106,4 @@ pub fn print_payment(payment: &Payment) {
         let waits = payment.waits_for.as_deref().unwrap_or("the coordinator goes on with it");
         println!("  not closed yet ({waits}); `tidemill escrow list` shows how it stands");
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold("0x".to_owned(), |text, byte| text + &format!("{byte:02x}"))
 }

@@ -273,15 +273,6 @@ impl Requester {
     }
 }
 
-/// How far a task is, for scripts.
-pub fn task_phase(phase: &TaskPhase) -> api::TaskPhase {
-    match phase {
-        TaskPhase::Waiting => api::TaskPhase::Waiting,
-        TaskPhase::Leased(_) => api::TaskPhase::Leased,
-        TaskPhase::Done { .. } => api::TaskPhase::Done,
-    }
-}
-
 /// Outputs on their way, in the order of their tasks. What is large is fetched several at a time.
 struct Coming {
     pages: Pages,

@@ -1,37 +1,12 @@
-//! How a job's results came to be relied on, and those that have no verdict, for people and for scripts.
+//! How a job's results came to be relied on, and those that have no verdict, for people.
 
-use tidemill_api as api;
 use tidemill_net::wire::{JobReport, Reliability, Unjudged};
-use tidemill_types::{Comparison, Fuel};
+use tidemill_types::Fuel;
+use tidemill_web::told::compared_in_words;
 
-use super::{plural, seconds};
+use super::plural;
 
-/// How a job's results came to be relied on, for scripts.
-pub fn reliability_summary(report: &JobReport) -> api::Reliability {
-    let Reliability { asked, compared, results, known, trusted, unchecked, agreed, unverified, undecided } =
-        report.reliability;
-    let redundancy = report.reliability.redundancy(report.done);
-    let redundancy = redundancy.map(|redundancy| (redundancy * 1000.0).round() / 1000.0);
-    api::Reliability {
-        asked: asked.into(),
-        compared: compared_in_words(&compared),
-        results,
-        known,
-        redundancy,
-        trusted,
-        unchecked,
-        agreed,
-        unverified,
-        undecided,
-    }
-}
-
-/// When outputs count as the same, where that is not when their bytes are equal.
-pub fn compared_in_words(compared: &Comparison) -> Option<String> {
-    (*compared != Comparison::Exact).then(|| compared.to_string())
-}
-
-/// The same in a line, for people; nothing before a result is there.
+/// How a job's results came to be relied on, in a line, for people; nothing before a result is there.
 pub fn reliability_in_words(report: &JobReport) -> Option<String> {
     let Reliability { asked, compared, results, known, trusted, unchecked, agreed, unverified, undecided } =
         report.reliability;
@@ -95,12 +70,6 @@ pub fn odds_in_words(odds: f64) -> String {
     if odds <= 0.0 { "none".to_owned() } else { format!("1 in {:.0}", 1.0 / odds) }
 }
 
-/// Results that have no verdict, for scripts.
-pub fn unjudged_summary(unjudged: Unjudged) -> api::Unjudged {
-    let Unjudged { results, busy, fuel } = unjudged;
-    api::Unjudged { results, busy_s: seconds(busy.duration()), fuel }
-}
-
 #[cfg(test)]
 mod tests {
     use tidemill_net::wire::{Contribution, JobPhase};
@@ -155,7 +124,8 @@ mod tests {
             Some("72 results were left without a verdict: 4M fuel in 3.0 s of running")
         );
         assert_eq!(words(JobPhase::Running, Unjudged::default()), None);
-        assert_eq!(unjudged_summary(unjudged), api::Unjudged { results: 36, busy_s: 1.5, fuel: 2_000_000 });
+        let told = tidemill_web::told::unjudged(unjudged);
+        assert_eq!(told, tidemill_api::Unjudged { results: 36, busy_s: 1.5, fuel: 2_000_000 });
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use alloy::{providers::Provider, rpc::types::TransactionRequest};
 use tidemill_api::{Check, Grade};
 use tidemill_ledger::{
-    Escrows, evm,
+    Escrows,
     keystore::Account,
     staking::{Pool, Portfolio, Role, Staking},
 };
@@ -225,7 +225,7 @@ async fn trial(escrows: &Escrows, account: &Account, money: &Money) -> anyhow::R
 
 #[cfg(test)]
 mod tests {
-    use tidemill_ledger::staking::Position;
+    use tidemill_ledger::{evm, staking::Position};
 
     use super::*;
 
@@ -247,7 +247,7 @@ mod tests {
         let position = Position {
             pool: Pool::Bond(Role::Provider, operator),
             value: Amount::tide(500),
-            ..Position::default()
+            shares: alloy::primitives::U256::from(1),
         };
         let bonded = bond(&Portfolio { positions: vec![position], ..portfolio(Amount::ZERO) });
         assert_eq!(bonded.grade, Grade::Good);

@@ -7,6 +7,7 @@ use tidemill_exec::{Cancel, Executor, Task};
 use tidemill_job::{JobFile, Node, Plan};
 use tidemill_provider::memory_available;
 use tidemill_types::Failure;
+use tidemill_web::told::seconds;
 
 use super::{Args, print_usage, print_written, task_failure, tasks_in_words};
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
     outdir::OutDir,
     output::{MapTask, Piece, Placing, Shape},
     progress::Progress,
-    summary::{plural, seconds},
+    summary::plural,
 };
 
 /// Runs a job on this machine's cores.

@@ -16,6 +16,7 @@ use tidemill_net::{
     wire::{JobPay, JobPhase, JobReport},
 };
 use tidemill_types::{JobId, Reliance};
+use tidemill_web::told::{self, seconds};
 use tokio::{sync::watch, time::timeout};
 
 use super::{Args, print_usage, print_written, tasks_in_words};
@@ -34,10 +35,7 @@ use crate::{
     reliance,
     requester::{Requester, Sealed, Standing, Submission},
     runtime,
-    summary::{
-        contribution_summary, not_done, phase_summary, plural, reliability_in_words, reliability_summary,
-        seconds, task_failure,
-    },
+    summary::{not_done, plural, reliability_in_words, task_failure},
     unfinished::Unfinished,
 };
 
@@ -356,7 +354,7 @@ impl Run<'_> {
                 }
                 _ => None,
             };
-            let phase = api::Outcome::from(phase_summary(&report.phase));
+            let phase = api::Outcome::from(told::phase(&report.phase));
             let contributions = report.contributions.iter();
             json::print(&api::Run {
                 job: self.file.name.to_string(),
@@ -371,10 +369,10 @@ impl Run<'_> {
                 usage: api::Usage::from(&report.usage),
                 output: output.clone(),
                 failure,
-                reliability: Some(reliability_summary(report)),
+                reliability: Some(told::reliability(report)),
                 job_id: Some(report.job.to_string()),
                 network: Some(network.clone()),
-                providers: Some(contributions.map(contribution_summary).collect()),
+                providers: Some(contributions.map(told::contribution).collect()),
                 payment: payment.clone(),
             });
         } else if let Some(output) = output {
