@@ -8,8 +8,13 @@ use std::{
 };
 
 use anyhow::Context;
+use axum::{
+    extract::Request,
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
 use tidemill_coordinator::{Coordinator, Visitor};
-use tidemill_http::{App, Bounds, Config, Keys, Models, ServeError, Server, router};
+use tidemill_http::{App, Bounds, Config, Guest, Keys, Models, Scope, ServeError, Server, router};
 use tidemill_net::endpoint::node_id;
 use tidemill_types::Principal;
 use tidemill_web::{Entry, pages};
@@ -101,7 +106,8 @@ impl HttpArgs {
             is_behind_proxy: self.behind_proxy,
             bounds,
         };
-        let routes = router(App::new(config), axum::Router::new()).merge(pages);
+        let v1 = tidemill_web::v1(config.sessions.clone()).layer(middleware::from_fn(visit));
+        let routes = router(App::new(config), v1).merge(pages);
         let start = |address| Server::start(address, self.behind_proxy, bounds, routes.clone());
         let server = match wanted {
             Some(address) => start(address).await,
@@ -139,6 +145,18 @@ impl Serving {
     async fn stop(self) {
         self.server.stop().await;
     }
+}
+
+/// Hands on in whose name a key asks, if it is good for what is asked for.
+async fn visit(mut request: Request, next: Next) -> Response {
+    let Some(guest) = request.extensions().get::<Guest>() else { return next.run(request).await };
+    let scope = if request.method().is_safe() { Scope::Read } else { Scope::Jobs };
+    if let Err(error) = guest.may(scope) {
+        return error.into_response();
+    }
+    let visitor = guest.visitor;
+    request.extensions_mut().insert(visitor);
+    next.run(request).await
 }
 
 /// The line about the pages, which comes first.

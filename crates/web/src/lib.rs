@@ -17,13 +17,17 @@ mod job;
 mod jobs;
 mod live;
 mod network;
+mod openapi;
 mod problem;
 mod routes;
 mod shell;
+#[cfg(test)]
+mod tests;
 pub mod told;
 mod v1;
 mod words;
 
 pub use entry::Entry;
+pub use openapi::document;
 pub use routes::pages;
 pub use v1::routes as v1;

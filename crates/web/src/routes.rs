@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Router,
+    Json, Router,
     extract::{Path, Query, State},
     http::{HeaderMap, StatusCode, header},
     middleware,
@@ -45,7 +45,10 @@ pub fn pages(sessions: LocalSessions, entry: Entry) -> Router {
         .route("/live/jobs/{job}", get(job_events))
         .route_layer(middleware::from_fn_with_state(Arc::new(entry), enter));
     // Style and pictures say nothing of anybody, and the page that lets nobody in needs them too.
-    let open = Router::new().route("/assets/{name}", get(asset::get));
+    let document = crate::openapi::document();
+    let open = Router::new()
+        .route("/assets/{name}", get(asset::get))
+        .route("/openapi.json", get(async move || Json(document)));
     inner.merge(open).layer(middleware::from_fn(guard)).with_state(desk)
 }
 

@@ -27,7 +27,7 @@ use crate::{
 const USUAL: u32 = 50;
 
 /// The routes. Each request must have a [`tidemill_coordinator::Visitor`] among its extensions.
-pub fn routes(sessions: LocalSessions) -> Router {
+pub fn routes<S: Clone + Send + Sync + 'static>(sessions: LocalSessions) -> Router<S> {
     Router::new()
         .route("/v1/jobs", get(jobs))
         .route("/v1/jobs/{job}", get(job).delete(remove))
