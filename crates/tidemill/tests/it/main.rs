@@ -5,6 +5,7 @@
 
 mod bench;
 mod coordinators;
+mod doctor;
 mod examples;
 mod exec;
 mod faults;
@@ -23,4 +24,5 @@ mod robust;
 mod run;
 mod support;
 mod typed;
+mod web;
 mod workers;

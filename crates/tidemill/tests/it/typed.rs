@@ -56,6 +56,7 @@ pub fn check(args: &[String], stdout: &str) {
 fn is_printed_by(args: &[&str], value: &Value) {
     match args {
         ["bond" | "delegate" | "unbond" | "undelegate" | "withdraw", ..] => is_a::<api::Transactions>(value),
+        ["doctor", ..] => is_a::<api::Doctor>(value),
         ["earnings", ..] => is_a::<api::Earnings>(value),
         ["escrow", "end", ..] if value.get("payment").is_some() => is_a::<api::SettledEscrow>(value),
         ["escrow", "end" | "refund" | "top-up", ..] => is_a::<api::Transactions>(value),
