@@ -27,17 +27,17 @@ pub(crate) fn check(module: &Module, text: &str) -> Result<(), Mistake> {
         }
     }
     for (handle, ty) in module.types.iter() {
-        let known = match &ty.inner {
+        let known = matches!(
+            &ty.inner,
             TypeInner::Scalar(_)
-            | TypeInner::Vector { .. }
-            | TypeInner::Matrix { .. }
-            | TypeInner::Atomic(_)
-            | TypeInner::Pointer { .. }
-            | TypeInner::ValuePointer { .. }
-            | TypeInner::Array { .. }
-            | TypeInner::Struct { .. } => true,
-            _ => false,
-        };
+                | TypeInner::Vector { .. }
+                | TypeInner::Matrix { .. }
+                | TypeInner::Atomic(_)
+                | TypeInner::Pointer { .. }
+                | TypeInner::ValuePointer { .. }
+                | TypeInner::Array { .. }
+                | TypeInner::Struct { .. }
+        );
         if !known {
             let span = module.types.get_span(handle);
             return Err(Mistake::refused_at(Refusal::Feature("a type of graphics".into()), span, text));

@@ -264,8 +264,8 @@ fn access(machine: &Machine<'_>, result: &mut Result<'_>, base: Value, index: Va
     let words = result.own_words();
     let parts = result.words(base) / words;
     for word in 0..words {
-        for lane in 0..lanes {
-            let part = (indices[lane] as usize).min(parts - 1);
+        for (lane, index) in indices.iter().enumerate().take(lanes) {
+            let part = (*index as usize).min(parts - 1);
             result.to[word * lanes + lane] = result.scalar(base, part * words + word)[lane];
         }
     }
@@ -322,11 +322,10 @@ fn math(result: &mut Result<'_>, fun: Fun, arguments: [Option<Value>; 4]) {
     match (fun, b, c) {
         (Fun::Dot, Some(b), _) if kind != ScalarKind::Float => {
             for word in 0..result.words(a) {
-                let from = [result.scalar(a, word), result.scalar(b, word)];
-                for lane in 0..result.lanes {
-                    let term = from[0][lane].wrapping_mul(from[1][lane]);
-                    let sum = if word == 0 { 0 } else { result.to[lane] };
-                    result.to[lane] = sum.wrapping_add(term);
+                let (left, right) = (result.scalar(a, word), result.scalar(b, word));
+                for (to, (left, right)) in result.to.iter_mut().zip(left.iter().zip(right)) {
+                    let sum = if word == 0 { 0 } else { *to };
+                    *to = sum.wrapping_add(left.wrapping_mul(*right));
                 }
             }
         }

@@ -137,6 +137,12 @@ pub(super) fn math1<R: Lanes1>(fun: Fun, kind: Kind, run: R) -> bool {
     true
 }
 
+/// Between 0 and 1. Other than `clamp` it makes 0 of what is no number, as the two operations that WGSL defines it by.
+#[expect(clippy::manual_clamp, reason = "`clamp` keeps what is no number")]
+fn saturate(a: f32) -> f32 {
+    a.max(0.0).min(1.0)
+}
+
 fn of_float(fun: Fun) -> Option<fn(f32) -> f32> {
     Some(match fun {
         Fun::Abs => f32::abs,
@@ -149,7 +155,7 @@ fn of_float(fun: Fun) -> Option<fn(f32) -> f32> {
                 0.0
             }
         },
-        Fun::Saturate => |a| a.max(0.0).min(1.0),
+        Fun::Saturate => saturate,
         Fun::Floor => f32::floor,
         Fun::Ceil => f32::ceil,
         Fun::Trunc => f32::trunc,
@@ -213,7 +219,7 @@ pub(super) fn math3<R: Lanes3>(fun: Fun, kind: Kind, run: R) -> bool {
             run.run(|a, b, t| (float(a) * (1.0 - float(t)) + float(b) * float(t)).to_bits());
         }
         (Kind::Float, Fun::SmoothStep) => run.run(|low, high, a| {
-            let t = ((float(a) - float(low)) / (float(high) - float(low))).max(0.0).min(1.0);
+            let t = saturate((float(a) - float(low)) / (float(high) - float(low)));
             (t * t * (3.0 - 2.0 * t)).to_bits()
         }),
         (Kind::Uint, Fun::ExtractBits) => run.run(|a, offset, count| {
