@@ -5,7 +5,7 @@ import {LiquidStake} from "../../src/LiquidStake.sol";
 import {ILiquidStake} from "../../src/interfaces/ILiquidStake.sol";
 import {Role} from "../../src/types/Role.sol";
 import {LiquidTest} from "./LiquidTest.sol";
-import {ERC4626Test} from "@uniswap/v4-core/lib/openzeppelin-contracts/lib/erc4626-tests/ERC4626.test.sol";
+import {ERC4626Test} from "erc4626-tests/ERC4626.test.sol";
 import {Vm} from "forge-std/Vm.sol";
 
 /// @dev The vault with the ERC-20 half that ERC-4626 has and ERC-7575 lets be another contract's: what is asked of it goes

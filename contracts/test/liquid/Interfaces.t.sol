@@ -109,12 +109,12 @@ contract Interfaces is LiquidTest {
         }
         uint256 rate = liquid.rate();
         assertLt(rate, feed.MIN_RATE());
-        bytes memory error = abi.encodeWithSelector(IRateFeed.RateOutOfBounds.selector, rate);
-        vm.expectRevert(error);
+        bytes memory bounds = abi.encodeWithSelector(IRateFeed.RateOutOfBounds.selector, rate);
+        vm.expectRevert(bounds);
         feed.getRate();
-        vm.expectRevert(error);
+        vm.expectRevert(bounds);
         feed.price();
-        vm.expectRevert(error);
+        vm.expectRevert(bounds);
         feed.latestRoundData();
         liquidCheck();
     }

@@ -44,8 +44,8 @@ contract Handler is Test {
 
     uint32 private constant THAW = 28 days;
 
-    ProviderStaking private immutable staking;
-    Tide private immutable tide;
+    ProviderStaking internal immutable staking;
+    Tide internal immutable tide;
     address private immutable guardian;
     address private immutable governor;
 
@@ -62,9 +62,11 @@ contract Handler is Test {
     uint256 public pulled;
     uint256 public paid;
     uint256 public slashed;
+    /// @notice What moves lost to slashes of the providers that they had left.
+    uint256 public burned;
 
     mapping(bytes32 key => GhostCase) private _cases;
-    mapping(PoolId pool => mapping(address holder => uint256)) private _firstEntries;
+    mapping(PoolId pool => mapping(address holder => uint256)) internal _firstEntries;
     mapping(address slasher => mapping(Role role => IProviderStaking.Reach)) private _reach;
 
     constructor(
@@ -353,6 +355,7 @@ contract Handler is Test {
         IProviderStaking.Reach memory reach = _reach[a.slasher][a.role];
         uint256 own = _ownOf(a);
         uint256 delegated = staking.slashable(a.role, a.operator) - own;
+        uint256 all = delegated;
         if (!ghost.isFixed) {
             ghost.ownBound = _max(ghost.ownBound, reach.own.mulDown(own + ghost.ownTaken));
             ghost.delegatedBound = _max(ghost.delegatedBound, reach.delegated.mulDown(delegated + ghost.delegatedTaken));
@@ -360,6 +363,15 @@ contract Handler is Test {
         own = _min(a.amount, _min(own, ghost.ownBound - ghost.ownTaken));
         delegated = _min(a.amount - own, _min(delegated, ghost.delegatedBound - ghost.delegatedTaken));
 
+        // Of what left for other providers the same part; that is burned later.
+        uint256 moved = all == 0 ? 0 : delegated * staking.stakeOf(a.role, a.operator).moved / all;
+        ghost.ownTaken += own;
+        ghost.delegatedTaken += delegated;
+        delegated -= moved;
+        _slashOf(a, own, delegated, own + delegated + moved > 0);
+    }
+
+    function _slashOf(Attempt memory a, uint256 own, uint256 delegated, bool counts) private {
         uint256 supply = tide.totalSupply();
         uint256 before = tide.balanceOf(a.slasher);
         uint256 count = staking.slashCount();
@@ -368,10 +380,8 @@ contract Handler is Test {
         _check(ownTaken == own, "a slash takes what there is of the bond, within its case's bound and its kind");
         _check(delegatedTaken == delegated, "and then of the delegations, within theirs");
         _check(tide.balanceOf(a.slasher) - before == own + delegated, "what is slashed is paid");
-        _check(staking.slashCount() - count == (own + delegated == 0 ? 0 : 1), "losses are counted");
+        _check(staking.slashCount() - count == (counts ? 1 : 0), "losses are counted");
         _check(tide.totalSupply() == supply, "a slash burns nothing");
-        ghost.ownTaken += own;
-        ghost.delegatedTaken += delegated;
         slashed += own + delegated;
     }
 
@@ -408,14 +418,14 @@ contract Handler is Test {
         }
     }
 
-    function _valuesIn(PoolId pool) private view returns (uint256[] memory values) {
+    function _valuesIn(PoolId pool) internal view returns (uint256[] memory values) {
         values = new uint256[](holders.length);
         for (uint256 i = 0; i < holders.length; ++i) {
             values[i] = staking.valueOf(pool, holders[i]);
         }
     }
 
-    function _notLowered(PoolId pool, uint256[] memory before, address mover) private {
+    function _notLowered(PoolId pool, uint256[] memory before, address mover) internal {
         for (uint256 i = 0; i < holders.length; ++i) {
             if (holders[i] == mover) continue;
             _check(staking.valueOf(pool, holders[i]) >= before[i], "nobody's entry or exit lowers another's value");
@@ -433,7 +443,7 @@ contract Handler is Test {
 
     // What the shares are worth; and at most what streams, over what doubles the tokens of those who stay, where fewer
     // than a thousandth TIDE's stay. With the last one everything.
-    function _exitValue(PoolId pool, uint256 shares) private view returns (uint256 least, uint256 most) {
+    function _exitValue(PoolId pool, uint256 shares) internal view returns (uint256 least, uint256 most) {
         IProviderStaking.PoolState memory p = staking.poolOf(pool);
         least = shares * (p.active + 1) / (p.shares + 1000);
         if (p.shares == shares) return (least, p.active + p.locked);
@@ -483,12 +493,12 @@ contract Handler is Test {
         return Role(staking.isRegistered(Role(role % 2), operator) ? role % 2 : (role + 1) % 2);
     }
 
-    function _part(uint256 held, uint256 part) private pure returns (uint256) {
+    function _part(uint256 held, uint256 part) internal pure returns (uint256) {
         return part % 6 == 0 ? held : bound(part, held > 0 ? 1 : 0, held / 2 + 1 < held ? held / 2 + 1 : held);
     }
 
     // Somebody who has shares, if anybody has.
-    function _holderIn(PoolId pool, uint256 who) private view returns (address holder) {
+    function _holderIn(PoolId pool, uint256 who) internal view returns (address holder) {
         for (uint256 i = 0; i < holders.length; ++i) {
             holder = holders[(who % holders.length + i) % holders.length];
             if (staking.sharesOf(pool, holder) > 0) return holder;
@@ -500,12 +510,12 @@ contract Handler is Test {
         return stake.bonded + stake.bondThawing;
     }
 
-    function _provider(uint256 where) private view returns (address) {
+    function _provider(uint256 where) internal view returns (address) {
         return operators[where % 2];
     }
 
     // A provider with nothing at stake would have no room: then its bond comes first.
-    function _makeRoom(address provider, uint256 amount) private {
+    function _makeRoom(address provider, uint256 amount) internal {
         if (staking.delegationRoom(provider) > amount || block.timestamp < staking.pausedUntil()) return;
         if (staking.previewBond(Role.Provider, provider, amount) == 0) return;
         _fundFor(provider, amount);
@@ -532,7 +542,7 @@ contract Handler is Test {
         return a > b ? a : b;
     }
 
-    function _check(bool holds, string memory what) private {
+    function _check(bool holds, string memory what) internal {
         if (!holds && bytes(broken).length == 0) broken = what;
     }
 }

@@ -7,13 +7,13 @@ import {PoolId, PoolKind, toPoolId} from "../../../src/types/PoolId.sol";
 import {Role} from "../../../src/types/Role.sol";
 import {ThawId} from "../../../src/types/ThawId.sol";
 import {StakingTest} from "../StakingTest.sol";
-import {Handler} from "./Handler.sol";
+import {MovingHandler} from "./MovingHandler.sol";
 
 /// @notice What holds whatever anybody does. Each name is a loss that somebody once had.
 /// forge-config: default.invariant.fail-on-revert = true
 /// forge-config: deep.invariant.fail-on-revert = true
 contract StakingInvariants is StakingTest {
-    Handler private handler;
+    MovingHandler private handler;
     uint256 private atStart;
 
     function setUp() public override {
@@ -30,7 +30,7 @@ contract StakingInvariants is StakingTest {
         vm.prank(paul);
         staking.registerCoordinator(METADATA);
         atStart = tide.balanceOf(address(staking));
-        handler = new Handler(staking, tide, guardian, governor, operators, holders, slashers);
+        handler = new MovingHandler(staking, tide, guardian, governor, operators, holders, slashers);
         targetContract(address(handler));
     }
 
@@ -42,9 +42,9 @@ contract StakingInvariants is StakingTest {
         uint256 held = tide.balanceOf(address(staking));
         assertEq(held, accountedFor() + handler.donated(), "pools + earned, and what nobody counts");
         assertEq(
-            held + handler.paid() + handler.slashed(),
+            held + handler.paid() + handler.slashed() + handler.burned(),
             atStart + handler.pulled() + handler.donated(),
-            "what came in is here, was paid or slashed"
+            "what came in is here, was paid, slashed or burned"
         );
     }
 
@@ -64,6 +64,7 @@ contract StakingInvariants is StakingTest {
                     sum = staking.sharesOf(pool, operator);
                     value = staking.valueOf(pool, operator);
                 }
+                if (PoolKind(kind) == PoolKind.Delegation) sum += handler.sharesOfMoves(operator);
                 IProviderStaking.PoolState memory p = staking.poolOf(pool);
                 assertLe(sum, p.shares);
                 assertLe(p.shares - sum, _unowned(p, PoolKind(kind)));
@@ -85,6 +86,19 @@ contract StakingInvariants is StakingTest {
                 }
                 assertLe(claims, staking.poolOf(pool).thawing);
             }
+        }
+    }
+
+    function invariant_what_moved_answers_at_its_source_until_its_end() public view {
+        for (uint256 o = 0; o < 2; ++o) {
+            uint256 kept = 0;
+            for (uint256 i = 0; i < handler.moveCount(); ++i) {
+                IProviderStaking.Move memory m = staking.moveOf(handler.moves(i));
+                if (m.from == handler.operators(o) && block.timestamp < m.end) kept += m.kept;
+            }
+            uint256 moved = staking.stakeOf(Role.Provider, handler.operators(o)).moved;
+            assertLe(kept, moved);
+            assertLe(moved - kept, 10 * handler.moveCount() + 1);
         }
     }
 
@@ -114,6 +128,7 @@ contract StakingInvariants is StakingTest {
     function afterInvariant() public {
         credit(paul, 1e18);
         credit(petra, 1e18);
+        handler.settleAll();
         for (uint256 o = 0; o < handler.operatorCount(); ++o) {
             address operator = handler.operators(o);
             for (uint256 i = 0; i < handler.holderCount(); ++i) {
@@ -131,6 +146,17 @@ contract StakingInvariants is StakingTest {
             (ThawId id,, address owner,,,, bool withdrawn) = handler.requests(i);
             if (!withdrawn) withdraw(owner, id);
         }
+        for (uint256 i = 0; i < handler.moveCount(); ++i) {
+            if (staking.moveOf(handler.moves(i)).owner != address(0)) staking.settleMove(handler.moves(i));
+        }
+        for (uint256 o = 0; o < handler.operatorCount(); ++o) {
+            for (uint256 i = 0; i < handler.holderCount(); ++i) {
+                // What settled as shares.
+                if (sharesOf(handler.holders(i), handler.operators(o)) > 0) {
+                    undelegateAll(handler.holders(i), handler.operators(o));
+                }
+            }
+        }
         for (uint256 o = 0; o < handler.operatorCount(); ++o) {
             vm.prank(handler.operators(o));
             staking.withdrawEarnings();
@@ -147,6 +173,7 @@ contract StakingInvariants is StakingTest {
     // Each end of an era rounds every holder's shares down, so that at most one for each holder is nobody's.
     function _unowned(IProviderStaking.PoolState memory p, PoolKind kind) private view returns (uint256) {
         if (p.era == 0) return 0;
-        return kind == PoolKind.Delegation ? handler.holderCount() : 1;
+        // A move is a holder, too.
+        return kind == PoolKind.Delegation ? handler.holderCount() + handler.moveCount() : 1;
     }
 }
