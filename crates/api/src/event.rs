@@ -19,7 +19,7 @@ use crate::wei::Wei;
 #[serde(untagged)]
 pub enum ServeLine {
     /// Of the coordinator.
-    Serve(ServeEvent),
+    Serve(Box<ServeEvent>),
     /// Of its end.
     Hosting(HostingEvent),
     /// Of the disk.

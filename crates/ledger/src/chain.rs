@@ -16,9 +16,10 @@ use alloy::{
 use reqwest::{Client, Url, redirect};
 use tidemill_types::Coin;
 
+pub use self::pair::Disagreement;
 use self::{
     bounded::{AnswerTooLong, Bounded},
-    pair::{Disagreement, Node, Pair},
+    pair::{Node, Pair},
 };
 use crate::{revert, sender::Receipt};
 
@@ -106,19 +107,8 @@ pub enum ChainError {
         reason: String,
     },
     /// Two nodes of the chain say different things, so one of them is wrong.
-    #[error("{first} and {second} contradict each other about {method}: {said} and {says}")]
-    Disagreement {
-        /// The first node.
-        first: String,
-        /// The second node.
-        second: String,
-        /// What was asked.
-        method: String,
-        /// What the first one said, shortened.
-        said: String,
-        /// What the second one said, shortened.
-        says: String,
-    },
+    #[error(transparent)]
+    Disagreement(Box<Disagreement>),
     /// The TLS library cannot be set up: the system has no certificates, for one.
     #[error("cannot set up HTTPS")]
     Tls(#[source] reqwest::Error),
@@ -305,10 +295,7 @@ impl Inner {
             },
             RpcError::Transport(TransportErrorKind::NonRetryable(cause)) => {
                 match cause.downcast::<Disagreement>() {
-                    Ok(found) => {
-                        let Disagreement { first, second, method, said, says } = *found;
-                        ChainError::Disagreement { first, second, method, said, says }
-                    }
+                    Ok(found) => ChainError::Disagreement(found),
                     Err(cause) => match cause.downcast::<AnswerTooLong>() {
                         Ok(too_long) => ChainError::Nonsense { node, method, reason: too_long.to_string() },
                         Err(cause) => {
@@ -363,7 +350,7 @@ impl ChainError {
             Self::OtherChain { .. } => {
                 Some("take the address book of that chain, or the address of a node of this one".to_owned())
             }
-            Self::Disagreement { .. } => Some(
+            Self::Disagreement(_) => Some(
                 "one of them is wrong or far behind; ask a third, and name the two that you choose with `tidemill ledger \
                  use URL URL`"
                     .to_owned(),

@@ -26,7 +26,7 @@ pub use tidemill_types::{Amount, Coin, MoneyError};
 
 pub use self::{
     address_book::{AddressBook, BookError},
-    chain::{Block, Chain, ChainError},
+    chain::{Block, Chain, ChainError, Disagreement},
     contracts::{evm, ours},
     escrow::{EscrowView, Escrows},
     reading::ADDRESS_BOOK_METHOD,

@@ -1,7 +1,7 @@
 //! What pages and answers ask of the coordinator, each by a session in the visitor's name.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -167,8 +167,8 @@ pub async fn records(
         if known.len() >= MOST_RECORDS {
             break;
         }
-        if !known.contains_key(&provider.operator) {
-            known.insert(provider.operator, reputation(session, provider.operator).await?);
+        if let Entry::Vacant(place) = known.entry(provider.operator) {
+            place.insert(reputation(session, provider.operator).await?);
         }
     }
     Ok(known)

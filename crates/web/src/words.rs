@@ -97,7 +97,7 @@ pub fn span(duration: Duration) -> String {
         0 => format!("{} ms", duration.as_millis()),
         1..120 => format!("{seconds} s"),
         120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 if seconds / 60 % 60 == 0 => format!("{} h", seconds / 3600),
+        7200..172_800 if (seconds / 60).is_multiple_of(60) => format!("{} h", seconds / 3600),
         7200..172_800 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
         _ => format!("{} days", seconds / 86_400),
     }

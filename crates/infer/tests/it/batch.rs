@@ -213,7 +213,7 @@ fn a_draft_that_breaks_a_shape_is_left() {
     let mut batch = Batch::new(&model, &tokenizer, engine(1), Bounds { pages: 200, ..BOUNDS });
     let (expected, _) = drafted(&mut batch, &requests, &[vec![]]);
     let draft = expected[0].tokens.clone();
-    let (claims, steps) = drafted(&mut batch, &requests, &[draft.clone()]);
+    let (claims, steps) = drafted(&mut batch, &requests, std::slice::from_ref(&draft));
     assert_eq!(claims, expected);
     assert_eq!(steps, 1, "{} tokens", draft.len());
     let mut wrong = draft;

@@ -33,14 +33,17 @@ pub(super) struct Pair {
 /// The two nodes contradict each other.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{first} and {second} contradict each other about {method}: {said} and {says}")]
-pub(super) struct Disagreement {
-    pub(super) first: String,
-    pub(super) second: String,
-    pub(super) method: String,
+pub struct Disagreement {
+    /// The first node.
+    pub first: String,
+    /// The second node.
+    pub second: String,
+    /// What was asked.
+    pub method: String,
     /// What the first one said, shortened.
-    pub(super) said: String,
+    pub said: String,
     /// What the second one said, shortened.
-    pub(super) says: String,
+    pub says: String,
 }
 
 /// How a question is put to two nodes.

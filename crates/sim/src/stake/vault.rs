@@ -363,9 +363,9 @@ impl Vault {
     }
 
     fn harvest(&mut self, providers: &mut [Provider], now: u64) {
-        for at in 0..providers.len() {
-            providers[at].accrue(now);
-            let (known, value) = (self.positions[at].known, providers[at].value(Holder::Liquid));
+        for (at, provider) in providers.iter_mut().enumerate() {
+            provider.accrue(now);
+            let (known, value) = (self.positions[at].known, provider.value(Holder::Liquid));
             self.positions[at].known = value;
             match value > known {
                 true => self.gain(value - known, now),
@@ -414,13 +414,13 @@ impl Vault {
         if lack == 0 || known == 0 {
             return;
         }
-        for at in 0..providers.len() {
+        for (at, provider) in providers.iter_mut().enumerate() {
             let has = self.positions[at].known;
             if has == 0 || self.positions[at].thawed_in == Some(epoch) {
                 continue;
             }
             let wanted = mul_div_up(lack, has, known).min(has);
-            let amount = providers[at].leave(Holder::Liquid, wanted, now);
+            let amount = provider.leave(Holder::Liquid, wanted, now);
             self.positions[at].thawed_in = Some(epoch);
             if amount > has {
                 self.gain(amount - has, now);
@@ -446,21 +446,21 @@ impl Vault {
         let mut free = self.instantly().saturating_sub(self.target);
         let all = self.assets + self.streaming;
         let weights: u128 = self.positions.iter().map(|position| position.weight).sum();
-        for at in 0..providers.len() {
+        for (at, provider) in providers.iter_mut().enumerate() {
             if free < LEAST_BATCH {
                 return;
             }
             let Position { known, weight, .. } = self.positions[at];
             let cap = part_down(all, self.params.provider_ppm);
-            let limit = cap.min(self.params.bond_multiple * providers[at].bond);
+            let limit = cap.min(self.params.bond_multiple * provider.bond);
             let most = mul_div_down(all - self.target, weight, weights.max(1)).min(limit);
             // While a case is open a provider takes nothing.
-            let room = if self.open_cases.contains(&at) { 0 } else { providers[at].room() };
+            let room = if self.open_cases.contains(&at) { 0 } else { provider.room() };
             let amount = free.min(most.saturating_sub(known)).min(room);
             if amount < LEAST_BATCH {
                 continue;
             }
-            providers[at].enter(Holder::Liquid, amount, now);
+            provider.enter(Holder::Liquid, amount, now);
             self.positions[at].known += amount;
             self.buffer -= amount;
             free -= amount;

@@ -64,7 +64,7 @@ pub fn ending(job: &JobReport) -> Option<Ending> {
                 "{}, in {}. {} {kept}",
                 one_line(&failure.to_string(), 400),
                 plural(u64::from(*attempts), "attempt"),
-                one_line(&sentence(&failure.hint()), 400),
+                one_line(&sentence(failure.hint()), 400),
             ),
             vec![("See what the program wrote:", format!("tidemill logs {short} {task}"))],
         ),
