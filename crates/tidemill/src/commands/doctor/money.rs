@@ -230,7 +230,14 @@ mod tests {
     use super::*;
 
     fn portfolio(free: Amount) -> Portfolio {
-        Portfolio { free, earned: Amount::ZERO, positions: Vec::new(), thaws: Vec::new(), now: 0 }
+        Portfolio {
+            free,
+            earned: Amount::ZERO,
+            positions: Vec::new(),
+            thaws: Vec::new(),
+            moves: Vec::new(),
+            now: 0,
+        }
     }
 
     #[test]

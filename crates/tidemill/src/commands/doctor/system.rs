@@ -166,7 +166,7 @@ fn synchronised() -> Option<bool> {
     let mut state: libc::timex = unsafe { std::mem::zeroed() };
     // SAFETY: the pointer is to a `timex` that lives through the call; `modes` is 0, which only reads.
     let answer = unsafe { libc::adjtimex(&raw mut state) };
-    (answer >= 0).then(|| answer != libc::TIME_ERROR)
+    (answer >= 0).then_some(answer != libc::TIME_ERROR)
 }
 
 #[cfg(not(target_os = "linux"))]
