@@ -25,8 +25,9 @@ contract LiquidInvariants is LiquidTest {
         deposit(leo, 50_000e18);
         liquid.tend();
         skip(STREAM);
-        handler =
-            new LiquidHandler(LiquidHandler.World(tide, staking, share, liquid, queue, judge, guardian), holders, providers);
+        handler = new LiquidHandler(
+            LiquidHandler.World(tide, staking, share, liquid, queue, judge, guardian), holders, providers
+        );
         targetContract(address(handler));
     }
 
