@@ -2,18 +2,21 @@
 
 use std::{
     net::SocketAddr,
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use axum::{
-    body::Body,
+    body::{Body, HttpBody},
     extract::{MatchedPath, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http_body_util::BodyExt;
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
 use tidemill_coordinator::Visitor;
 use tidemill_types::Address;
 
@@ -138,15 +141,34 @@ pub(crate) async fn inner(State(app): State<Arc<App>>, mut request: Request, nex
 }
 
 /// An answer that holds something until it has been sent.
-fn holding<T: Send + 'static>(response: Response, held: T) -> Response {
-    let (parts, body) = response.into_parts();
-    let mut held = Some(held);
-    // Kept by what maps its frames, which goes with the body.
-    let body = body.map_frame(move |frame| {
-        let _ = &mut held;
-        frame
-    });
-    Response::from_parts(parts, Body::new(body))
+fn holding<T: Send + Unpin + 'static>(response: Response, held: T) -> Response {
+    response.map(|body| Body::new(Holding { body, _held: held }))
+}
+
+/// The body of such an answer. Clients learn how long it is, as they would without what it holds.
+struct Holding<T> {
+    body: Body,
+    _held: T,
+}
+
+impl<T: Unpin> HttpBody for Holding<T> {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 fn tell_limits(headers: &mut HeaderMap, left: Left) {

@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(of(640), (640, 1));
         assert_eq!(of(641), (321, 2));
         assert_eq!(of(20_480), (640, 32));
-        assert_eq!(of(65_536), (636, 103));
+        assert_eq!(of(65_536), (637, 103));
         assert_eq!(of(100_000), (1021, 98));
         let last = *Grid::new(641).cells.last().expect("there are some");
         assert_eq!(last.tasks, 1, "the last cell has what is left");

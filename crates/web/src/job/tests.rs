@@ -48,7 +48,7 @@ fn page(job: JobReport) -> String {
 fn a_job_that_runs_says_how_far_it_is_and_can_be_cancelled() {
     let page = page(report(JobPhase::Running));
     for words in
-        ["68 %", "68 of 100 tasks accepted", "Running for", "34 s", "2 tasks/s", "about 16 s", "Cancel job"]
+        ["68 %", "68 of 100 tasks accepted", "Running for", "34 s", "2.0 tasks/s", "about 16 s", "Cancel job"]
     {
         assert!(page.contains(words), "{words}: {page}");
     }
