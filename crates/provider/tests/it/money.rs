@@ -61,6 +61,7 @@ impl World {
         let coins = U256::from(10).pow(U256::from(18));
         let mut genesis = Genesis::dev(now).fund(deployer.address(), coins);
         let fees = deploy::Fees { max_fee_per_gas: 2_000_000_000, max_priority_fee_per_gas: 0 };
+        genesis.gas_limit = genesis.gas_limit.max(plan.most_gas());
         genesis.transactions = plan.sign(&deployer, genesis.chain_id, &fees).expect("it signs");
         let ledger =
             Ledger::create(&folder.path().join("ledger"), genesis, Options::default()).expect("a ledger");
