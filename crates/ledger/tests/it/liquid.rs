@@ -113,6 +113,7 @@ fn less(a: Amount, b: Amount) -> Amount {
 async fn a_depositor_earns_and_leaves_by_both_ways() {
     let stage = Stage::new().await;
     let (liquid, account) = (&stage.liquid, rich().address());
+    stage.pass(1).await;
     assert_eq!(liquid.apy(30 * DAY_S).await.expect("anvil answers").map(|apy| apy.gained_percent), Some(0.0));
     let quoted = liquid.quote_entry(Amount::tide(100_000)).await.expect("anvil answers");
     stage.enter(Amount::tide(100_000)).await;

@@ -173,7 +173,10 @@ pub fn without_login(text: &str) -> String {
         None => place.to_owned(),
     };
     let path = match path.split_once('?') {
-        Some((path, _)) => format!("{path}?{REMOVED}"),
+        Some((path, query)) => {
+            let after = query.find([' ', '"', '\n']).map_or("", |at| &query[at..]);
+            format!("{path}?{REMOVED}{after}")
+        }
         None => path.to_owned(),
     };
     format!("{scheme}://{place}{path}")

@@ -53,7 +53,7 @@ fn a_requester_that_wants_everything_back_at_once_pays_what_was_promised() {
     json(&network.place, &["escrow", "end", &escrow, "--account", "treasury"]);
     let json = run.finish().code(1).json();
     let witness = Witness::of(&network.place);
-    let earned = witness.confirms(&json["payment"], &network.treasury, SUPPLY);
+    let earned = witness.confirms(&json["payment"], &network.treasury, TREASURY);
     witness.shares(&network.place, &["one", "two"], earned, PROTOCOL_PERCENT + 5);
     network.coordinator.stop();
     stop(network.ledger.expect("it runs"));
@@ -67,7 +67,7 @@ fn a_coordinator_dies_wherever_money_moves_and_pays_once() {
     for point in POINTS {
         network.place.job(&job("").replace("paid", point));
         let paid = network.dies_once(point, point);
-        spent += witness.confirms(&paid, &network.treasury, SUPPLY - spent);
+        spent += witness.confirms(&paid, &network.treasury, TREASURY - spent);
         // What is spent and is not with providers is the coordinator's, which has not fetched it.
         assert_eq!(witness.tide_of(&witness.staking) + witness.tide_of(&witness.escrow), spent);
         witness.is_all_there(&[&network.treasury, &network.ann]);
@@ -96,7 +96,7 @@ fn a_provider_that_is_killed_comes_back_to_what_it_was_promised() {
     }
     let json = run.finish().code(0).json();
     let witness = Witness::of(&network.place);
-    let earned = witness.confirms(&json["payment"], &network.treasury, SUPPLY);
+    let earned = witness.confirms(&json["payment"], &network.treasury, TREASURY);
     witness.shares(&network.place, &["one", "two"], earned, PROTOCOL_PERCENT + 5);
     network.coordinator.stop();
     stop(network.ledger.expect("it runs"));

@@ -30,7 +30,7 @@ fn away(meanwhile: impl FnOnce(&mut Network, &str)) {
 
     let json = run.finish().code(0).json();
     let witness = Witness::of(&network.place);
-    let earned = witness.confirms(&json["payment"], &network.treasury, SUPPLY);
+    let earned = witness.confirms(&json["payment"], &network.treasury, TREASURY);
     witness.shares(&network.place, &["one", "two"], earned, PROTOCOL_PERCENT + 5);
     witness.is_all_there(&[&network.treasury, &network.ann]);
     network.coordinator.stop();

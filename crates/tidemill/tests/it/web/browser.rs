@@ -1,8 +1,8 @@
 //! Chromium without a window, driven by chromedriver over the WebDriver protocol.
 
 use std::{
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
+    io::{BufRead, BufReader, Read},
+    process::{Child, ChildStdout, Command, Stdio},
 };
 
 use serde_json::{Value, json};
@@ -12,6 +12,8 @@ use super::http;
 /// A browser. Dropping it ends it.
 pub struct Browser {
     driver: Child,
+    /// What it prints: once nobody could read that, it would end.
+    _stdout: BufReader<ChildStdout>,
     /// Where chromedriver listens.
     url: String,
     session: String,
@@ -32,14 +34,15 @@ impl Browser {
             .stderr(Stdio::null())
             .spawn()
             .expect("it is there");
-        let stdout = BufReader::new(driver.stdout.take().expect("it is piped"));
+        let mut stdout = BufReader::new(driver.stdout.take().expect("it is piped"));
         // "ChromeDriver was started successfully on port 12345."
-        let port = stdout.lines().map_while(Result::ok).find_map(|line| {
+        let port = stdout.by_ref().lines().map_while(Result::ok).find_map(|line| {
             let digits = line.split("on port ").nth(1)?.trim_end_matches('.').to_owned();
             digits.parse::<u16>().ok().filter(|port| *port != 0)
         });
         let mut browser = Self {
             driver,
+            _stdout: stdout,
             url: format!("http://127.0.0.1:{}", port.expect("it says where it listens")),
             session: String::new(),
         };
