@@ -97,12 +97,14 @@ impl Effects {
             Effect::ExplainedFromStore(caller, job, task, explanation) => {
                 self.answer(caller, move |shared| answers::explained(shared, job, task, explanation))
             }
-            Effect::JobsFromStore { caller, limit, all, running } => {
+            Effect::JobsFromStore { caller, limit, after, all, running } => {
                 let owner = (!all).then_some(caller.principal);
-                self.answer(caller, move |shared| answers::jobs(shared, owner, limit, running))
+                self.answer(caller, move |shared| {
+                    answers::jobs(&shared.store, owner, after, limit, running)
+                })
             }
-            Effect::TasksFromStore(caller, job, open) => {
-                self.answer(caller, move |shared| answers::tasks(shared, job, open))
+            Effect::TasksFromStore { caller, job, spec, tasks } => {
+                self.answer(caller, move |shared| answers::tasks(&shared.store, job, &spec, tasks))
             }
             Effect::SubmitAgain { caller, job, spec, encoded, follow, funding } => {
                 let shared = self.shared.clone();

@@ -7,7 +7,7 @@ use tidemill_ledger::{EscrowView, settlement::Closing};
 use tidemill_net::{
     addresses::Scope,
     wire::{
-        Answer, Decision, Explanation, FromProvider, HeldLease, JobReport, OutputBody, TaskReport,
+        Answer, Decision, Explanation, FromProvider, HeldLease, JobPlace, JobReport, OutputBody,
         TaskResult, ToProvider,
     },
 };
@@ -355,6 +355,8 @@ pub enum Question {
     Jobs {
         /// At most so many.
         limit: u32,
+        /// Only those that come after this one in the list.
+        after: Option<JobPlace>,
         /// Those of all requesters, and not the caller's alone.
         all: bool,
     },
@@ -436,13 +438,24 @@ pub enum Effect {
         caller: Caller,
         /// At most so many.
         limit: u32,
+        /// Only those that come after this one in the list.
+        after: Option<JobPlace>,
         /// Those of all requesters, and not the caller's alone.
         all: bool,
-        /// How those stand that run.
+        /// How those of them stand that run.
         running: Vec<JobReport>,
     },
-    /// Answer with a job's tasks: these, but for what the store knows of them.
-    TasksFromStore(Caller, JobId, Vec<TaskReport>),
+    /// Answer with a job's tasks, by number: who has them is known here, and the rest to the store.
+    TasksFromStore {
+        /// Who asks.
+        caller: Caller,
+        /// The job.
+        job: JobId,
+        /// What the tasks are called by.
+        spec: Arc<JobSpec>,
+        /// The tasks, and the providers that have each.
+        tasks: Vec<(TaskNumber, Vec<NodeId>)>,
+    },
     /// Tell callers of an attempt, and from now on of what it writes.
     Follow {
         /// The provider's session.

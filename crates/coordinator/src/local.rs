@@ -6,16 +6,16 @@ use std::{collections::VecDeque, path::Path, sync::Arc};
 use bytes::Bytes;
 use tidemill_net::{
     blobs::{BlobError, FileMode, Pin},
-    wire::{Answer, Bounded, Call, MAX_CALLS_IN_FLIGHT, OutOfBounds, Refusal, Reply, Request},
+    wire::{Answer, Bounded, Call, OutOfBounds, Refusal, Reply, Request},
 };
 use tidemill_types::{Address, BlobRef, NodeId, Principal, Receipt, TaskId};
-use tokio::{runtime::Handle, sync::Semaphore};
+use tokio::runtime::Handle;
 
 use crate::{
     event::{Caller, Event, SessionId},
     outbox::{Outbox, Outgoing, Outgoings, outbox},
     receipt,
-    session::{self, answers},
+    session::{self, Places, answers},
     shared::Shared,
 };
 
@@ -49,7 +49,7 @@ pub struct LocalSession {
     visitor: Visitor,
     outbox: Outbox,
     outgoings: Outgoings,
-    room: Arc<Semaphore>,
+    places: Places,
     last_call: u64,
     /// Answers that have come while another was waited for.
     early: VecDeque<Answer>,
@@ -94,7 +94,7 @@ impl LocalSessions {
             visitor,
             outbox,
             outgoings,
-            room: Arc::new(Semaphore::new(MAX_CALLS_IN_FLIGHT)),
+            places: Places::new(),
             last_call: 0,
             early: VecDeque::new(),
             pin: None,
@@ -199,7 +199,15 @@ impl LocalSession {
         call.check()?;
         let Visitor { principal, node, signer, is_operator } = self.visitor;
         let caller = Caller { session: self.id, principal, node, signer, call: call.id, is_operator };
-        let Ok(place) = self.room.clone().acquire_owned().await else { return Err(LocalError::Over) };
+        // Those whose answers are waited for no more have their places until these are taken out.
+        let places = self.places.clone();
+        let place = loop {
+            tokio::select! {
+                biased;
+                place = places.of(&call.request) => break place.ok_or(LocalError::Over)?,
+                gathered = self.gather() => gathered?,
+            }
+        };
         session::take(&self.shared, caller, call.request, place).await;
         Ok(self.last_call)
     }
@@ -263,6 +271,8 @@ impl LocalSession {
         if taken.is_empty() {
             return Err(LocalError::Over);
         }
+        let answered: Vec<u64> = taken.iter().filter_map(Outgoing::answered).collect();
+        self.outgoings.left(&answered);
         for message in taken {
             match message {
                 Outgoing::Answer(answer) => self.early.push_back(*answer),

@@ -10,7 +10,7 @@ use std::{
 
 use tidemill_net::wire::{Answer, JobReport, Reply, Source, TaskNews, ToProvider};
 use tidemill_types::NodeId;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::event::SessionId;
@@ -43,6 +43,7 @@ pub struct Outbox {
     node: NodeId,
     messages: mpsc::Sender<Outgoing>,
     progress: Arc<Progress>,
+    calls: Arc<Calls>,
     bytes: Arc<AtomicUsize>,
     /// Set when the peer does not read: its session is to end.
     given_up: CancellationToken,
@@ -53,6 +54,7 @@ pub struct Outbox {
 pub struct Outgoings {
     messages: mpsc::Receiver<Outgoing>,
     progress: Arc<Progress>,
+    calls: Arc<Calls>,
     bytes: Arc<AtomicUsize>,
 }
 
@@ -63,6 +65,19 @@ struct Progress {
     wake: Notify,
 }
 
+/// The places of calls whose answers have not left yet, by the numbers of the calls. A peer may give several the same.
+#[derive(Debug, Default)]
+struct Calls(Mutex<HashMap<u64, Vec<Place>>>);
+
+/// A call's place among those that one peer may have in flight.
+#[derive(Debug)]
+pub struct Place {
+    /// Among all of them.
+    pub _call: OwnedSemaphorePermit,
+    /// Among those whose answers may be long.
+    pub _long: Option<OwnedSemaphorePermit>,
+}
+
 /// The outboxes of all sessions.
 #[derive(Debug, Default)]
 pub struct Outboxes(Mutex<HashMap<SessionId, Outbox>>);
@@ -71,11 +86,14 @@ pub struct Outboxes(Mutex<HashMap<SessionId, Outbox>>);
 pub fn outbox(node: NodeId) -> (Outbox, Outgoings) {
     let (sender, receiver) = mpsc::channel(MOST_WAITING);
     let (progress, bytes) = (Arc::new(Progress::default()), Arc::new(AtomicUsize::new(0)));
-    let given_up = CancellationToken::new();
-    (
-        Outbox { node, messages: sender, progress: progress.clone(), bytes: bytes.clone(), given_up },
-        Outgoings { messages: receiver, progress, bytes },
-    )
+    let (calls, given_up) = (Arc::new(Calls::default()), CancellationToken::new());
+    let outgoings = Outgoings {
+        messages: receiver,
+        progress: progress.clone(),
+        calls: calls.clone(),
+        bytes: bytes.clone(),
+    };
+    (Outbox { node, messages: sender, progress, calls, bytes, given_up }, outgoings)
 }
 
 impl Outbox {
@@ -90,6 +108,11 @@ impl Outbox {
             tracing::warn!(node = %self.node.short(), "a peer does not read what it is sent: its session ends");
             self.given_up.cancel();
         }
+    }
+
+    /// Keeps a call's place until its answer has left.
+    pub fn hold(&self, call: u64, place: Place) {
+        lock(&self.calls.0).entry(call).or_default().push(place);
     }
 
     /// Puts a message in that the peer can do without, unless much waits for it.
@@ -141,6 +164,19 @@ impl Outgoings {
 }
 
 impl Outgoings {
+    /// The answers to these calls have left: others may be made in their place.
+    pub fn left(&self, calls: &[u64]) {
+        let mut held = lock(&self.calls.0);
+        for call in calls {
+            if let Some(places) = held.get_mut(call) {
+                places.pop();
+                if places.is_empty() {
+                    held.remove(call);
+                }
+            }
+        }
+    }
+
     fn taken(&self, messages: Vec<Outgoing>) -> Vec<Outgoing> {
         let counted = messages.iter().filter(|message| !message.is_report());
         self.bytes.fetch_sub(counted.map(Outgoing::bytes).sum(), Ordering::Relaxed);
@@ -177,6 +213,14 @@ impl Outgoing {
             }
     }
 
+    /// The call that it ends the work on, if it is an answer that does.
+    pub fn answered(&self) -> Option<u64> {
+        match self {
+            Self::Answer(answer) if !matches!(answer.reply, Ok(Reply::Fetching { .. })) => Some(answer.id),
+            _ => None,
+        }
+    }
+
     fn is_report(&self) -> bool {
         matches!(self, Self::Answer(answer) if matches!(answer.reply, Ok(Reply::Job(_))))
     }
@@ -211,4 +255,36 @@ impl Outboxes {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemill_net::wire::MAX_LONG_ANSWERS;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    fn answer(id: u64, reply: Reply) -> Outgoing {
+        Outgoing::Answer(Box::new(Answer { id, reply: Ok(reply) }))
+    }
+
+    /// Answers that a requester does not read would otherwise be made without bound.
+    #[tokio::test]
+    async fn a_call_has_its_place_until_its_answer_has_left() {
+        let (calls, long) = (Arc::new(Semaphore::new(2)), Arc::new(Semaphore::new(MAX_LONG_ANSWERS)));
+        let (outbox, mut outgoings) = outbox(NodeId([1; 32]));
+        for id in [7, 7] {
+            let _call = calls.clone().try_acquire_owned().expect("a place");
+            outbox.hold(id, Place { _call, _long: long.clone().try_acquire_owned().ok() });
+        }
+        outbox.put(answer(7, Reply::Fetching { done: Default::default(), total: Default::default() }));
+        outbox.put(answer(7, Reply::Removed));
+        let taken: Vec<u64> = outgoings.take(10).await.iter().filter_map(Outgoing::answered).collect();
+        assert_eq!(taken, [7], "what arrives on the way is no answer");
+        assert_eq!(calls.available_permits(), 0, "it is taken out, and has not left");
+        outgoings.left(&taken);
+        assert_eq!((calls.available_permits(), long.available_permits()), (1, MAX_LONG_ANSWERS - 1));
+        outgoings.left(&[7, 7, 9]);
+        assert_eq!((calls.available_permits(), long.available_permits()), (2, MAX_LONG_ANSWERS));
+    }
 }

@@ -23,7 +23,7 @@ use tracing::{Instrument, info_span};
 
 pub use self::{
     recall::recall_all,
-    requester::{remove, reply, submit_again, take},
+    requester::{Places, remove, reply, submit_again, take},
     seats::Seats,
 };
 use crate::{
@@ -205,6 +205,7 @@ async fn write(
         if messages.is_empty() {
             break;
         }
+        let answered: Vec<u64> = messages.iter().filter_map(Outgoing::answered).collect();
         for message in messages {
             let pushed = match message {
                 Outgoing::ToProvider(ToProvider::Leases(leases)) => {
@@ -231,6 +232,7 @@ async fn write(
         if writer.flush().await.is_err() {
             return;
         }
+        outgoings.left(&answered);
     }
     let _ = tokio::time::timeout(FAREWELL, writer.flush()).await;
     end(writer, &connection).await;

@@ -124,6 +124,17 @@ impl Decoder {
     }
 }
 
+/// How many bytes a message has in a frame, its length field not counted.
+///
+/// # Errors
+/// [`FrameError::Encode`]
+pub fn encoded_len<T: Serialize + ?Sized>(message: &T) -> Result<usize, FrameError> {
+    let mut count = Count(0);
+    let encoded = postcard::to_io(message, &mut count).map(|_| ());
+    encoded.map_err(|source| FrameError::Encode { what: type_name::<T>(), source })?;
+    Ok(count.0)
+}
+
 /// The message in a frame, which must be all of it.
 ///
 /// # Errors
@@ -287,6 +298,20 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     /// The stream itself. What waits is lost.
     pub fn into_inner(self) -> W {
         self.stream
+    }
+}
+
+/// Counts what is written to it.
+struct Count(usize);
+
+impl io::Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod following;
 mod money;
+mod page;
 mod provider;
 mod refusal;
 mod reliability;
@@ -18,6 +19,7 @@ use tidemill_types::{Address, Chain, EscrowContract, KeyBinding, MAX_ENGINES, Mi
 pub use self::{
     following::{Chunk, FollowedChunk, MAX_CHUNK_BYTES, MAX_CHUNKS, MAX_CHUNKS_BYTES, TaskNews},
     money::{EscrowReport, EscrowStage, JobCost, PayeeReport, SettlementReport},
+    page::{MAX_ANSWER_BYTES, Page},
     provider::{
         Decision, FromProvider, HeldLease, Lease, LeasePay, LogBody, MAX_ALONG_BYTES, MAX_CREDITS,
         MAX_INLINE_LOG_BYTES, MAX_INLINE_OUTPUT_BYTES, MAX_LEASE_INLINE_BYTES, MAX_VOUCHERS, OutputBody,
@@ -29,8 +31,8 @@ pub use self::{
         Reliability, ReputationReport, ResultReport, StakeReport, Standing, Unjudged,
     },
     requester::{
-        Answer, Attempt, Call, Contribution, JobPay, JobPhase, JobReport, MAX_ANSWER_OUTPUT_BYTES,
-        MAX_CALLS_IN_FLIGHT, MAX_INLINE_PIECE_BYTES, MAX_PAGE, NetworkTerms, OutputPiece, ProviderReport,
+        Answer, Attempt, Call, Contribution, JobPay, JobPhase, JobPlace, JobReport, MAX_ANSWER_OUTPUT_BYTES,
+        MAX_CALLS_IN_FLIGHT, MAX_INLINE_PIECE_BYTES, MAX_LONG_ANSWERS, MAX_PAGE, NetworkTerms, OutputPiece, ProviderReport,
         Reply, Request, SpecBody, StageTerms, TaskPhase, TaskReport,
     },
 };

@@ -1,5 +1,7 @@
 //! Reads. Each sees the store as one commit left it.
 
+use std::ops::Bound;
+
 use redb::{ReadTransaction, ReadableTable, TableDefinition};
 use tidemill_types::{Address, BlobId, EscrowId, JobId, LeaseId, Principal, TaskId, TaskNumber};
 
@@ -13,7 +15,7 @@ use crate::{
         self, BATCHES, Bytes, DONE, ENDS, ESCROWS, EVIDENCE, EVIDENCE_READERS, FAILED, JOBS, JobKey, KEPT,
         LEASES, LOGS, OPEN, OPINIONS, ORDER, OUTPUTS, OWNED, PAYEES, REMOVING, REPUTATIONS, RUNNING, SPECS,
         SUSPECTS, TaskKey, USES, counter, decode, decode_lease, lease_key, lease_keys_of_job,
-        lease_keys_of_task, lease_of, order_key, order_of, owned_keys, owned_of, payee_keys, readers_of,
+        lease_keys_of_task, lease_of, order_key, order_of, owned_key, owned_keys, owned_of, payee_keys, readers_of,
         suspect_of, task_key, task_keys, task_of,
     },
 };
@@ -47,22 +49,34 @@ impl Store {
         self.read(|read| get(read, SPECS, &job.0, |spec| Ok(spec.to_vec())))
     }
 
-    /// Jobs, newest first, at most so many; those of one owner, or all.
-    pub fn jobs(&self, owner: Option<Principal>, limit: usize) -> Result<Vec<JobRecord>, StoreError> {
+    /// Jobs, newest first, at most so many; those of one owner, or all. `after`: only those that come after the one that was
+    /// submitted then and has this id, whether it is there or not.
+    pub fn jobs(
+        &self,
+        owner: Option<Principal>,
+        after: Option<(UnixMillis, JobId)>,
+        limit: usize,
+    ) -> Result<Vec<JobRecord>, StoreError> {
         self.read(|read| {
             let jobs = read.open_table(JOBS)?;
             let mut found = Vec::new();
             match owner {
                 None => {
-                    for row in read.open_table(ORDER)?.iter()?.rev().take(limit) {
+                    let last = after.map(|(at, job)| order_key(at, job));
+                    let before = last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+                    let order = read.open_table(ORDER)?;
+                    for row in order.range::<&[u8; 24]>((Bound::Unbounded, before))?.rev().take(limit) {
                         let (_, job) = order_of(row?.0.value());
                         found.push(job_in(&jobs, job)?);
                     }
                 }
                 Some(owner) => {
                     let (first, last) = owned_keys(owner);
+                    let after = after.map(|(at, job)| owned_key(owner, at, job));
+                    let before = after.as_ref().map_or(Bound::Included(&last), Bound::Excluded);
                     let owned = read.open_table(OWNED)?;
-                    for row in owned.range::<&[u8; 57]>(&first..=&last)?.rev().take(limit) {
+                    for row in owned.range::<&[u8; 57]>((Bound::Included(&first), before))?.rev().take(limit)
+                    {
                         found.push(job_in(&jobs, owned_of(row?.0.value()))?);
                     }
                 }

@@ -10,7 +10,7 @@ use tidemill_types::{Address, BlobId, EscrowId, JobId, LeaseId, NodeId, Principa
 use crate::{LeaseRecord, LogRecord, OpinionRecord, ReputationKey, UnixMillis, error::Fault};
 
 /// The version of all that this module says. A store of another version is not opened.
-pub(crate) const VERSION: u64 = 7;
+pub(crate) const VERSION: u64 = 8;
 
 /// A job.
 pub(crate) type JobKey = &'static [u8; 16];

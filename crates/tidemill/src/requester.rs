@@ -191,14 +191,19 @@ impl Requester {
         self.listed(true).await?.map_err(|refusal| refused(&refusal))
     }
 
-    /// Jobs, the newest first, as many as one answer holds.
+    /// Jobs, the newest first, up to [`MAX_PAGE`], in as many answers as that takes.
     async fn listed(&mut self, all: bool) -> anyhow::Result<Result<Vec<JobReport>, Refusal>> {
-        let mut limit = MAX_PAGE;
+        let mut listed: Vec<JobReport> = Vec::new();
         loop {
-            match self.answer(Request::Jobs { limit, all }).await? {
-                Ok(Reply::Jobs(reports)) => return Ok(Ok(reports)),
+            let limit = MAX_PAGE - u32::try_from(listed.len()).unwrap_or(MAX_PAGE).min(MAX_PAGE);
+            if limit == 0 {
+                return Ok(Ok(listed));
+            }
+            let after = listed.last().map(JobReport::place);
+            match self.answer(Request::Jobs { limit, after, all }).await? {
+                Ok(Reply::Jobs(reports)) if reports.is_empty() => return Ok(Ok(listed)),
+                Ok(Reply::Jobs(reports)) => listed.extend(reports),
                 Ok(_) => return Err(off_the_protocol()),
-                Err(Refusal::TooLong { .. }) if limit > 1 => limit /= 2,
                 Err(refusal) => return Ok(Err(refusal)),
             }
         }

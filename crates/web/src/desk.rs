@@ -119,26 +119,50 @@ pub async fn job(session: &mut LocalSession, job: JobId) -> Result<JobReport, Pr
     }
 }
 
-/// The jobs that the visitor may see, the newest first: of an operator those of all requesters.
+/// The jobs that the visitor may see, the newest first, up to [`MAX_PAGE`]: of an operator those of all requesters.
 pub async fn jobs(session: &mut LocalSession) -> Result<Vec<JobReport>, Problem> {
     let all = session.visitor().is_operator;
-    match session.ask(Request::Jobs { limit: MAX_PAGE, all }).await? {
-        Reply::Jobs(jobs) => Ok(jobs),
-        _ => Err(LocalError::OffProtocol.into()),
+    let mut listed: Vec<JobReport> = Vec::new();
+    // An answer holds fewer than are asked for where they are long.
+    loop {
+        let limit = left(MAX_PAGE, listed.len());
+        if limit == 0 {
+            return Ok(listed);
+        }
+        let after = listed.last().map(JobReport::place);
+        match session.ask(Request::Jobs { limit, after, all }).await? {
+            Reply::Jobs(jobs) if jobs.is_empty() => return Ok(listed),
+            Reply::Jobs(jobs) => listed.extend(jobs),
+            _ => return Err(LocalError::OffProtocol.into()),
+        }
     }
 }
 
-/// Tasks of a job, from one on.
+/// Tasks of a job, from one on, up to a limit.
 pub async fn tasks(
     session: &mut LocalSession,
     job: JobId,
     from: u64,
     limit: u32,
 ) -> Result<Vec<TaskReport>, Problem> {
-    match session.ask(Request::Tasks { job, from: TaskNumber(from), limit }).await? {
-        Reply::Tasks(tasks) => Ok(tasks),
-        _ => Err(LocalError::OffProtocol.into()),
+    let mut listed: Vec<TaskReport> = Vec::new();
+    loop {
+        let limit = left(limit, listed.len());
+        if limit == 0 {
+            return Ok(listed);
+        }
+        let from = TaskNumber(listed.last().map_or(from, |last| last.task.0 + 1));
+        match session.ask(Request::Tasks { job, from, limit }).await? {
+            Reply::Tasks(tasks) if tasks.is_empty() => return Ok(listed),
+            Reply::Tasks(tasks) => listed.extend(tasks),
+            _ => return Err(LocalError::OffProtocol.into()),
+        }
     }
+}
+
+/// How many more entries there may be.
+fn left(limit: u32, listed: usize) -> u32 {
+    limit.saturating_sub(u32::try_from(listed).unwrap_or(u32::MAX))
 }
 
 /// Who lends what.

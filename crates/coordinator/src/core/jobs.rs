@@ -525,6 +525,10 @@ impl Core {
             contributions: self.contributions(&job),
             cost: job.money.as_ref().map(|money| self.job_cost(money)),
             reliability: job.reliability.clone(),
+            label: match &end {
+                JobEnd::Failed { task, .. } | JobEnd::Undecided { first: task, .. } => job.label(*task),
+                JobEnd::Done | JobEnd::Cancelled | JobEnd::Deadline | JobEnd::EscrowEnded => String::new(),
+            },
         };
         self.change(Change::JobEnded {
             job: id,

@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use tidemill_net::wire::{
-    Answer, Attempt, Contribution, Explanation, JobCost, JobPhase, JobReport, MAX_CALLS_IN_FLIGHT,
+    Answer, Attempt, Contribution, Explanation, JobCost, JobPhase, JobPlace, JobReport, MAX_CALLS_IN_FLIGHT,
     NetworkTerms, ProviderReport, RecordReport, Refusal, Reliability, Reply, ReputationReport, StageTerms,
-    TaskPhase, TaskReport,
 };
 use tidemill_sched::{Candidate, ClassId, Verdict};
 use tidemill_store::{JobEnd, ReputationKey};
@@ -72,10 +71,16 @@ impl Core {
             Question::Jobs { all: true, .. } if !caller.is_operator => {
                 self.reply(caller, Err(Refusal::NotOperator));
             }
-            Question::Jobs { limit, all } => {
+            Question::Jobs { limit, after, all } => {
                 let shown = self.jobs.iter().filter(|(_, job)| all || job.owner == caller.principal);
-                let running = shown.map(|(id, job)| self.job_report(*id, job, now)).collect();
-                self.effect(Effect::JobsFromStore { caller, limit, all, running });
+                let placed = shown.map(|(id, job)| JobPlace { submitted_ms: job.submitted_ms, job: *id });
+                let mut places: Vec<JobPlace> =
+                    placed.filter(|place| after.is_none_or(|after| *place < after)).collect();
+                places.sort_unstable_by(|a, b| b.cmp(a));
+                places.truncate(limit as usize);
+                let report = |place: &JobPlace| self.job_report(place.job, &self.jobs[&place.job], now);
+                let running = places.iter().map(report).collect();
+                self.effect(Effect::JobsFromStore { caller, limit, after, all, running });
             }
             Question::Remove { job: id, past } => {
                 self.past.looked(past);
@@ -121,20 +126,9 @@ impl Core {
             }
             Question::Follow(task) => self.begin_follow(caller, task),
             Question::Tasks { from, limit, .. } => {
-                let (label, leased) = (|task| job.label(task), |task| self.task_phase(job, task));
-                let file = |task| job.spec.file(job.spec.node(task)?).cloned();
-                let open: Vec<TaskReport> = (from.0..job.spec.task_count())
-                    .take(limit as usize)
-                    .map(TaskNumber)
-                    .map(|task| TaskReport {
-                        task,
-                        label: label(task),
-                        file: file(task),
-                        phase: leased(task),
-                        attempts: Vec::new(),
-                    })
-                    .collect();
-                self.effect(Effect::TasksFromStore(caller, id, open));
+                let tasks = (from.0..job.spec.task_count()).take(limit as usize).map(TaskNumber);
+                let tasks = tasks.map(|task| (task, self.nodes_with(job, task))).collect();
+                self.effect(Effect::TasksFromStore { caller, job: id, spec: job.spec.clone(), tasks });
             }
             Question::Explain { task, .. } => match self.explanation(id, job, task, now) {
                 Some(explanation) => self.effect(Effect::ExplainedFromStore(caller, id, task, explanation)),
@@ -155,11 +149,10 @@ impl Core {
         }
     }
 
-    /// Where a task is that may not be done yet.
-    fn task_phase(&self, job: &Job, task: TaskNumber) -> TaskPhase {
+    /// The providers that have a task.
+    fn nodes_with(&self, job: &Job, task: TaskNumber) -> Vec<NodeId> {
         let leases = job.open.get(&task).map(|open| open.leases.as_slice()).unwrap_or_default();
-        let nodes: Vec<_> = leases.iter().filter_map(|lease| Some(self.leases.get(lease)?.node)).collect();
-        if nodes.is_empty() { TaskPhase::Waiting } else { TaskPhase::Leased(nodes) }
+        leases.iter().filter_map(|lease| Some(self.leases.get(lease)?.node)).collect()
     }
 
     fn explanation(&self, id: JobId, job: &Job, task: Option<TaskNumber>, now: Now) -> Option<Explanation> {
@@ -494,6 +487,8 @@ pub(crate) struct Summary {
     pub(crate) cost: Option<JobCost>,
     /// How its results came to be relied on.
     pub(crate) reliability: Reliability,
+    /// What people call the task that decided its end; empty where none did. The specification need not be read for it.
+    pub(crate) label: String,
 }
 
 impl Summary {

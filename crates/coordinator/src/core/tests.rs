@@ -1,5 +1,6 @@
 //! The core as its shell drives it: over a real store, with peers that obey the protocol or do not.
 
+mod answers;
 mod engines;
 mod failures;
 mod following;

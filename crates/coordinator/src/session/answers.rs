@@ -1,14 +1,17 @@
 //! Answers that need only the store.
 
+use std::collections::HashMap;
+
 use tidemill_job::{BlobRef, JobSpec};
 use tidemill_net::wire::{
-    Contribution, Decision, Explanation, HeldLease, JobPhase, JobReport, KeptEvidence,
+    Contribution, Decision, Explanation, HeldLease, JobPhase, JobPlace, JobReport, KeptEvidence,
     MAX_ANSWER_EVIDENCE_BYTES, MAX_ANSWER_OUTPUT_BYTES, MAX_INLINE_PIECE_BYTES, MAX_PAGE,
-    MAX_RESULTS_OF_TASK, OutputPiece, Refusal, Reply, ResultReport, Standing, TaskNews, TaskPhase,
+    MAX_RESULTS_OF_TASK, OutputPiece, Page, Refusal, Reply, ResultReport, Standing, TaskNews, TaskPhase,
     TaskReport, Unpaid,
 };
 use tidemill_store::{
-    DoneRecord, EvidenceRecord, Found, JobEnd, JobRecord, OpinionRecord, ResultRecord, StoreError,
+    DoneRecord, EvidenceRecord, Found, JobEnd, JobRecord, OpinionRecord, ResultRecord, Store, StoreError,
+    UnixMillis,
 };
 use tidemill_types::{
     Address, BlobId, EscrowId, GuestPath, JobId, LeaseId, NodeId, Principal, TaskId, TaskNumber, Weight,
@@ -19,6 +22,9 @@ use crate::{
     event::{Caller, Look, Question},
     shared::Shared,
 };
+
+/// Jobs that are read at once for a list.
+const JOBS_AT_ONCE: usize = 32;
 
 type Answered = Result<Reply, Refusal>;
 
@@ -65,7 +71,7 @@ pub fn look(
     }
     let mut answers = vec![Ok(Reply::Submitted)];
     if follow {
-        answers.push(ended_report(shared, &record).map(Reply::Ended));
+        answers.push(Ok(Reply::Ended(ended_report(&record))));
     }
     known(answers, false)
 }
@@ -86,11 +92,11 @@ pub fn answer(shared: &Shared, caller: Caller, question: Question) -> Answered {
     match question {
         Question::Job(job) | Question::Cancel(job) => {
             let record = seen(shared, caller, job)?;
-            ended_report(shared, &record).map(Reply::Job)
+            Ok(Reply::Job(ended_report(&record)))
         }
         Question::Watch(job) => {
             let record = seen(shared, caller, job)?;
-            ended_report(shared, &record).map(Reply::Ended)
+            Ok(Reply::Ended(ended_report(&record)))
         }
         Question::Follow(TaskId { job, task }) => {
             let record = seen(shared, caller, job)?;
@@ -102,19 +108,13 @@ pub fn answer(shared: &Shared, caller: Caller, question: Question) -> Answered {
         Question::Tasks { job, from, limit } => {
             let record = seen(shared, caller, job)?;
             let spec = spec(shared, job)?;
-            let waiting =
-                (from.0..record.task_count).take(limit as usize).map(TaskNumber).map(|task| TaskReport {
-                    task,
-                    label: label(&spec, task),
-                    file: file(&spec, task),
-                    phase: TaskPhase::Waiting,
-                    attempts: Vec::new(),
-                });
-            tasks(shared, job, waiting.collect())
+            let open = (from.0..record.task_count).take(limit as usize);
+            let open: Vec<_> = open.map(|task| (TaskNumber(task), Vec::new())).collect();
+            tasks(&shared.store, job, &spec, open)
         }
         Question::Explain { job, task } => {
             let record = seen(shared, caller, job)?;
-            let report = ended_report(shared, &record)?;
+            let report = ended_report(&record);
             let summary = match task {
                 None => format!("{} of {} tasks are done; the job has ended", report.done, report.tasks),
                 Some(task) if task.0 >= record.task_count => return Err(Refusal::NoSuchTask),
@@ -258,35 +258,63 @@ pub fn reconcile(
     stale.iter().filter_map(|held| decide(held).transpose()).collect()
 }
 
-/// Jobs, the newest first: these, which run, and those that have ended, of one owner or of all.
-pub fn jobs(shared: &Shared, owner: Option<Principal>, limit: u32, running: Vec<JobReport>) -> Answered {
-    let limit = limit.min(MAX_PAGE) as usize;
-    let records = shared.store.jobs(owner, limit).map_err(|error| busy(&error))?;
-    let mut reports = running;
-    for record in records.iter().filter(|record| record.ended.is_some()) {
-        reports.push(ended_report(shared, record)?);
+/// Jobs, the newest first: these, which run, and those that have ended, of one owner or of all, as many as one answer holds.
+pub fn jobs(
+    store: &Store,
+    owner: Option<Principal>,
+    after: Option<JobPlace>,
+    limit: u32,
+    running: Vec<JobReport>,
+) -> Answered {
+    let mut running: HashMap<JobId, JobReport> =
+        running.into_iter().map(|report| (report.job, report)).collect();
+    let mut page = Page::new(limit);
+    let mut after = after.map(|place| (UnixMillis(place.submitted_ms), place.job));
+    'page: loop {
+        // Those that run are in the store too. Few at a time, since a summary may be long.
+        let records = store.jobs(owner, after, JOBS_AT_ONCE).map_err(|error| busy(&error))?;
+        for record in &records {
+            let report = running.remove(&record.job);
+            let report = report.or_else(|| record.ended.is_some().then(|| ended_report(record)));
+            // One that was submitted after the core was asked is of no list yet.
+            if let Some(report) = report
+                && !page.push(report)
+            {
+                break 'page;
+            }
+        }
+        let Some(last) = records.last().filter(|_| !page.is_full()) else { break };
+        after = Some((last.submitted, last.job));
     }
-    reports.sort_by(|a, b| b.submitted_ms.cmp(&a.submitted_ms).then(a.job.cmp(&b.job)));
-    reports.truncate(limit);
-    Ok(Reply::Jobs(reports))
+    Ok(Reply::Jobs(page.into_entries()))
 }
 
-/// Tasks of a job, of which the store knows which are done and what came of earlier attempts.
-pub fn tasks(shared: &Shared, job: JobId, mut reports: Vec<TaskReport>) -> Answered {
-    let Some(first) = reports.first().map(|report| report.task) else { return Ok(Reply::Tasks(reports)) };
-    let done = shared.store.tasks(job, first, reports.len()).map_err(|error| busy(&error))?;
-    for (task, record) in done {
-        let place = usize::try_from(task.0 - first.0).unwrap_or(usize::MAX);
-        if let Some(report) = reports.get_mut(place) {
-            report.phase = done_phase(&record);
+/// Tasks of a job, of which the store knows which are done and what came of earlier attempts: these, which other providers
+/// may have, as many as one answer holds.
+pub fn tasks(
+    store: &Store,
+    job: JobId,
+    spec: &JobSpec,
+    tasks: Vec<(TaskNumber, Vec<NodeId>)>,
+) -> Answered {
+    let Some((first, _)) = tasks.first() else { return Ok(Reply::Tasks(Vec::new())) };
+    let mut done: HashMap<TaskNumber, DoneRecord> =
+        store.tasks(job, *first, tasks.len()).map_err(|error| busy(&error))?.into_iter().collect();
+    let mut page = Page::new(MAX_PAGE);
+    for (task, nodes) in tasks {
+        let phase = match done.remove(&task) {
+            Some(record) => done_phase(&record),
+            None if nodes.is_empty() => TaskPhase::Waiting,
+            None => TaskPhase::Leased(nodes),
+        };
+        let attempts = store.attempts(TaskId { job, task }).map_err(|error| busy(&error))?;
+        let attempts = attempts.iter().map(attempt).collect();
+        let (label, file) = (label(spec, task), file(spec, task));
+        if !page.push(TaskReport { task, label, file, phase, attempts }) {
+            break;
         }
     }
-    for report in &mut reports {
-        let id = TaskId { job, task: report.task };
-        let attempts = shared.store.attempts(id).map_err(|error| busy(&error))?;
-        report.attempts = attempts.iter().map(attempt).collect();
-    }
-    Ok(Reply::Tasks(reports))
+    Ok(Reply::Tasks(page.into_entries()))
 }
 
 /// The outputs of a job's last tasks: that of the reduce, or those of the map.
@@ -392,17 +420,16 @@ pub fn seen(shared: &Shared, caller: Caller, job: JobId) -> Result<JobRecord, Re
 }
 
 /// A job that has ended, as far as the store knows it.
-pub fn ended_report(shared: &Shared, record: &JobRecord) -> Result<JobReport, Refusal> {
-    let spec = spec(shared, record.job)?;
+pub fn ended_report(record: &JobRecord) -> JobReport {
     let summary = record.ended.as_ref().and_then(|ended| Summary::decode(&ended.summary)).unwrap_or_default();
-    Ok(JobReport {
+    JobReport {
         job: record.job,
         requester: record.owner,
         name: record.name.clone(),
         phase: record
             .ended
             .as_ref()
-            .map_or(JobPhase::Running, |ended| phase(&ended.end, |task| label(&spec, task))),
+            .map_or(JobPhase::Running, |ended| phase(&ended.end, |_| summary.label.clone())),
         submitted_ms: record.submitted.0,
         ended_ms: record.ended.as_ref().map(|ended| ended.at.0),
         tasks: record.task_count,
@@ -419,7 +446,7 @@ pub fn ended_report(shared: &Shared, record: &JobRecord) -> Result<JobReport, Re
         stuck: None,
         cost: summary.cost,
         reliability: summary.reliability,
-    })
+    }
 }
 
 fn spec(shared: &Shared, job: JobId) -> Result<JobSpec, Refusal> {

@@ -13,13 +13,10 @@ use tidemill_net::{
     blobs::{BlobError, Pin},
     endpoint::RecvStream,
     frame::FrameReader,
-    wire::{Answer, Bounded, Call, JobPay, MAX_CALLS_IN_FLIGHT, Refusal, Reply, Request, SpecBody},
+    wire::{Answer, Bounded, Call, JobPay, MAX_CALLS_IN_FLIGHT, MAX_LONG_ANSWERS, Refusal, Reply, Request, SpecBody},
 };
 use tidemill_types::{Address, ByteSize, Comparison, JobId, NodeId, Principal, TaskId, causes};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    task::JoinSet,
-};
+use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::answers;
 use crate::{
@@ -28,7 +25,7 @@ use crate::{
     failpoint::Failpoint,
     inputs::Named,
     mending,
-    outbox::Outgoing,
+    outbox::{Outgoing, Place},
     shared::{Shared, Unavailable},
 };
 
@@ -39,15 +36,15 @@ const FETCHES_AT_ONCE: usize = 16;
 /// How often a requester is told what has arrived.
 const TELL_EVERY: Duration = Duration::from_millis(100);
 
-/// Reads calls until the session ends. As many are worked on at a time as a requester may have in flight; the
-/// next one is read when there is room. `signer`: the address of the requester's result key.
+/// Reads calls until the session ends. As many are worked on at a time as a requester may have in flight, until their answers
+/// have left; the next one is read when there is room. `signer`: the address of the requester's result key.
 pub async fn read(
     shared: &Arc<Shared>,
     session: SessionId,
     (node, signer): (NodeId, Address),
     mut reader: FrameReader<RecvStream>,
 ) {
-    let room = Arc::new(Semaphore::new(MAX_CALLS_IN_FLIGHT));
+    let places = Places::new();
     let is_operator = signer == shared.operator;
     loop {
         let call = tokio::select! {
@@ -67,15 +64,47 @@ pub async fn read(
             super::expel(shared, session, node, &error.to_string(), false);
             return;
         }
-        let Ok(place) = room.clone().acquire_owned().await else { return };
+        let Some(place) = places.of(&call.request).await else { return };
         let principal = Principal::Node(node);
         let caller = Caller { session, principal, node, signer, call: call.id, is_operator };
         take(shared, caller, call.request, place).await;
     }
 }
 
-/// Takes a call up, which is within its bounds. It keeps its `place` until it is answered.
-pub async fn take(shared: &Arc<Shared>, caller: Caller, request: Request, place: OwnedSemaphorePermit) {
+/// How many calls of one session may be worked on at a time, and be on their way out.
+#[derive(Clone, Debug)]
+pub struct Places {
+    calls: Arc<Semaphore>,
+    long: Arc<Semaphore>,
+}
+
+impl Places {
+    pub fn new() -> Self {
+        Self {
+            calls: Arc::new(Semaphore::new(MAX_CALLS_IN_FLIGHT)),
+            long: Arc::new(Semaphore::new(MAX_LONG_ANSWERS)),
+        }
+    }
+
+    /// Waits for a call's place; nothing when there are to be no more.
+    pub async fn of(&self, request: &Request) -> Option<Place> {
+        let _call = self.calls.clone().acquire_owned().await.ok()?;
+        let _long = match request.has_long_answer() {
+            true => Some(self.long.clone().acquire_owned().await.ok()?),
+            false => None,
+        };
+        Some(Place { _call, _long })
+    }
+}
+
+/// Takes a call up, which is within its bounds. Its place is free when its answer has left.
+pub async fn take(shared: &Arc<Shared>, caller: Caller, request: Request, place: Place) {
+    // What is watched and followed is answered many times, and is counted where that is kept.
+    if !matches!(request, Request::Watch { .. } | Request::Follow(_))
+        && let Some(outbox) = shared.outboxes.get(caller.session)
+    {
+        outbox.hold(caller.call, place);
+    }
     match request {
         Request::Submit { job, spec, follow, pay } => {
             let submission = Submission { caller, job, follow, pay };
@@ -83,13 +112,13 @@ pub async fn take(shared: &Arc<Shared>, caller: Caller, request: Request, place:
             match (spec, known_funding(shared, &submission)) {
                 (SpecBody::Inline(encoded), Some(funding)) => match ready(shared, job, &encoded) {
                     Ok(Some(ready)) => submit(shared, &submission, funding, ready, encoded).await,
-                    Ok(None) => spawn_submit(shared, submission, SpecBody::Inline(encoded), place),
+                    Ok(None) => spawn_submit(shared, submission, SpecBody::Inline(encoded)),
                     Err(refusal) => reply(shared, caller, Err(refusal)),
                 },
-                (spec, _) => spawn_submit(shared, submission, spec, place),
+                (spec, _) => spawn_submit(shared, submission, spec),
             }
         }
-        request => ask(shared, caller, request, place).await,
+        request => ask(shared, caller, request).await,
     }
 }
 
@@ -149,7 +178,7 @@ fn decode(shared: &Shared, encoded: &[u8]) -> Result<JobSpec, Refusal> {
     Ok(spec)
 }
 
-fn spawn_submit(shared: &Arc<Shared>, submission: Submission, body: SpecBody, place: OwnedSemaphorePermit) {
+fn spawn_submit(shared: &Arc<Shared>, submission: Submission, body: SpecBody) {
     let with = shared.clone();
     shared.tasks.spawn(async move {
         // Held until the core has taken the job in, so that few long ones are in memory.
@@ -172,7 +201,6 @@ fn spawn_submit(shared: &Arc<Shared>, submission: Submission, body: SpecBody, pl
             Ok((funding, ready, encoded)) => submit(&with, &submission, funding, ready, encoded).await,
             Err(refusal) => reply(&with, submission.caller, Err(refusal)),
         }
-        drop(place);
     });
 }
 
@@ -403,14 +431,14 @@ fn unavailable(error: Unavailable) -> Refusal {
 }
 
 /// Answers what the store can answer, and asks the core for the rest.
-async fn ask(shared: &Arc<Shared>, caller: Caller, request: Request, place: OwnedSemaphorePermit) {
+async fn ask(shared: &Arc<Shared>, caller: Caller, request: Request) {
     let question = match request {
         Request::Job { job } => Question::Job(job),
         Request::Watch { job } => Question::Watch(job),
         Request::Follow(task) => Question::Follow(task),
         Request::Cancel { job } => Question::Cancel(job),
         Request::Remove { job } => return remove(shared, caller, job).await,
-        Request::Jobs { limit, all } => Question::Jobs { limit, all },
+        Request::Jobs { limit, after, all } => Question::Jobs { limit, after, all },
         Request::Providers => Question::Providers,
         Request::Reputation { operator } => Question::Reputation(operator),
         Request::Terms { stages } => Question::Terms(stages),
@@ -419,20 +447,20 @@ async fn ask(shared: &Arc<Shared>, caller: Caller, request: Request, place: Owne
         Request::Tasks { job, from, limit } => Question::Tasks { job, from, limit },
         Request::Explain { job, task } => Question::Explain { job, task },
         Request::Outputs { job, from, limit } => {
-            return spawn_answer(shared, caller, place, move |shared| {
+            return spawn_answer(shared, caller, move |shared| {
                 answers::outputs(shared, caller, job, from, limit)
             });
         }
         Request::Log { job, task } => {
-            return spawn_answer(shared, caller, place, move |shared| {
+            return spawn_answer(shared, caller, move |shared| {
                 answers::log(shared, caller, job, task)
             });
         }
         Request::Output(task) => {
-            return spawn_answer(shared, caller, place, move |shared| answers::output(shared, caller, task));
+            return spawn_answer(shared, caller, move |shared| answers::output(shared, caller, task));
         }
         Request::Evidence { job, task, from } => {
-            return spawn_answer(shared, caller, place, move |shared| {
+            return spawn_answer(shared, caller, move |shared| {
                 answers::evidence(shared, caller, TaskId { job, task }, from)
             });
         }
@@ -445,14 +473,12 @@ async fn ask(shared: &Arc<Shared>, caller: Caller, request: Request, place: Owne
 fn spawn_answer(
     shared: &Arc<Shared>,
     caller: Caller,
-    place: OwnedSemaphorePermit,
     answer: impl FnOnce(&Shared) -> Result<Reply, Refusal> + Send + 'static,
 ) {
     let with = shared.clone();
     shared.tasks.spawn_blocking(move || {
         let answer = answer(&with);
         reply(&with, caller, answer);
-        drop(place);
     });
 }
 

@@ -14,6 +14,9 @@ use super::{
 /// The most calls that one requester may have waiting for an answer.
 pub const MAX_CALLS_IN_FLIGHT: usize = 1024;
 
+/// Of these, the most whose answers may be as long as a frame. A coordinator makes no more until one of them has left.
+pub const MAX_LONG_ANSWERS: usize = 8;
+
 /// The most entries of one answer.
 pub const MAX_PAGE: u32 = 1000;
 
@@ -69,6 +72,8 @@ pub enum Request {
     Jobs {
         /// At most so many.
         limit: u32,
+        /// Only those that come after this one in the list.
+        after: Option<JobPlace>,
         /// Those of all requesters, which the coordinator's operator alone is told of.
         all: bool,
     },
@@ -163,6 +168,15 @@ pub struct JobPay {
     pub close: bool,
 }
 
+/// Where a job is in a list that has the newest first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct JobPlace {
+    /// When it was submitted, in milliseconds since 1970.
+    pub submitted_ms: u64,
+    /// Its id.
+    pub job: JobId,
+}
+
 /// An encoded `JobSpec` of the crate `job`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum SpecBody {
@@ -193,7 +207,7 @@ pub enum Reply {
         /// Bytes in all.
         total: ByteSize,
     },
-    /// Jobs.
+    /// Jobs. An empty list: there are no more.
     Jobs(Vec<JobReport>),
     /// A job.
     Job(JobReport),
@@ -201,7 +215,7 @@ pub enum Reply {
     Ended(JobReport),
     /// A job is gone.
     Removed,
-    /// Tasks.
+    /// Tasks. An empty list: there are no more.
     Tasks(Vec<TaskReport>),
     /// Outputs. An empty list: there are no more.
     Outputs(Vec<OutputPiece>),
@@ -468,7 +482,38 @@ impl JobPhase {
     }
 }
 
+impl Request {
+    /// Whether its answer may be as long as a frame.
+    pub fn has_long_answer(&self) -> bool {
+        match self {
+            Self::Jobs { .. }
+            | Self::Tasks { .. }
+            | Self::Outputs { .. }
+            | Self::Output(_)
+            | Self::Log { .. }
+            | Self::Explain { .. }
+            | Self::Providers
+            | Self::Evidence { .. } => true,
+            Self::Submit { .. }
+            | Self::Terms { .. }
+            | Self::Escrow { .. }
+            | Self::CloseEscrow { .. }
+            | Self::Job { .. }
+            | Self::Watch { .. }
+            | Self::Cancel { .. }
+            | Self::Remove { .. }
+            | Self::Reputation { .. }
+            | Self::Follow(_) => false,
+        }
+    }
+}
+
 impl JobReport {
+    /// Where it is in a list.
+    pub fn place(&self) -> JobPlace {
+        JobPlace { submitted_ms: self.submitted_ms, job: self.job }
+    }
+
     /// The results that have no verdict.
     pub fn unjudged(&self) -> Unjudged {
         self.contributions.iter().map(|contribution| contribution.unjudged).sum()

@@ -54,7 +54,7 @@ fn a_job_from_submission_to_its_last_trace() {
 
     store.commit(&[removed(1)]).unwrap();
     assert_eq!(store.job(job(1)).unwrap(), None);
-    assert_eq!(store.jobs(None, 9).unwrap(), []);
+    assert_eq!(store.jobs(None, None, 9).unwrap(), []);
     assert!(store.look(job(1), owner(1), None).unwrap().is_removing, "its id is still taken");
     while store.sweep(1).unwrap() {
         assert_eq!(store.sanity_check(), Ok(()));
@@ -247,9 +247,17 @@ fn jobs_are_listed_newest_first() {
     for number in 1..6 {
         store.commit(&[submitted(number, 1)]).unwrap();
     }
-    let listed = |owner, limit| {
-        store.jobs(owner, limit).unwrap().iter().map(|record| record.job.0[0]).collect::<Vec<_>>()
+    let all = store.jobs(None, None, 9).unwrap();
+    let after = |owner, after: usize, limit| {
+        let after = after.checked_sub(1).map(|place| (all[place].submitted, all[place].job));
+        store.jobs(owner, after, limit).unwrap().iter().map(|record| record.job.0[0]).collect::<Vec<_>>()
     };
+    let listed = |owner, limit| after(owner, 0, limit);
+    for owner in [None, Some(owner(1))] {
+        assert_eq!(after(owner, 2, 2), [3, 2]);
+        assert_eq!(after(owner, 4, 2), [1]);
+        assert!(after(owner, 5, 2).is_empty());
+    }
     assert_eq!(listed(None, 3), [5, 4, 3]);
     assert_eq!(listed(Some(owner(1)), 9), [5, 4, 3, 2, 1]);
     assert!(listed(Some(owner(2)), 9).is_empty());

@@ -371,8 +371,8 @@ fn read(store: &Store) -> Result<Model, StoreError> {
             model.escrows.insert(record.id, record);
         }
     }
-    let mut listed = store.jobs(None, usize::MAX)?;
-    assert_eq!(listed, store.jobs(Some(owner(1)), usize::MAX)?);
+    let mut listed = store.jobs(None, None, usize::MAX)?;
+    assert_eq!(listed, store.jobs(Some(owner(1)), None, usize::MAX)?);
     listed.sort_by_key(|record| record.job);
     let holdings =
         Holdings { jobs: listed.len() as u64, bytes: ByteSize(listed.iter().map(|one| one.bytes.0).sum()) };

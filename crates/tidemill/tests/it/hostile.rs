@@ -292,7 +292,7 @@ fn a_requester_that_asks_for_another_s_job() {
                 let answer = client.call(request).await;
                 assert_eq!(answer, Err(CallError::Refused(Refusal::NoSuchJob)), "{what}");
             }
-            assert_eq!(client.call(Request::Jobs { limit, all: false }).await, Ok(Reply::Jobs(Vec::new())));
+            assert_eq!(client.call(Request::Jobs { limit, after: None, all: false }).await, Ok(Reply::Jobs(Vec::new())));
         },
         &[],
     );

@@ -111,7 +111,7 @@ fn a_running_job_and_the_job_of_another_cannot_be_removed() {
 fn the_operator_of_the_coordinator_alone_looks_at_the_jobs_of_all() {
     let mut world = World::new();
     world.submit(job_id(1), &map_job(3));
-    let all = || Question::Jobs { limit: 10, all: true };
+    let all = || Question::Jobs { limit: 10, after: None, all: true };
     let somebody = NodeId([55; 32]);
     ask_as(&mut world, somebody, all());
     let (principal, node, session) = (Principal::Node(somebody), somebody, SessionId(9));

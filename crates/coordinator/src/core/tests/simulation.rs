@@ -522,7 +522,7 @@ impl Simulation {
             | Effect::FromStore(..)
             | Effect::JobsFromStore { .. }
             | Effect::ExplainedFromStore(..)
-            | Effect::TasksFromStore(..)
+            | Effect::TasksFromStore { .. }
             | Effect::SubmitAgain { .. }
             | Effect::RemoveAgain(..)
             | Effect::Past(_)
