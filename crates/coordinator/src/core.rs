@@ -7,6 +7,7 @@
 
 mod following;
 mod jobs;
+mod kept;
 mod leases;
 mod money;
 mod past;
@@ -31,7 +32,7 @@ use tidemill_types::{
 use tidemill_verify::Model;
 
 use self::{
-    following::Followed, jobs::Job, money::Money, past::Past, presence::Presence, reputation::Reputations,
+    following::Followed, jobs::Job, kept::Kept, money::Money, past::Past, presence::Presence, reputation::Reputations,
     stakes::Stakes, unjudged::UnjudgedWork,
 };
 pub(crate) use self::{
@@ -93,6 +94,7 @@ pub struct Core {
     jobs: BTreeMap<JobId, Job>,
     /// What was over last: the store may not know of it yet.
     past: Past,
+    kept: Kept,
     leases: HashMap<LeaseId, Held>,
     providers: BTreeMap<NodeId, Provider>,
     /// Whose engines are connected.
@@ -248,6 +250,7 @@ impl Core {
             config,
             jobs: BTreeMap::new(),
             past: Past::default(),
+            kept: Kept::default(),
             stakes: Stakes::default(),
             is_releasing: false,
             leases: HashMap::new(),
@@ -288,6 +291,7 @@ impl Core {
                 self.submit(caller, job, spec, encoded, follow, funding, look, now);
             }
             Event::Expired { jobs, past } => self.let_go(&jobs, past),
+            Event::KeptCounted { owner, bytes } => self.kept_counted(owner, bytes, now),
             Event::EscrowSeen { escrow, view } => self.escrow_seen(escrow, view, now),
             Event::StakesSeen(seen) => self.stakes.seen(seen),
             Event::EscrowSettled { escrow, result } => self.settled_escrow(escrow, result, now),

@@ -10,7 +10,7 @@ use tidemill_net::{
 };
 use tidemill_store::{JobRecord, Store, StoreError};
 use tidemill_types::{
-    Address, Basis, BlobId, Comparison, JobId, LeaseId, NodeId, Signed, TaskId, TaskNumber, Voucher, causes,
+    Address, Basis, BlobId, Comparison, JobId, LeaseId, NodeId, Principal, Signed, TaskId, TaskNumber, Voucher, causes,
 };
 use tokio::{sync::Semaphore, time::timeout};
 
@@ -145,6 +145,7 @@ impl Effects {
                 self.shared.tasks.spawn(fetch);
             }
             Effect::MendEnded { job, output } => self.ended.mend(&self.shared, job, output.id),
+            Effect::CountKept(owner) => self.count_kept(owner),
             Effect::ReleaseInputs(job) => release_inputs(&self.shared, job),
             Effect::Pay { session, decisions, vouchers } => self.pay(session, decisions, vouchers),
             Effect::Reconcile { session, node, stale } => {
@@ -207,6 +208,31 @@ impl Effects {
             }
         };
         self.shared.tasks.spawn(settle);
+    }
+
+    fn count_kept(&self, owner: Principal) {
+        let shared = self.shared.clone();
+        let count = async move {
+            loop {
+                let with = shared.clone();
+                let counted = tokio::task::spawn_blocking(move || with.store.holdings(owner)).await;
+                match counted {
+                    Ok(Ok(kept)) => {
+                        return shared.tell(Event::KeptCounted { owner, bytes: kept.bytes }).await;
+                    }
+                    Ok(Err(error)) => {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::error!(error, "what is kept for a requester cannot be counted yet");
+                    }
+                    Err(_) => return,
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(ROOM_PAUSE) => {}
+                    () = shared.stop.cancelled() => return,
+                }
+            }
+        };
+        self.shared.tasks.spawn(count);
     }
 
     fn put(&self, session: SessionId, message: Outgoing) {

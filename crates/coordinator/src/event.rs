@@ -7,15 +7,15 @@ use tidemill_ledger::{EscrowView, settlement::Closing};
 use tidemill_net::{
     addresses::Scope,
     wire::{
-        Answer, Decision, Explanation, FromProvider, HeldLease, JobPlace, JobReport, OutputBody,
-        TaskResult, ToProvider,
+        Answer, Decision, Explanation, FromProvider, HeldLease, JobPlace, JobReport, OutputBody, TaskResult,
+        ToProvider,
     },
 };
 use tidemill_sched::Micros;
 use tidemill_store::{DoneRecord, Holdings};
 use tidemill_types::{
-    Address, Amount, BlobId, EscrowId, JobId, KeyBinding, LeaseId, Millis, Needs, NodeId, Offer, Principal,
-    TaskId, TaskNumber, Voucher,
+    Address, Amount, BlobId, ByteSize, EscrowId, JobId, KeyBinding, LeaseId, Millis, Needs, NodeId, Offer,
+    Principal, TaskId, TaskNumber, Voucher,
 };
 
 use crate::core::{Funding, SeenStakes, Settled};
@@ -181,6 +181,13 @@ pub enum Event {
         jobs: Vec<JobId>,
         /// As [`Look::past`].
         past: u64,
+    },
+    /// It was counted how much the store has of an owner's jobs.
+    KeptCounted {
+        /// The owner.
+        owner: Principal,
+        /// How much.
+        bytes: ByteSize,
     },
     /// The ledger was looked at.
     EscrowSeen {
@@ -571,6 +578,8 @@ pub enum Effect {
         /// The output.
         output: BlobRef,
     },
+    /// Count how much the store has of an owner's jobs, and tell.
+    CountKept(Principal),
     /// The job's inputs are of no use any more.
     ReleaseInputs(JobId),
     /// The job is gone, and so may be its outputs.

@@ -26,6 +26,7 @@ mod present;
 mod queue;
 mod receipt;
 mod recovery;
+mod room;
 mod server;
 mod session;
 mod shared;

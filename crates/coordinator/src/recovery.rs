@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidemill_job::JobSpec;
 use tidemill_store::{JobRecord, Recovered, Store};
-use tidemill_types::{BlobId, JobId, TaskId};
+use tidemill_types::{BlobId, TaskId};
 
 use crate::{
     core::{Core, CoreConfig, MoneyConfig, Resuming},
@@ -20,9 +20,9 @@ use crate::{
 /// A core that goes on with what the store remembers, and has the blobs pinned that it needs.
 pub async fn recover(shared: &Arc<Shared>, config: CoreConfig, now: Now) -> Result<Core, StartError> {
     let mut needed = Vec::new();
-    let hold = |job, spec: &JobSpec| {
+    let hold = |record: &JobRecord, spec: &JobSpec| {
         let named = Named::by(spec);
-        shared.inputs.hold(job, &named);
+        shared.inputs.hold(record.job, record.owner, &named);
         needed.extend(named.blobs);
     };
     let is_here = |blob| shared.blobs.has(blob).is_some();
@@ -65,7 +65,7 @@ pub fn take_up(
     store: &Store,
     config: CoreConfig,
     now: Now,
-    mut hold: impl FnMut(JobId, &JobSpec),
+    mut hold: impl FnMut(&JobRecord, &JobSpec),
     is_here: impl Fn(BlobId) -> bool,
 ) -> Result<Core, StartError> {
     let recovered = store.recover()?;
@@ -73,7 +73,7 @@ pub fn take_up(
     let mut core = Core::new(config, &recovered);
     for record in &recovered.jobs {
         let resuming = resuming(store, record, now, &is_here)?;
-        hold(record.job, resuming.spec());
+        hold(record, resuming.spec());
         // They come by job.
         let first = recovered.leases.partition_point(|lease| lease.task.job < record.job);
         let end = recovered.leases.partition_point(|lease| lease.task.job <= record.job);

@@ -183,7 +183,8 @@ impl Coordinator {
         let (present, absent) = Present::open(&directory);
         let stop = CancellationToken::new();
         let shared = Shared::new(
-            node, operator, pass, welcome, pace, keep, store, blobs, present, queue, teller, executor, stop,
+            node, operator, pass, welcome, pace, keep, directory, store, blobs, present, queue, teller, executor,
+            stop,
         );
 
         let mut clock = Clock::new();

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -14,10 +15,10 @@ use tidemill_net::{
     blobs::{BlobError, BlobRef, Blobs, FetchError, Pin},
     endpoint::{Connection, Node},
     ticket::Pass,
-    wire::Welcome,
+    wire::{Refusal, Welcome},
 };
 use tidemill_store::Store;
-use tidemill_types::{Address, NodeId};
+use tidemill_types::{Address, ByteSize, NodeId};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -30,6 +31,7 @@ use crate::{
     outbox::Outboxes,
     present::Present,
     queue::Queue,
+    room::Room,
     session::Seats,
     teller::Teller,
 };
@@ -43,6 +45,8 @@ pub struct Shared {
     pub welcome: Welcome,
     pub pace: Pace,
     pub keep: Keep,
+    /// Where the state and the blobs are.
+    pub directory: PathBuf,
     pub store: Store,
     pub blobs: Blobs,
     pub inputs: Inputs,
@@ -134,6 +138,7 @@ impl Shared {
         welcome: Welcome,
         pace: Pace,
         keep: Keep,
+        directory: PathBuf,
         store: Store,
         blobs: Blobs,
         present: Present,
@@ -149,6 +154,7 @@ impl Shared {
             welcome,
             pace,
             keep,
+            directory,
             store,
             blobs,
             inputs: Inputs::default(),
@@ -167,6 +173,17 @@ impl Shared {
             next_session: AtomicU64::new(1),
             past: AtomicU64::new(0),
         })
+    }
+
+    /// Why the disk has no room for a job that brings so many bytes.
+    pub fn no_room(&self, brings: ByteSize) -> Option<Refusal> {
+        match Room::of(&self.directory, self.blobs.usage()) {
+            Ok(room) => room.refusal(brings, self.keep.reserve),
+            Err(error) => {
+                tracing::warn!(%error, "how much room the disk has is not known");
+                None
+            }
+        }
     }
 
     /// A number for a new session.

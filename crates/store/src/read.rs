@@ -85,6 +85,11 @@ impl Store {
         })
     }
 
+    /// What is kept for an owner of jobs.
+    pub fn holdings(&self, owner: Principal) -> Result<Holdings, StoreError> {
+        self.read(|read| owners::holdings(read, owner))
+    }
+
     /// What is known of a job that is about to come in for an owner, and of the escrow that is to pay for it.
     pub fn look(&self, job: JobId, owner: Principal, escrow: Option<EscrowId>) -> Result<Found, StoreError> {
         self.read(|read| {

@@ -82,6 +82,8 @@ pub(super) struct Job {
     pub(super) assemblies: u64,
     /// What of it was damaged on this disk.
     pub(super) mending: Mending,
+    /// How many bytes of outputs and logs were kept of it since the coordinator began.
+    pub(super) kept: u64,
 }
 
 /// A task that was leased, has failed, or is a reduce task that may run.
@@ -160,6 +162,7 @@ impl Job {
             undone: 0,
             assemblies: 0,
             mending: Mending::default(),
+            kept: 0,
             spec,
             open: BTreeMap::new(),
             unmade: BTreeSet::new(),
@@ -260,6 +263,7 @@ impl Core {
             pay: money.map(|money| money.record),
         });
         self.reply(caller, Ok(Reply::Submitted));
+        self.kept.seen(caller.principal, look.holdings.bytes);
         let mut job = Job::new(caller.principal, spec, hash, now.unix_ms);
         job.deadline = job.spec.deadline().map(|deadline| after(now, deadline.0));
         job.money = money;
@@ -513,6 +517,9 @@ impl Core {
         leases.sort();
         self.revoke(&leases, LeaseEnd::Superseded, now);
         self.sched.remove_job(id);
+        if self.jobs.values().all(|other| other.owner != job.owner) {
+            self.kept.forget(job.owner);
+        }
         self.past.job_is(id, Gone::Ended(job.owner));
         // Its leases are closed: what they held back is free.
         if let Some(money) = &mut job.money {

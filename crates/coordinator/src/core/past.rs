@@ -25,14 +25,21 @@ pub struct Keep {
     pub time: Millis,
     /// The most jobs that are kept for one requester, those that run included.
     pub jobs: u64,
-    /// The most bytes that are kept for one requester: specifications, summaries, outputs and logs. What a job still makes
-    /// when it has come in does not count against it.
+    /// The most bytes that are kept for one requester: specifications, summaries, outputs and logs, and the inputs of jobs
+    /// that run. A requester with more brings no job, and that one of its jobs ends of which most came.
     pub bytes: ByteSize,
+    /// Room on the disk that is left to jobs that run: while there is less, no other is taken in.
+    pub reserve: ByteSize,
 }
 
 impl Default for Keep {
     fn default() -> Self {
-        Self { time: Millis(30 * DAY_MS), jobs: 100_000, bytes: ByteSize(64 << 30) }
+        Self {
+            time: Millis(30 * DAY_MS),
+            jobs: 100_000,
+            bytes: ByteSize(64 << 30),
+            reserve: ByteSize(1 << 30),
+        }
     }
 }
 
@@ -41,16 +48,8 @@ const DAY_MS: u64 = 86_400_000;
 impl Keep {
     /// Why a requester for whom so much is kept may bring no job that adds so many bytes.
     pub(crate) fn refusal(&self, holdings: &Holdings, bytes: u64) -> Option<Refusal> {
-        let time = match self.time.0 {
-            ms if ms >= DAY_MS && ms.is_multiple_of(DAY_MS) => format!("{} days", ms / DAY_MS),
-            _ => self.time.to_string(),
-        };
         let refusal = |kept: String, most: String, option: &str| Refusal::OverBudget {
-            reason: format!(
-                "{kept} are kept for you, and {most} is the most: remove jobs with `tidemill remove JOB`, wait until some go \
-                 by themselves, {time} after their end, or ask whoever runs the coordinator for more (`tidemill serve \
-                 {option}`)"
-            ),
+            reason: self.ways_out(&kept, &most, option),
         };
         if holdings.jobs >= self.jobs {
             let kept = format!("{} jobs", holdings.jobs);
@@ -59,6 +58,32 @@ impl Keep {
         let needed = ByteSize(holdings.bytes.0.saturating_add(bytes));
         (needed > self.bytes)
             .then(|| refusal(holdings.bytes.to_string(), self.bytes.to_string(), "--keep-bytes"))
+    }
+
+    /// Why a requester for whom so much is kept may not have the inputs of a job here as well, `inputs` with those of its
+    /// other jobs that run.
+    pub(crate) fn refusal_of_inputs(&self, holdings: &Holdings, inputs: ByteSize) -> Option<Refusal> {
+        let needed = ByteSize(holdings.bytes.0.saturating_add(inputs.0));
+        let kept = || format!("with this job {needed}, {inputs} of that inputs of jobs that run,");
+        let reason = || self.ways_out(&kept(), &self.bytes.to_string(), "--keep-bytes");
+        (needed > self.bytes).then(|| Refusal::OverBudget { reason: reason() })
+    }
+
+    /// Why a job of a requester ends for whom so much is kept.
+    pub(super) fn overrun(&self, bytes: ByteSize) -> Option<String> {
+        let most = self.bytes.to_string();
+        (bytes > self.bytes).then(|| self.ways_out(&bytes.to_string(), &most, "--keep-bytes"))
+    }
+
+    fn ways_out(&self, kept: &str, most: &str, option: &str) -> String {
+        let time = match self.time.0 {
+            ms if ms >= DAY_MS && ms.is_multiple_of(DAY_MS) => format!("{} days", ms / DAY_MS),
+            _ => self.time.to_string(),
+        };
+        format!(
+            "{kept} are kept for you, and {most} is the most: remove jobs with `tidemill remove JOB`, wait until some go by \
+             themselves, {time} after their end, or ask whoever runs the coordinator for more (`tidemill serve {option}`)"
+        )
     }
 }
 

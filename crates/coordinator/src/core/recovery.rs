@@ -18,7 +18,7 @@ use super::{
     money::{Bill, JobMoney},
     verdicts::{Answer, Known},
 };
-use crate::event::{LostOutput, Now};
+use crate::event::{Effect, LostOutput, Now};
 
 /// A job that is being taken up again. It is told of the tasks that are done, then of the results that did not decide
 /// theirs, then of those that failed, then handed to [`Core::resume`].
@@ -237,6 +237,9 @@ impl Core {
             if matches!(next, Next::Accept { .. }) {
                 self.follow(id, next, now);
             }
+        }
+        if let Some(job) = self.jobs.get(&id) {
+            self.step.effects.push(Effect::CountKept(job.owner));
         }
         // Killed between its last task and its end: no failure is left to wait for.
         self.end_if_done(id, now);

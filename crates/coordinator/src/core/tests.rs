@@ -9,6 +9,7 @@ mod lost;
 mod memory;
 mod over;
 mod peer;
+mod quotas;
 mod reduces;
 mod requests;
 mod sanity;

@@ -14,7 +14,7 @@ use tidemill_store::{
     UnixMillis,
 };
 use tidemill_types::{
-    Address, BlobId, EscrowId, GuestPath, JobId, LeaseId, NodeId, Principal, TaskId, TaskNumber, Weight,
+    Address, BlobId, ByteSize, EscrowId, GuestPath, JobId, LeaseId, NodeId, Principal, TaskId, TaskNumber, Weight,
 };
 
 use crate::{
@@ -60,7 +60,12 @@ pub fn look(
         return known(vec![Err(Refusal::IdTaken)], false);
     }
     let look = Look { past, holdings, is_escrow_closed };
-    let Some(record) = record else { return Ok(look) };
+    let Some(record) = record else {
+        return match shared.no_room(ByteSize(0)) {
+            None => Ok(look),
+            Some(refusal) => known(vec![Err(refusal)], false),
+        };
+    };
     let same = record.owner == caller.principal
         && matches!(shared.store.job_spec(job), Ok(Some(spec)) if spec == encoded);
     if !same {
@@ -79,12 +84,35 @@ pub fn look(
 /// Whether a requester may bring a job, as far as that is known before the job is here.
 ///
 /// # Errors
-/// [`Refusal::OverBudget`] where as much is kept for it as may be.
+/// [`Refusal::OverBudget`] where as much is kept for it as may be, [`Refusal::Busy`] where the disk has no room.
 pub fn within_budget(shared: &Shared, caller: Caller, job: JobId) -> Result<(), Refusal> {
     let found = shared.store.look(job, caller.principal, None).map_err(|error| busy(&error))?;
     // One that is here counts already: its first answer was lost.
-    let refusal = if found.job.is_some() { None } else { shared.keep.refusal(&found.holdings, 0) };
+    if found.job.is_some() {
+        return Ok(());
+    }
+    let refusal = shared.keep.refusal(&found.holdings, 0).or_else(|| shared.no_room(ByteSize(0)));
     refusal.map_or(Ok(()), Err)
+}
+
+/// Whether a requester may bring the blobs of a job, once it is known which: `inputs` is what it has here with them, and
+/// `brings` what has to come.
+///
+/// # Errors
+/// As [`within_budget`].
+pub fn may_bring(
+    shared: &Shared,
+    caller: Caller,
+    job: JobId,
+    inputs: ByteSize,
+    brings: ByteSize,
+) -> Result<(), Refusal> {
+    let found = shared.store.look(job, caller.principal, None).map_err(|error| busy(&error))?;
+    if found.job.is_some() {
+        return Ok(());
+    }
+    let refusal = shared.keep.refusal_of_inputs(&found.holdings, inputs);
+    refusal.or_else(|| shared.no_room(brings)).map_or(Ok(()), Err)
 }
 
 /// What the core left to the store: questions about jobs that do not run.

@@ -110,7 +110,7 @@ pub async fn take(shared: &Arc<Shared>, caller: Caller, request: Request, place:
             let submission = Submission { caller, job, follow, pay };
             // Most jobs are small, and their blobs and their money are here: no task of its own for those.
             match (spec, known_funding(shared, &submission)) {
-                (SpecBody::Inline(encoded), Some(funding)) => match ready(shared, job, &encoded) {
+                (SpecBody::Inline(encoded), Some(funding)) => match ready(shared, caller, job, &encoded) {
                     Ok(Some(ready)) => submit(shared, &submission, funding, ready, encoded).await,
                     Ok(None) => spawn_submit(shared, submission, SpecBody::Inline(encoded)),
                     Err(refusal) => reply(shared, caller, Err(refusal)),
@@ -160,12 +160,17 @@ struct Ready {
 }
 
 /// A job whose blobs are all needed by other jobs already, and so are here; nothing when some are not.
-fn ready(shared: &Shared, job: JobId, encoded: &[u8]) -> Result<Option<Ready>, Refusal> {
+fn ready(shared: &Shared, caller: Caller, job: JobId, encoded: &[u8]) -> Result<Option<Ready>, Refusal> {
     let spec = decode(shared, encoded)?;
     let named = Named::by(&spec);
+    let (_claim, inputs) = shared.inputs.claim(caller.principal, &named);
+    // The other way says how much is kept.
+    if inputs > shared.keep.bytes {
+        return Ok(None);
+    }
     // One that other jobs need may be damaged.
     let are_here = named.blobs.iter().all(|blob| shared.blobs.has(blob.id).is_some());
-    let here = are_here && shared.inputs.hold_if_needed(job, &named);
+    let here = are_here && shared.inputs.hold_if_needed(job, caller.principal, &named);
     Ok(here.then(|| Ready { spec: Arc::new(spec), named }))
 }
 
@@ -285,6 +290,11 @@ async fn fetch_job(
             .await
             .map_err(|error| Refusal::Busy { reason: error.to_string() })??;
     let named = Named::by(&spec);
+    // It counts until it is held, so that many that come at once are not each thought to be alone.
+    let (_claim, inputs) = shared.inputs.claim(caller.principal, &named);
+    let missing = named.blobs.iter().filter(|blob| shared.blobs.has(blob.id).is_none());
+    let brings = ByteSize(missing.fold(0, |sum: u64, blob| sum.saturating_add(blob.len)));
+    answers::may_bring(shared, caller, job, inputs, brings)?;
     if let Err(refusal) = fetch_blobs(shared, caller, job, &named).await {
         // What came of them before would stay until the next start.
         let ids: Vec<_> = named.blobs.iter().map(|blob| blob.id).collect();
@@ -308,7 +318,7 @@ async fn fetch_blobs(shared: &Arc<Shared>, caller: Caller, job: JobId, named: &N
     if !missing.is_empty() {
         arriving.tell();
     }
-    while !missing.is_empty() || !hold(shared, job, named, &mut missing).await? {
+    while !missing.is_empty() || !hold(shared, (job, caller.principal), named, &mut missing).await? {
         fetch_all(&arriving, std::mem::take(&mut missing)).await?;
     }
     Failpoint::AfterPin.pass();
@@ -319,7 +329,7 @@ async fn fetch_blobs(shared: &Arc<Shared>, caller: Caller, job: JobId, named: &N
 /// then.
 async fn hold(
     shared: &Shared,
-    job: JobId,
+    (job, owner): (JobId, Principal),
     named: &Named,
     missing: &mut Vec<BlobRef>,
 ) -> Result<bool, Refusal> {
@@ -338,7 +348,7 @@ async fn hold(
         }
     }
     if missing.is_empty() {
-        shared.inputs.hold(job, named);
+        shared.inputs.hold(job, owner, named);
     }
     Ok(missing.is_empty())
 }

@@ -86,10 +86,14 @@ pub struct Args {
     /// brings another
     #[arg(long, value_name = "COUNT", default_value_t = Keep::default().jobs)]
     keep_jobs: u64,
-    /// How much to keep for one requester: the outputs and logs of its jobs, and the jobs themselves. A requester that has as
-    /// much must remove some jobs before it brings another
+    /// How much to keep for one requester: the outputs and logs of its jobs, the jobs themselves, and the inputs of those that
+    /// run. A requester that has as much must remove some jobs before it brings another, and one of its jobs ends if what they
+    /// make comes to more
     #[arg(long, value_name = "SIZE", default_value_t = Keep::default().bytes)]
     keep_bytes: ByteSize,
+    /// How much of the disk to leave to jobs that run: while less is free, no other job is taken in
+    #[arg(long, value_name = "SIZE", default_value_t = Keep::default().reserve)]
+    disk_reserve: ByteSize,
     #[command(flatten)]
     pay: PayArgs,
     /// Print one JSON object a line for each event: listening, stopping, stopped, and syncs at the signal USR1
@@ -171,7 +175,8 @@ impl PaceArgs {
 impl Args {
     /// How much it keeps.
     fn room(&self) -> Room {
-        Room { disk: self.disk, keep: Keep { time: self.keep, jobs: self.keep_jobs, bytes: self.keep_bytes } }
+        let (time, jobs, bytes) = (self.keep, self.keep_jobs, self.keep_bytes);
+        Room { disk: self.disk, keep: Keep { time, jobs, bytes, reserve: self.disk_reserve } }
     }
 
     /// Whose results it does not check.

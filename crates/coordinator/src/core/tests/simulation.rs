@@ -523,6 +523,7 @@ impl Simulation {
             | Effect::JobsFromStore { .. }
             | Effect::ExplainedFromStore(..)
             | Effect::TasksFromStore { .. }
+            | Effect::CountKept(_)
             | Effect::SubmitAgain { .. }
             | Effect::RemoveAgain(..)
             | Effect::Past(_)

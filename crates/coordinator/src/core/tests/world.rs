@@ -424,6 +424,10 @@ impl World {
                 let found = effects::unchecked(&self.store, job, operator, from, undone);
                 self.tell(Event::UncheckedFound(found.expect("the store can be read")));
             }
+            Effect::CountKept(owner) => {
+                let bytes = self.store.holdings(owner).expect("the store can be read").bytes;
+                self.tell(Event::KeptCounted { owner, bytes });
+            }
             _ => {}
         }
     }

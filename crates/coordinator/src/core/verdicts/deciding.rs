@@ -116,6 +116,8 @@ impl Core {
             verdict: ruling.acceptance,
         };
         self.keep_known(id, &open, &record, is_telling);
+        let log_bytes = came.log.as_ref().map_or(0, |log| log.bytes.len() as u64);
+        self.keep_more(id.job, record.result.output_len.0.saturating_add(log_bytes));
         self.change(Change::Finished { task: id, record, output: came.output, log: came.log });
         let Some(job) = self.jobs.get_mut(&id.job) else { return };
         if let Some(parent) = job.frontier.finish(place) {
