@@ -98,8 +98,10 @@ pub struct TaskResult {
     pub operator: String,
     /// When it came, in milliseconds since 1970.
     pub at_ms: u64,
-    /// The hash of its output.
-    pub output: String,
+    /// The hash of its output; null while it is neither paid for nor part of a verdict, in a job that pays.
+    pub output: Option<String>,
+    /// Counts the outputs of the task from 0: results with the same number have the same output.
+    pub answer: u32,
     /// The fuel that its provider says it burnt.
     pub fuel: u64,
     /// The odds that it is wrong by itself, from 0 to 1; null where they were not worked out.

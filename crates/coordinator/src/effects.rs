@@ -10,7 +10,8 @@ use tidemill_net::{
 };
 use tidemill_store::{JobRecord, Store, StoreError};
 use tidemill_types::{
-    Address, Basis, BlobId, Comparison, JobId, LeaseId, NodeId, Principal, Signed, TaskId, TaskNumber, Voucher, causes,
+    Address, Basis, BlobId, Comparison, JobId, LeaseId, NodeId, Principal, Signed, TaskId, TaskNumber,
+    Voucher, causes,
 };
 use tokio::{sync::Semaphore, time::timeout};
 
@@ -95,17 +96,14 @@ impl Effects {
                 self.answer(caller, move |shared| answers::answer(shared, caller, question))
             }
             Effect::ExplainedFromStore(caller, job, task, explanation) => {
-                self.answer(caller, move |shared| answers::explained(shared, job, task, explanation))
+                self.answer(caller, move |shared| answers::explained(shared, caller, job, task, explanation))
             }
             Effect::JobsFromStore { caller, limit, after, all, running } => {
                 let owner = (!all).then_some(caller.principal);
-                self.answer(caller, move |shared| {
-                    answers::jobs(&shared.store, owner, after, limit, running)
-                })
+                self.answer(caller, move |shared| answers::jobs(&shared.store, owner, after, limit, running))
             }
-            Effect::TasksFromStore { caller, job, spec, tasks } => {
-                self.answer(caller, move |shared| answers::tasks(&shared.store, job, &spec, tasks))
-            }
+            Effect::TasksFromStore { caller, job, spec, tasks } => self
+                .answer(caller, move |shared| answers::tasks_of_running(shared, caller, job, &spec, tasks)),
             Effect::SubmitAgain { caller, job, spec, encoded, follow, funding } => {
                 let shared = self.shared.clone();
                 let submit = async move {
@@ -559,6 +557,11 @@ pub fn release_inputs(shared: &Arc<Shared>, job: JobId) {
 /// Under which name an input is pinned.
 pub fn input_pin(blob: BlobId) -> Result<Pin, BlobError> {
     Pin::new(format!("input.{blob}"))
+}
+
+/// The job whose outputs a pin holds, if it is one of those.
+pub fn job_of_output_pin(pin: &Pin) -> Option<JobId> {
+    pin.name().strip_prefix("output.")?.parse().ok()
 }
 
 /// Under which name a job's outputs are pinned.

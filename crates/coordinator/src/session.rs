@@ -2,6 +2,7 @@
 
 mod admission;
 pub mod answers;
+pub mod lending;
 mod provider;
 mod recall;
 mod requester;
@@ -15,7 +16,7 @@ use tidemill_net::{
     frame::{FrameError, FrameWriter},
     opening,
     session::Session,
-    wire::{Answer, Refusal, Role, SESSION_ALPN, ToProvider},
+    wire::{Answer, Hello, Refusal, Role, SESSION_ALPN, ToProvider},
 };
 use tidemill_types::NodeId;
 use tokio::sync::{Semaphore, watch};
@@ -112,7 +113,7 @@ async fn blobs(shared: &Arc<Shared>, node: NodeId, connection: Connection) {
     }
     shared.peers.lends(node, connection.clone());
     let with = shared.clone();
-    let allowed = move |node, _blob| with.peers.is_here(node);
+    let allowed = move |node, blob| with.peers.is_here(node) && lending::may_read(&with, node, blob);
     tokio::select! {
         () = shared.blobs.serve(connection, allowed, MOST_BLOB_STREAMS) => {}
         () = shared.stop.cancelled() => {}
@@ -144,7 +145,8 @@ async fn session(shared: &Arc<Shared>, connection: Connection) {
     let noted = remote_socket(&session.connection).map(|address| recall::Noted::new(shared, (node, address)));
     let (outbox, outgoings) = outbox(node);
     shared.outboxes.open(id, outbox.clone());
-    shared.peers.joined(node);
+    let is_operator = comes_as_operator(shared, &hello);
+    shared.peers.joined(node, is_operator);
     let writer =
         write(shared.clone(), session.writer, outgoings, session.connection.clone()).in_current_span();
     let writer = shared.tasks.spawn(writer);
@@ -181,7 +183,7 @@ async fn session(shared: &Arc<Shared>, connection: Connection) {
     shared.tell(Event::SessionEnded { session: id }).await;
     shared.outboxes.close(id);
     drop(outbox);
-    shared.peers.left(node);
+    shared.peers.left(node, is_operator);
     drop(noted);
     drop(admitted);
     // What has been said is to arrive, unless nobody listens; closing the connection would drop it.
@@ -191,6 +193,11 @@ async fn session(shared: &Arc<Shared>, connection: Connection) {
         abort.abort();
     }
     session.connection.close(0u32.into(), b"the session is over");
+}
+
+/// Whether a dialer is the coordinator's operator: the handshake shows that the result key is its own.
+fn comes_as_operator(shared: &Shared, hello: &Hello) -> bool {
+    matches!(hello.role, Role::Requester) && hello.binding.address == shared.operator
 }
 
 /// Writes what is put into an outbox until there will be no more, or the peer is gone.

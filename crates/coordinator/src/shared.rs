@@ -111,6 +111,8 @@ pub struct Peers {
 struct State {
     /// How many sessions each node has.
     sessions: HashMap<NodeId, usize>,
+    /// How many of these showed the result key of the coordinator's operator.
+    operators: HashMap<NodeId, usize>,
     /// The connections over which each node lends blobs: one for each process of it.
     blobs: HashMap<NodeId, Vec<Connection>>,
     banned: HashMap<NodeId, Instant>,
@@ -234,8 +236,13 @@ impl Shared {
 }
 
 impl Peers {
-    pub fn joined(&self, node: NodeId) {
-        *self.lock().sessions.entry(node).or_insert(0) += 1;
+    pub fn joined(&self, node: NodeId, is_operator: bool) {
+        let mut state = self.lock();
+        *state.sessions.entry(node).or_insert(0) += 1;
+        if is_operator {
+            *state.operators.entry(node).or_insert(0) += 1;
+        }
+        drop(state);
         self.came.notify_waiters();
     }
 
@@ -255,8 +262,14 @@ impl Peers {
         tokio::time::timeout(BLOBS_PATIENCE, wait).await.is_ok()
     }
 
-    pub fn left(&self, node: NodeId) {
+    pub fn left(&self, node: NodeId, is_operator: bool) {
         let mut state = self.lock();
+        if is_operator && let Some(count) = state.operators.get_mut(&node) {
+            *count -= 1;
+            if *count == 0 {
+                state.operators.remove(&node);
+            }
+        }
         if let Some(count) = state.sessions.get_mut(&node) {
             *count -= 1;
             if *count == 0 {
@@ -268,9 +281,14 @@ impl Peers {
         }
     }
 
-    /// Whether a node has a session, and so may fetch blobs.
+    /// Whether a node has a session.
     pub fn is_here(&self, node: NodeId) -> bool {
         self.lock().sessions.contains_key(&node)
+    }
+
+    /// Whether a node has a session as the coordinator's operator.
+    pub fn is_operator(&self, node: NodeId) -> bool {
+        self.lock().operators.contains_key(&node)
     }
 
     /// A node has opened its connection for blobs.

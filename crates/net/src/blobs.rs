@@ -158,6 +158,11 @@ impl Blobs {
         self.0.index().pinned(pin)
     }
 
+    /// What holds a blob.
+    pub fn pins_of(&self, blob: BlobId) -> Vec<Pin> {
+        self.0.index().pins_of(blob)
+    }
+
     /// How full the folder is.
     pub fn usage(&self) -> Usage {
         self.0.index().usage()

@@ -1,4 +1,4 @@
-//! What nodes say to each other in a session: version 7 of the protocol.
+//! What nodes say to each other in a session: version 8 of the protocol.
 //!
 //! The dialer opens one stream. The first frame each way is an [`crate::Opening`] with a [`Hello`] and its answer
 //! with a [`Welcome`], whose form outlives versions; after that frames are postcard messages: [`FromProvider`] and
@@ -32,8 +32,8 @@ pub use self::{
     },
     requester::{
         Answer, Attempt, Call, Contribution, JobPay, JobPhase, JobPlace, JobReport, MAX_ANSWER_OUTPUT_BYTES,
-        MAX_CALLS_IN_FLIGHT, MAX_INLINE_PIECE_BYTES, MAX_LONG_ANSWERS, MAX_PAGE, NetworkTerms, OutputPiece, ProviderReport,
-        Reply, Request, SpecBody, StageTerms, TaskPhase, TaskReport,
+        MAX_CALLS_IN_FLIGHT, MAX_INLINE_PIECE_BYTES, MAX_LONG_ANSWERS, MAX_PAGE, NetworkTerms, OutputPiece,
+        ProviderReport, Reply, Request, SpecBody, StageTerms, TaskPhase, TaskReport,
     },
 };
 
@@ -41,7 +41,7 @@ pub use self::{
 pub const SESSION_ALPN: &[u8] = b"tidemill/session/1";
 
 /// The versions of the session protocol that this build speaks: the first and the last.
-pub const SESSION_VERSIONS: (u32, u32) = (7, 7);
+pub const SESSION_VERSIONS: (u32, u32) = (8, 8);
 
 /// The longest frame of a session. What is longer travels as a blob.
 pub const MAX_FRAME_BYTES: usize = 4 << 20;

@@ -3,7 +3,7 @@
 use std::ops::Bound;
 
 use redb::{ReadTransaction, ReadableTable, TableDefinition};
-use tidemill_types::{Address, BlobId, EscrowId, JobId, LeaseId, Principal, TaskId, TaskNumber};
+use tidemill_types::{Address, BlobId, EscrowId, JobId, LeaseId, NodeId, Principal, TaskId, TaskNumber};
 
 use crate::{
     AttemptRecord, BatchId, BatchRecord, DoneRecord, EscrowRecord, EscrowStage, EvidenceRecord, FailedTask,
@@ -15,8 +15,8 @@ use crate::{
         self, BATCHES, Bytes, DONE, ENDS, ESCROWS, EVIDENCE, EVIDENCE_READERS, FAILED, JOBS, JobKey, KEPT,
         LEASES, LOGS, OPEN, OPINIONS, ORDER, OUTPUTS, OWNED, PAYEES, REMOVING, REPUTATIONS, RUNNING, SPECS,
         SUSPECTS, TaskKey, USES, counter, decode, decode_lease, lease_key, lease_keys_of_job,
-        lease_keys_of_task, lease_of, order_key, order_of, owned_key, owned_keys, owned_of, payee_keys, readers_of,
-        suspect_of, task_key, task_keys, task_of,
+        lease_keys_of_task, lease_of, order_key, order_of, owned_key, owned_keys, owned_of, payee_keys,
+        readers_of, suspect_of, task_key, task_keys, task_of,
     },
 };
 
@@ -85,11 +85,6 @@ impl Store {
         })
     }
 
-    /// What is kept for an owner of jobs.
-    pub fn holdings(&self, owner: Principal) -> Result<Holdings, StoreError> {
-        self.read(|read| owners::holdings(read, owner))
-    }
-
     /// What is known of a job that is about to come in for an owner, and of the escrow that is to pay for it.
     pub fn look(&self, job: JobId, owner: Principal, escrow: Option<EscrowId>) -> Result<Found, StoreError> {
         self.read(|read| {
@@ -121,6 +116,20 @@ impl Store {
                 found.push(job);
             }
             Ok(found)
+        })
+    }
+
+    /// Whether a provider has a lease of a job that has not ended.
+    pub fn has_lease(&self, job: JobId, provider: NodeId) -> Result<bool, StoreError> {
+        self.read(|read| {
+            let (first, last) = lease_keys_of_job(job);
+            for row in read.open_table(LEASES)?.range::<&[u8; 32]>(&first..=&last)? {
+                let (key, row) = row?;
+                if decode_lease(key.value(), row.value())?.provider == provider {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
         })
     }
 

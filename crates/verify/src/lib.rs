@@ -25,4 +25,4 @@ pub use record::{Evidence, Record};
 pub use stake::{SlashOdds, SlashOddsError, Stake};
 pub use tidemill_types::{Assurance, AssuranceError};
 pub use turns::Turns;
-pub use verdict::{Opinion, Verdict, Witness, judge, odds_of_agreement, strangers_to_agree};
+pub use verdict::{Opinion, Verdict, Witness, judge, likeliest, odds_of_agreement, strangers_to_agree};

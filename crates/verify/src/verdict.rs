@@ -1,6 +1,6 @@
 //! What several results of one task come to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidemill_types::Address;
 
@@ -53,35 +53,58 @@ const LEAST_HONEST: f64 = 0.5;
 /// wrong for different reasons do not agree. If it is right, those who gave it did not lie. By Bayes' rule, with every
 /// answer as likely beforehand, that is the weight of each.
 pub fn judge<A: Copy + Ord>(model: &Model, assurance: Assurance, opinions: &[Opinion<A>]) -> Verdict<A> {
-    let mut groups: BTreeMap<A, Vec<&Opinion<A>>> = BTreeMap::new();
-    for opinion in opinions {
-        groups.entry(opinion.answer).or_default().push(opinion);
-    }
-    let weighed: Vec<(A, f64, f64)> = groups
-        .into_iter()
-        .map(|(answer, group)| {
-            let (lied, honest) = weigh(model, &group);
-            (answer, lied, honest)
-        })
-        .collect();
-    let all_lied: f64 = weighed.iter().map(|(_, lied, _)| lied).product();
-    let right = |at: usize| -> f64 {
-        let others = weighed.iter().enumerate().filter(|(other, _)| *other != at);
-        weighed[at].2 * others.map(|(_, (_, lied, _))| lied).product::<f64>()
-    };
-    let weights: Vec<f64> = (0..weighed.len()).map(right).collect();
-    let sum = all_lied + weights.iter().sum::<f64>();
-    let best = weights.iter().enumerate().max_by(|(_, a), (_, b)| a.total_cmp(b));
-    let Some((at, weight)) = best.filter(|_| sum > 0.0) else {
+    let Weights { answers, all_lied } = Weights::of(model, opinions);
+    let sum = all_lied + answers.iter().map(|(_, weight)| weight).sum::<f64>();
+    let best = answers.iter().enumerate().max_by(|(_, (_, a)), (_, (_, b))| a.total_cmp(b));
+    let Some((at, (answer, weight))) = best.filter(|_| sum > 0.0) else {
         return Verdict::Undecided { error_odds: 1.0 };
     };
     // Not one minus the weight: that would lose what is small.
     let others: f64 =
-        weights.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, weight)| weight).sum();
+        answers.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, (_, weight))| weight).sum();
     let error_odds = (all_lied + others) / (all_lied + others + weight);
     match error_odds <= assurance.bound() {
-        true => Verdict::Accepted { answer: weighed[at].0, error_odds },
+        true => Verdict::Accepted { answer: *answer, error_odds },
         false => Verdict::Undecided { error_odds },
+    }
+}
+
+/// The answers that are likeliest to be right: several only where they are as likely, or where what is certain contradicts
+/// itself.
+pub fn likeliest<A: Copy + Ord>(model: &Model, opinions: &[Opinion<A>]) -> BTreeSet<A> {
+    /// Weights that differ by less differ by how they were rounded.
+    const ALIKE: f64 = 1.0 - 1e-9;
+    let Weights { answers, .. } = Weights::of(model, opinions);
+    let best = answers.iter().map(|(_, weight)| *weight).fold(0.0, f64::max);
+    answers.into_iter().filter(|(_, weight)| *weight >= best * ALIKE).map(|(answer, _)| answer).collect()
+}
+
+/// How much speaks for each answer, and for none of them.
+struct Weights<A> {
+    answers: Vec<(A, f64)>,
+    all_lied: f64,
+}
+
+impl<A: Copy + Ord> Weights<A> {
+    fn of(model: &Model, opinions: &[Opinion<A>]) -> Self {
+        let mut groups: BTreeMap<A, Vec<&Opinion<A>>> = BTreeMap::new();
+        for opinion in opinions {
+            groups.entry(opinion.answer).or_default().push(opinion);
+        }
+        let weighed: Vec<(A, f64, f64)> = groups
+            .into_iter()
+            .map(|(answer, group)| {
+                let (lied, honest) = weigh(model, &group);
+                (answer, lied, honest)
+            })
+            .collect();
+        let all_lied: f64 = weighed.iter().map(|(_, lied, _)| lied).product();
+        let right = |at: usize| -> f64 {
+            let others = weighed.iter().enumerate().filter(|(other, _)| *other != at);
+            weighed[at].2 * others.map(|(_, (_, lied, _))| lied).product::<f64>()
+        };
+        let answers = weighed.iter().enumerate().map(|(at, (answer, ..))| (*answer, right(at))).collect();
+        Self { answers, all_lied }
     }
 }
 

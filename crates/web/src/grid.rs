@@ -176,7 +176,7 @@ mod tests {
     fn tasks_are_counted_where_they_are() {
         let mut grid = Grid::new(1280);
         grid.add(&task(0, TaskPhase::Leased(vec![NodeId([1; 32])])));
-        let attempt = Attempt { node: NodeId([1; 32]), at_ms: 0, failure: Failure::Cancelled };
+        let attempt = Attempt { node: NodeId([1; 32]), at_ms: 0, failure: Some(Failure::Cancelled) };
         grid.add(&TaskReport { attempts: vec![attempt], ..task(3, TaskPhase::Waiting) });
         grid.add(&task(5000, TaskPhase::Waiting));
         let classes = grid.classes();

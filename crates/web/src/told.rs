@@ -118,7 +118,7 @@ pub fn task(task: &TaskReport) -> api::Task {
     let attempt = |attempt: &Attempt| api::FailedAttempt {
         node: attempt.node.to_string(),
         at_ms: attempt.at_ms,
-        message: attempt.failure.to_string(),
+        message: attempt_failure(attempt),
     };
     let common = api::Task {
         task: task.task.0,
@@ -147,6 +147,16 @@ pub fn task(task: &TaskReport) -> api::Task {
             wall_us: Some(*wall_us),
             ..common
         },
+    }
+}
+
+/// How an attempt failed, as far as that is told.
+pub fn attempt_failure(attempt: &Attempt) -> String {
+    match &attempt.failure {
+        Some(failure) => failure.to_string(),
+        None => {
+            "by the program's doing; how is told once it is paid, at the end of the job or before".to_owned()
+        }
     }
 }
 
@@ -228,7 +238,8 @@ pub fn explanation(
         node: result.node.to_string(),
         operator: result.operator.to_string(),
         at_ms: result.at_ms,
-        output: result.output.to_string(),
+        output: result.output.map(|output| output.to_string()),
+        answer: result.answer,
         fuel: result.fuel,
         error_odds: result.error_ppb.map(odds),
         agrees: result.agrees,

@@ -104,6 +104,8 @@ pub(super) struct Open {
     pub(super) assembly: u64,
     /// Whether it is one of the job's prepared ones.
     pub(super) prepared: bool,
+    /// What is held back for failures that would be evidence.
+    pub(super) held_for_failures: Amount,
 }
 
 /// A call that waits for the end of a job.
@@ -369,14 +371,15 @@ impl Core {
     ) {
         let Some(held) = self.close(lease) else { return };
         self.measure_reach(held.task.job);
-        let (end, unpaid) = match failure.weight() {
-            Weight::Evidence => (LeaseEnd::Evidence, Unpaid::Unconfirmed),
-            Weight::Circumstance => (LeaseEnd::Failed, Unpaid::Circumstance),
-        };
         let price = self.price(&held, usage, 0);
-        if held.bill.is_some() {
-            self.decide(held.node, lease, Decision::Unpaid(unpaid));
-        }
+        // One that is evidence is an answer like any other: it is paid, or not, once it is known whether it stands.
+        let end = match failure.weight() {
+            Weight::Evidence => LeaseEnd::Evidence,
+            Weight::Circumstance => {
+                self.decide(held.node, lease, Decision::Unpaid(Unpaid::Circumstance));
+                LeaseEnd::Failed
+            }
+        };
         self.sched.ended(lease, end, now.mono);
         let record = AttemptRecord {
             lease,
@@ -397,7 +400,10 @@ impl Core {
         if let Some(known) = held.known.filter(|_| is_tried)
             && self.tried_in_vain(held.task, &known, &record, now)
         {
-            return;
+            return self.decide_unconfirmed(&[record], &BTreeSet::new());
+        }
+        if failure.weight() == Weight::Evidence {
+            self.hold_for_failure(held.task, price);
         }
         let weighs = self.jobs.get(&held.task.job).is_some_and(|job| self.weighs_failures(job));
         let Some(job) = self.jobs.get_mut(&held.task.job) else { return };
@@ -507,10 +513,26 @@ impl Core {
         }
     }
 
+    /// A job ends: what was held back for failures is free, and those that end it are paid.
+    fn close_failures(&mut self, id: JobId, end: &JobEnd) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let held = job.open.values_mut().map(|open| std::mem::take(&mut open.held_for_failures));
+        let held = held.fold(Amount::ZERO, Amount::saturating_add);
+        let attempts = match end {
+            JobEnd::Failed { task, .. } => job.open.get(task).map(|open| open.failures.clone()),
+            _ => None,
+        };
+        self.free_failures(id, held);
+        if let (JobEnd::Failed { failure, .. }, Some(attempts)) = (end, attempts) {
+            let paid = self.owe_for_failure(id, &attempts, failure);
+            self.decide_unconfirmed(&attempts, &paid.into_iter().collect());
+        }
+    }
+
     /// Ends a job. What providers have of it is of no use any more.
     pub(super) fn end(&mut self, id: JobId, end: JobEnd, now: Now) {
-        self.owe_for_failure(id, &end);
-        self.pay_undecided(id);
+        self.close_failures(id, &end);
+        self.pay_undecided(id, &end, now);
         let Some(mut job) = self.jobs.remove(&id) else { return };
         let open = job.open.values().flat_map(|open| &open.leases);
         let mut leases: Vec<_> = open.chain(&job.tried).copied().collect();

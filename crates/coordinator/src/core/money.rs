@@ -16,7 +16,7 @@ use tidemill_net::wire::{
     Decision, EscrowReport, HeldLease, JobCost, JobPay, Money as Terms, Refusal, Unpaid,
 };
 use tidemill_sched::{LeaseEnd, Micros};
-use tidemill_store::{AttemptRecord, Change, EscrowStage, JobEnd, JobPayRecord, PayeeRecord};
+use tidemill_store::{AttemptRecord, Change, EscrowStage, JobPayRecord, PayeeRecord};
 use tidemill_types::{
     Address, Amount, Billable, EscrowId, Failure, JobId, LeaseId, Limits, Metered, Millis, NodeId, RateCard,
     Stage, TaskId, Usage, Voucher,
@@ -236,27 +236,61 @@ impl Core {
         }
     }
 
-    /// The failures that ended a job are as much work as a result would have been, and their logs are as much of one:
-    /// who could have them for nothing would never let a program end well.
-    pub(super) fn owe_for_failure(&mut self, job: JobId, end: &JobEnd) {
-        let JobEnd::Failed { task, failure, .. } = end else { return };
-        let Some(running) = self.jobs.get(&job) else { return };
-        let Some(pay) = running.money else { return };
-        let failures = running.open.get(task).map(|open| open.failures.clone()).unwrap_or_default();
+    /// What a failure may be owed is held back until there is a verdict on its task, or its job ends.
+    pub(super) fn hold_for_failure(&mut self, id: TaskId, price: Amount) {
+        let Some(money) = &mut self.money else { return };
+        let Some(job) = self.jobs.get_mut(&id.job) else { return };
+        let (Some(pay), Some(open)) = (&mut job.money, job.open.get_mut(&id.task)) else { return };
+        let Some(escrow) = money.escrows.get_mut(&pay.record.escrow) else { return };
+        pay.reserved = pay.reserved.saturating_add(price);
+        escrow.reserved = escrow.reserved.saturating_add(price);
+        open.held_for_failures = open.held_for_failures.saturating_add(price);
+    }
+
+    /// What was held back for failures of a task is free.
+    pub(super) fn free_failures(&mut self, job: JobId, amount: Amount) {
+        let Some(money) = &mut self.money else { return };
+        let Some(pay) = self.jobs.get_mut(&job).and_then(|job| job.money.as_mut()) else { return };
+        pay.reserved = pay.reserved.saturating_sub(amount);
+        if let Some(escrow) = money.escrows.get_mut(&pay.record.escrow) {
+            escrow.free(amount);
+        }
+    }
+
+    /// The failures of a task that would fail so everywhere are as much work as a result would have been, and their logs are
+    /// as much of one: who could have them for nothing would never let a program end well.
+    /// Gives the leases that are paid.
+    pub(super) fn owe_for_failure(
+        &mut self,
+        job: JobId,
+        attempts: &[AttemptRecord],
+        failure: &Failure,
+    ) -> Vec<LeaseId> {
+        let Some(pay) = self.jobs.get(&job).and_then(|job| job.money) else { return Vec::new() };
         let mut left = self
             .money
             .as_ref()
             .and_then(|money| money.escrows.get(&pay.record.escrow))
             .map_or(Amount::ZERO, Escrow::left)
             .min(pay.left());
-        let owed = if is_billed(failure) { owed_for_failure(&failures, failure) } else { Vec::new() };
+        let owed = if is_billed(failure) { owed_for_failure(attempts, failure) } else { Vec::new() };
+        let paid = owed.iter().map(|(failed, _)| failed.lease).collect();
         for (AttemptRecord { operator, provider, lease, .. }, price) in owed {
             let (operator, provider, lease) = (*operator, *provider, *lease);
-            // What was held back for it was free again since, so it may not be there any more.
             let price = price.min(left);
             left = left.saturating_sub(price);
             self.earn(pay.record.escrow, job, (operator, provider), price);
             self.decide(provider, lease, Decision::Paid(price));
+        }
+        paid
+    }
+
+    /// Tells those whose failures would be evidence, and are not owed, that somebody else's answer stands.
+    pub(super) fn decide_unconfirmed(&mut self, attempts: &[AttemptRecord], paid: &BTreeSet<LeaseId>) {
+        for failed in
+            attempts.iter().filter(|failed| is_billed(&failed.failure) && !paid.contains(&failed.lease))
+        {
+            self.decide(failed.provider, failed.lease, Decision::Unpaid(Unpaid::Unconfirmed));
         }
     }
 

@@ -193,6 +193,12 @@ impl Core {
         for output in lost {
             self.lose_output(id, output);
         }
+        for task in &open {
+            let failed = self.jobs.get(&id).and_then(|job| job.open.get(task));
+            let prices = failed.into_iter().flat_map(|open| open.evidence()).map(|failed| failed.price);
+            let price = prices.fold(Amount::ZERO, Amount::saturating_add);
+            self.hold_for_failure(TaskId { job: id, task: *task }, price);
+        }
         for (task, opinion) in opinions {
             let bill = postcard::from_bytes::<Option<Bill>>(&opinion.bill).ok().flatten();
             self.hold_again(id, bill.as_ref());

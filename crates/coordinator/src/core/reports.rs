@@ -11,7 +11,7 @@ use tidemill_sched::{Candidate, ClassId, Verdict};
 use tidemill_store::{JobEnd, ReputationKey};
 use tidemill_types::{
     Address, Assurance, BlobId, Engine, EngineId, EngineIndex, JobId, Millis, Needs, NodeId, RateCard, Stage,
-    TaskId, TaskNumber, Usage,
+    TaskId, TaskNumber, Usage, Weight,
 };
 use tidemill_verify::{Record, odds_of_agreement};
 
@@ -471,9 +471,12 @@ pub(crate) fn phase(end: &JobEnd, label: impl Fn(TaskNumber) -> String) -> JobPh
     }
 }
 
-/// A failed attempt, in the words of the protocol.
-pub(crate) fn attempt(record: &tidemill_store::AttemptRecord) -> Attempt {
-    Attempt { node: record.provider, at_ms: record.at.0, failure: record.failure.clone() }
+/// A failed attempt, in the words of the protocol. `is_withheld`: how it failed is not told where that is an answer, since
+/// nobody has paid for it yet.
+pub(crate) fn attempt(record: &tidemill_store::AttemptRecord, is_withheld: bool) -> Attempt {
+    let is_told = !is_withheld || record.failure.weight() == Weight::Circumstance;
+    let failure = is_told.then(|| record.failure.clone());
+    Attempt { node: record.provider, at_ms: record.at.0, failure }
 }
 
 /// What is kept of a job after its end, beside its tasks.

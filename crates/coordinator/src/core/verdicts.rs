@@ -152,7 +152,7 @@ impl Open {
     }
 
     /// Attempts that failed as they would everywhere.
-    fn evidence(&self) -> impl Iterator<Item = &AttemptRecord> {
+    pub(super) fn evidence(&self) -> impl Iterator<Item = &AttemptRecord> {
         self.failures.iter().filter(|failed| failed.failure.weight() == Weight::Evidence)
     }
 }
@@ -519,11 +519,13 @@ impl Core {
         job.checks.forget(id.task);
         job.unmade.remove(&id.task);
         job.mending.made(id.task);
-        let open = job.open.remove(&id.task).unwrap_or_default();
+        let mut open = job.open.remove(&id.task).unwrap_or_default();
         job.unwatch(open.opinions.iter());
         job.prepared -= usize::from(open.prepared);
         job.undecided -= u64::from(!open.opinions.is_empty());
         job.news = true;
+        self.free_failures(id.job, std::mem::take(&mut open.held_for_failures));
+        self.decide_unconfirmed(&open.failures, &BTreeSet::new());
         open
     }
 

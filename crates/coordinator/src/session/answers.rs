@@ -1,6 +1,6 @@
 //! Answers that need only the store.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tidemill_job::{BlobRef, JobSpec};
 use tidemill_net::wire::{
@@ -10,11 +10,12 @@ use tidemill_net::wire::{
     TaskReport, Unpaid,
 };
 use tidemill_store::{
-    DoneRecord, EvidenceRecord, Found, JobEnd, JobRecord, OpinionRecord, ResultRecord, Store, StoreError,
-    UnixMillis,
+    AttemptRecord, DoneRecord, EvidenceRecord, Found, JobEnd, JobRecord, OpinionRecord, ResultRecord, Store,
+    StoreError, UnixMillis,
 };
 use tidemill_types::{
-    Address, BlobId, ByteSize, EscrowId, GuestPath, JobId, LeaseId, NodeId, Principal, TaskId, TaskNumber, Weight,
+    Address, BlobId, ByteSize, EscrowId, Failure, GuestPath, JobId, LeaseId, NodeId, Principal, TaskId,
+    TaskNumber, Weight,
 };
 
 use crate::{
@@ -138,7 +139,7 @@ pub fn answer(shared: &Shared, caller: Caller, question: Question) -> Answered {
             let spec = spec(shared, job)?;
             let open = (from.0..record.task_count).take(limit as usize);
             let open: Vec<_> = open.map(|task| (TaskNumber(task), Vec::new())).collect();
-            tasks(&shared.store, job, &spec, open)
+            tasks(&shared.store, job, &spec, open, withholds(caller, &record))
         }
         Question::Explain { job, task } => {
             let record = seen(shared, caller, job)?;
@@ -165,7 +166,7 @@ pub fn answer(shared: &Shared, caller: Caller, question: Question) -> Answered {
                 }
             };
             let explanation = Explanation { summary, ..Explanation::default() };
-            explained(shared, job, task, explanation)
+            explained(shared, caller, job, task, explanation)
         }
         Question::Jobs { .. }
         | Question::Remove { .. }
@@ -180,43 +181,71 @@ pub fn answer(shared: &Shared, caller: Caller, question: Question) -> Answered {
 /// An explanation of a job or one of its tasks, with what the store knows of that one's results.
 pub fn explained(
     shared: &Shared,
+    caller: Caller,
     job: JobId,
     task: Option<TaskNumber>,
     mut explanation: Explanation,
 ) -> Answered {
     let Some(task) = task else { return Ok(Reply::Explained(explanation)) };
+    let record = seen(shared, caller, job)?;
     let id = TaskId { job, task };
     let done = shared.store.task(id).map_err(|error| busy(&error))?;
     let opinions = shared.store.opinions(id).map_err(|error| busy(&error))?;
     let spec = spec(shared, job)?;
+    let is_withheld = record.pay.is_some() && done.is_none() && !caller.is_operator;
+    explanation.results = results_of(&spec, task, done.as_ref(), &opinions, is_withheld);
+    match &done {
+        Some(DoneRecord { verdict, .. }) => explanation.verdict = Some(*verdict),
+        None => explanation.standing = standing_of(shared, &spec, id, &opinions)?,
+    }
+    let evidence = shared.store.evidence_count(id).map_err(|error| busy(&error))?;
+    explanation.evidence = u32::try_from(evidence).unwrap_or(u32::MAX);
+    Ok(Reply::Explained(explanation))
+}
+
+/// The results of a task, the first first. `is_withheld`: the outputs of those that nobody has paid for are not told.
+pub fn results_of(
+    spec: &JobSpec,
+    task: TaskNumber,
+    done: Option<&DoneRecord>,
+    opinions: &[OpinionRecord],
+    is_withheld: bool,
+) -> Vec<ResultReport> {
     let report = |result: &ResultRecord, agrees, error_ppb, is_trial| ResultReport {
         node: result.provider,
         operator: result.operator,
         at_ms: result.at.0,
-        output: result.output,
+        output: Some(result.output),
+        answer: 0,
         fuel: result.usage.fuel.0,
         error_ppb,
         agrees,
         is_trial,
     };
     let of_opinion = |opinion: &OpinionRecord| {
-        let agrees = done.as_ref().map(|done| counts_alike(&spec, task, &done.result, opinion));
-        report(&opinion.result, agrees, Some(opinion.error_ppb), opinion.known.is_some())
+        let agrees = done.map(|done| counts_alike(spec, task, &done.result, opinion));
+        let report = report(&opinion.result, agrees, Some(opinion.error_ppb), opinion.known.is_some());
+        (opinion.paid.is_some(), report)
     };
-    explanation.results = opinions.iter().map(of_opinion).collect();
-    if let Some(DoneRecord { result, verdict, .. }) = &done {
-        if opinions.iter().all(|opinion| opinion.result.lease != result.lease) {
-            explanation.results.push(report(result, Some(true), verdict.error_ppb, false));
-        }
-        explanation.verdict = Some(*verdict);
-    } else {
-        explanation.standing = standing_of(shared, &spec, id, &opinions)?;
+    let mut reports: Vec<(bool, ResultReport)> = opinions.iter().map(of_opinion).collect();
+    if let Some(DoneRecord { result, verdict, .. }) = done
+        && opinions.iter().all(|opinion| opinion.result.lease != result.lease)
+    {
+        reports.push((true, report(result, Some(true), verdict.error_ppb, false)));
     }
-    let evidence = shared.store.evidence_count(id).map_err(|error| busy(&error))?;
-    explanation.evidence = u32::try_from(evidence).unwrap_or(u32::MAX);
-    explanation.results.sort_by_key(|result| result.at_ms);
-    explanation.results.truncate(MAX_RESULTS_OF_TASK);
-    Ok(Reply::Explained(explanation))
+    reports.sort_by_key(|(_, result)| result.at_ms);
+    reports.truncate(MAX_RESULTS_OF_TASK);
+    let mut outputs: Vec<Option<BlobId>> = Vec::new();
+    let numbered = reports.into_iter().map(|(is_paid, mut report)| {
+        let place = outputs.iter().position(|other| *other == report.output).unwrap_or_else(|| {
+            outputs.push(report.output);
+            outputs.len() - 1
+        });
+        report.answer = u32::try_from(place).unwrap_or(u32::MAX);
+        report.output = report.output.filter(|_| is_paid || !is_withheld);
+        report
+    });
+    numbered.collect()
 }
 
 /// What the results of a task come to that is not done; nothing without results.
@@ -273,17 +302,35 @@ pub fn reconcile(
         if attempt.failure.weight() != Weight::Evidence {
             return Ok(Some((held.lease, Decision::Unpaid(Unpaid::Circumstance))));
         }
-        let is_the_end = matches!(ended, Some(JobEnd::Failed { task, failure, .. })
-            if task == held.task.task && failure == attempt.failure);
+        let Some(end) = ended.filter(|_| done.is_none()) else {
+            // While its job runs it waits for an answer that stands.
+            return Ok(done.is_some().then_some((held.lease, Decision::Unpaid(Unpaid::Unconfirmed))));
+        };
+        let is_owed = match end {
+            JobEnd::Failed { task, failure, .. } if task == held.task.task => failure == attempt.failure,
+            // How credible each was is not on disk. The voucher has what it was owed, whatever is told here.
+            _ => most_said(&attempts).contains(&&attempt.failure),
+        };
         let owed = owed_for_failure(&attempts, &attempt.failure);
         let owed = owed.iter().find(|(failed, _)| failed.lease == held.lease);
-        let decision = match is_the_end {
+        let decision = match is_owed {
             true => Decision::Paid(owed.map_or(attempt.price, |(_, amount)| *amount)),
             false => Decision::Unpaid(Unpaid::Unconfirmed),
         };
         Ok(Some((held.lease, decision)))
     };
     stale.iter().filter_map(|held| decide(held).transpose()).collect()
+}
+
+/// The failures that most operators had.
+fn most_said(attempts: &[AttemptRecord]) -> Vec<&Failure> {
+    let evidence = || attempts.iter().filter(|attempt| attempt.failure.weight() == Weight::Evidence);
+    let count = |failure: &Failure| {
+        let operators = evidence().filter(|attempt| attempt.failure == *failure);
+        operators.map(|attempt| attempt.operator).collect::<HashSet<_>>().len()
+    };
+    let most = evidence().map(|attempt| count(&attempt.failure)).max().unwrap_or(0);
+    evidence().map(|attempt| &attempt.failure).filter(|failure| count(failure) == most).collect()
 }
 
 /// Jobs, the newest first: these, which run, and those that have ended, of one owner or of all, as many as one answer holds.
@@ -318,25 +365,28 @@ pub fn jobs(
 }
 
 /// Tasks of a job, of which the store knows which are done and what came of earlier attempts: these, which other providers
-/// may have, as many as one answer holds.
+/// may have, as many as one answer holds. `is_withheld`: failures that are answers are told only once they are owed.
 pub fn tasks(
     store: &Store,
     job: JobId,
     spec: &JobSpec,
     tasks: Vec<(TaskNumber, Vec<NodeId>)>,
+    is_withheld: bool,
 ) -> Answered {
     let Some((first, _)) = tasks.first() else { return Ok(Reply::Tasks(Vec::new())) };
     let mut done: HashMap<TaskNumber, DoneRecord> =
         store.tasks(job, *first, tasks.len()).map_err(|error| busy(&error))?.into_iter().collect();
     let mut page = Page::new(MAX_PAGE);
     for (task, nodes) in tasks {
-        let phase = match done.remove(&task) {
+        let record = done.remove(&task);
+        let is_withheld = is_withheld && record.is_none();
+        let phase = match record {
             Some(record) => done_phase(&record),
             None if nodes.is_empty() => TaskPhase::Waiting,
             None => TaskPhase::Leased(nodes),
         };
         let attempts = store.attempts(TaskId { job, task }).map_err(|error| busy(&error))?;
-        let attempts = attempts.iter().map(attempt).collect();
+        let attempts = attempts.iter().map(|record| attempt(record, is_withheld)).collect();
         let (label, file) = (label(spec, task), file(spec, task));
         if !page.push(TaskReport { task, label, file, phase, attempts }) {
             break;
@@ -414,7 +464,9 @@ pub fn log(shared: &Shared, caller: Caller, job: JobId, task: TaskNumber) -> Ans
     if shared.store.task(id).map_err(|error| busy(&error))?.is_none() {
         // The end of a failed attempt's log is in its failure.
         let attempts = shared.store.attempts(id).map_err(|error| busy(&error))?;
-        let said = attempts.iter().rev().find_map(|attempt| attempt.failure.stderr());
+        let is_withheld = withholds(caller, &record);
+        let told = attempts.iter().rev().filter(|record| attempt(record, is_withheld).failure.is_some());
+        let said = told.filter_map(|attempt| attempt.failure.stderr()).next();
         let bytes = said.ok_or(Refusal::NoSuchTask)?.as_bytes().to_vec();
         return Ok(Reply::Log { bytes, omitted: 0 });
     }
@@ -445,6 +497,24 @@ pub fn owned(shared: &Shared, caller: Caller, job: JobId) -> Result<JobRecord, R
 pub fn seen(shared: &Shared, caller: Caller, job: JobId) -> Result<JobRecord, Refusal> {
     let record = shared.store.job(job).map_err(|error| busy(&error))?;
     record.filter(|record| caller.may_see(record.owner)).ok_or(Refusal::NoSuchJob)
+}
+
+/// Tasks of a job that runs, of which the core knows who has them.
+pub fn tasks_of_running(
+    shared: &Shared,
+    caller: Caller,
+    job: JobId,
+    spec: &JobSpec,
+    open: Vec<(TaskNumber, Vec<NodeId>)>,
+) -> Answered {
+    let record = seen(shared, caller, job)?;
+    tasks(&shared.store, job, spec, open, withholds(caller, &record))
+}
+
+/// Whether failures of a job that are answers are not told to the caller yet: they are paid when the job ends, and whoever
+/// saw what they wrote before could cancel.
+fn withholds(caller: Caller, record: &JobRecord) -> bool {
+    record.pay.is_some() && record.ended.is_none() && !caller.is_operator
 }
 
 /// A job that has ended, as far as the store knows it.

@@ -13,7 +13,10 @@ use tidemill_net::{
     blobs::{BlobError, Pin},
     endpoint::RecvStream,
     frame::FrameReader,
-    wire::{Answer, Bounded, Call, JobPay, MAX_CALLS_IN_FLIGHT, MAX_LONG_ANSWERS, Refusal, Reply, Request, SpecBody},
+    wire::{
+        Answer, Bounded, Call, JobPay, MAX_CALLS_IN_FLIGHT, MAX_LONG_ANSWERS, Refusal, Reply, Request,
+        SpecBody,
+    },
 };
 use tidemill_types::{Address, ByteSize, Comparison, JobId, NodeId, Principal, TaskId, causes};
 use tokio::{sync::Semaphore, task::JoinSet};
@@ -462,9 +465,7 @@ async fn ask(shared: &Arc<Shared>, caller: Caller, request: Request) {
             });
         }
         Request::Log { job, task } => {
-            return spawn_answer(shared, caller, move |shared| {
-                answers::log(shared, caller, job, task)
-            });
+            return spawn_answer(shared, caller, move |shared| answers::log(shared, caller, job, task));
         }
         Request::Output(task) => {
             return spawn_answer(shared, caller, move |shared| answers::output(shared, caller, task));

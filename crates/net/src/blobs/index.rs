@@ -455,6 +455,13 @@ impl Index {
         held
     }
 
+    pub fn pins_of(&self, blob: BlobId) -> Vec<Pin> {
+        if !self.held.contains_key(&blob) {
+            return Vec::new();
+        }
+        self.pins.iter().filter(|(_, held)| held.contains(&blob)).map(|(pin, _)| pin.clone()).collect()
+    }
+
     pub fn usage(&self) -> Usage {
         let pinned = self.blobs.values().filter(|entry| entry.pins > 0).map(|entry| entry.bytes).sum();
         Usage {

@@ -142,8 +142,11 @@ pub struct ResultReport {
     pub operator: Address,
     /// When it came, in milliseconds since 1970.
     pub at_ms: u64,
-    /// Its output.
-    pub output: BlobId,
+    /// Its output; none while it is neither paid for nor part of a verdict, in a job that pays: whoever knew it could have it
+    /// for nothing.
+    pub output: Option<BlobId>,
+    /// Those of the task with the same number have the same output.
+    pub answer: u32,
     /// The fuel that it says it burnt.
     pub fuel: u64,
     /// The odds that it is wrong if nobody else is asked, in billionths; none of one that was not weighed.

@@ -424,8 +424,8 @@ pub struct Attempt {
     pub node: NodeId,
     /// When it ended, in milliseconds since 1970.
     pub at_ms: u64,
-    /// Why.
-    pub failure: Failure,
+    /// Why; none while that is an answer to a task of a job that pays, and nobody has paid for it.
+    pub failure: Option<Failure>,
 }
 
 /// The output of one task.

@@ -86,7 +86,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             Some(0) => "; certain, since its machine is trusted".to_owned(),
             Some(ppb) => format!("; alone wrong with odds {}", odds_in_words(told::odds(ppb))),
         };
-        let output: String = result.output.to_string().chars().take(8).collect();
+        let output: String = match result.output {
+            Some(output) => output.to_string().chars().take(8).collect(),
+            None => format!("number {}, which is told once it is paid", result.answer + 1),
+        };
         let (node, fuel) = (result.node.short(), result.fuel);
         println!("  result of node {node}: output {output}, {fuel} units of fuel{agrees}{odds}");
     }

@@ -204,7 +204,7 @@ fn print_tasks(tasks: &[TaskReport]) {
     table.print("  ");
     for task in tasks {
         for attempt in &task.attempts {
-            let why = one_line(&attempt.failure.to_string(), 160);
+            let why = one_line(&told::attempt_failure(attempt), 160);
             println!("  task {} failed on {}: {why}", task.task, attempt.node.short());
         }
     }

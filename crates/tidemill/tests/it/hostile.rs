@@ -6,6 +6,7 @@ mod attacker;
 use std::num::NonZeroU64;
 
 use tidemill_net::{
+    blobs::{BLOBS_ALPN, BlobOptions, BlobRef, Blobs, FetchError, Keeps, Pin},
     client::{CallError, Client},
     endpoint::{Node, NodeOptions},
     frame::FrameWriter,
@@ -17,7 +18,7 @@ use tidemill_net::{
         Request, ResultBatch, Role, SESSION_VERSIONS, Welcome,
     },
 };
-use tidemill_types::{Chain, FloatClass, JobId, LeaseId, ResultKey, Signature65, TaskId, TaskNumber};
+use tidemill_types::{BlobId, Chain, FloatClass, JobId, LeaseId, ResultKey, Signature65, TaskId, TaskNumber};
 
 use self::attacker::{Attacker, Stream, farewell, farewell_after, lease, say};
 use crate::{
@@ -25,6 +26,7 @@ use crate::{
         cluster::{ends_well, provide, serve, slow_job, submit},
         process::Process,
     },
+    puppet::puppet,
     support::Place,
 };
 
@@ -128,6 +130,29 @@ fn a_pass_of_another_network() {
             assert!(reason.contains("pass"), "{reason}");
         },
         &["a peer was turned away", "the ticket's pass is not this network's"],
+    );
+}
+
+/// A session was enough to have any blob whose hash was known, as that of an output without a verdict.
+#[test]
+fn a_requester_that_wants_a_blob_of_another_s_job() {
+    withstands(
+        async |attacker, _| {
+            let client = Client::connect(&attacker.node, &attacker.key, &attacker.ticket).await;
+            let _session = client.expect("a session");
+            let connection = attacker.node.connect(&attacker.ticket, BLOBS_ALPN).await.expect("a connection");
+            let folder = tempfile::tempdir().expect("a directory");
+            let stall = std::time::Duration::from_secs(20);
+            let options = BlobOptions { keeps: Keeps::Cache, budget: 1 << 30, stall };
+            let blobs = Blobs::open(folder.path(), options).await.expect("a folder");
+            // The job runs this, so that it is there.
+            let program = puppet();
+            let blob = BlobRef { id: BlobId::of(program), len: program.len() as u64 };
+            let pin = Pin::new("stolen").expect("a name");
+            let fetched = blobs.fetch(&connection, blob, &pin, |_| {}).await;
+            assert!(matches!(fetched, Err(FetchError::NotThere(_))), "{fetched:?}");
+        },
+        &[],
     );
 }
 
@@ -292,7 +317,10 @@ fn a_requester_that_asks_for_another_s_job() {
                 let answer = client.call(request).await;
                 assert_eq!(answer, Err(CallError::Refused(Refusal::NoSuchJob)), "{what}");
             }
-            assert_eq!(client.call(Request::Jobs { limit, after: None, all: false }).await, Ok(Reply::Jobs(Vec::new())));
+            assert_eq!(
+                client.call(Request::Jobs { limit, after: None, all: false }).await,
+                Ok(Reply::Jobs(Vec::new()))
+            );
         },
         &[],
     );

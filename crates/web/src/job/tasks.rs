@@ -6,7 +6,10 @@ use maud::{Markup, html};
 use tidemill_net::wire::{Explanation, JobReport, MAX_PAGE, TaskPhase, TaskReport};
 use tidemill_types::{Basis, TaskNumber, lines, one_line};
 
-use crate::words::{State, count, large, moment, odds, plural, short, span, tag};
+use crate::{
+    told,
+    words::{State, count, large, moment, odds, plural, short, span, tag},
+};
 
 /// Tasks from one on.
 pub struct TasksView {
@@ -111,7 +114,7 @@ fn row(path: &str, task: &TaskReport) -> Markup {
         @for attempt in &task.attempts {
             tr role="row" { td.why colspan="6" role="cell" {
                 (tag(State::Away, "an attempt failed")) " on " span.mono { (attempt.node.short()) } ", " (moment(attempt.at_ms)) ": "
-                (one_line(&attempt.failure.to_string(), 300))
+                (one_line(&told::attempt_failure(attempt), 300))
             } }
         }
     }
@@ -161,7 +164,10 @@ impl TaskView {
                         tbody role="rowgroup" { @for result in results { tr role="row" {
                             th scope="row" role="rowheader" { span.mono title=(result.node) { (result.node.short()) } }
                             td.hide role="cell" { (short(&result.operator.to_string())) }
-                            td role="cell" data-k="Output" { span { (short(&result.output.to_string())) } }
+                            td role="cell" data-k="Output" { span { @match result.output {
+                                Some(output) => (short(&output.to_string())),
+                                None => { "number " (result.answer + 1) span.faint { " (named once it is paid)" } }
+                            } } }
                             td.lead role="cell" {
                                 @match result.agrees {
                                     Some(true) => (tag(State::Done, "agrees")),

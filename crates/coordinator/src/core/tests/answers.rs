@@ -76,7 +76,7 @@ fn tasks_come_in_pages_that_a_frame_holds() {
     let mut seen = Vec::new();
     while (seen.len() as u64) < count {
         let wanted = (seen.len() as u64..count).map(|task| (TaskNumber(task), Vec::new())).collect();
-        let reply = answers::tasks(&store, job(1), &spec, wanted).expect("they are answered");
+        let reply = answers::tasks(&store, job(1), &spec, wanted, false).expect("they are answered");
         assert!(fits_a_frame(&reply));
         let Reply::Tasks(page) = reply else { panic!("{reply:?}") };
         assert!(!page.is_empty() && page.iter().all(|report| report.attempts.len() == 16));
@@ -104,8 +104,7 @@ fn jobs_come_in_pages_that_a_frame_holds_and_need_no_specification() {
         let Reply::Jobs(page) = reply else { panic!("{reply:?}") };
         let Some(last) = page.last() else { break };
         after = Some(last.place());
-        let is_labelled =
-            |report: &JobReport| matches!(&report.phase, JobPhase::Failed { label, .. } if label == "the task");
+        let is_labelled = |report: &JobReport| matches!(&report.phase, JobPhase::Failed { label, .. } if label == "the task");
         assert!(page.iter().all(is_labelled));
         seen.extend(page.iter().map(|report| report.job));
     }

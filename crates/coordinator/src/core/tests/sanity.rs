@@ -37,8 +37,10 @@ fn money(core: &Core) {
     for (id, escrow) in &money.escrows {
         let leased = core.leases.values().filter_map(|held| held.bill);
         let said = core.jobs.values().flat_map(said).filter_map(|given| given.bill);
-        let bills = leased.chain(said).filter(|bill| bill.escrow == *id);
-        check_escrow(escrow, bills.fold(Amount::ZERO, |sum, bill| sum.saturating_add(bill.reserve)));
+        let bills = leased.chain(said).filter(|bill| bill.escrow == *id).map(|bill| bill.reserve);
+        let paid = core.jobs.values().filter(|job| job.money.is_some_and(|money| money.record.escrow == *id));
+        let failures = paid.map(held_for_failures);
+        check_escrow(escrow, bills.chain(failures).fold(Amount::ZERO, Amount::saturating_add));
         let jobs =
             core.jobs.iter().filter(|(_, job)| job.money.is_some_and(|money| money.record.escrow == *id));
         assert!(
@@ -49,11 +51,21 @@ fn money(core: &Core) {
     for (id, job) in &core.jobs {
         let Some(pay) = &job.money else { continue };
         let leased = core.leases.values().filter(|held| held.task.job == *id).filter_map(|held| held.bill);
-        let bills = leased.chain(said(job).filter_map(|given| given.bill));
-        assert_eq!(pay.reserved, bills.fold(Amount::ZERO, |sum, bill| sum.saturating_add(bill.reserve)));
+        let bills = leased.chain(said(job).filter_map(|given| given.bill)).map(|bill| bill.reserve);
+        let failures = held_for_failures(job);
+        assert_eq!(pay.reserved, bills.fold(failures, Amount::saturating_add));
         let most = pay.record.max_price.unwrap_or(Amount::from_wei(u128::MAX));
         assert!(pay.spent.saturating_add(pay.reserved) <= most, "a job costs more than it may");
     }
+}
+
+/// What is held back for failures of a job that are answers.
+fn held_for_failures(job: &Job) -> Amount {
+    for open in job.open.values() {
+        let owed = open.evidence().map(|failed| failed.price).fold(Amount::ZERO, Amount::saturating_add);
+        assert_eq!(open.held_for_failures, owed);
+    }
+    job.open.values().map(|open| open.held_for_failures).fold(Amount::ZERO, Amount::saturating_add)
 }
 
 /// The results of a job's tasks that are not decided.

@@ -389,7 +389,7 @@ impl Simulation {
             let question = match self.rng.below(7) {
                 0 => Question::Job(job),
                 1 => Question::Watch(job),
-                2 => Question::Jobs { limit: 100, all: false },
+                2 => Question::Jobs { limit: 100, after: None, all: false },
                 3 => Question::Tasks { job, from: tidemill_types::TaskNumber(0), limit: 10 },
                 4 => Question::Explain { job, task: Some(tidemill_types::TaskNumber(0)) },
                 5 => Question::Follow(tidemill_types::TaskId { job, task: tidemill_types::TaskNumber(0) }),

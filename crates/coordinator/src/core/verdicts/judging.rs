@@ -139,7 +139,11 @@ impl Core {
 
     /// What is assumed of those who gave these results: among the members of a class of hardware a group is more than it is
     /// in the whole network.
-    fn model_among<'a>(&self, by_class: bool, group: impl Iterator<Item = &'a Given> + Clone) -> Model {
+    pub(super) fn model_among<'a>(
+        &self,
+        by_class: bool,
+        group: impl Iterator<Item = &'a Given> + Clone,
+    ) -> Model {
         let model = *self.reputations.model();
         match group.clone().next() {
             Some(first) if by_class => {
@@ -151,7 +155,7 @@ impl Core {
     }
 
     /// A failure that would be the same everywhere, as an opinion.
-    fn failure(&self, job: &Job, id: TaskId, failed: &AttemptRecord, now: Now) -> Opinion<Answer> {
+    pub(super) fn failure(&self, job: &Job, id: TaskId, failed: &AttemptRecord, now: Now) -> Opinion<Answer> {
         let witness = self.witness(job, failed.operator);
         let record = self.record_in(job, &job.failure_key(id.task, failed), now);
         let error_odds = match witness {

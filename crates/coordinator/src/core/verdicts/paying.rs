@@ -5,14 +5,21 @@
 //! given a wrong one. Where results only count as the same, and where there is no verdict, no result is paid for more work
 //! than others claim.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use tidemill_net::wire::{Decision, Unpaid};
-use tidemill_store::{Change, ResultRecord};
-use tidemill_types::{Amount, JobId, Metered, TaskId};
+use tidemill_store::{AttemptRecord, Change, JobEnd, ResultRecord};
+use tidemill_types::{Amount, BlobId, JobId, LeaseId, Metered, TaskId, TaskNumber, Weight};
+use tidemill_verify::{Opinion, likeliest};
 
 use super::{Answer, Given};
-use crate::core::Core;
+use crate::{
+    core::{
+        Core,
+        jobs::{Job, Open},
+    },
+    event::Now,
+};
 
 impl Given {
     /// The work that it says it took.
@@ -71,23 +78,25 @@ impl Core {
         cost
     }
 
-    /// A job ends: what was said of tasks that are not decided is paid where more did not say otherwise. Whether the work
-    /// of it was as much as somebody says will never be known, so nobody is paid for more than the least claim of those who
-    /// gave the same output.
-    pub(in crate::core) fn pay_undecided(&mut self, id: JobId) {
+    /// A job ends: what was said of tasks that are not decided is paid where it is likelier to be right than what else was
+    /// said, by what is known of those who said it: their number alone can be bought. Whether the work of it was as much as
+    /// somebody says will never be known, so nobody is paid for more than the least claim of those who gave the same output.
+    /// Failures that would be evidence are as much of an answer, and as much of an output: their logs.
+    pub(in crate::core) fn pay_undecided(&mut self, id: JobId, end: &JobEnd, now: Now) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.reliability.undecided = std::mem::take(&mut job.undecided);
-        let mut waiting = Vec::new();
-        for (task, open) in &mut job.open {
-            let opinions = std::mem::take(&mut open.opinions);
-            if !opinions.is_empty() {
-                waiting.push((TaskId { job: id, task: *task }, opinions));
-            }
-        }
-        for (task, opinions) in waiting {
-            let output = |given: &Given| given.answer.unwrap_or(given.result.output);
-            let answer = |given: &Given| Answer::Output(output(given), given.work);
-            let answers = likeliest(opinions.iter().map(answer));
+        let Some(job) = self.jobs.get(&id) else { return };
+        let likeliest: Vec<(TaskNumber, BTreeSet<Answer>)> = job
+            .open
+            .iter()
+            .filter(|(_, open)| !open.opinions.is_empty() || open.evidence().next().is_some())
+            .map(|(task, open)| (*task, self.likeliest(job, TaskId { job: id, task: *task }, open, now)))
+            .collect();
+        for (number, answers) in likeliest {
+            let task = TaskId { job: id, task: number };
+            let open = self.jobs.get_mut(&id).and_then(|job| job.open.get_mut(&number));
+            let Some(open) = open else { continue };
+            let (opinions, failures) = (std::mem::take(&mut open.opinions), open.failures.clone());
             let believed: Vec<&Given> =
                 opinions.iter().filter(|given| answers.contains(&answer(given))).collect();
             for given in &opinions {
@@ -100,8 +109,61 @@ impl Core {
                 let amount = self.price_at_most(task, given, least(alike).unwrap_or(given.claimed()));
                 self.pay(task, given, Ok(amount));
             }
+            // What ended the job is owed whatever is likelier.
+            let ended = matches!(end, JobEnd::Failed { task, .. } if *task == number);
+            if !ended {
+                let paid = self.owe_for_likeliest(id, &failures, &answers);
+                self.decide_unconfirmed(&failures, &paid);
+            }
         }
     }
+
+    /// Pays for failures that are among the likeliest answers to a task. Gives the leases that are paid.
+    fn owe_for_likeliest(
+        &mut self,
+        job: JobId,
+        attempts: &[AttemptRecord],
+        answers: &BTreeSet<Answer>,
+    ) -> BTreeSet<LeaseId> {
+        let (mut seen, mut paid) = (BTreeSet::new(), BTreeSet::new());
+        for failed in attempts.iter().filter(|failed| failed.failure.weight() == Weight::Evidence) {
+            let answer = Answer::of(failed);
+            if answers.contains(&answer) && seen.insert(answer) {
+                paid.extend(self.owe_for_failure(job, attempts, &failed.failure));
+            }
+        }
+        paid
+    }
+
+    /// The answers to a task that are the likeliest to be right, those of each class of hardware apart where that matters.
+    fn likeliest(&self, job: &Job, id: TaskId, open: &Open, now: Now) -> BTreeSet<Answer> {
+        let failures: Vec<Opinion<Answer>> =
+            open.evidence().map(|failed| self.failure(job, id, failed, now)).collect();
+        if open.opinions.is_empty() {
+            return likeliest(self.reputations.model(), &failures);
+        }
+        let by_class = job.compares_by_class(id.task);
+        let opinion = |given: &&Given| Opinion {
+            witness: given.witness,
+            answer: answer(given),
+            error_odds: given.odds,
+        };
+        let of_group = |group: &Vec<&Given>| {
+            let said: Vec<_> = group.iter().map(opinion).chain(failures.iter().copied()).collect();
+            likeliest(&self.model_among(by_class, group.iter().copied()), &said)
+        };
+        open.comparable(by_class).iter().flat_map(of_group).collect()
+    }
+}
+
+/// The output that a result counts as: its own while that is being compared.
+fn output(given: &Given) -> BlobId {
+    given.answer.unwrap_or(given.result.output)
+}
+
+/// What a result says, where that is to be paid.
+fn answer(given: &Given) -> Answer {
+    Answer::Output(output(given), given.work)
 }
 
 /// The least work that any of these claims.
@@ -120,14 +182,4 @@ pub(super) fn middle<'a>(results: impl Iterator<Item = &'a Given>) -> Option<Met
     let mut claims: Vec<Metered> = results.map(Given::claimed).collect();
     claims.sort_unstable();
     claims.get(claims.len().checked_sub(1)? / 2).copied()
-}
-
-/// The answers that were given most often.
-fn likeliest(answers: impl Iterator<Item = Answer>) -> BTreeSet<Answer> {
-    let mut votes: BTreeMap<Answer, usize> = BTreeMap::new();
-    for answer in answers {
-        *votes.entry(answer).or_default() += 1;
-    }
-    let most = votes.values().copied().max().unwrap_or(0);
-    votes.into_iter().filter(|(_, count)| *count == most).map(|(answer, _)| answer).collect()
 }
