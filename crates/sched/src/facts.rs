@@ -1,6 +1,8 @@
 //! What the scheduler is told.
 
-use tidemill_types::{Address, EngineId, EngineIndex, JobId, LeaseId, NodeId, Offer, TaskId};
+use std::collections::BTreeSet;
+
+use tidemill_types::{Address, EngineId, EngineIndex, JobId, LeaseId, NodeId, Offer, Stage, TaskId};
 
 use crate::{
     ClassId, Job, LeaseEnd, Micros, NewLease, Scheduler, Single, cost,
@@ -102,6 +104,16 @@ impl Scheduler {
         }
     }
 
+    /// The providers that get none of a job's tasks for now, since they fail there.
+    pub fn set_avoided(&mut self, job: JobId, nodes: &BTreeSet<NodeId>) {
+        let Some(job) = self.jobs.get_mut(&job) else { return };
+        for stage in [Stage::Map, Stage::Reduce] {
+            if let Some(class) = job.class_mut(stage) {
+                class.class.avoid.clone_from(nodes);
+            }
+        }
+    }
+
     /// A task that wants care by itself is ready. One of the same number is replaced.
     pub fn add_single(&mut self, single: Single) {
         self.remove_single(single.task);
@@ -189,7 +201,7 @@ impl Scheduler {
             match end {
                 LeaseEnd::Done { .. } => engine.succeeded(),
                 LeaseEnd::Failed | LeaseEnd::Expired => engine.failed(lease.leased_at, &self.policy, now),
-                LeaseEnd::Evidence | LeaseEnd::Returned | LeaseEnd::Superseded => {}
+                LeaseEnd::Unclear | LeaseEnd::Evidence | LeaseEnd::Returned | LeaseEnd::Superseded => {}
             }
             if let LeaseEnd::Done { wall, fuel } = end {
                 let class = self.jobs.get(&lease.task.job).and_then(|job| job.class(lease.stage));
@@ -216,7 +228,7 @@ impl Scheduler {
                 }
             }
         }
-        if matches!(end, LeaseEnd::Failed | LeaseEnd::Expired) {
+        if matches!(end, LeaseEnd::Failed | LeaseEnd::Unclear | LeaseEnd::Expired) {
             self.exclude(lease.task, lease.operator);
         }
         self.set_copyable(lease.task);

@@ -44,6 +44,8 @@ pub enum Unfit {
     NoSlots,
     /// Only operators that are trusted may have it, and this is none.
     Untrusted,
+    /// Tasks of the job failed there several times in a row, and it is not known by whose doing.
+    Failing,
     /// The task failed at this operator before, or an attempt of it runs there.
     Excluded(Address),
 }
@@ -133,6 +135,8 @@ pub(crate) fn unfit(site: Site<'_>, class: &Class) -> Option<Unfit> {
         Some(Unfit::NoSlots)
     } else if class.only.as_ref().is_some_and(|only| !only.contains(&provider.operator)) {
         Some(Unfit::Untrusted)
+    } else if class.avoid.contains(&site.at.node) {
+        Some(Unfit::Failing)
     } else if engine.credits == 0 {
         Some(Unfit::NoCredits)
     } else {
@@ -163,6 +167,9 @@ impl fmt::Display for Unfit {
             }
             Self::NoSlots => f.write_str("offers no slots"),
             Self::Untrusted => f.write_str("is no machine that is trusted, and the task is for those alone"),
+            Self::Failing => {
+                f.write_str("failed at tasks of this job several times in a row: it is left alone")
+            }
             Self::Excluded(operator) => {
                 write!(f, "is excluded: operator {operator} has or had an attempt of the task")
             }

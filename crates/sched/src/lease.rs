@@ -37,6 +37,8 @@ pub enum LeaseEnd {
     },
     /// The attempt failed in a way that says nothing of the task. It counts against the provider.
     Failed,
+    /// The attempt failed, and whether by the task's doing or its machine's is not known before somebody else has tried it.
+    Unclear,
     /// The attempt failed as it would everywhere. It counts against nobody.
     Evidence,
     /// The provider gave it back unstarted, or its job was cancelled.

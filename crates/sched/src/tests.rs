@@ -99,6 +99,7 @@ pub(crate) fn class(memory_mib: u64) -> Class {
         own_bytes: 0,
         ceiling: None,
         only: None,
+        avoid: std::collections::BTreeSet::new(),
     }
 }
 

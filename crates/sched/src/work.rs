@@ -51,6 +51,8 @@ pub struct Class {
     pub ceiling: Option<RateCard>,
     /// The operators that may have them; everybody where none are said.
     pub only: Option<Arc<BTreeSet<Address>>>,
+    /// Providers that are left alone with the job for a while, since its tasks fail there.
+    pub avoid: BTreeSet<NodeId>,
 }
 
 /// A ready task that is placed by itself.

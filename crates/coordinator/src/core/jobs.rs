@@ -84,6 +84,17 @@ pub(super) struct Job {
     pub(super) mending: Mending,
     /// How many bytes of outputs and logs were kept of it since the coordinator began.
     pub(super) kept: u64,
+    /// Where its tasks failed in a row, by whose doing is not known.
+    pub(super) failing: BTreeMap<NodeId, Failing>,
+}
+
+/// Tasks of a job that failed at a provider, one after the other.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Failing {
+    /// How many.
+    pub(super) streak: u32,
+    /// Until when the provider gets none of the job's tasks.
+    pub(super) until: Option<Micros>,
 }
 
 /// A task that was leased, has failed, or is a reduce task that may run.
@@ -165,6 +176,7 @@ impl Job {
             assemblies: 0,
             mending: Mending::default(),
             kept: 0,
+            failing: BTreeMap::new(),
             spec,
             open: BTreeMap::new(),
             unmade: BTreeSet::new(),
@@ -285,7 +297,14 @@ impl Core {
         let only = self.only_for(&job);
         let class = |stage, own_bytes| {
             let shared = job.spec.shared(stage).iter().map(|blob| (blob.id, blob.len)).collect();
-            Some(Class { needs: job.spec.needs(stage)?, shared, own_bytes, ceiling, only: only.clone() })
+            Some(Class {
+                needs: job.spec.needs(stage)?,
+                shared,
+                own_bytes,
+                ceiling,
+                only: only.clone(),
+                avoid: BTreeSet::new(),
+            })
         };
         let map = class(Stage::Map, job.spec.input_bytes() / job.spec.map_count());
         let placed = tidemill_sched::Job {
@@ -377,7 +396,7 @@ impl Core {
             Weight::Evidence => LeaseEnd::Evidence,
             Weight::Circumstance => {
                 self.decide(held.node, lease, Decision::Unpaid(Unpaid::Circumstance));
-                LeaseEnd::Failed
+                LeaseEnd::Unclear
             }
         };
         self.sched.ended(lease, end, now.mono);
@@ -393,8 +412,7 @@ impl Core {
         };
         self.change(Change::AttemptFailed { task: held.task, record: record.clone() });
         if failure.weight() == Weight::Circumstance {
-            self.note_failure(held.task, held.operator, held.at(), now);
-            self.strike(held.node, held.task.job, now);
+            self.failed_at(held.node, held.task.job, now);
         }
         let is_tried = failure.weight() == Weight::Evidence && held.known.is_some();
         if let Some(known) = held.known.filter(|_| is_tried)

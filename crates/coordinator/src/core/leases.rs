@@ -272,7 +272,8 @@ impl Core {
                 }
             }
             if end == LeaseEnd::Expired {
-                self.note_failure(held.task, held.operator, held.at(), now);
+                let hardware_class = self.hardware_class(held.at());
+                self.note_failure(held.task, held.operator, hardware_class, now);
             }
             self.wait_for_someone(held.task, now);
         }

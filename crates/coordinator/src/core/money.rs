@@ -346,6 +346,7 @@ impl Core {
             LeaseEnd::Superseded => Unpaid::JobEnded,
             LeaseEnd::Expired | LeaseEnd::Returned => Unpaid::Late,
             LeaseEnd::Failed => Unpaid::NoOutput,
+            LeaseEnd::Unclear => Unpaid::Circumstance,
             LeaseEnd::Evidence => Unpaid::Unconfirmed,
             LeaseEnd::Done { .. } => return,
         };

@@ -4,13 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidemill_net::wire::{FromProvider, HeldLease, ReturnReason, ToProvider};
 use tidemill_sched::{IdleReasons, LeaseEnd, Micros};
-use tidemill_types::{Address, JobId, KeyBinding, LeaseId, NodeId, Offer};
+use tidemill_store::AttemptRecord;
+use tidemill_types::{Address, JobId, KeyBinding, LeaseId, NodeId, Offer, TaskId, Weight};
 
-use super::{Core, Provider};
+use super::{
+    Core, Provider,
+    jobs::{Failing, Open},
+};
 use crate::event::{Effect, Network, Now, SessionId};
 
 /// So many attempts lost in a row are bad luck; more are a reason to pause.
 const STRIKES: u32 = 8;
+
+/// So many attempts at tasks of one job that failed in a row are a reason to leave a provider alone with that job.
+const STRIKES_OF_JOB: u32 = 3;
 
 /// The first pause. Each further strike doubles it, up to a limit.
 const FIRST_PAUSE_US: u64 = 1_000_000;
@@ -179,8 +186,14 @@ impl Core {
         if let Some(job) = self.jobs.get_mut(&job) {
             job.tallies.entry(node).or_default().lost_attempts += 1;
         }
+        if let Some(provider) = self.providers.get_mut(&node) {
+            provider.lost_attempts += 1;
+        }
+        self.count_strike(node, now);
+    }
+
+    fn count_strike(&mut self, node: NodeId, now: Now) {
         let Some(provider) = self.providers.get_mut(&node) else { return };
-        provider.lost_attempts += 1;
         // What it has from before the pause is no further reason for one.
         if provider.paused_until.is_some() {
             return;
@@ -193,8 +206,66 @@ impl Core {
         self.sched.set_credits(node, 0);
     }
 
+    /// An attempt failed, by whose doing nobody knows: a task may be made to run out of memory or time on every machine. The
+    /// provider is left alone with the job for a while after several; what it does for others is no concern of the job's.
+    pub(super) fn failed_at(&mut self, node: NodeId, id: JobId, now: Now) {
+        if let Some(provider) = self.providers.get_mut(&node) {
+            provider.lost_attempts += 1;
+        }
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.tallies.entry(node).or_default().lost_attempts += 1;
+        let failing = job.failing.entry(node).or_default();
+        // What it has from before the pause is no further reason for one.
+        if failing.until.is_some() {
+            return;
+        }
+        failing.streak = failing.streak.saturating_add(1);
+        let Some(beyond) = failing.streak.checked_sub(STRIKES_OF_JOB) else { return };
+        failing.until = Some(now.mono.plus(Micros(FIRST_PAUSE_US << beyond.min(MOST_DOUBLINGS))));
+        self.avoid_failing(id);
+    }
+
+    /// A provider has done a task of a job, so that its tasks do not fail there any more.
+    pub(super) fn failed_not(&mut self, node: NodeId, id: JobId) {
+        let failing = self.jobs.get_mut(&id).and_then(|job| job.failing.remove(&node));
+        if failing.is_some_and(|failing| failing.until.is_some()) {
+            self.avoid_failing(id);
+        }
+    }
+
+    /// A task is done at which others failed, so that it is their machines that failed.
+    pub(super) fn blame_for(&mut self, id: TaskId, open: &Open, right: &[Address], now: Now) {
+        let is_its_own = |failed: &&AttemptRecord| {
+            failed.failure.weight() == Weight::Circumstance && !right.contains(&failed.operator)
+        };
+        let mut blamed = BTreeSet::new();
+        for failed in open.failures.iter().filter(is_its_own) {
+            self.note_failure(id, failed.operator, failed.hardware_class.clone(), now);
+            if blamed.insert(failed.provider) {
+                self.count_strike(failed.provider, now);
+            }
+        }
+    }
+
+    fn avoid_failing(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        let paused = job.failing.iter().filter(|(_, failing)| failing.until.is_some());
+        self.sched.set_avoided(id, &paused.map(|(node, _)| *node).collect());
+    }
+
     /// Pauses that are over.
     pub(super) fn unpause(&mut self, now: Now) {
+        let is_over = |failing: &Failing| failing.until.is_some_and(|until| now.mono >= until);
+        let mut changed = Vec::new();
+        for (id, job) in self.jobs.iter_mut().filter(|(_, job)| job.failing.values().any(is_over)) {
+            for failing in job.failing.values_mut().filter(|failing| is_over(failing)) {
+                failing.until = None;
+            }
+            changed.push(*id);
+        }
+        for id in changed {
+            self.avoid_failing(id);
+        }
         for (node, provider) in &mut self.providers {
             if provider.paused_until.is_some_and(|until| now.mono >= until) {
                 provider.paused_until = None;

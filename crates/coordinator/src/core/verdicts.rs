@@ -419,7 +419,7 @@ impl Core {
     }
 
     /// The class of hardware that an engine is said to be of.
-    fn hardware_class(&self, at: EngineId) -> Option<String> {
+    pub(super) fn hardware_class(&self, at: EngineId) -> Option<String> {
         let engine = self.providers.get(&at.node).and_then(|provider| provider.engine(at.engine));
         engine.and_then(|engine| engine.hardware_class.clone())
     }
@@ -477,7 +477,8 @@ impl Core {
     }
 
     /// A result of a provider is right.
-    fn credit(&mut self, node: NodeId) {
+    fn credit(&mut self, id: JobId, node: NodeId) {
+        self.failed_not(node, id);
         if let Some(provider) = self.providers.get_mut(&node) {
             provider.accepted += 1;
             provider.strikes = 0;
@@ -502,10 +503,16 @@ impl Core {
     }
 
     /// An attempt failed by its machine's doing, or was late. It is kept beside what is known of its results.
-    pub(super) fn note_failure(&mut self, id: TaskId, operator: Address, at: EngineId, now: Now) {
+    pub(super) fn note_failure(
+        &mut self,
+        id: TaskId,
+        operator: Address,
+        hardware_class: Option<String>,
+        now: Now,
+    ) {
         let Some(job) = self.jobs.get(&id.job).filter(|job| job.course != Course::Believed) else { return };
         if self.witness(job, operator) != Witness::Trusted {
-            let key = job.record_of(id.task, operator, self.hardware_class(at));
+            let key = job.record_of(id.task, operator, hardware_class);
             self.reputations.note(&key, Evidence::Failed, Amount::ZERO, now);
         }
     }

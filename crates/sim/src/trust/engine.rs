@@ -1,6 +1,6 @@
 //! One network over many epochs: a job an epoch, placed by the scheduler and judged by a rule.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidemill_sched::{Class, ClassId, Job, LeaseEnd, Micros, NewLease, Policy, Scheduler, Single, Work};
 use tidemill_types::{
@@ -159,6 +159,7 @@ impl<'a> World<'a> {
             own_bytes: 0,
             ceiling: None,
             only: None,
+            avoid: BTreeSet::new(),
         };
         self.scheduler.add_job(id, Job { weight: 1, most_running: None, map: class, reduce: None });
         self.tasks = vec![Task::default(); count as usize];

@@ -396,3 +396,77 @@ fn a_machine_that_fails_at_everything_pauses_and_others_go_on() {
     world.finish(&mut [&mut good]);
     assert_eq!(end(&world), Some(JobEnd::Done));
 }
+
+/// Has a peer break everything that it is given, or do it.
+fn work(world: &mut World, peer: &mut Peer, breaks: impl Fn(&Lease) -> bool) -> usize {
+    let leases = std::mem::take(&mut peer.leases);
+    let results: Vec<_> = leases
+        .iter()
+        .map(|lease| match breaks(lease) {
+            true => peer.failure(lease, broke()),
+            false => peer.done(lease),
+        })
+        .collect();
+    let count = results.len();
+    let message = match count {
+        0 => FromProvider::Heartbeat { running: 0, waiting: 0 },
+        _ => peer.batch(results),
+    };
+    peer.say(world, message);
+    count
+}
+
+/// Tasks that were made to run out of memory in a millisecond had whoever took them pause, for minutes.
+#[test]
+fn a_job_whose_tasks_fail_everywhere_hurts_no_other() {
+    let mut world = World::new();
+    world.submit(job_id(1), &map_job(200));
+    world.submit(job_id(2), &map_job(100));
+    let mut peers: Vec<Peer> = (1..=3).map(|number| Peer::joined(number, &mut world)).collect();
+    let mut broken = 0;
+    for _ in 0..400 {
+        for effect in world.settle() {
+            let mut all: Vec<&mut Peer> = peers.iter_mut().collect();
+            world.obey(effect, &mut all);
+        }
+        for peer in &mut peers {
+            let of_it = |lease: &Lease| lease.job == job_id(1);
+            broken += peer.leases.iter().filter(|lease| of_it(lease)).count();
+            work(&mut world, peer, of_it);
+            let provider = &world.core.providers[&peer.node];
+            assert_eq!((provider.strikes, provider.paused_until), (0, None), "after {broken} failures");
+        }
+        if world.record(job_id(2)).ended.is_some() {
+            break;
+        }
+        world.wait(50);
+    }
+    assert_eq!(world.record(job_id(2)).ended.map(|ended| ended.end), Some(JobEnd::Done));
+    assert!(broken >= 3, "{broken} attempts failed");
+    let paused = |job: &crate::core::jobs::Job| job.failing.values().any(|failing| failing.streak >= 3);
+    assert!(world.core.jobs.get(&job_id(1)).is_none_or(paused), "it is the job that they are spared");
+}
+
+#[test]
+fn a_machine_that_fails_where_others_succeed_pauses() {
+    let mut world = world_with(&map_job(120));
+    let mut peers: Vec<Peer> = (1..=2).map(|number| Peer::joined(number, &mut world)).collect();
+    let mut paused = false;
+    for _ in 0..2_000 {
+        for effect in world.settle() {
+            let mut all: Vec<&mut Peer> = peers.iter_mut().collect();
+            world.obey(effect, &mut all);
+        }
+        for (at, peer) in peers.iter_mut().enumerate() {
+            work(&mut world, peer, |_| at == 0);
+        }
+        paused |= world.core.providers[&peers[0].node].paused_until.is_some();
+        assert_eq!(world.core.providers[&peers[1].node].strikes, 0);
+        if end(&world).is_some() {
+            break;
+        }
+        world.wait(200);
+    }
+    assert_eq!(end(&world), Some(JobEnd::Done));
+    assert!(paused || world.core.providers[&peers[0].node].strikes > 0, "nobody else failed");
+}

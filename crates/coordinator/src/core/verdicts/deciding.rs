@@ -2,7 +2,7 @@
 
 use tidemill_net::wire::Unpaid;
 use tidemill_store::{Change, DoneRecord, NewEvidence, ResultRecord};
-use tidemill_types::{Acceptance, Amount, Basis, BlobId, Finding, Metered, TaskId};
+use tidemill_types::{Acceptance, Address, Amount, Basis, BlobId, Finding, Metered, TaskId};
 use tidemill_verify::{Course, Evidence, Next, Witness};
 
 use super::{
@@ -104,6 +104,8 @@ impl Core {
             && self.jobs.get(&id.job).is_some_and(|job| {
                 job.course != Course::Believed && self.is_telling(job, id.task, &open, accepted.answer())
             });
+        let right: Vec<Address> = ruling.right.iter().map(|at| open.opinions[*at].result.operator).collect();
+        self.blame_for(id, &open, &right, now);
         let price = self.settle_results(id, &open, &ruling, is_telling);
         let evidence = self.against_ruling(id, &open, &ruling, now);
         self.keep_evidence(evidence);
@@ -154,7 +156,7 @@ impl Core {
             let given = &opinions[*at];
             let amount = self.worth(id, given, bound);
             self.pay(id, given, Ok(amount));
-            self.credit(given.result.provider);
+            self.credit(id.job, given.result.provider);
         }
         let by_word = !is_telling && self.is_by_word(open, ruling);
         for at in &ruling.wrong {

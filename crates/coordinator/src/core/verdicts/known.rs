@@ -161,7 +161,7 @@ impl Core {
             job.count_trial(id.task, given.result.price);
         }
         self.reputations.note(&given.key, Evidence::Known, given.result.price, now);
-        self.credit(given.result.provider);
+        self.credit(id.job, given.result.provider);
         if let Some(job) = self.jobs.get_mut(&id.job) {
             job.tallies.entry(given.result.provider).or_default().checks += 1;
         }

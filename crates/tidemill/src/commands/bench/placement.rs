@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, VecDeque},
+    collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque},
     time::Instant,
 };
 
@@ -183,7 +183,14 @@ impl World {
 
     fn add_job(&mut self, number: u32, ready: u64) {
         let needs = Needs { kind: ProgramKind::Wasm, floats: FloatClass::Native, memory: ByteSize::mib(512) };
-        let map_class = Class { needs, shared: Vec::new(), own_bytes: 0, ceiling: None, only: None };
+        let map_class = Class {
+            needs,
+            shared: Vec::new(),
+            own_bytes: 0,
+            ceiling: None,
+            only: None,
+            avoid: BTreeSet::new(),
+        };
         let job = Job { weight: 1, most_running: None, map: map_class, reduce: None };
         self.scheduler.add_job(job_id(number), job);
         self.scheduler.set_ready(map(number), ready);
