@@ -32,8 +32,8 @@ use tidemill_types::{
 use tidemill_verify::Model;
 
 use self::{
-    following::Followed, jobs::Job, kept::Kept, money::Money, past::Past, presence::Presence, reputation::Reputations,
-    stakes::Stakes, unjudged::UnjudgedWork,
+    following::Followed, jobs::Job, kept::Kept, money::Money, past::Past, presence::Presence,
+    reputation::Reputations, stakes::Stakes, unjudged::UnjudgedWork,
 };
 pub(crate) use self::{
     money::escrow_report,
@@ -125,6 +125,10 @@ struct Held {
     engine: EngineIndex,
     operator: Address,
     work: WorkTerms,
+    /// When it was given, in this life of the coordinator.
+    given: Micros,
+    /// How long it has run, and when its provider said so.
+    ran: Option<(Micros, Micros)>,
     /// When it is taken back even from a provider that is there.
     until: Micros,
     /// What came of it while its output is on its way.

@@ -2,7 +2,8 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, OnceLock, atomic::AtomicBool},
+    time::Instant,
 };
 
 use tidemill_exec::{Cancel, Follow};
@@ -40,6 +41,8 @@ pub(crate) struct Attempt {
     pub(crate) cancel: Cancel,
     /// Whether somebody wants to see what it writes.
     pub(crate) follow: Follow,
+    /// When it began to run.
+    pub(crate) began: OnceLock<Instant>,
     /// Whether it was queued once more after it could not begin, although nothing that it reads was damaged by then.
     pub(crate) begun_twice: AtomicBool,
 }
@@ -132,6 +135,7 @@ impl Attempt {
             bytes,
             cancel,
             follow,
+            began: OnceLock::new(),
             begun_twice: AtomicBool::new(false),
         })
     }

@@ -6,7 +6,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tidemill_exec::{Control, Executor, Output, OutputBody as Produced, Report};
@@ -243,6 +243,7 @@ impl Runner {
         }
         match self.inputs.task(attempt, places) {
             Ok(task) => {
+                attempt.began.get_or_init(Instant::now);
                 let chunks = self.pieces[attempt.key.coordinator.place()].of(&attempt.follow);
                 let control = Control { cancel: attempt.cancel.clone(), chunks };
                 self.result(attempt, self.executor.run(&task, &control))

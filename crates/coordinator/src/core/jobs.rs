@@ -549,6 +549,7 @@ impl Core {
 
     /// Ends a job. What providers have of it is of no use any more.
     pub(super) fn end(&mut self, id: JobId, end: JobEnd, now: Now) {
+        self.pay_running(id, &end, now);
         self.close_failures(id, &end);
         self.pay_undecided(id, &end, now);
         let Some(mut job) = self.jobs.remove(&id) else { return };

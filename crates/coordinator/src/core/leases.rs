@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use tidemill_job::Node;
-use tidemill_net::wire::{Lease, LeasePay, MAX_ALONG_BYTES, MAX_CREDITS, Source, ToProvider};
+use tidemill_net::wire::{Decision, Lease, LeasePay, MAX_ALONG_BYTES, MAX_CREDITS, Source, ToProvider};
 use tidemill_sched::{LeaseEnd, Micros, NewLease, Placement, Work};
 use tidemill_store::{Change, LeaseRecord, UnixMillis};
 use tidemill_types::{
-    Address, EngineId, JobId, LeaseId, Millis, NodeId, Stage, TaskId, TaskNumber, WorkTerms, input_bytes,
+    Address, Amount, EngineId, JobId, LeaseId, Millis, NodeId, Stage, TaskId, TaskNumber, WorkTerms,
+    input_bytes,
 };
 use tidemill_verify::Course;
 
@@ -136,7 +137,20 @@ impl Core {
         let is_known = known.is_some();
         let work_row = postcard::to_stdvec(&(engine, work, bill, &known))
             .expect("plain data always has a postcard encoding");
-        let held = Held { task, node, engine, operator, work, until, fetching: None, bill, has_known, known };
+        let held = Held {
+            task,
+            node,
+            engine,
+            operator,
+            work,
+            given: now.mono,
+            ran: None,
+            until,
+            fetching: None,
+            bill,
+            has_known,
+            known,
+        };
         let record = LeaseRecord {
             id,
             task,
@@ -281,12 +295,24 @@ impl Core {
 
     /// Ends leases of tasks that are done or not wanted any more, and tells their providers.
     pub(super) fn revoke(&mut self, leases: &[LeaseId], end: LeaseEnd, now: Now) {
+        let unpaid: Vec<_> = leases.iter().map(|lease| (*lease, None)).collect();
+        self.revoke_for(&unpaid, end, now);
+    }
+
+    /// The same, where what has run of some is paid so much.
+    pub(super) fn revoke_for(&mut self, leases: &[(LeaseId, Option<Amount>)], end: LeaseEnd, now: Now) {
         let mut by_session: BTreeMap<_, Vec<LeaseId>> = BTreeMap::new();
-        for lease in leases {
+        for (lease, amount) in leases {
             let Some(held) = self.close(*lease) else { continue };
             self.sched.ended(*lease, end, now.mono);
             self.change(Change::LeaseEnded { task: held.task, lease: *lease });
-            self.decide_unpaid(&held, *lease, end);
+            match (amount, &held.bill) {
+                (Some(amount), Some(bill)) => {
+                    self.earn(bill.escrow, held.task.job, (held.operator, held.node), *amount);
+                    self.decide(held.node, *lease, Decision::Paid(*amount));
+                }
+                _ => self.decide_unpaid(&held, *lease, end),
+            }
             if let Some(session) = self.providers.get(&held.node).and_then(|provider| provider.session) {
                 by_session.entry(session).or_default().push(*lease);
             }

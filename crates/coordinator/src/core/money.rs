@@ -6,6 +6,7 @@
 //! the result itself, and its voucher leaves after that.
 
 mod escrow;
+mod running;
 mod settle;
 
 use std::collections::{BTreeMap, BTreeSet};

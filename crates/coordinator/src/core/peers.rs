@@ -19,6 +19,10 @@ const STRIKES: u32 = 8;
 /// So many attempts at tasks of one job that failed in a row are a reason to leave a provider alone with that job.
 const STRIKES_OF_JOB: u32 = 3;
 
+/// For how long at first. Each further failure doubles it, up to a limit of some seconds: it may be its machine's doing.
+const FIRST_PAUSE_OF_JOB_US: u64 = 100_000;
+const MOST_DOUBLINGS_OF_JOB: u32 = 7;
+
 /// The first pause. Each further strike doubles it, up to a limit.
 const FIRST_PAUSE_US: u64 = 1_000_000;
 const MOST_DOUBLINGS: u32 = 8;
@@ -121,6 +125,7 @@ impl Core {
         match message {
             // Pieces of outputs are relayed by the session, and do not come here.
             FromProvider::Heartbeat { .. } | FromProvider::Chunks(_) => {}
+            FromProvider::Running(running) => self.running(node, &running, now),
             FromProvider::Credits(credits) => {
                 provider.credits = credits;
                 self.sched.set_credits(node, provider.open_credits());
@@ -221,7 +226,8 @@ impl Core {
         }
         failing.streak = failing.streak.saturating_add(1);
         let Some(beyond) = failing.streak.checked_sub(STRIKES_OF_JOB) else { return };
-        failing.until = Some(now.mono.plus(Micros(FIRST_PAUSE_US << beyond.min(MOST_DOUBLINGS))));
+        let pause = FIRST_PAUSE_OF_JOB_US << beyond.min(MOST_DOUBLINGS_OF_JOB);
+        failing.until = Some(now.mono.plus(Micros(pause)));
         self.avoid_failing(id);
     }
 

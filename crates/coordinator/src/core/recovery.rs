@@ -217,6 +217,8 @@ impl Core {
                 engine,
                 operator,
                 work,
+                given: now.mono,
+                ran: None,
                 until,
                 fetching: None,
                 bill,

@@ -24,6 +24,13 @@ pub(super) struct Pending {
     result: Accepted,
 }
 
+impl Pending {
+    /// What its provider says that it used.
+    pub(super) fn usage(&self) -> &Usage {
+        &self.result.usage
+    }
+}
+
 /// A batch of which not every result has been decided.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unsettled {

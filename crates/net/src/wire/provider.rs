@@ -146,14 +146,13 @@ pub enum Unpaid {
     JobEnded,
     /// The attempt failed by the machine's doing: that says nothing about the task.
     Circumstance,
-    /// The program failed, and nobody else has seen it fail in the same way yet. A failure that ends the job is paid
-    /// then.
+    /// The program failed, and another answer to the task stands, or was likelier when the job ended.
     Unconfirmed,
     /// The output could not be fetched, or was none.
     NoOutput,
     /// It contradicts the result that was accepted.
     Contradicted,
-    /// The job ended before it was certain which result is right, and more said otherwise.
+    /// The job ended before it was certain which result is right, and another was likelier.
     Undecided,
 }
 
@@ -214,6 +213,9 @@ pub enum FromProvider {
     /// What attempts that are followed have written. Sent when nothing else waits; pieces are dropped where more come than
     /// are sent.
     Chunks(Vec<FollowedChunk>),
+    /// Which attempts run that are paid, and for how long each has. Said with heartbeats: should a job end, what has run of it
+    /// is paid by this.
+    Running(Vec<(LeaseId, Millis)>),
 }
 
 /// Why a lease comes back.
@@ -320,6 +322,7 @@ impl Bounded for FromProvider {
             }
             Self::Released(releases) => at_most("the number of releases", releases.len(), MAX_VOUCHERS),
             Self::Chunks(chunks) => check_chunks(chunks),
+            Self::Running(running) => at_most("the number of leases", running.len(), MAX_CREDITS as usize),
             Self::Heartbeat { .. } | Self::Bye => Ok(()),
         }
     }

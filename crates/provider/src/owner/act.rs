@@ -6,7 +6,7 @@ use tidemill_net::{
     frame::FrameError,
     wire::{FromProvider, MAX_CREDITS, ResultBatch, ReturnReason},
 };
-use tidemill_types::{BatchTerms, Offer, merkle};
+use tidemill_types::{BatchTerms, LeaseId, Millis, Offer, merkle};
 
 use super::{Done, KEEP_UNUSED, MOST_RESULT_BYTES, Owner, PIECES_EVERY, SWEEP, leases::fetch_reason};
 use crate::{
@@ -195,12 +195,27 @@ impl Owner {
             open.next_beat = now + open.beat;
             let (running, waiting) = self.load_of(of);
             open.push(&FromProvider::Heartbeat { running, waiting })?;
+            let for_pay = self.running_for_pay(of, now);
+            if !for_pay.is_empty() {
+                open.push(&FromProvider::Running(for_pay))?;
+            }
             let (running, waiting) = self.load();
             if running > 0 {
                 self.say(Event::Working { running, waiting, done: self.machine.done });
             }
         }
         self.speak_of_pieces(of, open, now)
+    }
+
+    /// Which paid attempts of a coordinator run, and for how long each has.
+    fn running_for_pay(&self, of: CoordinatorIndex, now: Instant) -> Vec<(LeaseId, Millis)> {
+        let paid = self.machine.queue.attempts_of(of).filter(|attempt| attempt.pay.is_some());
+        let running = paid.filter_map(|attempt| Some((attempt.key.lease, attempt.began.get()?)));
+        let told = running.map(|(lease, began)| {
+            let ms = now.saturating_duration_since(*began).as_millis();
+            (lease, Millis(u64::try_from(ms).unwrap_or(u64::MAX)))
+        });
+        told.take(MAX_CREDITS as usize).collect()
     }
 
     /// Pieces of outputs are for people: they go now and then, and keep no result waiting.

@@ -176,7 +176,11 @@ impl Joined {
         loop {
             let message: FromProvider = soon(self.session.reader.next()).await.ok()??;
             message.check().expect("the provider keeps to the bounds");
-            if !matches!(message, FromProvider::Heartbeat { .. } | FromProvider::Offer(_)) {
+            let passing = matches!(
+                message,
+                FromProvider::Heartbeat { .. } | FromProvider::Offer(_) | FromProvider::Running(_)
+            );
+            if !passing {
                 return Some(message);
             }
         }

@@ -3,6 +3,7 @@
 mod bills;
 mod classes;
 mod comparing;
+mod ends;
 mod evidence;
 mod holding;
 mod known;
