@@ -20,7 +20,7 @@ use tidemill_ledger::{Escrows, sender::Sender};
 use tidemill_types::{Address, Amount};
 
 pub use self::{
-    history::{EscrowHistory, History, JobHistory},
+    history::{EscrowHistory, History, JobHistory, WithheldHistory},
     journal::{JournalError, Loss, LossReason, Tally},
     voucher::VoucherError,
 };

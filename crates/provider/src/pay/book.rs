@@ -6,6 +6,7 @@ mod collecting;
 mod leases;
 mod promises;
 mod sights;
+mod withheld;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -15,7 +16,7 @@ use std::{
 use tidemill_ledger::EscrowView;
 use tidemill_types::{Address, Amount, EscrowContract, EscrowId, LeaseId, Release, TaskId};
 
-use self::{account::Account, leases::Waiting};
+use self::{account::Account, leases::Waiting, withheld::Withheld};
 pub(crate) use self::{
     account::Sight,
     collecting::{Collected, Collection},
@@ -74,6 +75,9 @@ pub(crate) struct Errands {
 /// Escrows that are looked at in one go: those for which somebody waits need not wait for all others.
 const LOOKS: usize = 16;
 
+/// How often what decays is counted anew.
+const DECAY_EVERY: Duration = Duration::from_secs(600);
+
 /// How often a coordinator's bond is asked for.
 const BOND_EVERY: Duration = Duration::from_secs(60);
 
@@ -96,8 +100,12 @@ pub(crate) struct Book {
     elsewhere: BTreeSet<EscrowId>,
     /// Coordinators whose vouchers prove a fraud.
     frauds: BTreeSet<Address>,
-    /// What coordinators kept for themselves in this life. It stays a part of exposure, or they could go on so.
-    kept: BTreeMap<Address, Amount>,
+    /// What coordinators did not pay in full, or kept for themselves.
+    withheld: BTreeMap<Address, Withheld>,
+    /// Seconds since 1970, when it was looked last.
+    clock_s: u64,
+    /// When what decays is counted anew.
+    decays_at: Instant,
     /// Results that were reported and not decided.
     results: HashMap<LeaseKey, Undecided>,
     /// Of those, the ones whose leases were cancelled.
@@ -200,7 +208,9 @@ impl Book {
             accounts: BTreeMap::new(),
             elsewhere: BTreeSet::new(),
             frauds: BTreeSet::new(),
-            kept: BTreeMap::new(),
+            withheld: BTreeMap::new(),
+            clock_s: 0,
+            decays_at: now,
             results: HashMap::new(),
             cancelled: VecDeque::new(),
             waiting: BTreeMap::new(),
@@ -219,6 +229,9 @@ impl Book {
             is_stirred: true,
             next: None,
         };
+        for (coordinator, withheld) in &history.withheld {
+            book.recall_withheld(*coordinator, withheld.refused, withheld.waiting, withheld.at_s);
+        }
         for (escrow, known) in &history.escrows {
             if known.contract != book.terms.contract {
                 book.elsewhere.insert(*escrow);
@@ -295,8 +308,8 @@ impl Book {
         self.news.push((of, event));
     }
 
-    /// What a coordinator could keep for itself: work that was reported and is not covered by vouchers on the disk, and
-    /// vouchers that the ledger does not confirm to be worth anything.
+    /// What a coordinator could keep for itself, or has kept lately: work that was reported and is not covered by vouchers on the
+    /// disk, vouchers that the ledger does not confirm to be worth anything, and what it has not paid in full.
     pub(crate) fn exposure(&self, to: CoordinatorIndex) -> Amount {
         let Some(party) = self.parties.get(&to) else { return Amount::ZERO };
         let Some(account) = party.account() else { return party.undecided.saturating_add(party.outstanding) };
@@ -361,7 +374,7 @@ impl Book {
             let unsure = if is_doubtful { account.uncollected() } else { Amount::ZERO };
             account.uncovered().saturating_add(unsure)
         };
-        let mut outstanding = self.kept.clone();
+        let mut outstanding = self.withheld_now();
         for account in self.accounts.values().filter(|account| !account.has_ended) {
             let sum = outstanding.entry(account.coordinator).or_default();
             *sum = sum.saturating_add(of(account));
@@ -384,7 +397,12 @@ impl Book {
             return None;
         }
         self.is_stirred = false;
+        self.clock_s = self.clock_s.max(now.unix_s);
         self.decide_cancelled(now.at);
+        if now.at >= self.decays_at && !self.withheld.is_empty() {
+            self.decays_at = now.at + DECAY_EVERY;
+            self.recount();
+        }
         let errands = Errands {
             looks: self.looks(now.at),
             bond: self.asks_bond(now.at),
@@ -428,7 +446,8 @@ impl Book {
         let payers = self.parties.values().filter(|party| wants_bond && party.account().is_some());
         let bond = payers.map(|party| ask(party.bond.asked_at, self.bond_every(party))).min();
         let cancelled = self.cancelled.front().map(|(at, _)| *at + CANCELLED_PATIENCE);
-        [look.min(), again, bond, cancelled].into_iter().flatten().min()
+        let decays = (!self.withheld.is_empty()).then_some(self.decays_at);
+        [look.min(), again, bond, cancelled, decays].into_iter().flatten().min()
     }
 
     /// What has happened, for people.
@@ -443,7 +462,11 @@ impl Book {
 
     /// Entries to be written down next, in one go. Until [`Self::stored`] or [`Self::not_stored`] there are no more.
     pub(crate) fn unstored(&mut self, most: usize) -> Option<Vec<Entry>> {
-        if self.saving > 0 || self.unsaved.is_empty() {
+        if self.saving > 0 {
+            return None;
+        }
+        self.note_withheld();
+        if self.unsaved.is_empty() {
             return None;
         }
         let count = self.unsaved.len().min(most);
@@ -457,7 +480,11 @@ impl Book {
         let waits = |entry: &Entry| {
             !matches!(
                 entry,
-                Entry::Decided(_) | Entry::Voucher(_) | Entry::Earned { .. } | Entry::Received { .. }
+                Entry::Decided(_)
+                    | Entry::Voucher(_)
+                    | Entry::Earned { .. }
+                    | Entry::Received { .. }
+                    | Entry::Withheld { .. }
             )
         };
         let half = self.terms.max_exposure.mul_div_floor(1, 2).unwrap_or_default();

@@ -15,6 +15,19 @@ const MOST_EVIDENCE: usize = 4;
 pub struct History {
     /// The escrows that work was done for.
     pub escrows: BTreeMap<EscrowId, EscrowHistory>,
+    /// What coordinators have not paid in full, by their accounts.
+    pub withheld: BTreeMap<Address, WithheldHistory>,
+}
+
+/// What a coordinator has not paid in full of what was handed in. It counts less with time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WithheldHistory {
+    /// What it has refused, before fees, as of `at_s`.
+    pub refused: Amount,
+    /// What waited for its decisions then.
+    pub waiting: Amount,
+    /// When, in seconds since 1970.
+    pub at_s: u64,
 }
 
 /// What is known of one escrow.
@@ -75,14 +88,21 @@ impl History {
         if let Entry::Escrow { escrow, contract, coordinator } = entry {
             let new = || EscrowHistory::new(*contract, *coordinator);
             self.escrows.entry(*escrow).or_insert_with(new);
-        } else if let Some(known) = self.escrows.get_mut(&entry.escrow()) {
+        } else if let Entry::Withheld { coordinator, refused, waiting, at_s } = *entry {
+            self.withheld.insert(coordinator, WithheldHistory { refused, waiting, at_s });
+        } else if let Some(known) = entry.escrow().and_then(|escrow| self.escrows.get_mut(&escrow)) {
             known.take(entry);
         }
     }
 
     /// Entries that say all of it, in pieces.
     pub(crate) fn entries(&self) -> impl Iterator<Item = Vec<Entry>> {
-        self.escrows.iter().map(|(id, known)| known.entries(*id))
+        let withheld = self.withheld.iter().map(|(coordinator, known)| {
+            let WithheldHistory { refused, waiting, at_s } = *known;
+            Entry::Withheld { coordinator: *coordinator, refused, waiting, at_s }
+        });
+        let withheld = std::iter::once(withheld.collect::<Vec<_>>()).filter(|entries| !entries.is_empty());
+        self.escrows.iter().map(|(id, known)| known.entries(*id)).chain(withheld)
     }
 }
 
@@ -122,7 +142,7 @@ impl EscrowHistory {
 
     fn take(&mut self, entry: &Entry) {
         match entry {
-            Entry::Escrow { .. } => {}
+            Entry::Escrow { .. } | Entry::Withheld { .. } => {}
             Entry::Decided(decided) => self.decided(decided),
             Entry::Voucher(signed) => self.voucher = Some(*signed),
             Entry::Evidence(signed) => {

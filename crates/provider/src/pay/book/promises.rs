@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tidemill_net::wire::{Decision, ReleaseAsked};
+use tidemill_net::wire::{Decision, ReleaseAsked, Unpaid};
 use tidemill_types::{EscrowId, JobId, LeaseId, Release, Signed, Voucher};
 
 use super::{
@@ -50,6 +50,17 @@ impl Book {
             };
             let of_job = decided.entry((escrow, job)).or_insert_with(new);
             let of = Some(lease.coordinator);
+            if let Some(account) = self.account_of(lease.coordinator) {
+                match decision {
+                    Decision::Paid(amount) => {
+                        self.withhold(account, reported.price.saturating_sub(amount));
+                        self.forgive(account, amount.min(reported.price));
+                    }
+                    // The machine itself failed.
+                    Decision::Unpaid(Unpaid::Circumstance) => {}
+                    Decision::Unpaid(_) => self.withhold(account, reported.price),
+                }
+            }
             let lease = lease.lease;
             match decision {
                 Decision::Paid(amount) => {
@@ -142,7 +153,9 @@ impl Book {
         let forgotten = amount.saturating_sub(account.decided.saturating_add(account.undecided.amount));
         if !forgotten.is_zero() {
             account.decided = account.decided.saturating_add(forgotten);
+            let coordinator = account.coordinator;
             self.unsaved.push(Entry::Earned { escrow, amount: account.decided });
+            self.cover_earlier(coordinator, forgotten);
         }
     }
 
@@ -187,7 +200,7 @@ impl Book {
         self.saving = 0;
         self.journal_fails = false;
         for entry in entries {
-            let escrow = entry.escrow();
+            let Some(escrow) = entry.escrow() else { continue };
             let of = self.coordinator_of(escrow);
             let Some(account) = self.accounts.get_mut(&escrow) else { continue };
             match entry {

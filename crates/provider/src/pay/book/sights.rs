@@ -149,10 +149,10 @@ impl Book {
         if account.noted != Noted::No {
             self.unsaved.push(Entry::Ended { escrow, loss });
         }
+        let coordinator = account.coordinator;
         if let Some(loss) = loss {
             if loss.reason != LossReason::WindowOver {
-                let kept = self.kept.entry(account.coordinator).or_default();
-                *kept = (*kept).saturating_add(loss.amount);
+                self.withhold(coordinator, loss.amount);
             }
             self.tell(escrow, Event::Loss { escrow, loss });
         }
@@ -161,7 +161,10 @@ impl Book {
         };
         let results: Vec<_> = self.results.iter().filter_map(of_it).collect();
         for lease in results {
-            self.forget_result(lease);
+            // They were handed in, and nobody decides them any more.
+            if let Some(undecided) = self.forget_result(lease) {
+                self.withhold(coordinator, undecided.reported.price);
+            }
         }
     }
 

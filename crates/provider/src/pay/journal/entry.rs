@@ -27,6 +27,9 @@ pub(crate) enum Entry {
     Ended { escrow: EscrowId, loss: Option<Loss> },
     /// What results come to that are paid, where it is more than the decisions that are known.
     Earned { escrow: EscrowId, amount: Amount },
+    /// What a coordinator has not paid in full of what was handed in, and what waits for its decisions, as of a second since
+    /// 1970. It replaces the one before it.
+    Withheld { coordinator: Address, refused: Amount, waiting: Amount, at_s: u64 },
 }
 
 /// What the results of one job are paid, as far as it was decided at once.
@@ -76,9 +79,10 @@ pub enum LossReason {
 }
 
 impl Entry {
-    /// The escrow that it is about.
-    pub(crate) fn escrow(&self) -> EscrowId {
-        match self {
+    /// The escrow that it is about, if it is about one.
+    pub(crate) fn escrow(&self) -> Option<EscrowId> {
+        Some(match self {
+            Self::Withheld { .. } => return None,
             Self::Voucher(signed) | Self::Evidence(signed) => signed.body.escrow,
             Self::Decided(decided) => decided.escrow,
             Self::Escrow { escrow, .. }
@@ -88,7 +92,7 @@ impl Entry {
             | Self::CollectFailed { escrow, .. }
             | Self::Ended { escrow, .. }
             | Self::Earned { escrow, .. } => *escrow,
-        }
+        })
     }
 }
 

@@ -67,14 +67,15 @@ fn decisions_without_a_voucher_change_nothing() {
 }
 
 #[test]
-fn what_is_not_paid_is_no_exposure_and_is_remembered_with_its_reason() {
+fn what_is_not_paid_stays_exposure_and_is_remembered_with_its_reason() {
     let mut world = World::new();
     world.open(1);
     world.report(1, 1, tide(2));
     world.report(2, 1, tide(3));
     let decisions = [(LeaseId(1), Decision::Unpaid(Unpaid::Late)), (LeaseId(2), Decision::Paid(tide(1)))];
     world.book.decided(FIRST, &decisions, &[]);
-    assert_eq!(world.book.exposure(FIRST), tide(1), "what is paid too little is lost");
+    let (paid, withheld) = (tide(1), tide(4).saturating_sub(tide(1).mul_div_floor(1, 20).expect("it fits")));
+    assert_eq!(world.book.exposure(FIRST), paid.saturating_add(withheld));
     world.store();
     let job = &world.history().escrows[&escrow(1)].jobs[&JobId([1; 16])];
     assert_eq!(job.unpaid[&Unpaid::Late].amount, tide(2));
@@ -101,7 +102,7 @@ fn a_cancelled_result_is_decided_or_given_up() {
     world.book.errands(world.now);
     world.pass(CANCELLED_PATIENCE);
     world.book.errands(world.now);
-    assert_eq!(world.book.exposure(FIRST), tide(2));
+    assert_eq!(world.book.exposure(FIRST), tide(5), "what is given up was handed in all the same");
     world.store();
     let job = &world.history().escrows[&escrow(1)].jobs[&JobId([1; 16])];
     assert_eq!(job.unpaid[&Unpaid::Superseded], crate::pay::Tally { results: 1, amount: tide(3) });
@@ -192,4 +193,67 @@ fn a_voucher_of_an_escrow_that_is_none_stays_exposure() {
     assert!(exposed(&world));
     assert_eq!(world.book.spoilt(), [(escrow(1), NotPaid::Missing(escrow(1)))]);
     world.sanity_check();
+}
+
+/// A coordinator that says of each result that it is contradicted, or pays it with nothing, was worked for without end.
+#[test]
+fn who_refuses_every_result_is_not_worked_for_any_more() {
+    for refusal in [Decision::Unpaid(Unpaid::Contradicted), Decision::Paid(Amount::ZERO)] {
+        let mut world = World::new();
+        world.open(1);
+        for lease in 1..=10 {
+            assert!(!exposed(&world), "after {} results", lease - 1);
+            world.report(lease, 1, tide(1));
+            world.book.decided(FIRST, &[(LeaseId(lease), refusal)], &[]);
+        }
+        assert!(exposed(&world));
+        assert!(matches!(world.admit(11, 1), Admission::Refuse(NotPaid::Exposed { .. })));
+        world.sanity_check();
+    }
+}
+
+#[test]
+fn what_is_refused_outlives_a_restart_and_decays() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let mut world = World::new();
+    world.open(1);
+    world.report(1, 1, tide(8));
+    world.book.errands(world.now);
+    world.book.decided(FIRST, &[(LeaseId(1), Decision::Unpaid(Unpaid::Undecided))], &[]);
+    world.store();
+    let mut world = World::recalled(terms(), &world.history());
+    world.book.errands(world.now);
+    world.book.recount();
+    assert_eq!(world.book.exposure(FIRST), tide(8));
+    world.pass(7 * DAY);
+    world.book.is_stirred = true;
+    world.book.errands(world.now);
+    world.book.recount();
+    assert_eq!(world.book.exposure(FIRST), tide(4));
+}
+
+/// An opinion that waits for a verdict is forgotten by the process, not by its books.
+#[test]
+fn what_waits_for_a_verdict_outlives_a_restart_until_a_voucher_covers_it() {
+    let mut world = World::new();
+    world.open(1);
+    world.report(1, 1, tide(4));
+    world.store();
+    let mut world = World::recalled(terms(), &world.history());
+    assert_eq!(world.book.exposure(FIRST), tide(4));
+    let voucher = world.voucher(1, 1, tide(3));
+    world.pays(&[], Some(voucher));
+    world.store();
+    assert_eq!(world.book.exposure(FIRST), tide(1));
+}
+
+#[test]
+fn pay_forgives_some_of_what_was_refused() {
+    let mut world = World::new();
+    world.open(1);
+    world.report(1, 1, tide(1));
+    world.book.decided(FIRST, &[(LeaseId(1), Decision::Unpaid(Unpaid::Late))], &[]);
+    assert_eq!(world.book.exposure(FIRST), tide(1));
+    world.earn(1, 1, tide(40));
+    assert_eq!(world.book.exposure(FIRST), Amount::ZERO);
 }
