@@ -2,6 +2,7 @@
 
 mod admission;
 pub mod answers;
+mod gate;
 pub mod lending;
 mod provider;
 mod recall;
@@ -19,9 +20,10 @@ use tidemill_net::{
     wire::{Answer, Hello, Refusal, Role, SESSION_ALPN, ToProvider},
 };
 use tidemill_types::NodeId;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tracing::{Instrument, info_span};
 
+use self::gate::{Entrance, Gate, Place};
 pub use self::{
     recall::recall_all,
     requester::{Places, remove, reply, submit_again, take},
@@ -34,8 +36,8 @@ use crate::{
     shared::Shared,
 };
 
-/// Connections at a time; more are turned away.
-const MOST_CONNECTIONS: usize = 4096;
+/// Sessions of one node at a time, of as many processes of its home.
+const MOST_SESSIONS_OF_NODE: usize = 64;
 
 /// Blobs that one peer may fetch at a time.
 const MOST_BLOB_STREAMS: usize = 16;
@@ -54,27 +56,32 @@ const MOST_UNSENT: usize = 1 << 20;
 
 /// Accepts connections until the coordinator ends.
 pub async fn accept(shared: Arc<Shared>) {
-    let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let gate = Arc::new(Gate::default());
     loop {
         let incoming = tokio::select! {
             incoming = shared.node.accept() => incoming,
             () = shared.stop.cancelled() => None,
         };
         let Some(incoming) = incoming else { return };
-        let Ok(place) = room.clone().try_acquire_owned() else {
-            incoming.refuse();
-            continue;
+        let place = match gate.come(incoming.address(), incoming.is_heard()) {
+            Entrance::Open(place) => place,
+            Entrance::AskAgain => {
+                incoming.ask_again();
+                continue;
+            }
+            Entrance::Closed => {
+                incoming.refuse();
+                continue;
+            }
         };
         let with = shared.clone();
-        shared.tasks.spawn(async move {
-            serve(&with, incoming).await;
-            drop(place);
-        });
+        shared.tasks.spawn(async move { serve(&with, incoming, place).await });
     }
 }
 
-async fn serve(shared: &Arc<Shared>, incoming: Incoming) {
+async fn serve(shared: &Arc<Shared>, incoming: Incoming, mut place: Place) {
     let Ok(Ok(connection)) = tokio::time::timeout(HANDSHAKE, incoming.finish()).await else { return };
+    place.is_through();
     let node = peer(&connection);
     let span = info_span!("peer", node = %node.short());
     async {
@@ -142,6 +149,11 @@ async fn session(shared: &Arc<Shared>, connection: Connection) {
         return;
     }
     let node = session.peer;
+    if shared.peers.sessions_of(node) >= MOST_SESSIONS_OF_NODE {
+        tracing::warn!(node = %node.short(), "a node has too many sessions: another one is turned away");
+        session.connection.close(0u32.into(), b"too many sessions");
+        return;
+    }
     let noted = remote_socket(&session.connection).map(|address| recall::Noted::new(shared, (node, address)));
     let (outbox, outgoings) = outbox(node);
     shared.outboxes.open(id, outbox.clone());

@@ -281,6 +281,11 @@ impl Peers {
         }
     }
 
+    /// How many sessions a node has.
+    pub fn sessions_of(&self, node: NodeId) -> usize {
+        self.lock().sessions.get(&node).copied().unwrap_or(0)
+    }
+
     /// Whether a node has a session.
     pub fn is_here(&self, node: NodeId) -> bool {
         self.lock().sessions.contains_key(&node)

@@ -8,6 +8,7 @@
 
 mod blocks;
 mod call;
+mod callers;
 mod context;
 mod dev;
 mod dispatch;

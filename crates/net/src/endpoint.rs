@@ -352,6 +352,25 @@ impl Incoming {
     pub fn refuse(self) {
         self.0.refuse();
     }
+
+    /// Where it says that it comes from, unless by a relay.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self.0.remote_addr() {
+            IncomingAddr::Ip(address) => Some(address.ip()),
+            _ => None,
+        }
+    }
+
+    /// Whether it has shown that it hears what is sent to that address.
+    pub fn is_heard(&self) -> bool {
+        self.0.remote_addr_validated()
+    }
+
+    /// Has it show that, and come again. Costs nothing here.
+    pub fn ask_again(self) {
+        // It has shown it meanwhile, and would come again by itself.
+        let _ = self.0.retry();
+    }
 }
 
 /// Who is at the other end, proven by the handshake.

@@ -1,6 +1,7 @@
 //! What a transaction should pay.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use alloy::eips::BlockNumberOrTag;
 use alloy::primitives::{U64, U256};
@@ -8,7 +9,7 @@ use alloy::rpc::types::FeeHistory;
 use jsonrpsee::RpcModule;
 use jsonrpsee::core::RegisterMethodError;
 
-use super::context::Context;
+use super::context::{Context, in_time};
 use super::error::{Answer, invalid, no_header};
 use crate::chain::{Block, next_base_fee};
 
@@ -20,19 +21,25 @@ const DEFAULT_TIP: u128 = 1_000_000_000;
 const RECENT: u64 = 20;
 
 pub(super) fn register(module: &mut RpcModule<Context>) -> Result<(), RegisterMethodError> {
-    module.register_blocking_method("eth_gasPrice", |_, context, _| -> Answer<U256> {
-        Ok(U256::from(suggested_tip(&context)? + u128::from(context.shared.base_fee())))
+    module.register_async_method("eth_gasPrice", |_, context, _| async move {
+        let price = |context: &Context, _| {
+            Ok(U256::from(suggested_tip(context)? + u128::from(context.shared.base_fee())))
+        };
+        context.execute(price).await
     })?;
-    module.register_blocking_method("eth_maxPriorityFeePerGas", |_, context, _| -> Answer<U256> {
-        Ok(U256::from(suggested_tip(&context)?))
+    module.register_async_method("eth_maxPriorityFeePerGas", |_, context, _| async move {
+        context.execute(|context, _| Ok(U256::from(suggested_tip(context)?))).await
     })?;
     module
         .register_method("eth_baseFee", |_, context, _| Answer::Ok(U64::from(context.shared.base_fee())))?;
     module.register_blocking_method("eth_blobBaseFee", |_, _, _| Answer::Ok(U64::from(1)))?;
-    module.register_blocking_method("eth_feeHistory", |params, context, _| -> Answer<FeeHistory> {
+    module.register_async_method("eth_feeHistory", |params, context, _| async move {
         let mut params = params.sequence();
         let (count, newest): (U64, BlockNumberOrTag) = (params.next()?, params.next()?);
-        history(&context, count.to(), newest, params.optional_next::<Vec<f64>>()?)
+        let percentiles = params.optional_next::<Vec<f64>>()?;
+        context
+            .execute(move |context, deadline| history(context, count.to(), newest, percentiles, deadline))
+            .await
     })?;
     Ok(())
 }
@@ -55,6 +62,7 @@ fn history(
     count: u64,
     newest: BlockNumberOrTag,
     percentiles: Option<Vec<f64>>,
+    deadline: Instant,
 ) -> Answer<FeeHistory> {
     let percentiles = percentiles.unwrap_or_default();
     let in_order = percentiles.windows(2).all(|pair| pair[0] < pair[1]);
@@ -75,6 +83,7 @@ fn history(
     let mut rewards = Vec::new();
     let mut last: Option<Arc<Block>> = None;
     for number in oldest_block..=newest {
+        in_time(deadline, context.options.call_timeout)?;
         let block = match &pending {
             Some(block) if number == newest => block.clone(),
             _ => context.block(number)?.ok_or_else(no_header)?,

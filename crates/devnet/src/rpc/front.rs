@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Layer, Service};
 
+use super::callers::{Activity, Caller, Callers};
 use super::dispatch::Dispatcher;
 use super::door::Door;
 use super::socket;
@@ -26,16 +27,28 @@ use super::socket;
 /// the same time.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Connections that may be open for each that may be in use: most wait for their next request.
+const IDLE_EACH: u32 = 4;
+
 /// How long to wait after a connection could not be accepted: mostly because there are too many open files, which
 /// trying at once does not change.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A connection's place among all, and among those of its address.
+type Place = (OwnedSemaphorePermit, Caller);
 
 /// Answers requests of HTTP.
 #[derive(Clone, Debug)]
 pub(super) struct Front {
     dispatcher: Arc<Dispatcher>,
-    /// Requests that are being answered and WebSocket connections that are open.
+    /// Requests that are being answered.
     places: Arc<Semaphore>,
+    /// WebSocket connections that are open.
+    sockets: Arc<Semaphore>,
+    /// What uses the connection that this is for.
+    activity: Arc<Activity>,
+    /// The place of that connection, which a WebSocket keeps.
+    connection: Option<Arc<Place>>,
     /// Whoever waits for the end of the server waits until nobody has one of these any more.
     stop: StopHandle,
 }
@@ -43,20 +56,34 @@ pub(super) struct Front {
 impl Front {
     pub(super) fn new(dispatcher: Dispatcher, stop: StopHandle) -> Front {
         let places = Arc::new(Semaphore::new(dispatcher.options().max_connections as usize));
-        Front { dispatcher: Arc::new(dispatcher), places, stop }
+        let sockets = Arc::new(Semaphore::new(dispatcher.options().max_sockets as usize));
+        Front {
+            dispatcher: Arc::new(dispatcher),
+            places,
+            sockets,
+            activity: Activity::new(),
+            connection: None,
+            stop,
+        }
     }
 
     /// Takes connections until the server is stopped. Each goes on until its requests are answered.
     pub(super) async fn accept(self, listener: TcpListener, door: Door) {
         let stopped = self.stop.clone().shutdown();
         tokio::pin!(stopped);
+        let options = self.dispatcher.options();
+        let callers = Arc::new(Callers::default());
+        // Most connections wait for their next request.
+        let most = options.max_connections.saturating_add(options.max_sockets).saturating_mul(IDLE_EACH);
+        let (room, most_of_address) = (Arc::new(Semaphore::new(most as usize)), options.max_of_address);
+        let idle_timeout = options.idle_timeout;
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = &mut stopped => return,
             };
-            let connection = match accepted {
-                Ok((connection, _)) => connection,
+            let (connection, address) = match accepted {
+                Ok((connection, address)) => (connection, address.ip()),
                 Err(error) => {
                     tracing::debug!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -65,11 +92,23 @@ impl Front {
             };
             // Answers are whole messages: there is nothing to wait for. Without it they only come later.
             let _ = connection.set_nodelay(true);
-            let (service, stop) = (door.layer(self.clone()), self.stop.clone());
+            let place = room.clone().try_acquire_owned().ok().zip(callers.come(address, most_of_address));
+            let Some(place) = place else {
+                tracing::debug!(%address, "a connection is refused: too many are open");
+                continue;
+            };
+            let (place, activity) = (Arc::new(place), Activity::new());
+            let front = Front { activity: activity.clone(), connection: Some(place.clone()), ..self.clone() };
+            let (service, stop) = (door.layer(front), self.stop.clone());
             tokio::spawn(async move {
-                let served = serve_with_graceful_shutdown(connection, service, stop.clone().shutdown()).await;
-                if let Err(error) = served {
-                    tracing::debug!(%error, "a connection failed");
+                let _place = place;
+                tokio::select! {
+                    served = serve_with_graceful_shutdown(connection, service, stop.clone().shutdown()) => {
+                        if let Err(error) = served {
+                            tracing::debug!(%error, "a connection failed");
+                        }
+                    }
+                    () = activity.idle(idle_timeout) => {}
                 }
                 drop(stop);
             });
@@ -77,12 +116,16 @@ impl Front {
     }
 
     async fn answer(self, request: HttpRequest<Incoming>) -> HttpResponse {
-        let Ok(place) = self.places.clone().try_acquire_owned() else {
+        let _using = self.activity.begin();
+        if is_upgrade_request(&request) {
+            return match self.sockets.clone().try_acquire_owned() {
+                Ok(place) => self.upgrade(request, place),
+                Err(_) => response::too_many_requests(),
+            };
+        }
+        let Ok(_place) = self.places.clone().try_acquire_owned() else {
             return response::too_many_requests();
         };
-        if is_upgrade_request(&request) {
-            return self.upgrade(request, place);
-        }
         if request.method() != Method::POST {
             let mut refusal = response::method_not_allowed();
             refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("POST, OPTIONS"));
@@ -113,8 +156,9 @@ impl Front {
             Ok(granted) => granted,
             Err(error) => return plain(StatusCode::BAD_REQUEST, format!("this is no WebSocket: {error}")),
         };
+        let connection = self.connection.clone();
         tokio::spawn(async move {
-            let _place = place;
+            let _places = (place, connection);
             match hyper::upgrade::on(request).await {
                 Ok(upgraded) => socket::converse(upgraded, handshake, &self.dispatcher, &self.stop).await,
                 Err(error) => tracing::debug!(%error, "a connection did not become a WebSocket"),

@@ -27,8 +27,15 @@ pub struct ServeOptions {
     pub allowed_hosts: Vec<HostName>,
     /// What `tidemill_addressBook` answers: where the contracts of this ledger are, for those who know its URL alone.
     pub address_book: Option<serde_json::Value>,
-    /// Requests that are answered and WebSocket connections that are open at the same time.
+    /// Requests that are answered at the same time.
     pub max_connections: u32,
+    /// WebSocket connections that are open at the same time. They take no place of a request: whoever leaves many open locks
+    /// nobody else out.
+    pub max_sockets: u32,
+    /// Connections of one address that are open at the same time, WebSockets or not.
+    pub max_of_address: u32,
+    /// A connection of which nothing was heard for so long ends. WebSockets are asked before whether somebody is there.
+    pub idle_timeout: Duration,
     /// Requests in one batch.
     pub max_batch: u32,
     /// Bytes of one request.
@@ -52,6 +59,9 @@ impl Default for ServeOptions {
             allowed_hosts: Vec::new(),
             address_book: None,
             max_connections: 256,
+            max_sockets: 256,
+            max_of_address: 128,
+            idle_timeout: Duration::from_secs(120),
             max_batch: 1_000,
             max_request_bytes: 5 << 20,
             max_response_bytes: 32 << 20,

@@ -11,8 +11,9 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use jsonrpsee::server::StopHandle;
 use jsonrpsee::types::error::reject_too_big_request;
+use soketto::data::ByteSlice125;
 use soketto::handshake::http::Server as Handshake;
-use soketto::{base, connection};
+use soketto::{Incoming, base, connection};
 use tokio::io::BufStream;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
@@ -54,7 +55,7 @@ pub(super) async fn converse(
     builder.set_max_frame_size(options.max_request_bytes as usize);
     let (sender, mut receiver) = builder.finish();
     let (out, queue) = mpsc::channel(OUTGOING);
-    let mut writer = tokio::spawn(write(sender, queue));
+    let mut writer = tokio::spawn(write(sender, queue, options.idle_timeout / 3));
     let subscriptions = Arc::new(Subscriptions::new(out.clone(), options.max_subscriptions));
     let places = Arc::new(Semaphore::new(MAX_CALLS as usize));
 
@@ -63,7 +64,7 @@ pub(super) async fn converse(
     let end = loop {
         let Ok(place) = places.clone().acquire_owned().await else { break End::Ours };
         let message = tokio::select! {
-            message = read(&mut receiver) => message,
+            message = read(&mut receiver, options.idle_timeout) => message,
             () = &mut stopped => break End::Ours,
             () = out.closed() => break End::Theirs,
         };
@@ -109,24 +110,47 @@ pub(super) async fn converse(
 /// A message longer than the bound.
 struct TooLarge;
 
-/// The next message; none if the connection has ended.
-async fn read(receiver: &mut soketto::Receiver<Stream>) -> Result<Option<Vec<u8>>, TooLarge> {
+/// The next message; none if the connection has ended, or nothing was heard of it for so long, not even that it is there.
+async fn read(
+    receiver: &mut soketto::Receiver<Stream>,
+    idle_timeout: Duration,
+) -> Result<Option<Vec<u8>>, TooLarge> {
     use connection::Error;
     let mut message = Vec::new();
-    match receiver.receive_data(&mut message).await {
-        Ok(_) => Ok(Some(message)),
-        Err(Error::MessageTooLarge { .. } | Error::Codec(base::Error::PayloadTooLarge { .. })) => {
-            Err(TooLarge)
-        }
-        Err(error) => {
-            tracing::debug!(%error, "a WebSocket connection ended");
-            Ok(None)
+    loop {
+        let Ok(received) = tokio::time::timeout(idle_timeout, receiver.receive(&mut message)).await else {
+            tracing::debug!("nobody answers at a WebSocket");
+            return Ok(None);
+        };
+        match received {
+            Ok(Incoming::Data(_)) => return Ok(Some(message)),
+            Ok(Incoming::Pong(_)) => {}
+            Ok(Incoming::Closed(_)) => return Ok(None),
+            Err(Error::MessageTooLarge { .. } | Error::Codec(base::Error::PayloadTooLarge { .. })) => {
+                return Err(TooLarge);
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a WebSocket connection ended");
+                return Ok(None);
+            }
         }
     }
 }
 
-async fn write(mut sender: soketto::Sender<Stream>, mut queue: mpsc::Receiver<String>) {
-    while let Some(text) = queue.recv().await {
+/// Writes what is to be said, and asks every so often whether somebody is there: whoever is answers by itself.
+async fn write(mut sender: soketto::Sender<Stream>, mut queue: mpsc::Receiver<String>, ask_every: Duration) {
+    loop {
+        let text = match tokio::time::timeout(ask_every, queue.recv()).await {
+            Ok(Some(text)) => text,
+            Ok(None) => break,
+            Err(_) => {
+                let nothing = ByteSlice125::try_from(&[][..]).expect("nothing is short");
+                if sender.send_ping(nothing).await.is_err() || sender.flush().await.is_err() {
+                    return;
+                }
+                continue;
+            }
+        };
         let sent = sender.send_text_owned(text).await;
         // Of several that wait, the last one takes the others along.
         if sent.is_err() || (queue.is_empty() && sender.flush().await.is_err()) {

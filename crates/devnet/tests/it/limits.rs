@@ -91,13 +91,55 @@ fn bodies_and_batches_are_bounded() {
 
 #[test]
 fn connections_and_subscriptions_are_bounded() {
-    let node = serving(ServeOptions { max_connections: 2, max_subscriptions: 2, ..ServeOptions::default() });
+    let node = serving(ServeOptions {
+        max_connections: 2,
+        max_sockets: 2,
+        max_subscriptions: 2,
+        ..ServeOptions::default()
+    });
     let mut client = Client::connect(node.address());
     client.subscribe(json!(["newHeads"]));
     client.subscribe(json!(["newHeads"]));
     assert!(client.call("eth_subscribe", json!(["newHeads"]))["error"]["message"].is_string());
     let _second = Client::connect(node.address());
-    assert_eq!(post(node.address(), &[], QUESTION).0, 429);
+    assert!(Client::try_connect(node.address(), &[]).is_none());
+    // WebSockets that nobody closes took the places of requests.
+    assert_eq!(post(node.address(), &[], QUESTION).0, 200);
+    node.stop();
+}
+
+#[test]
+fn one_address_has_so_many_connections() {
+    let node = serving(ServeOptions { max_of_address: 2, ..ServeOptions::default() });
+    let _open = [Client::connect(node.address()), Client::connect(node.address())];
+    let mut refused = std::net::TcpStream::connect(node.address()).unwrap();
+    assert!(matches!(refused.read(&mut [0; 1]), Ok(0) | Err(_)), "it is closed before anything is said");
+    node.stop();
+}
+
+#[test]
+fn connections_of_which_nothing_is_heard_end() {
+    let idle_timeout = Duration::from_millis(300);
+    let node = serving(ServeOptions { idle_timeout, ..ServeOptions::default() });
+    // This one does not answer when it is asked whether it is there.
+    let mut silent = Client::connect(node.address());
+    let mut plain = std::net::TcpStream::connect(node.address()).unwrap();
+    plain.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert!(matches!(plain.read(&mut [0; 1]), Ok(0)), "it never asked anything");
+    silent.wait_for_the_end();
+    node.stop();
+}
+
+#[test]
+fn the_history_of_fees_ends_with_its_time_like_any_call() {
+    let node = serving(ServeOptions { call_timeout: Duration::ZERO, ..ServeOptions::default() });
+    let ask = |method: &str, params: Value| {
+        let question = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        let answer: Value =
+            serde_json::from_str(&post(node.address(), &[], &question.to_string()).1).unwrap();
+        answer["error"]["code"].clone()
+    };
+    assert_eq!(ask("eth_feeHistory", json!(["0x400", "latest", [50.0]])), json!(-32005));
     node.stop();
 }
 

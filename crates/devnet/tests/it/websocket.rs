@@ -93,6 +93,14 @@ impl Client {
         }
     }
 
+    /// Reads without an answer until the node hangs up.
+    pub fn wait_for_the_end(&mut self) {
+        self.stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        let mut asked = Vec::new();
+        self.stream.read_to_end(&mut asked).expect("the node hangs up");
+        assert!(!asked.is_empty(), "it asked first");
+    }
+
     fn take(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
         self.stream.read_exact(&mut bytes).unwrap();
