@@ -16,6 +16,7 @@ mod job;
 mod ledger;
 mod liquid;
 mod money;
+mod pass;
 mod provider;
 mod run;
 mod schema;
@@ -43,6 +44,7 @@ pub use money::{
     Lost, OpenedEscrow, PaidJob, Payee, Payment, PaymentStage, RefusedVoucher, SettledEscrow, Settlement,
     Transaction, Transactions, Unpaid, UnpaidResults,
 };
+pub use pass::{NewPass, Pass, PassRole};
 pub use provider::{Engine, Provider};
 pub use run::{
     DryRun, DryRunOutcome, Exec, FirstTask, Keys, Log, Network, Outcome, Policy, RememberedNetwork, Run,

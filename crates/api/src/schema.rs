@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 use crate::{
     Account, ApiKey, Apy, Balance, CallToSend, CheckedEvidence, Claimed, Collected, CoordinatorKey,
     DeployedLedger, DryRun, Earnings, Escrows, Exec, Explanation, FollowLine, Job, Keys, LedgerLine,
-    LedgerStatus, Log, MadeApiKey, OpenedEscrow, PendingTransactions, ProvideLine, Provider, Rate,
-    RememberedLedger, RememberedNetwork, Reputation, Run, ServeLine, SettledEscrow, Staked, Submitted,
+    LedgerStatus, Log, MadeApiKey, NewPass, OpenedEscrow, Pass, PendingTransactions, ProvideLine, Provider,
+    Rate, RememberedLedger, RememberedNetwork, Reputation, Run, ServeLine, SettledEscrow, Staked, Submitted,
     Transaction, Transactions, Unstaked, UpLine, WrittenEvidence,
 };
 
@@ -50,6 +50,9 @@ const PRINTED: &[(&str, Of)] = &[
     ("ledger use", of::<RememberedLedger>),
     ("logs", of::<Log>),
     ("logs --follow", of::<FollowLine>),
+    ("pass list", of::<Vec<Pass>>),
+    ("pass new", of::<NewPass>),
+    ("pass revoke", of::<Pass>),
     ("provide", of::<ProvideLine>),
     ("providers", of::<Vec<Provider>>),
     ("rate", of::<Rate>),

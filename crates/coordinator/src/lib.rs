@@ -22,6 +22,7 @@ mod local;
 mod mending;
 mod outbox;
 mod parts;
+pub mod passes;
 mod present;
 mod queue;
 mod receipt;

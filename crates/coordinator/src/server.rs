@@ -29,6 +29,7 @@ use crate::{
     failpoint::Failpoint,
     local::LocalSessions,
     mending,
+    passes::{self, Passes, PassesError},
     present::Present,
     queue::{Events, queue},
     recovery, session,
@@ -82,6 +83,9 @@ pub enum StartError {
     /// Its blobs cannot be opened.
     #[error(transparent)]
     Blobs(#[from] BlobError),
+    /// Its passes cannot be read.
+    #[error(transparent)]
+    Passes(#[from] PassesError),
     /// It cannot name its process.
     #[error("the system has no randomness to give")]
     Randomness(#[source] std::io::Error),
@@ -181,10 +185,11 @@ impl Coordinator {
         let ticket = Ticket::new(node.id(), chosen, pass.clone())?;
         let (queue, core_events) = queue();
         let (present, absent) = Present::open(&directory);
+        let passes = Passes::open(&directory, &pass)?;
         let stop = CancellationToken::new();
         let shared = Shared::new(
-            node, operator, pass, welcome, pace, keep, directory, store, blobs, present, queue, teller, executor,
-            stop,
+            node, operator, passes, welcome, pace, keep, directory, store, blobs, present, queue, teller,
+            executor, stop,
         );
 
         let mut clock = Clock::new();
@@ -217,6 +222,7 @@ impl Coordinator {
         shared.tasks.spawn(session::accept(shared.clone()));
         shared.tasks.spawn(session::recall_all(shared.clone(), absent));
         shared.tasks.spawn(mending::watch(shared.clone()));
+        shared.tasks.spawn(passes::watch(shared.clone()));
         if let Some(teller) = &shared.teller {
             shared.tasks.spawn(teller.clone().run(shared.clone()));
             shared.tasks.spawn(teller.clone().watch_stakes(shared.clone()));

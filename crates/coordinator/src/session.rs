@@ -36,9 +36,6 @@ use crate::{
     shared::Shared,
 };
 
-/// Sessions of one node at a time, of as many processes of its home.
-const MOST_SESSIONS_OF_NODE: usize = 64;
-
 /// Blobs that one peer may fetch at a time.
 const MOST_BLOB_STREAMS: usize = 16;
 
@@ -149,11 +146,6 @@ async fn session(shared: &Arc<Shared>, connection: Connection) {
         return;
     }
     let node = session.peer;
-    if shared.peers.sessions_of(node) >= MOST_SESSIONS_OF_NODE {
-        tracing::warn!(node = %node.short(), "a node has too many sessions: another one is turned away");
-        session.connection.close(0u32.into(), b"too many sessions");
-        return;
-    }
     let noted = remote_socket(&session.connection).map(|address| recall::Noted::new(shared, (node, address)));
     let (outbox, outgoings) = outbox(node);
     shared.outboxes.open(id, outbox.clone());

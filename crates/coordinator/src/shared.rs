@@ -14,7 +14,6 @@ use tidemill_exec::Executor;
 use tidemill_net::{
     blobs::{BlobError, BlobRef, Blobs, FetchError, Pin},
     endpoint::{Connection, Node},
-    ticket::Pass,
     wire::{Refusal, Welcome},
 };
 use tidemill_store::Store;
@@ -29,6 +28,7 @@ use crate::{
     following::Following,
     inputs::Inputs,
     outbox::Outboxes,
+    passes::Passes,
     present::Present,
     queue::Queue,
     room::Room,
@@ -41,7 +41,7 @@ pub struct Shared {
     pub node: Node,
     /// The address of the result key by which its operator is known.
     pub operator: Address,
-    pub pass: Pass,
+    pub passes: Passes,
     pub welcome: Welcome,
     pub pace: Pace,
     pub keep: Keep,
@@ -136,7 +136,7 @@ impl Shared {
     pub fn new(
         node: Node,
         operator: Address,
-        pass: Pass,
+        passes: Passes,
         welcome: Welcome,
         pace: Pace,
         keep: Keep,
@@ -152,7 +152,7 @@ impl Shared {
         Arc::new(Self {
             node,
             operator,
-            pass,
+            passes,
             welcome,
             pace,
             keep,
@@ -303,7 +303,9 @@ impl Peers {
         connections.retain(|connection| connection.close_reason().is_none());
         // The newest first: it belongs most likely to the session that asks.
         connections.insert(0, connection);
-        connections.truncate(MOST_LENDING);
+        for old in connections.drain(MOST_LENDING.min(connections.len())..) {
+            old.close(0u32.into(), b"too many connections");
+        }
         drop(state);
         self.came.notify_waiters();
     }

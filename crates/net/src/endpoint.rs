@@ -9,8 +9,8 @@ use std::{
 use iroh::{
     Endpoint, EndpointAddr, PublicKey, RelayMode, SecretKey, Signature, TransportAddr,
     endpoint::{
-        BindOpts, ConnectError as IrohConnectError, ConnectingError, ConnectionError, PortmapperConfig,
-        QuicTransportConfig, VarInt, presets,
+        BindOpts, ConnectError as IrohConnectError, ConnectingError, ConnectionError, IncomingAddr,
+        PortmapperConfig, QuicTransportConfig, VarInt, presets,
     },
 };
 use tidemill_types::NodeId;

@@ -60,7 +60,7 @@ impl Pass {
     }
 
     /// A pass that was kept.
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 

@@ -20,6 +20,7 @@ pub mod join;
 pub mod keys;
 pub mod ledger;
 pub mod logs;
+pub mod pass;
 pub mod provide;
 pub mod providers;
 pub mod rate;

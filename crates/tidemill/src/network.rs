@@ -77,6 +77,21 @@ fn served(home: &Path) -> anyhow::Result<Option<Ticket>> {
     }
 }
 
+/// The ticket of a coordinator with this directory, while it runs.
+///
+/// # Errors
+/// With [`Code::Usage`] when it does not run.
+pub fn of_coordinator(directory: &Path) -> anyhow::Result<Ticket> {
+    let file = directory.join(TICKET);
+    if !file.is_file() || !node_state::is_claimed(directory) {
+        let message = format!("no coordinator with the state in {} runs", directory.display());
+        return Err(Exit::new(Code::Usage, message)
+            .hint("start it first (`tidemill serve`): its addresses are in its ticket")
+            .into());
+    }
+    read(&file)
+}
+
 /// The ticket of the network that a command is for, which cannot do without one.
 ///
 /// # Errors

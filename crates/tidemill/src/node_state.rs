@@ -54,6 +54,9 @@ const LOCK: &str = "lock";
 /// Longer than a look at the lock takes: who only looks whether a directory is claimed has the lock for a moment.
 const A_LOOK: Duration = Duration::from_millis(20);
 
+/// The file with the pass of a coordinator's own ticket.
+const PASS: &str = "pass";
+
 /// No file that is read here is longer.
 const MAX_FILE_BYTES: u64 = 4 << 10;
 
@@ -122,23 +125,9 @@ impl StateDirectory {
     /// # Errors
     /// With [`Code::Host`] when it cannot be read or made.
     pub fn pass(&self) -> anyhow::Result<Pass> {
-        let file = self.path.join("pass");
-        if !file.exists() {
-            let pass = Pass::draw().context("cannot draw a pass").code(Code::Host)?;
-            let digits = format!("{:032x}\n", u128::from_be_bytes(*pass.as_bytes()));
-            replace(&file, digits.as_bytes())
-                .with_context(|| format!("cannot write {}", file.display()))
-                .code(Code::Host)?;
-        }
-        let text = read_text(&file).code(Code::Host)?;
-        let is_digits =
-            |digits: &&str| digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let digits = Some(text.trim()).filter(is_digits);
-        match digits.map(|digits| u128::from_str_radix(digits, 16)) {
-            Some(Ok(pass)) => Ok(Pass::from_bytes(pass.to_be_bytes())),
-            _ => Err(Exit::new(Code::Host, format!("{} holds no pass", file.display()))
-                .hint("remove it, and a new one is drawn; whoever has a ticket then needs the new one")
-                .into()),
+        match self.path.join(PASS).exists() {
+            true => pass_of(&self.path),
+            false => draw_pass(&self.path),
         }
     }
 
@@ -193,6 +182,37 @@ impl StateDirectory {
     }
 }
 
+/// The pass of a coordinator's own ticket.
+///
+/// # Errors
+/// With [`Code::Host`] when it cannot be read.
+pub fn pass_of(directory: &Path) -> anyhow::Result<Pass> {
+    let file = directory.join(PASS);
+    let text = read_text(&file).code(Code::Host)?;
+    let is_digits = |digits: &&str| digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let digits = Some(text.trim()).filter(is_digits);
+    match digits.map(|digits| u128::from_str_radix(digits, 16)) {
+        Some(Ok(pass)) => Ok(Pass::from_bytes(pass.to_be_bytes())),
+        _ => Err(Exit::new(Code::Host, format!("{} holds no pass", file.display()))
+            .hint("remove it, and a new one is drawn; whoever has a ticket then needs the new one")
+            .into()),
+    }
+}
+
+/// Draws the pass of a coordinator's own ticket anew.
+///
+/// # Errors
+/// With [`Code::Host`] when it cannot be drawn or kept.
+pub fn draw_pass(directory: &Path) -> anyhow::Result<Pass> {
+    let file = directory.join(PASS);
+    let pass = Pass::draw().context("cannot draw a pass").code(Code::Host)?;
+    let digits = format!("{:032x}\n", u128::from_be_bytes(*pass.as_bytes()));
+    replace(&file, digits.as_bytes())
+        .with_context(|| format!("cannot write {}", file.display()))
+        .code(Code::Host)?;
+    Ok(pass)
+}
+
 /// Whether another process works in a directory.
 pub fn is_claimed(directory: &Path) -> bool {
     let lock = File::open(directory.join(LOCK));
@@ -236,7 +256,8 @@ fn bytes_in(directory: &Path) -> u64 {
     sizes.fold(0, u64::saturating_add)
 }
 
-fn unix_seconds() -> u64 {
+/// Seconds since 1970.
+pub fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 

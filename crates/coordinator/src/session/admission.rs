@@ -12,16 +12,21 @@ use tidemill_net::{
 use tidemill_types::{Address, Engine, FloatClass, NodeId, Offer};
 
 use super::seats::Seat;
-use crate::{event::SessionId, outbox::Outgoing, shared::Shared};
+use crate::{event::SessionId, outbox::Outgoing, passes::LetIn, shared::Shared};
 
 /// A process that does not say within so long that it lives is taken for dead. Well below what a dialer waits for its
 /// welcome, and long for a machine whose cores are all busy. Nobody waits for it who only comes back.
 const PROBE: Duration = Duration::from_secs(2);
 
+/// Sessions of one node at a time, of as many processes of its home.
+const MOST_SESSIONS_OF_NODE: usize = 64;
+
 /// A dialer that is let in.
 pub struct Admitted<'a> {
     /// The account that it works for.
     pub operator: Address,
+    /// Its pass.
+    _let_in: LetIn<'a>,
     /// A provider's seat.
     _seat: Option<Seated<'a>>,
 }
@@ -74,21 +79,28 @@ pub async fn admit<'a>(
     hello: &Hello,
     id: SessionId,
 ) -> Result<Admitted<'a>, TurnedAway> {
-    check(shared, hello).map_err(TurnedAway::Refused)?;
     let node = session.peer;
+    let let_in = shared.passes.admit(&hello.pass, &hello.role, (node, id)).map_err(TurnedAway::Refused)?;
+    if let Role::Provider { offer, .. } = &hello.role {
+        check_offer(offer).map_err(TurnedAway::Refused)?;
+    }
     if let Some(left) = shared.peers.banned(node) {
         let reason = format!("it broke the protocol; it may come back in {} s", left.as_secs() + 1);
         return Err(TurnedAway::NotNow(reason));
     }
+    if shared.peers.sessions_of(node) >= MOST_SESSIONS_OF_NODE {
+        let reason = format!("{MOST_SESSIONS_OF_NODE} sessions of its node are open: end one of them first");
+        return Err(TurnedAway::NotNow(reason));
+    }
     let signer = hello.binding.address;
     let Role::Provider { incarnation, .. } = &hello.role else {
-        return Ok(Admitted { operator: signer, _seat: None });
+        return Ok(Admitted { operator: signer, _let_in: let_in, _seat: None });
     };
     // The ledger is not asked for strangers.
     let operator = operator(shared, signer).await?;
     let seat = Seat { session: id, incarnation: *incarnation, connection: session.connection.clone() };
     seated(shared, node, seat).await?;
-    Ok(Admitted { operator, _seat: Some(Seated { shared, node, session: id }) })
+    Ok(Admitted { operator, _let_in: let_in, _seat: Some(Seated { shared, node, session: id }) })
 }
 
 /// Gives a provider's seat to a process, unless another one has it that lives: both are told then.
@@ -137,15 +149,6 @@ async fn operator(shared: &Shared, signer: Address) -> Result<Address, TurnedAwa
         ))),
         Err(error) => Err(TurnedAway::NotNow(format!("the coordinator cannot look at the ledger: {error}"))),
     }
-}
-
-/// Whether what a dialer says of itself fits this network; what does not otherwise.
-fn check(shared: &Shared, hello: &Hello) -> Result<(), String> {
-    if !shared.pass.matches(&hello.pass) {
-        return Err("the ticket's pass is not this network's: ask for a new ticket".to_owned());
-    }
-    let Role::Provider { offer, .. } = &hello.role else { return Ok(()) };
-    check_offer(offer)
 }
 
 /// Whether an offer fits this network, when its provider comes and whenever it changes. Engines that are old get no work; a

@@ -124,6 +124,42 @@ fn a_pass_that_is_not_the_coordinators_is_of_no_use() {
 }
 
 #[test]
+fn a_pass_is_for_its_role_until_it_is_revoked() {
+    let place = Place::new();
+    let _coordinator = Node::serve(&place);
+    let pass =
+        |more: &[&str]| place.tidemill(&[&["pass"][..], more, &["--directory", "coordinator"]].concat());
+    for role in ["lend", "submit"] {
+        pass(&["new", role, "--role", role, "--ticket-file", &format!("{role}.ticket")]).code(0);
+    }
+    pass(&["new", "lend"]).code(2).says(&["there is a pass called lend already"]);
+    place.tidemill(&["status", "--join", "submit.ticket"]).code(0);
+    place.tidemill(&["status", "--join", "lend.ticket"]).says(&["for lending machines alone"]);
+
+    fs::copy(place.path("submit.ticket"), place.path("ticket")).expect("a file can be copied");
+    let mut submitter = Node::provide(&place, "one");
+    submitter.ends_with(2);
+    let words = submitter.stderr();
+    assert!(words.contains("for submitting jobs alone"), "{words}");
+    fs::copy(place.path("lend.ticket"), place.path("ticket")).expect("a file can be copied");
+    let mut lender = Node::provide(&place, "two");
+    lender.until("joined");
+
+    pass(&["revoke", "lend"]).code(0);
+    lender.until("lost");
+    lender.ends_with(2);
+    pass(&["revoke", "lend"]).code(2);
+    pass(&["list"]).code(0);
+    // That of the coordinator's own ticket too: this home knows the new one by itself.
+    pass(&["revoke", "default"]).code(0);
+    place.tidemill(&["status", "--join", "coordinator/ticket"]).code(0);
+    let list = pass(&["list", "--json"]).json();
+    let states: Vec<_> =
+        list.as_array().expect("a list").iter().map(|one| one["revoked_s"].is_u64()).collect();
+    assert_eq!(states, [true, false, true, false]);
+}
+
+#[test]
 fn a_directory_is_for_one_process() {
     let place = Place::new();
     let _coordinator = Node::serve(&place);
