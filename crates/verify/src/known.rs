@@ -36,6 +36,11 @@ impl<T> KnownAnswers<T> {
         self.tasks.retain(|(other, _)| *other != task);
     }
 
+    /// Forgets all but these tasks.
+    pub fn retain(&mut self, stays: impl Fn(TaskNumber) -> bool) {
+        self.tasks.retain(|(task, _)| stays(*task));
+    }
+
     /// Whether there is one that somebody may be tried with.
     pub fn has(&self, fits: impl Fn(&T) -> bool) -> bool {
         self.tasks.iter().any(|(_, known)| fits(known))

@@ -62,11 +62,15 @@ impl Record {
             Evidence::Agreed | Evidence::Known | Evidence::DisputeWon => self.checked += 1.0,
             Evidence::Failed => self.failed += 1.0,
             Evidence::Contradicted | Evidence::KnownWrong | Evidence::DisputeLost | Evidence::Substituted => {
-                // It starts over.
-                (self.checked, self.unchecked, self.paid) = (0.0, 0.0, 0.0);
+                self.start_over();
                 self.lies = self.lies.saturating_add(1);
             }
         }
+    }
+
+    /// What was right so far counts no more: its operator was found to be wrong, if elsewhere.
+    pub fn start_over(&mut self) {
+        (self.checked, self.unchecked, self.paid) = (0.0, 0.0, 0.0);
     }
 
     /// Takes in that so many results were accepted unchecked and that their job has ended.

@@ -62,6 +62,19 @@ impl Reputations {
             record.note(evidence, epoch(now), half_life);
             record.note_paid(paid, epoch(now), half_life);
         });
+        if evidence.is_of_a_lie() {
+            self.start_over(key.operator, now);
+        }
+    }
+
+    /// An operator was found to be wrong: what it has built with other kinds of programs and other hardware counts no more
+    /// either. It could lie with one and keep the others for good.
+    fn start_over(&mut self, operator: Address, now: Now) {
+        let keys: Vec<ReputationKey> =
+            self.of(operator, now).into_iter().map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            self.change(&key, now, Record::start_over);
+        }
     }
 
     /// Takes in that so many results were accepted unchecked in a job that has ended, and what they were paid.
@@ -98,4 +111,34 @@ impl Core {
 
 fn epoch(now: Now) -> u64 {
     now.unix_ms / EPOCH_MS
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemill_sched::Micros;
+    use tidemill_types::ProgramKind;
+
+    use super::*;
+
+    #[test]
+    fn who_is_caught_with_one_class_of_hardware_starts_over_with_all() {
+        let mut known = Reputations::new(Model::default(), &[]);
+        let now = Now { mono: Micros(0), unix_ms: 0 };
+        let key = |operator: u8, class: &str| ReputationKey {
+            operator: Address([operator; 20]),
+            kind: ProgramKind::Wasm,
+            hardware_class: Some(class.to_owned()),
+        };
+        let (one, other, strange) = (key(1, "x86_64"), key(1, "aarch64"), key(2, "aarch64"));
+        for key in [&one, &other, &strange] {
+            known.note(key, Evidence::Agreed, Amount::tide(1), now);
+        }
+        known.touched.clear();
+        known.note(&one, Evidence::Contradicted, Amount::ZERO, now);
+        let runs = [&one, &other, &strange].map(|key| known.record(key, now).run());
+        assert_eq!(runs, [0.0, 0.0, 1.0]);
+        let lies = [&one, &other].map(|key| known.record(key, now).lies());
+        assert_eq!(lies, [1, 0], "it lied once");
+        assert_eq!(known.touched, BTreeSet::from([one, other]), "the store is told of both");
+    }
 }

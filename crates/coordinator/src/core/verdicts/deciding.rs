@@ -123,6 +123,7 @@ impl Core {
         self.change(Change::Finished { task: id, record, output: came.output, log: came.log });
         let Some(job) = self.jobs.get_mut(&id.job) else { return };
         if let Some(parent) = job.frontier.finish(place) {
+            job.forget_known_beside(id.task);
             // It may be open already, and have waited for this part to be certain.
             let parent = job.spec.number(parent).filter(|parent| job.open.contains_key(parent));
             match parent {

@@ -62,6 +62,17 @@ impl Candidate {
     }
 }
 
+impl Job {
+    /// The parts of a reduce task are all there, of which this is one: whoever is given that knows that they are done, and would
+    /// tell one of them from a fresh one.
+    pub(super) fn forget_known_beside(&mut self, part: TaskNumber) {
+        let spec = self.spec.clone();
+        let parent = |task: TaskNumber| spec.tree()?.parent(spec.node(task)?);
+        let complete = parent(part);
+        self.known.retain(|task| complete.is_none() || parent(task) != complete);
+    }
+}
+
 impl Core {
     /// Whether there is a task with a known answer to try an engine with, and one if its next lease is drawn for that.
     pub(in crate::core) fn draw_known(

@@ -1,13 +1,13 @@
 //! Tasks whose answer is known, and those who are tried with them.
 
-use tidemill_store::{JobEnd, OpinionRecord};
+use tidemill_store::{Change, JobEnd, OpinionRecord};
 use tidemill_types::{TaskId, TaskNumber};
 use tidemill_verify::Model;
 
 use super::{
     super::peer::held,
     Does::{Colludes, Fails, Lies, Right},
-    Peer, Scene, World, among_credible, among_strangers, job_id, tasks,
+    Peer, Scene, World, among_credible, among_strangers, job_id, job_spec, tasks,
 };
 use crate::core::CoreConfig;
 
@@ -95,4 +95,35 @@ fn a_crash_forgets_nobody_who_is_tried() {
     }
     assert_eq!(scene.run(), JobEnd::Done);
     assert!(tried(&scene).len() >= before, "what they found is taken in");
+}
+
+/// Whoever is given a reduce task knows that its parts are done: one of them that came again could only be known.
+#[test]
+fn nobody_is_tried_with_a_part_of_a_reduce_task_that_may_run() {
+    let spec = job_spec(
+        "retries = 3\ntasks.range = { from = 0, to = 400 }",
+        "args = [\"{index}\"]\n[reduce]\nfan_in = 8\n[policy]\nassurance = 1000\n",
+    );
+    let mut scene = Scene::of(often_tried(), spec.clone(), &[Right; 3]);
+    let tree = spec.tree().expect("there is a reduce");
+    let mut tried = 0;
+    for _ in 0..4_000 {
+        let step = scene.world.take_step();
+        for change in &step.changes {
+            let Change::Leased(lease) = change else { continue };
+            if !lease.is_known {
+                continue;
+            }
+            tried += 1;
+            let job = &scene.world.core.jobs[&job_id(1)];
+            let parent = tree.parent(job.node(lease.task.task)).expect("a map task has a parent");
+            assert!(!job.frontier.has_parts(parent), "task {} is known to be done", lease.task.task.0);
+        }
+        scene.carry_out(step);
+        if scene.world.record(job_id(1)).ended.is_some() {
+            break;
+        }
+    }
+    assert_eq!(scene.world.record(job_id(1)).ended.map(|ended| ended.end), Some(JobEnd::Done));
+    assert!(tried > 0, "nobody is tried");
 }
