@@ -14,6 +14,7 @@ mod fields;
 mod lines;
 mod options;
 mod stream;
+mod task;
 #[cfg(test)]
 mod tests;
 mod tools;
@@ -24,6 +25,7 @@ pub use embedding::Embedding;
 pub use error::ApiError;
 pub use lines::{Answered, answer_lines, answer_lines_again};
 pub use stream::Chunks;
+pub use task::{Done, Excess, Filled, Room, Task, Tokens, Written};
 
 use serde_json::Value;
 

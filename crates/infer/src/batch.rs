@@ -10,6 +10,8 @@
 mod prefixes;
 
 use std::collections::VecDeque;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -105,16 +107,43 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Whose it is.
+    pub fn request(&self) -> RequestId {
+        match self {
+            Self::Token { request, .. } | Self::End { request, .. } => *request,
+        }
+    }
+}
+
 /// Requests that are answered together.
 #[derive(Debug)]
 pub struct Batch<'a> {
-    model: &'a Model,
-    tokenizer: &'a Tokenizer,
+    model: Held<'a, Model>,
+    tokenizer: Held<'a, Tokenizer>,
     engine: Engine,
     bounds: Bounds,
     running: Vec<Running>,
     prefixes: Prefixes,
     next: u64,
+}
+
+/// What somebody else keeps, or what is kept as long as it is needed.
+#[derive(Debug)]
+enum Held<'a, T> {
+    Lent(&'a T),
+    Shared(Arc<T>),
+}
+
+impl<T> Deref for Held<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match self {
+            Self::Lent(lent) => lent,
+            Self::Shared(shared) => shared,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -131,10 +160,27 @@ struct Running {
     usage: Usage,
 }
 
+impl Batch<'static> {
+    /// An empty one, which keeps its model.
+    pub fn shared(model: Arc<Model>, tokenizer: Arc<Tokenizer>, engine: Engine, bounds: Bounds) -> Self {
+        Self::with(Held::Shared(model), Held::Shared(tokenizer), engine, bounds)
+    }
+}
+
 impl<'a> Batch<'a> {
     /// An empty one.
     pub fn new(model: &'a Model, tokenizer: &'a Tokenizer, engine: Engine, bounds: Bounds) -> Self {
+        Self::with(Held::Lent(model), Held::Lent(tokenizer), engine, bounds)
+    }
+
+    fn with(model: Held<'a, Model>, tokenizer: Held<'a, Tokenizer>, engine: Engine, bounds: Bounds) -> Self {
         Self { model, tokenizer, engine, bounds, running: Vec::new(), prefixes: Prefixes::default(), next: 0 }
+    }
+
+    /// Puts this engine in the place of the batch's own, which is given back by the same name: batches of several models can
+    /// make their steps in turn on one engine.
+    pub fn swap_engine(&mut self, engine: &mut Engine) {
+        std::mem::swap(&mut self.engine, engine);
     }
 
     /// Requests that have no end yet.
@@ -177,7 +223,7 @@ impl<'a> Batch<'a> {
         if pages > self.bounds.pages {
             return Err(JoinError::TooLarge { pages });
         }
-        let held: usize = self.running.iter().map(|running| running.pages).sum();
+        let held = self.held_pages();
         if held + pages > self.bounds.pages {
             return Err(JoinError::Full);
         }
@@ -187,12 +233,12 @@ impl<'a> Batch<'a> {
         let draft =
             draft.iter().copied().take(most).take_while(|&token| (token as usize) < config.vocabulary);
         let draft = draft.collect();
-        let answer = Answer::new(request, self.tokenizer)?;
+        let answer = Answer::new(request, &self.tokenizer)?;
         // Of the last token the logits are needed, so it is always read.
         let known = self.prefixes.find(&prompt[..tokens - 1]);
         let mut sequence = Sequence::new(config);
         sequence.begin_with(&known);
-        self.prefixes.shrink(self.bounds.pages - held - pages);
+        self.prefixes.shrink(self.bounds.pages.saturating_sub(held + pages));
         let id = RequestId(self.next);
         self.next += 1;
         let usage = Usage { prompt: tokens, cached: sequence.len(), answer: 0 };
@@ -222,14 +268,14 @@ impl<'a> Batch<'a> {
             let (tokens, logits_from) = (&read.tokens[..], read.logits_from);
             feeds.push(Feed { sequence: &mut running.sequence, tokens, logits_from });
         }
-        let output = self.engine.forward(self.model, &mut feeds)?;
+        let output = self.engine.forward(&self.model, &mut feeds)?;
         let mut events = Vec::new();
         let mut ended = Vec::new();
         let mut at = 0;
         for (number, rows) in asked {
             let running = &mut self.running[number];
             for row in at..at + rows {
-                let step = running.answer.next(self.model, self.tokenizer, &output, row);
+                let step = running.answer.next(&self.model, &self.tokenizer, &output, row);
                 ended.extend(step.finish.map(|finish| (number, finish)));
                 if !running.take(step, &mut events) {
                     break;
@@ -267,10 +313,20 @@ impl<'a> Batch<'a> {
         self.running.iter().map(read).collect()
     }
 
+    /// Sets how many pages there are from now on. Those that requests hold are not taken from them.
+    pub fn set_pages(&mut self, pages: usize) {
+        self.bounds.pages = pages;
+        self.prefixes.shrink(pages.saturating_sub(self.held_pages()));
+    }
+
+    /// Pages that requests hold.
+    pub fn held_pages(&self) -> usize {
+        self.running.iter().map(|running| running.pages).sum()
+    }
+
     fn keep(&mut self, running: &Running) {
         self.prefixes.keep(&running.tokens, running.sequence.full_pages());
-        let held: usize = self.running.iter().map(|running| running.pages).sum();
-        self.prefixes.shrink(self.bounds.pages - held);
+        self.prefixes.shrink(self.bounds.pages.saturating_sub(self.held_pages()));
     }
 }
 

@@ -41,6 +41,9 @@ mod text;
 pub mod tiny;
 mod tokens;
 
+/// The version of the engine. Whatever changes a bit of an answer, or the form of what a task leaves behind, raises it.
+pub const VERSION: u32 = 1;
+
 pub use batch::{Batch, Bounds, Event, JoinError, RequestId, Usage};
 pub use chain::{Chain, CheckError, Claim, Finding, Finish, Request, check};
 pub use config::{Config, Pairs, Window};

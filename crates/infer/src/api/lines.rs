@@ -78,9 +78,10 @@ pub fn answer_lines_again(
 }
 
 /// A line of the input.
-struct Line {
-    custom_id: Value,
-    url: String,
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) custom_id: Value,
+    pub(super) url: String,
     body: Value,
     /// Why it is none.
     problem: Option<ApiError>,
@@ -88,7 +89,7 @@ struct Line {
 }
 
 impl Line {
-    fn read(line: &str) -> Self {
+    pub(super) fn read(line: &str) -> Self {
         let hash = blake3::hash(line.as_bytes());
         let mut read =
             Self { custom_id: Value::Null, url: String::new(), body: Value::Null, problem: None, hash };
@@ -117,23 +118,18 @@ impl Line {
         Ok(())
     }
 
-    fn asked(&self, served: &Served<'_>, setting: Setting) -> Result<Asked, ApiError> {
+    pub(super) fn asked(&self, served: &Served<'_>, setting: Setting) -> Result<Asked, ApiError> {
         match &self.problem {
             Some(problem) => Err(problem.clone()),
             None => {
                 let salt = self.custom_id.as_str().unwrap_or("");
-                match served.read(&self.url, &self.body, salt, setting)? {
-                    Asked::Answers(asked) if asked.is_streamed() => {
-                        Err(ApiError::wrong("stream", "stream must be false: a line is answered at once"))
-                    }
-                    asked => Ok(asked),
-                }
+                served.read(&self.url, &self.body, salt, setting)
             }
         }
     }
 
     /// The line of the output.
-    fn written(&self, body: Result<Value, ApiError>) -> String {
+    pub(super) fn written(&self, body: Result<Value, ApiError>) -> String {
         let id = &self.hash.to_hex()[..24];
         let (status, body) = match body {
             Ok(body) => (200, body),
@@ -165,17 +161,19 @@ struct Answering<'a> {
     running: HashMap<RequestId, Running>,
 }
 
-struct Running {
-    line: usize,
-    choice: usize,
-    text: String,
-    tokens: Vec<(u32, Option<Likelihood>)>,
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) line: usize,
+    pub(super) choice: usize,
+    pub(super) text: String,
+    pub(super) tokens: Vec<(u32, Option<Likelihood>)>,
 }
 
 /// A line whose choices are computed.
-struct Open {
-    asked: Answers,
-    choices: Vec<Option<Choice>>,
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) asked: Answers,
+    pub(super) choices: Vec<Option<Choice>>,
 }
 
 impl<'a> Answering<'a> {
