@@ -19,7 +19,7 @@ mod namespaces;
 use std::{fmt, fs::File, io};
 
 use serde::{Deserialize, Serialize};
-use tidemill_types::ByteSize;
+use tidemill_types::{ByteSize, ProgramKind};
 
 /// A way in which the operating system confines a worker.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -138,6 +138,8 @@ pub(crate) enum Work {
     Compile { memory: ByteSize, threads: u32 },
     /// It runs tasks.
     Run,
+    /// It hosts programs of another kind, by so many threads.
+    Host { kind: ProgramKind, threads: u32 },
 }
 
 /// The first half: what needs nothing from the parent. Called in a process that has one thread and has opened nothing.
@@ -178,8 +180,13 @@ pub(crate) fn watched(socket: &File, started: impl FnOnce(u32) -> io::Result<()>
 /// The second half, after which a stranger's bytes may be read.
 ///
 /// # Errors
-/// When the threads of a compiling worker cannot be started, or there is less memory than they need.
-pub(crate) fn shut(work: Work, unlisted: UnlistedCalls, confinement: &mut Confinement) -> io::Result<()> {
+/// When the threads of a worker cannot be started, or there is less memory than they need.
+pub(crate) fn shut(
+    work: Work,
+    unlisted: UnlistedCalls,
+    confinement: &mut Confinement,
+    start_host: impl FnOnce(ProgramKind, u32) -> io::Result<()>,
+) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {
         confinement.note(Measure::Landlock, files::none_by_name());
@@ -194,12 +201,18 @@ pub(crate) fn shut(work: Work, unlisted: UnlistedCalls, confinement: &mut Confin
         if let Work::Compile { threads, .. } = work {
             start_threads(threads)?;
         }
+        if let Work::Host { kind, threads } = work {
+            start_host(kind, threads)?;
+        }
         confinement.note(Measure::Counts, limits::counts());
         confinement.note(Measure::SystemCalls, calls::only_listed(work, unlisted));
     }
     #[cfg(not(target_os = "linux"))]
     {
         let _ = unlisted;
+        if let Work::Host { kind, threads } = work {
+            start_host(kind, threads)?;
+        }
         confinement.note(Measure::SystemCalls, Err("workers are confined on Linux alone"));
     }
     Ok(())

@@ -24,6 +24,7 @@ pub use self::{
     wasi::Layout,
     wasm::{Backend, WasmExecutor, check_module, hardware_class},
     worker::{
-        CompileLimits, PoolConfig, WorkerCommand, WorkerKind, WorkerPool, taken_over_main, worker_main,
+        CompileLimits, Host, HostEnd, HostLink, HostProcess, HostSender, HostWriter, PoolConfig, Serve,
+        WorkerCommand, WorkerKind, WorkerPool, taken_over_main, worker_main, worker_main_with,
     },
 };

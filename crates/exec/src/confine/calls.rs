@@ -215,7 +215,7 @@ fn rows(work: Work, pid: u32) -> Result<BTreeMap<i64, Vec<SeccompRule>>, String>
     // ahead for each program; its other limits are hard.
     let limits = match work {
         Work::Compile { .. } => rule(&[int(0, 0)])?,
-        Work::Run => rule(&[int(0, 0), null(2)])?,
+        Work::Run | Work::Host { .. } => rule(&[int(0, 0), null(2)])?,
     };
     rows.insert(libc::SYS_prlimit64, vec![limits]);
     Ok(rows)

@@ -12,6 +12,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde_bytes::ByteBuf;
 
 use super::{
+    host::{Host, HostLink, Serve},
     link::{Asked, Link, SharedLink, unexpected},
     protocol::{
         Body, CodeReply, CompileReply, CompileRequest, INLINE_BYTES, Ran, Role, RunReply, RunRequest,
@@ -38,7 +39,15 @@ pub enum WorkerKind {
 /// The main function of a worker process: serves the parent at the other end of standard input, which is a socket,
 /// until it hangs up. To be called first thing, in a process with one thread that has opened nothing.
 pub fn worker_main() -> ExitCode {
-    end_of(start().and_then(|(link, work)| serve(link, work)))
+    worker_main_with(&[])
+}
+
+/// The same, of a program whose workers may host programs of other kinds as well.
+pub fn worker_main_with(hosts: &[Host]) -> ExitCode {
+    end_of(start(hosts).and_then(|(link, work, hosted)| match hosted {
+        Some(serve) => serve(HostLink::new(link)),
+        None => serve(link, work),
+    }))
 }
 
 /// The main function of a worker process that is taken over: all is as in [`worker_main`] until the first request to a
@@ -46,10 +55,10 @@ pub fn worker_main() -> ExitCode {
 /// could do who has got out of WebAssembly's bounds.
 pub fn taken_over_main(kind: WorkerKind, taken: impl FnOnce()) -> ExitCode {
     let run = || -> io::Result<()> {
-        let (mut link, work) = start()?;
+        let (mut link, work, _) = start(&[])?;
         let found = match work {
             Work::Compile { .. } => WorkerKind::Compiling,
-            Work::Run => WorkerKind::Running,
+            Work::Run | Work::Host { .. } => WorkerKind::Running,
         };
         if found != kind {
             return serve(link, work);
@@ -77,7 +86,7 @@ fn end_of(served: io::Result<()>) -> ExitCode {
 }
 
 /// Confines this process. Nothing of a stranger's has been read before this returns.
-fn start() -> io::Result<(Link, Work)> {
+fn start(hosts: &[Host]) -> io::Result<(Link, Work, Option<Serve>)> {
     #[cfg(target_os = "linux")]
     limits::close_others();
     let socket = File::from(stdin().as_fd().try_clone_to_owned()?);
@@ -85,15 +94,22 @@ fn start() -> io::Result<(Link, Work)> {
     confine::watched(&socket, |pid| write_frame(&mut &socket, &Started { pid }))?;
     let mut link = Link::new(socket)?;
     let role: Role = link.receive()?;
-    confine::shut(role.work, role.unlisted, &mut confinement)?;
+    let mut hosted = None;
+    confine::shut(role.work, role.unlisted, &mut confinement, |kind, threads| {
+        let host = hosts.iter().find(|host| host.kind == kind);
+        let host = host.ok_or_else(|| io::Error::other(format!("this program hosts no {kind} programs")))?;
+        hosted = Some((host.start)(threads)?);
+        Ok(())
+    })?;
     link.send(&confinement)?;
-    Ok((link, role.work))
+    Ok((link, role.work, hosted))
 }
 
 fn serve(link: Link, work: Work) -> io::Result<()> {
     match work {
         Work::Compile { .. } => serve_compiling(link),
         Work::Run => serve_running(&SharedLink::new(link)),
+        Work::Host { .. } => Err(unexpected()),
     }
 }
 

@@ -62,6 +62,10 @@ impl Link {
         Ok(Self { reader, writer, asked: None })
     }
 
+    pub(super) fn writer(&self) -> io::Result<File> {
+        self.writer.try_clone()
+    }
+
     pub(super) fn receive<T: DeserializeOwned>(&mut self) -> io::Result<T> {
         read_frame(&mut self.reader)
     }

@@ -169,6 +169,21 @@ impl Worker {
         Ok(worker)
     }
 
+    /// Keeps what taking a measure from outside came to.
+    pub(super) fn note(&mut self, measure: Measure, taken: io::Result<()>) {
+        self.confinement.note(measure, taken);
+    }
+
+    /// The parent's end of the socket once more, to send by.
+    pub(super) fn socket(&self) -> io::Result<UnixStream> {
+        self.link.get_ref().try_clone()
+    }
+
+    /// The number of its process.
+    pub(super) fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// What the system holds it to.
     pub(super) fn confinement(&self) -> &Confinement {
         &self.confinement
@@ -361,12 +376,12 @@ impl Drop for Worker {
 }
 
 /// Whether the call is to be made again: it was interrupted, or the time between two looks is over.
-fn is_passing(error: &io::Error) -> bool {
+pub(super) fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
 
 /// Sends bytes, with a descriptor if there is one. A worker that is gone is an error, and no signal.
-fn send_part(socket: &UnixStream, bytes: &[u8], file: Option<&File>) -> io::Result<usize> {
+pub(super) fn send_part(socket: &UnixStream, bytes: &[u8], file: Option<&File>) -> io::Result<usize> {
     let descriptors: Vec<_> = file.iter().map(|file| file.as_fd()).collect();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
