@@ -97,8 +97,14 @@ impl JobPhase {
 /// What one attempt or a whole job used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Usage {
-    /// Fuel burnt.
+    /// Fuel burnt by programs of WebAssembly.
     pub fuel: u64,
+    /// Tokens of prompts that models read.
+    pub input_tokens: u64,
+    /// Those of them that an earlier prompt of the same task begins with as well.
+    pub cached_tokens: u64,
+    /// Tokens of answers that models wrote.
+    pub output_tokens: u64,
     /// The most linear memory that a task held.
     pub memory_peak_bytes: u64,
     /// Read from inputs.
@@ -115,6 +121,9 @@ impl From<&tidemill_types::Usage> for Usage {
     fn from(usage: &tidemill_types::Usage) -> Self {
         Self {
             fuel: usage.fuel.0,
+            input_tokens: usage.tokens.input,
+            cached_tokens: usage.tokens.cached,
+            output_tokens: usage.tokens.output,
             memory_peak_bytes: usage.memory.0,
             input_read_bytes: usage.read.0,
             output_bytes: usage.output.0,

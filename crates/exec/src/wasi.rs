@@ -24,7 +24,9 @@ pub(crate) mod written;
 
 use std::{collections::HashMap, sync::Arc};
 
-use tidemill_types::{ArchiveBuilder, ArchiveError, ByteSize, Failure, Fuel, GuestPath, TaskSpec, Usage};
+use tidemill_types::{
+    ArchiveBuilder, ArchiveError, ByteSize, Failure, Fuel, GuestPath, TaskSpec, Tokens, Usage,
+};
 
 use self::{
     abi::{Errno, FileType, Rights},
@@ -214,6 +216,7 @@ impl Guest {
     pub(crate) fn usage(&self, output_bytes: u64) -> Usage {
         Usage {
             fuel: Fuel(self.meter.used()),
+            tokens: Tokens::default(),
             memory: self.limiter.peak(),
             read: ByteSize(self.meter.read),
             output: ByteSize(output_bytes),

@@ -1,10 +1,14 @@
 //! The job file as a validated type. [`JobFile::parse`] is the only way to one, so whoever holds one
 //! need not check again what its fields promise.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use tidemill_types::{
-    Address, Amount, ByteSize, Comparison, FloatClass, GuestPath, Limits, Millis, ProgramKind, Tolerance,
+    Address, Amount, BlobId, ByteSize, Comparison, FloatClass, GuestPath, Limits, Millis, ProgramKind,
+    Tolerance,
 };
 
 use crate::{Reliance, split::SplitRules, template::Template};
@@ -36,6 +40,8 @@ pub struct JobFile {
     pub inputs: Vec<SharedInput>,
     /// What a map task may use.
     pub limits: Limits,
+    /// Whether `limits.memory` is what the file says, and not the default.
+    pub(crate) states_memory: bool,
     /// How the map's outputs become one.
     pub reduce: Option<Reduce>,
     /// What a machine needs to be given a task.
@@ -64,6 +70,23 @@ pub enum CompareBy {
     Program(PathBuf),
 }
 
+impl JobFile {
+    /// Sees to it that a task may have the memory that a model of this length takes, and [`MODEL_ROOM`] for its texts,
+    /// unless the file says how much a task may have.
+    pub fn fit_model(&mut self, len: u64) {
+        if self.states_memory || self.program.kind != ProgramKind::Infer {
+            return;
+        }
+        let whole_mib = len.div_ceil(1 << 20) << 20;
+        let most = Limits::most_memory(ProgramKind::Infer);
+        self.limits.memory = ByteSize(whole_mib.saturating_add(MODEL_ROOM.0)).min(most);
+        self.resources.memory = self.resources.memory.max(self.limits.memory);
+    }
+}
+
+/// The memory that a task's texts have beside its model where a job file says nothing of memory.
+pub const MODEL_ROOM: ByteSize = ByteSize::mib(512);
+
 impl fmt::Display for CompareBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -83,11 +106,11 @@ pub struct JobName(String);
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Program {
-    /// The program's file.
-    pub path: PathBuf,
-    /// The sort of program, where the file says.
-    pub kind: Option<ProgramKind>,
-    /// The program's own name, which it finds before its arguments.
+    /// Where the program is.
+    pub source: ProgramSource,
+    /// The sort of program.
+    pub kind: ProgramKind,
+    /// The program's own name, which it finds before its arguments; of a model the name that its requests and answers have.
     pub arg0: String,
     /// The arguments, without the program's own name.
     pub args: Vec<Template>,
@@ -95,6 +118,37 @@ pub struct Program {
     pub floats: FloatClass,
     /// Environment variables, sorted by name.
     pub env: Vec<(String, Template)>,
+}
+
+/// Where a program is. Models have names and hashes as well, which whoever runs a job finds the file of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ProgramSource {
+    /// In a file of this host.
+    File(PathBuf),
+    /// In the file with this hash, among the models of this machine.
+    Blob(BlobId),
+    /// In the file that goes by this name, among the models of this machine.
+    Named(String),
+}
+
+impl ProgramSource {
+    /// The file, if it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Blob(_) | Self::Named(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for ProgramSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Blob(id) => id.fmt(f),
+            Self::Named(name) => f.write_str(name),
+        }
+    }
 }
 
 /// What the map has one task for each of.

@@ -23,8 +23,8 @@ mod tree;
 
 pub use bounds::{MAX_ARG0_BYTES, is_arg0};
 pub use file::{
-    CompareBy, JobFile, JobName, MAX_FAN_IN, MAX_TASKS, Matrix, Parameter, Program, RangeTasks, Reduce,
-    Resources, SharedInput, SplitTasks, Tasks,
+    CompareBy, JobFile, JobName, MAX_FAN_IN, MAX_TASKS, MODEL_ROOM, Matrix, Parameter, Program,
+    ProgramSource, RangeTasks, Reduce, Resources, SharedInput, SplitTasks, Tasks,
 };
 pub use frontier::Frontier;
 pub use mistake::{Mistake, Mistakes};

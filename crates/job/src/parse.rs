@@ -13,7 +13,7 @@ mod suggest;
 mod tasks;
 mod value;
 
-use tidemill_types::{Limits, Millis};
+use tidemill_types::{Limits, Millis, ProgramKind};
 use toml::de::DeTable;
 
 use crate::{
@@ -98,7 +98,9 @@ fn job(root: &Section, report: &mut Report) -> Option<JobFile> {
     let scope = tasks.as_ref().map(Scope::of);
     let program = program::read(root, scope.as_ref(), report);
     let inputs = inputs::read(root, report);
-    let limits = limits::read(root, Limits::default(), report);
+    let kind = program.as_ref().map_or(ProgramKind::Wasm, |program| program.kind);
+    let limits = limits::read(root, kind, Limits::default(), report);
+    let states_memory = limits::states_memory(root);
     let resources = limits::resources(root, &limits, report);
 
     let reduce = match root.section("reduce", program::REDUCE_KEYS, report) {
@@ -123,6 +125,7 @@ fn job(root: &Section, report: &mut Report) -> Option<JobFile> {
         tasks: tasks?,
         inputs: inputs?,
         limits,
+        states_memory,
         reduce: reduce?,
         resources,
         max_price,

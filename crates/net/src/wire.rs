@@ -14,7 +14,9 @@ mod reliability;
 mod requester;
 
 use serde::{Deserialize, Serialize};
-use tidemill_types::{Address, Chain, EscrowContract, KeyBinding, MAX_ENGINES, Millis, Offer};
+use tidemill_types::{
+    Address, Chain, EscrowContract, KeyBinding, MAX_ENGINES, MAX_MODEL_NAME_BYTES, MAX_MODELS, Millis, Offer,
+};
 
 pub use self::{
     following::{Chunk, FollowedChunk, MAX_CHUNK_BYTES, MAX_CHUNKS, MAX_CHUNKS_BYTES, TaskNews},
@@ -198,6 +200,10 @@ fn check_offer(offer: &Offer) -> Result<(), OutOfBounds> {
         at_most("the number of float classes", engine.floats.len(), 16)?;
         let class = engine.hardware_class.as_ref().map_or(0, String::len);
         at_most("the name of the hardware class", class, MAX_WORDS_BYTES)?;
+        at_most("the number of models", engine.models.len(), MAX_MODELS)?;
+        for model in &engine.models {
+            at_most("the name of a model", model.name.len(), MAX_MODEL_NAME_BYTES)?;
+        }
     }
     Ok(())
 }
@@ -205,10 +211,11 @@ fn check_offer(offer: &Offer) -> Result<(), OutOfBounds> {
 #[cfg(test)]
 mod tests {
     use tidemill_types::{
-        Amount, ByteSize, Capacity, Engine, FloatClass, MAX_ENGINES, Offer, ProgramKind, RateCard, WorkRate,
+        Amount, BlobId, BlobRef, ByteSize, Capacity, Engine, FloatClass, MAX_ENGINES, Offer, ProgramKind,
+        RateCard, ServedModel, WorkRate,
     };
 
-    use super::{Incarnation, MAX_SLOTS, MAX_WORDS_BYTES, check_offer};
+    use super::{Incarnation, MAX_MODEL_NAME_BYTES, MAX_MODELS, MAX_SLOTS, MAX_WORDS_BYTES, check_offer};
 
     fn engine(slots: u32) -> Engine {
         Engine {
@@ -220,6 +227,7 @@ mod tests {
             memory: ByteSize::mib(1),
             capacity: Capacity::default(),
             rates: RateCard::default(),
+            models: Vec::new(),
         }
     }
 
@@ -235,9 +243,14 @@ mod tests {
         assert!(!is_fit(&[engine(most / 2), engine(most - most / 2 + 1)]));
         assert!(is_fit(&vec![engine(1); MAX_ENGINES]));
         assert!(!is_fit(&vec![engine(1); MAX_ENGINES + 1]));
-        let above = WorkRate::Fuel(Amount::from_wei(RateCard::MOST.wei() + 1));
+        let above = WorkRate::fuel(Amount::from_wei(RateCard::MOST.wei() + 1));
         let dear = Engine { rates: RateCard { work: above, ..RateCard::default() }, ..engine(1) };
         assert!(!is_fit(&[engine(1), dear]));
+        let model = |name: String| ServedModel { name, blob: BlobRef { id: BlobId::of(b"model"), len: 5 } };
+        let with = |count, name: &str| Engine { models: vec![model(name.to_owned()); count], ..engine(1) };
+        assert!(is_fit(&[with(MAX_MODELS, &"x".repeat(MAX_MODEL_NAME_BYTES))]));
+        assert!(!is_fit(&[with(MAX_MODELS + 1, "x")]));
+        assert!(!is_fit(&[with(1, &"x".repeat(MAX_MODEL_NAME_BYTES + 1))]));
         let wordy = Engine { hardware_class: Some("x".repeat(MAX_WORDS_BYTES + 1)), ..engine(1) };
         assert!(!is_fit(&[engine(1), wordy]));
     }

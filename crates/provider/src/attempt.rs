@@ -9,9 +9,7 @@ use std::{
 use tidemill_exec::{Cancel, Follow};
 use tidemill_job::{BlobRef, BlobSource};
 use tidemill_net::wire::{Lease, LeasePay, MAX_LEASE_INLINE_BYTES, Source};
-use tidemill_types::{
-    BlobId, EngineIndex, JobId, LimitError, MAX_PROGRAM_BYTES, ProgramKind, TaskNumber, TaskSpec,
-};
+use tidemill_types::{BlobId, EngineIndex, JobId, LimitError, ProgramKind, TaskNumber, TaskSpec};
 
 use crate::{
     key::{CoordinatorIndex, LeaseKey},
@@ -75,8 +73,8 @@ pub(crate) enum LeaseError {
     OtherContent { path: String, expected: BlobId, found: BlobId },
     #[error("the blob {id} is said to have {one} bytes, and {other}")]
     TwoLengths { id: BlobId, one: u64, other: u64 },
-    #[error("the program has {0} bytes; at most {MAX_PROGRAM_BYTES} are allowed")]
-    LongProgram(u64),
+    #[error("the program has {len} bytes; at most {most} are allowed")]
+    LongProgram { len: u64, most: u64 },
     #[error("{0} bytes of inputs are in the lease; at most {MAX_LEASE_INLINE_BYTES} are allowed")]
     LongInputs(usize),
     #[error("the program is said to be empty, and is not")]
@@ -90,11 +88,11 @@ pub(crate) enum LeaseError {
 impl Attempt {
     /// Looks at a lease. What is in it is not hashed here: that is for the thread that runs it.
     pub(crate) fn new(coordinator: CoordinatorIndex, lease: Lease) -> Result<Self, LeaseError> {
-        if let Some(wrong) = lease.spec.limits.check().into_iter().next() {
+        if let Some(wrong) = lease.spec.limits.check(lease.spec.kind).into_iter().next() {
             return Err(LeaseError::Limits(wrong));
         }
         let Lease { id, engine, seal, job, task, spec, program_len, mut sources, within: _, pay } = lease;
-        check_program(spec.program, program_len)?;
+        check_program(spec.kind, spec.program, program_len)?;
         for (input, source) in spec.inputs.iter().zip(&sources) {
             let path = || input.path.to_string();
             match source {
@@ -185,9 +183,10 @@ fn blobs(program: BlobRef, spec: &TaskSpec, sources: &mut [Source]) -> Result<Ve
     Ok(needs)
 }
 
-fn check_program(id: BlobId, len: u64) -> Result<(), LeaseError> {
-    if len > MAX_PROGRAM_BYTES {
-        return Err(LeaseError::LongProgram(len));
+fn check_program(kind: ProgramKind, id: BlobId, len: u64) -> Result<(), LeaseError> {
+    let most = kind.most_program_bytes();
+    if len > most {
+        return Err(LeaseError::LongProgram { len, most });
     }
     if len == 0 && id != BlobId::of(b"") { Err(LeaseError::EmptyProgram) } else { Ok(()) }
 }
@@ -212,15 +211,15 @@ fn text_bytes(spec: &TaskSpec) -> usize {
 #[cfg(test)]
 pub(crate) mod tests {
     use tidemill_types::{
-        Amount, ByteSize, EscrowId, FloatClass, GuestPath, InputSpec, LeaseId, Limits, Millis, RateCard,
-        WorkRate,
+        Amount, ByteSize, EscrowId, FloatClass, GuestPath, InputSpec, LeaseId, Limits, MAX_PROGRAM_BYTES,
+        Millis, RateCard, WorkRate,
     };
 
     use super::*;
 
     /// The same lease, paid with so much for work.
     pub(crate) fn paid(lease: Lease, tide: u64) -> Lease {
-        let work = WorkRate::Fuel(Amount::tide(tide));
+        let work = WorkRate::fuel(Amount::tide(tide));
         let rates = RateCard { work, ..RateCard::default() };
         Lease { pay: Some(LeasePay { escrow: EscrowId([1; 32]), rates }), ..lease }
     }
@@ -337,7 +336,7 @@ pub(crate) mod tests {
 
         let mut long = lease(1, &[]);
         long.program_len = MAX_PROGRAM_BYTES + 1;
-        assert!(matches!(Attempt::new(CoordinatorIndex(0), long), Err(LeaseError::LongProgram(_))));
+        assert!(matches!(Attempt::new(CoordinatorIndex(0), long), Err(LeaseError::LongProgram { .. })));
         let mut empty = lease(1, &[]);
         empty.program_len = 0;
         assert_eq!(

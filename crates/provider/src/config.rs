@@ -8,7 +8,10 @@ use tidemill_net::{
     ticket::Ticket,
     wire::{MAX_CREDITS, MAX_WORDS_BYTES},
 };
-use tidemill_types::{Amount, ByteSize, Capacity, MAX_ENGINES, NodeId, RateCard, RateError, ResultKey};
+use tidemill_types::{
+    Amount, ByteSize, Capacity, MAX_ENGINES, MAX_MODEL_NAME_BYTES, MAX_MODELS, NodeId, RateCard, RateError,
+    ResultKey,
+};
 
 use crate::pay;
 
@@ -56,6 +59,9 @@ pub struct EngineConfig {
     pub capacity: Option<Capacity>,
     /// What it asks, in networks that pay.
     pub rates: RateCard,
+    /// Models of this machine that it holds from the start, by the names under which it offers them. Their files stay where
+    /// they are, and nothing of them is fetched.
+    pub models: Vec<(String, PathBuf)>,
 }
 
 impl fmt::Debug for EngineConfig {
@@ -66,6 +72,7 @@ impl fmt::Debug for EngineConfig {
             .field("memory", &self.memory)
             .field("capacity", &self.capacity)
             .field("rates", &self.rates)
+            .field("models", &self.models)
             .finish()
     }
 }
@@ -91,6 +98,12 @@ pub enum ConfigError {
     /// The name is too long.
     #[error("a name of {0} bytes; at most {MAX_WORDS_BYTES} are allowed")]
     Name(usize),
+    /// An engine holds too many models.
+    #[error("{0} models; at most {MAX_MODELS} are allowed")]
+    Models(usize),
+    /// A model's name is empty or too long.
+    #[error("a model's name of {0} bytes; from 1 to {MAX_MODEL_NAME_BYTES} are allowed")]
+    ModelName(usize),
     /// No task fits.
     #[error("no memory is given to tasks")]
     Memory,
@@ -128,6 +141,15 @@ impl ProviderConfig {
         }
         if self.engines.iter().any(|engine| engine.memory.0 == 0) {
             return Err(ConfigError::Memory);
+        }
+        for engine in &self.engines {
+            if engine.models.len() > MAX_MODELS {
+                return Err(ConfigError::Models(engine.models.len()));
+            }
+            let names = engine.models.iter().map(|(name, _)| name.len());
+            if let Some(len) = names.into_iter().find(|len| !(1..=MAX_MODEL_NAME_BYTES).contains(len)) {
+                return Err(ConfigError::ModelName(len));
+            }
         }
         self.engines.iter().try_for_each(|engine| engine.rates.check())?;
         if self.pay.as_ref().is_some_and(|pay| pay.max_exposure == Amount::ZERO) {

@@ -169,9 +169,11 @@ impl Machine {
     fn new(setting: &Setting, executors: Vec<Arc<dyn Executor>>, links: &[Link]) -> io::Result<Self> {
         let engines = &setting.offer.engines;
         let starts = |slots: u32| slots as usize * (1 + AHEAD_PER_SLOT);
-        let rooms = engines
-            .iter()
-            .map(|engine| queue::Room { starts: starts(engine.slots), memory: engine.memory.0 });
+        let rooms = engines.iter().map(|engine| queue::Room {
+            starts: starts(engine.slots),
+            memory: engine.memory.0,
+            is_shared: engine.kind.shares_memory(),
+        });
         let queue = Queue::new(setting.tickets.len(), rooms);
         let lent = engines.iter().zip(executors).map(|(engine, executor)| LentEngine {
             executor,

@@ -8,7 +8,7 @@ use tidemill_net::{
     endpoint::{BindError, Node},
     ticket::Ticket,
 };
-use tidemill_types::{Capacity, Engine, NodeId, Offer};
+use tidemill_types::{Capacity, Engine, NodeId, Offer, ServedModel};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -54,6 +54,9 @@ pub enum ProviderError {
     /// The folder for blobs is of no use.
     #[error("cannot open the folder for blobs")]
     Blobs(#[from] BlobError),
+    /// The file of a model that it is to hold is of no use.
+    #[error("cannot hold a model")]
+    Model(#[source] BlobError),
     /// The system has no randomness, by which the process is told from others.
     #[error("the system has no randomness to give")]
     Randomness(#[source] io::Error),
@@ -92,15 +95,16 @@ impl Provider {
             pay,
             ..
         } = config;
+        // Opened first: its lock is the directory's.
+        let room = Room::open(&directory.join("blobs"), disk).await?;
         let mut engines = Vec::with_capacity(lent.len());
         let mut executors = Vec::with_capacity(lent.len());
         for lent in lent {
-            engines.push(offered(&lent).await?);
+            let models = room.hold(&lent.models).await.map_err(ProviderError::Model)?;
+            engines.push(offered(&lent, models).await?);
             executors.push(lent.executor);
         }
         let offer = Offer { name, disk, down_bytes_per_s: 0, engines };
-        // Opened first: its lock is the directory's.
-        let room = Room::open(&directory.join("blobs"), disk).await?;
         let incarnation = incarnation(&directory, &node_key).map_err(ProviderError::Randomness)?;
         let pay = match pay {
             Some(pay) => Some(open_purse(pay, directory).await?),
@@ -188,7 +192,7 @@ async fn open_purse(pay: pay::Config, directory: PathBuf) -> Result<Purse, Journ
 }
 
 /// An engine as it is offered, measured where that was not done before.
-async fn offered(lent: &EngineConfig) -> Result<Engine, MeasureError> {
+async fn offered(lent: &EngineConfig, models: Vec<ServedModel>) -> Result<Engine, MeasureError> {
     let capacity = match lent.capacity {
         Some(capacity) => capacity,
         None => measure_aside(lent.executor.clone(), lent.slots).await?,
@@ -203,6 +207,7 @@ async fn offered(lent: &EngineConfig) -> Result<Engine, MeasureError> {
         memory: lent.memory,
         capacity,
         rates: lent.rates,
+        models,
     })
 }
 

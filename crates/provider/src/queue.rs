@@ -18,8 +18,10 @@ use crate::{
 pub(crate) struct Room {
     /// Attempts that may be started at once.
     pub(crate) starts: usize,
-    /// Memory for all of them together, in bytes.
+    /// Memory for all of them together, in bytes; where they share it, for each.
     pub(crate) memory: u64,
+    /// See [`tidemill_types::ProgramKind::shares_memory`].
+    pub(crate) is_shared: bool,
 }
 
 /// Leases from their arrival until they have run.
@@ -315,7 +317,7 @@ impl Lane {
         let key = self.next(leases, allowed)?;
         let held = leases.get_mut(&key).expect("what is ready is held");
         let memory = self.memory.checked_add(held.attempt.spec.limits.memory.0)?;
-        if memory > self.room.memory {
+        if memory > self.room.memory && !self.room.is_shared {
             return None;
         }
         held.state = State::Running;

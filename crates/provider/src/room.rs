@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -15,7 +15,7 @@ use tidemill_net::{
     blobs::{BlobError, BlobOptions, Blobs, Condition, FetchError, FileMode, Keeps, Lent, Pin},
     endpoint::Connection,
 };
-use tidemill_types::{BlobId, ByteSize, LeaseId, NodeId};
+use tidemill_types::{BlobId, ByteSize, LeaseId, NodeId, ServedModel};
 
 use crate::{attempt::Need, key::CoordinatorIndex, run::LargeOutput};
 
@@ -86,6 +86,21 @@ impl Room {
 
     fn of(blobs: Blobs, coordinator: CoordinatorIndex) -> Self {
         Self { blobs, coordinator, outputs: Arc::default(), inputs: Arc::default() }
+    }
+
+    /// Holds models whose files are on this machine, where they stay. They read as inputs do that were fetched, for as long as
+    /// this process lives.
+    ///
+    /// # Errors
+    /// [`BlobError`] for a file that cannot be read.
+    pub(crate) async fn hold(&self, models: &[(String, PathBuf)]) -> Result<Vec<ServedModel>, BlobError> {
+        let mut held = Vec::with_capacity(models.len());
+        for (number, (name, path)) in models.iter().enumerate() {
+            let pin = Pin::new(format!("model.{number}"))?;
+            let blob = self.blobs.import_file(path, FileMode::Reference, &pin).await?;
+            held.push(ServedModel { name: name.clone(), blob });
+        }
+        Ok(held)
     }
 
     /// Fetches an input, which stays until [`Self::release`].

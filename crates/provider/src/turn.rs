@@ -9,7 +9,7 @@ use tidemill_types::{Amount, RateCard};
 
 /// What a coordinator pays for the work of one engine. Nothing is less than any amount.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct Pay(Option<[Amount; 3]>);
+pub(crate) struct Pay(Option<[Amount; 7]>);
 
 /// What speaks for a coordinator that has an attempt to start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,7 +24,7 @@ pub(crate) struct Turn {
 impl Pay {
     /// What these rates come to; without any, nothing.
     pub(crate) fn by(rates: Option<&RateCard>) -> Self {
-        Self(rates.map(|rates| [rates.work.amount(), rates.memory, rates.transfer]))
+        Self(rates.map(|rates| rates.named().map(|(_, rate)| rate)))
     }
 }
 
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     fn pays(wei: u128) -> Pay {
-        let work = WorkRate::Fuel(Amount::from_wei(wei));
+        let work = WorkRate::fuel(Amount::from_wei(wei));
         Pay::by(Some(&RateCard { work, ..RateCard::default() }))
     }
 

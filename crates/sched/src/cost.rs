@@ -118,10 +118,10 @@ pub(crate) fn transfer(provider: &Provider, bytes: u64, policy: &Policy) -> u64 
 
 /// Bytes of a class's shared blobs that a provider to whom it is new does not have.
 pub(crate) fn missing(class: &ClassState, provider: &Provider) -> u64 {
-    if provider.blobs.is_empty() {
+    if provider.blobs.is_empty() && !provider.offers_models() {
         return class.shared_bytes;
     }
-    let missing = class.class.shared.iter().filter(|(blob, _)| !provider.blobs.contains(blob));
+    let missing = class.class.shared.iter().filter(|(blob, _)| !provider.holds(blob));
     missing.fold(0, |sum: u64, (_, len)| sum.saturating_add(*len))
 }
 

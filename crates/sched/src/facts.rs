@@ -203,14 +203,14 @@ impl Scheduler {
                 LeaseEnd::Failed | LeaseEnd::Expired => engine.failed(lease.leased_at, &self.policy, now),
                 LeaseEnd::Unclear | LeaseEnd::Evidence | LeaseEnd::Returned | LeaseEnd::Superseded => {}
             }
-            if let LeaseEnd::Done { wall, fuel } = end {
+            if let LeaseEnd::Done { wall, work } = end {
                 let class = self.jobs.get(&lease.task.job).and_then(|job| job.class(lease.stage));
                 let had_all = class.is_some_and(|class| {
                     class.class.own_bytes == 0 && class.places.get(&lease.at).is_some_and(|place| place.warm)
                 });
                 let started = started.filter(|started| had_all && *started >= since);
                 let wall = believed(wall, started, lease.leased_at, now);
-                self.learn(&lease, wall, fuel.0);
+                self.learn(&lease, wall, work.units());
             }
         }
         if let Some(job) = self.jobs.get_mut(&lease.task.job)

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use tidemill_types::{Address, Amount, ByteSize, FloatClass, ProgramKind, RateCard, WorkRate};
+use tidemill_types::{Address, Amount, ByteSize, FloatClass, ProgramKind, RateCard};
 
 use crate::{Class, Micros, provider::Site};
 
@@ -103,13 +103,9 @@ pub struct Dearer {
 impl Dearer {
     /// The first rate that is too high.
     pub fn of(asked: &RateCard, ceiling: &RateCard) -> Option<Self> {
-        let (WorkRate::Fuel(work), WorkRate::Fuel(paid)) = (asked.work, ceiling.work);
-        let rates = [
-            ("for a billion units of fuel", work, paid),
-            ("for a GiB held over a billion units of fuel", asked.memory, ceiling.memory),
-            ("for a GiB moved", asked.transfer, ceiling.transfer),
-        ];
-        rates.into_iter().find(|(_, asks, pays)| asks > pays).map(|(of, asks, pays)| Self { of, asks, pays })
+        let rates = asked.named().into_iter().zip(ceiling.named());
+        let mut dearer = rates.filter(|((_, asks), (_, pays))| asks > pays);
+        dearer.next().map(|((of, asks), (_, pays))| Self { of, asks, pays })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Leases: attempts at tasks, as far as placement follows them.
 
-use tidemill_types::{Address, EngineId, Fuel, LeaseId, Stage, TaskId};
+use tidemill_types::{Address, EngineId, LeaseId, Metered, Stage, TaskId};
 
 use crate::{ClassId, Micros};
 
@@ -32,8 +32,8 @@ pub enum LeaseEnd {
     Done {
         /// Time that the provider says that the attempt ran.
         wall: Micros,
-        /// Fuel burnt.
-        fuel: Fuel,
+        /// What it did.
+        work: Metered,
     },
     /// The attempt failed in a way that says nothing of the task. It counts against the provider.
     Failed,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tidemill_types::{
     Address, BlobId, ByteSize, Engine, EngineId, EngineIndex, LeaseId, NodeId, Offer, ProgramKind,
+    ServedModel,
 };
 
 use crate::{
@@ -146,6 +147,20 @@ impl Provider {
         }
     }
 
+    /// Whether it is taken to hold a blob: a task has read it there, or it says that it holds it as a model.
+    pub fn holds(&self, blob: &BlobId) -> bool {
+        self.blobs.contains(blob) || self.models().any(|model| model.blob.id == *blob)
+    }
+
+    /// Whether it says that it holds models.
+    pub fn offers_models(&self) -> bool {
+        self.models().next().is_some()
+    }
+
+    fn models(&self) -> impl Iterator<Item = &ServedModel> {
+        self.engines.iter().filter_map(|state| state.offer.as_ref()).flat_map(|offer| &offer.models)
+    }
+
     pub fn engine(&self, index: EngineIndex) -> Option<&EngineState> {
         self.engines.get(index.place())
     }
@@ -226,7 +241,9 @@ impl EngineState {
     }
 
     pub fn memory(&self) -> u64 {
-        self.offer.as_ref().map_or(0, |offer| offer.memory.0)
+        // Where tasks share it, each has to fit alone, which is looked at before.
+        let memory = |offer: &Engine| if offer.kind.shares_memory() { u64::MAX } else { offer.memory.0 };
+        self.offer.as_ref().map_or(0, memory)
     }
 
     pub fn leases(&self) -> usize {

@@ -10,7 +10,7 @@ mod world;
 
 use tidemill_types::{
     Address, BlobId, ByteSize, Capacity, Engine, EngineId, EngineIndex, FloatClass, Fuel, JobId, LeaseId,
-    Needs, NodeId, Offer, ProgramKind, RateCard, Stage, TaskId, TaskNumber, WorkRate,
+    Metered, Needs, NodeId, Offer, ProgramKind, RateCard, Stage, TaskId, TaskNumber, WorkRate,
 };
 
 use crate::{Class, ClassId, Job, LeaseEnd, Micros, NewLease, Placement, Policy, Scheduler, Single, Work};
@@ -61,6 +61,7 @@ pub(crate) fn engine(slots: u32) -> Engine {
             all_fuel_per_s: u64::from(slots) * 1_000_000_000,
         },
         rates: RateCard::FREE,
+        models: Vec::new(),
     }
 }
 
@@ -80,7 +81,7 @@ pub(crate) fn offer(slots: u32) -> Offer {
 
 /// Work at this many wei for 10^9 units of fuel, and all else for nothing.
 pub(crate) fn rates(wei: u128) -> RateCard {
-    RateCard { work: WorkRate::Fuel(tidemill_types::Amount::from_wei(wei)), ..RateCard::FREE }
+    RateCard { work: WorkRate::fuel(tidemill_types::Amount::from_wei(wei)), ..RateCard::FREE }
 }
 
 /// The engine of a provider that has one.
@@ -154,7 +155,7 @@ impl Bench {
         let id = self.lease(task(number, 1 << 40), teacher);
         self.now = self.now.plus(length);
         let fuel = Fuel(length.0 * 1_000);
-        self.scheduler.ended(id, LeaseEnd::Done { wall: length, fuel }, self.now);
+        self.scheduler.ended(id, LeaseEnd::Done { wall: length, work: Metered::Fuel(fuel) }, self.now);
         self.scheduler.lost(node(teacher), self.now);
         self.scheduler.set_ready(map(number), ready);
     }
@@ -203,7 +204,11 @@ impl Bench {
     }
 
     pub fn done(&mut self, lease: LeaseId, wall: Micros) {
-        self.scheduler.ended(lease, LeaseEnd::Done { wall, fuel: Fuel(wall.0 * 1_000) }, self.now);
+        self.scheduler.ended(
+            lease,
+            LeaseEnd::Done { wall, work: Metered::Fuel(Fuel(wall.0 * 1_000)) },
+            self.now,
+        );
     }
 
     /// Leases of one job at one provider.

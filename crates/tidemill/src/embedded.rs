@@ -91,14 +91,25 @@ pub struct Embedded {
 }
 
 /// How large a network of this process's own is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Shape {
     /// Its providers.
     pub providers: u16,
     /// The most memory that one of its tasks may take.
     pub task_memory: ByteSize,
+    /// What it runs of models; nothing where it runs none.
+    pub models: Option<ModelShape>,
     /// Whether its providers are treated like those of strangers, although they are this machine's own.
     pub strangers: bool,
+}
+
+/// What a network of this process's own runs of models.
+#[derive(Clone, Default, Debug)]
+pub struct ModelShape {
+    /// The most memory that a task of one may take, its model among it.
+    pub task_memory: ByteSize,
+    /// Models that all of its nodes hold, by names under which no two are; their files stay where they are.
+    pub held: Vec<(String, PathBuf)>,
 }
 
 impl Embedded {
@@ -143,7 +154,7 @@ impl Embedded {
     /// # Errors
     /// With a code, when this machine cannot do its part, or another process has the directory.
     async fn start(directory: &Path, shape: Shape, payer: Option<(Ledger, Account)>) -> anyhow::Result<Self> {
-        let Shape { providers, task_memory, strangers } = shape;
+        let Shape { providers, task_memory, models, strangers } = shape;
         let directory = std::path::absolute(directory).code(Code::Usage)?;
         network::private_directory(&directory)
             .with_context(|| format!("cannot make the directory {}", directory.display()))
@@ -153,7 +164,9 @@ impl Embedded {
         // Accounts outlive the network: what is earned stays theirs, and so do the coins for gas.
         let place = payer.as_ref().map(|_| Place::claim(&directory)).transpose()?;
         let paying = payer.as_ref().zip(place.as_ref());
-        let share = Share::of(providers, cores(), memory_available(), task_memory);
+        let model_memory = models.as_ref().map_or(ByteSize(0), |models| models.task_memory);
+        let each = ByteSize(task_memory.0.saturating_add(model_memory.0));
+        let share = Share::of(providers, cores(), memory_available(), each);
         let fund = async {
             match paying {
                 Some(((ledger, account), place)) => place.fund(ledger, account, share.providers).await,
@@ -175,6 +188,10 @@ impl Embedded {
         fs::write(&note, share.providers.to_string())
             .with_context(|| format!("cannot write {}", note.display()))
             .code(Code::Host)?;
+        for (name, path) in models.iter().flat_map(|models| &models.held) {
+            let kept = coordinator.local().keep_file(name, path).await;
+            kept.with_context(|| format!("cannot hold the model {}", path.display())).code(Code::Host)?;
+        }
         let ticket = coordinator.ticket().clone();
         // In a file and not among the arguments, which all users of this machine can read.
         let ticket_file = state.path().join(network::TICKET);
@@ -192,6 +209,7 @@ impl Embedded {
                 name: format!("local-{number}"),
                 ticket_file: ticket_file.clone(),
                 share,
+                models: models.clone(),
                 ledger: child_ledger.clone(),
             };
             // The first start is made here, so that a machine that cannot start programs is found out at once.
@@ -282,6 +300,8 @@ struct ChildProvider {
     name: String,
     ticket_file: PathBuf,
     share: Share,
+    /// What it runs of models.
+    models: Option<ModelShape>,
     /// Where it is paid; nothing where work is free.
     ledger: Option<ChildLedger>,
 }
@@ -292,7 +312,7 @@ impl ChildProvider {
     }
 
     fn start(&self) -> anyhow::Result<Child> {
-        let Self { directory, name, ticket_file, share, ledger } = self;
+        let Self { directory, name, ticket_file, share, models, ledger } = self;
         network::private_directory(directory)
             .with_context(|| format!("cannot make the directory {}", directory.display()))?;
         let log = self.log();
@@ -301,6 +321,13 @@ impl ChildProvider {
         command.arg("provide").arg("--join").arg(ticket_file).arg("--directory").arg(directory);
         command.args(["--name", name, "--cpus", &share.cores.to_string()]);
         command.args(["--memory", &format!("{}B", share.memory.0), "--loopback", "--json"]);
+        if let Some(ModelShape { task_memory, held }) = models {
+            let own = task_memory.0.max(share.memory.0 / 2);
+            command.args(["--infer", "--model-memory", &format!("{own}B")]);
+            for (_, path) in held {
+                command.arg("--model").arg(path);
+            }
+        }
         match ledger {
             None => {
                 command.arg("--free");

@@ -17,9 +17,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidemill_exec::{Cancel, Control, Executor, Program, Report};
+use tidemill_exec::{Cancel, Control, Executor, Program, Report, WorkerPool};
 use tidemill_job::{Frontier, JobFile, Node, Plan};
-use tidemill_types::{BlobId, Failure, Outcome, Usage, Weight};
+use tidemill_modelhost::ModelHost;
+use tidemill_types::{BlobId, Failure, Outcome, ProgramKind, Usage, Weight};
 
 use self::{
     inputs::Hashes,
@@ -41,6 +42,24 @@ pub struct Job {
     pub map_program: Program,
     /// The program of the reduce tasks, where there are any.
     pub reduce_program: Option<Program>,
+}
+
+/// What runs its tasks. Neither starts a process before there is a task for it.
+pub struct Executors {
+    /// Programs of WebAssembly.
+    pub pool: WorkerPool,
+    /// Models.
+    pub models: ModelHost,
+}
+
+impl Executors {
+    /// That for programs of a kind.
+    pub fn of(&self, kind: ProgramKind) -> &dyn Executor {
+        match kind {
+            ProgramKind::Wasm => &self.pool,
+            ProgramKind::Infer => &self.models,
+        }
+    }
 }
 
 /// How to run it.
@@ -122,7 +141,7 @@ enum Stop {
 struct Run<'a> {
     job: &'a Job,
     config: &'a Config,
-    executor: &'a dyn Executor,
+    executors: &'a Executors,
     results: Results,
     hashes: Hashes,
     progress: &'a Progress,
@@ -142,14 +161,14 @@ const TICK: Duration = Duration::from_millis(100);
 pub fn run(
     job: &Job,
     config: &Config,
-    executor: &dyn Executor,
+    executors: &Executors,
     interrupted: &Cancel,
     progress: &Progress,
 ) -> anyhow::Result<(End, Totals)> {
     let run = Run {
         job,
         config,
-        executor,
+        executors,
         results: Results::open(&config.work)?,
         hashes: Hashes::new(&config.work),
         progress,
@@ -264,7 +283,7 @@ impl Run<'_> {
             finish(&mut state, node, stored);
             return Ok(None);
         }
-        let report = self.executor.run(&task, &Control::of(&self.cancel));
+        let report = self.executors.of(task.spec.kind).run(&task, &Control::of(&self.cancel));
         self.keep_log(node, &report);
         let changed = self.hashes.changed(&task.contents).map(|path| Failure::Input {
             path: path.display().to_string(),

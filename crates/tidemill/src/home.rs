@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use tidemill_exec::{CodeCache, CompileLimits, PoolConfig, UnlistedCalls, WorkerCommand, WorkerPool};
+use tidemill_modelhost::{ModelHost, ModelHostConfig};
 use tidemill_net::key::{KeyKind, load_or_create};
 use tidemill_types::{ByteSize, ResultKey};
 
@@ -126,6 +127,23 @@ pub fn worker_pool(slots: usize, spool: &Path) -> anyhow::Result<WorkerPool> {
         spool: std::path::absolute(spool)?,
         idle_workers: slots,
         compile: CompileLimits::default(),
+        unlisted: UnlistedCalls::Refused,
+    }))
+}
+
+/// The executor for models from anyone: one worker process, started with the first task, which computes with so many threads
+/// and keeps models and texts in so much memory. Large outputs go to the directory `spool`.
+///
+/// # Errors
+/// When this program's own file cannot be found.
+pub fn model_host(threads: usize, memory: ByteSize, spool: &Path) -> anyhow::Result<ModelHost> {
+    let command =
+        WorkerCommand::this_program([WORKER_ARGUMENT]).context("cannot find this program's own file")?;
+    Ok(ModelHost::new(ModelHostConfig {
+        command,
+        spool: std::path::absolute(spool)?,
+        threads: u32::try_from(threads).unwrap_or(u32::MAX),
+        memory,
         unlisted: UnlistedCalls::Refused,
     }))
 }

@@ -7,11 +7,12 @@ use std::{
 
 use tidemill_exec::check_module;
 use tidemill_job::{Form, JobFile, Plan, expand};
-use tidemill_types::ByteSize;
+use tidemill_types::{ByteSize, Limits, ProgramKind};
 
 use crate::{
     commands::{read_file, read_program},
     exit::{Code, Exit, WithCode},
+    models,
 };
 
 /// The longest job file that is read; a longer one is no job file.
@@ -22,7 +23,8 @@ const MAX_JOB_FILE_BYTES: u64 = 16 << 20;
 /// # Errors
 /// With [`Code::Usage`], all mistakes at once; with [`Code::Host`] where a compressed input finds no room.
 pub fn read(path: &Path) -> anyhow::Result<(JobFile, Plan)> {
-    let (file, directory) = read_file_alone(path)?;
+    let (mut file, directory) = read_file_alone(path)?;
+    models::find(&mut file, &directory)?;
     let plan = expand(&file, &directory).map_err(|errors| {
         let message = match errors.count() {
             1 => errors.to_string(),
@@ -42,10 +44,11 @@ pub fn read(path: &Path) -> anyhow::Result<(JobFile, Plan)> {
 ///
 /// # Errors
 /// With [`Code::Usage`], all that are none at once, or when one cannot be read.
-pub fn check_programs(plan: &Plan) -> anyhow::Result<()> {
+pub fn check_programs(file: &JobFile, plan: &Plan) -> anyhow::Result<()> {
     let reduce = plan.reduce().map(|reduce| reduce.program());
-    let mut programs: Vec<&Path> =
-        [Some(plan.map_program()), reduce, plan.comparer()].into_iter().flatten().collect();
+    // What is wrong with a model, a worker says: nothing of a stranger's is read outside of one.
+    let map = (file.program.kind == ProgramKind::Wasm).then(|| plan.map_program());
+    let mut programs: Vec<&Path> = [map, reduce, plan.comparer()].into_iter().flatten().collect();
     programs.sort();
     programs.dedup();
     let (mut words, mut hint) = (Vec::new(), None);
@@ -94,6 +97,14 @@ fn not_text(path: &Path, error: &FromUtf8Error) -> Exit {
         Form::Plain => (format!("not UTF-8 text: {error}"), "save it as UTF-8"),
     };
     Exit::new(Code::Usage, format!("the job file {} is {what}", path.display())).hint(hint)
+}
+
+/// The most memory that one task may take that is a program of WebAssembly.
+pub fn program_memory(file: &JobFile, plan: &Plan) -> ByteSize {
+    match file.program.kind {
+        ProgramKind::Wasm => task_memory(file, plan),
+        ProgramKind::Infer => plan.reduce().map_or(Limits::LEAST.memory, |reduce| reduce.memory()),
+    }
 }
 
 /// The most memory that one task may take.

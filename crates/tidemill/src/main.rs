@@ -28,6 +28,7 @@ mod json;
 mod ledger;
 mod listen;
 mod logging;
+mod models;
 mod money;
 mod network;
 mod node_state;
@@ -103,7 +104,7 @@ enum Command {
 fn main() -> ExitCode {
     // Workers are started often and by this program alone, so they skip the reading of arguments.
     if std::env::args_os().nth(1).is_some_and(|argument| argument == home::WORKER_ARGUMENT) {
-        return tidemill_exec::worker_main();
+        return tidemill_exec::worker_main_with(&[tidemill_modelhost::host()]);
     }
     exit::end_quietly_when_nobody_reads();
     exit::get_errors_for_long_files();

@@ -37,13 +37,16 @@ pub use content::{Content, Segment};
 pub use escrow::{EscrowContract, EscrowId, EscrowTerms, Mandate, Release, Signable, Signed, Voucher};
 pub use evidence::{Evidence, EvidenceError, Finding, MAX_EVIDENCE_BYTES, ResultFlaw, Side, SignedResult};
 pub use id::{BlobId, BlobRef, BlobSource, ByteRange, IdError, SpecHash};
-pub use limits::{LimitError, Limits, MAX_PROGRAM_BYTES};
+pub use limits::{LimitError, Limits, MAX_MODEL_BYTES, MAX_PROGRAM_BYTES};
 pub use money::{Amount, Coin, MoneyError};
 pub use node::{Address, JobId, LeaseId, NameError, NodeId, Stage, TaskId, TaskNumber};
-pub use offer::{Capacity, Engine, EngineId, EngineIndex, MAX_ENGINES, Needs, Offer};
-pub use outcome::{Failure, Outcome, TrapKind, Usage, Weight};
+pub use offer::{
+    Capacity, Engine, EngineId, EngineIndex, MAX_ENGINES, MAX_MODEL_NAME_BYTES, MAX_MODELS, Needs, Offer,
+    ServedModel,
+};
+pub use outcome::{Failure, Outcome, Tokens, TrapKind, Usage, Weight};
 pub use path::{GuestPath, PathError};
-pub use price::{Billable, Metered, RateCard, RateError, WorkRate, input_bytes};
+pub use price::{Billable, Metered, RateCard, RateError, TokenRate, WorkRate, input_bytes};
 pub use principal::Principal;
 pub use receipt::{MAX_RECEIPT_BYTES, Receipt, ReceiptError};
 pub use reliance::Reliance;

@@ -2,10 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ByteSize, Fuel, Millis};
+use crate::{ByteSize, Fuel, Millis, ProgramKind};
 
-/// The longest program that is run.
+/// The longest program of WebAssembly that is run.
 pub const MAX_PROGRAM_BYTES: u64 = 128 << 20;
+
+/// The longest model that is run.
+pub const MAX_MODEL_BYTES: u64 = 1 << 40;
 
 /// The most that one task may use of each thing. Part of the task's specification: which of them is
 /// reached, and when, is the same everywhere for fuel, tables, output, files and log, so those are
@@ -13,9 +16,13 @@ pub const MAX_PROGRAM_BYTES: u64 = 128 << 20;
 /// (see [`crate::Failure::weight`]).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Limits {
-    /// Deterministic work: operators executed, host calls, bytes moved.
+    /// Deterministic work of WebAssembly: operators executed, host calls, bytes moved.
     pub fuel: Fuel,
-    /// Linear memory.
+    /// Tokens that a model may read, those of all prompts of a task together.
+    pub input_tokens: u64,
+    /// Tokens that a model may write, those of all answers of a task together.
+    pub output_tokens: u64,
+    /// Linear memory; of a model its weights, and what it keeps of the texts of this task.
     pub memory: ByteSize,
     /// Elements of all tables together.
     pub table_elements: u32,
@@ -48,6 +55,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             fuel: Fuel(1_000_000_000_000),
+            input_tokens: 1_000_000,
+            output_tokens: 100_000,
             memory: ByteSize::mib(512),
             table_elements: 100_000,
             stack: ByteSize::mib(1),
@@ -65,6 +74,8 @@ impl Limits {
     /// running task; output and log at what is kept in the memory of the process that runs the task.
     pub const LEAST: Self = Self {
         fuel: Fuel(1),
+        input_tokens: 1,
+        output_tokens: 0,
         memory: ByteSize::kib(64),
         table_elements: 0,
         stack: ByteSize::kib(64),
@@ -76,6 +87,8 @@ impl Limits {
     /// The most of each limit that a task may ask for.
     pub const MOST: Self = Self {
         fuel: Fuel(1 << 60),
+        input_tokens: 1 << 40,
+        output_tokens: 1 << 40,
         memory: ByteSize::mib(4096),
         table_elements: 1_000_000,
         stack: ByteSize::mib(16),
@@ -85,11 +98,19 @@ impl Limits {
         wall_time: Millis(7 * 86_400_000),
     };
 
-    /// Checks that each limit is one that can be enforced.
+    /// The most memory that a task of a kind may ask for: models have no 32-bit addresses.
+    pub const fn most_memory(kind: ProgramKind) -> ByteSize {
+        match kind {
+            ProgramKind::Wasm => Self::MOST.memory,
+            ProgramKind::Infer => ByteSize(2 * MAX_MODEL_BYTES),
+        }
+    }
+
+    /// Checks that each limit is one that can be enforced on programs of a kind.
     ///
     /// # Errors
     /// One [`LimitError`] for each limit out of range.
-    pub fn check(&self) -> Vec<LimitError> {
+    pub fn check(&self, kind: ProgramKind) -> Vec<LimitError> {
         let mut errors = Vec::new();
         let mut check = |field, found: u64, least: u64, most: u64, show: &dyn Fn(u64) -> String| {
             if !(least..=most).contains(&found) {
@@ -100,7 +121,9 @@ impl Limits {
         let count = |n: u64| n.to_string();
         let (low, high) = (Self::LEAST, Self::MOST);
         check("fuel", self.fuel.0, low.fuel.0, high.fuel.0, &|n| Fuel(n).to_string());
-        check("memory", self.memory.0, low.memory.0, high.memory.0, &bytes);
+        check("input_tokens", self.input_tokens, low.input_tokens, high.input_tokens, &count);
+        check("output_tokens", self.output_tokens, low.output_tokens, high.output_tokens, &count);
+        check("memory", self.memory.0, low.memory.0, Self::most_memory(kind).0, &bytes);
         let tables = [self, &low, &high].map(|limits| u64::from(limits.table_elements));
         check("table_elements", tables[0], tables[1], tables[2], &count);
         check("stack", self.stack.0, low.stack.0, high.stack.0, &bytes);
@@ -120,13 +143,22 @@ mod tests {
 
     #[test]
     fn the_defaults_can_be_enforced() {
-        assert_eq!(Limits::default().check(), []);
+        for kind in [ProgramKind::Wasm, ProgramKind::Infer] {
+            assert_eq!(Limits::default().check(kind), []);
+        }
+    }
+
+    #[test]
+    fn models_may_have_more_memory_than_32_bits_address() {
+        let limits = Limits { memory: ByteSize::mib(8192), ..Limits::default() };
+        assert_eq!(limits.check(ProgramKind::Infer), []);
+        assert_eq!(limits.check(ProgramKind::Wasm).len(), 1);
     }
 
     #[test]
     fn every_limit_out_of_range_is_named() {
         let limits = Limits { memory: ByteSize(1), stack: ByteSize::mib(17), ..Limits::default() };
-        let messages: Vec<_> = limits.check().iter().map(ToString::to_string).collect();
+        let messages: Vec<_> = limits.check(ProgramKind::Wasm).iter().map(ToString::to_string).collect();
         assert_eq!(
             messages,
             [

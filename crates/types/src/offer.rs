@@ -4,10 +4,16 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ByteSize, FloatClass, NodeId, ProgramKind, RateCard};
+use crate::{BlobRef, ByteSize, FloatClass, NodeId, ProgramKind, RateCard};
 
 /// The most engines of one provider: its CPU, some GPUs, a few servers of models.
 pub const MAX_ENGINES: usize = 16;
+
+/// The most models that one engine names.
+pub const MAX_MODELS: usize = 64;
+
+/// The longest name of a model.
+pub const MAX_MODEL_NAME_BYTES: usize = 100;
 
 /// What a provider lets others use. What belongs to the whole machine is here, what each of its engines is and asks is
 /// with the engine.
@@ -37,12 +43,24 @@ pub struct Engine {
     pub exec_version: u32,
     /// Tasks that run at the same time: of a CPU, the cores that its owner gives.
     pub slots: u32,
-    /// Memory for all of its running tasks together.
+    /// Memory for all of its running tasks together; of a kind whose tasks share memory, for what they share and each of
+    /// them (see [`ProgramKind::shares_memory`]).
     pub memory: ByteSize,
     /// How fast it was measured to be.
     pub capacity: Capacity,
     /// What it asks, in networks that pay.
     pub rates: RateCard,
+    /// The models that it holds, of an engine for models. It may take others.
+    pub models: Vec<ServedModel>,
+}
+
+/// A model that a provider holds, and what it calls it. The name is its owner's word: what a model is, its hash says.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct ServedModel {
+    /// 1 to [`MAX_MODEL_NAME_BYTES`] bytes.
+    pub name: String,
+    /// The model's file.
+    pub blob: BlobRef,
 }
 
 /// Which of a provider's engines: its place in the [`Offer`].
@@ -59,7 +77,8 @@ pub struct EngineId {
 }
 
 /// Rates that a provider measured on one of its engines. They are claims: placement starts from them and goes on with
-/// what is observed. Of programs that are not metered by fuel, the unit is their kind's.
+/// what is observed. Of models the unit is
+/// [`crate::Metered::UNITS_OF_TOKEN`] for each token.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct Capacity {
     /// Fuel a second of one task alone.
@@ -142,6 +161,7 @@ mod tests {
             memory: ByteSize::mib(u64::from(slots)),
             capacity: Capacity::default(),
             rates: RateCard::FREE,
+            models: Vec::new(),
         }
     }
 

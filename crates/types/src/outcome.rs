@@ -15,11 +15,42 @@ pub enum Outcome {
     Failed(Failure),
 }
 
+/// Tokens that a model read and wrote, as far as they are the same on every machine: which of them a machine had kept from
+/// earlier tasks is not among it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize)]
+pub struct Tokens {
+    /// Of all prompts.
+    pub input: u64,
+    /// Those of `input` that an earlier prompt of the same task begins with as well, in whole pages of 16.
+    pub cached: u64,
+    /// Of all answers, those that ended one too.
+    pub output: u64,
+}
+
+impl Tokens {
+    /// The sum of two.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            input: self.input.saturating_add(other.input),
+            cached: self.cached.saturating_add(other.cached),
+            output: self.output.saturating_add(other.output),
+        }
+    }
+
+    /// Tokens that a model has to compute: all but the cached ones.
+    pub fn computed(self) -> u64 {
+        self.input.saturating_sub(self.cached).saturating_add(self.output)
+    }
+}
+
 /// What an attempt used, as far as it is the same on every machine. Elapsed time is kept apart.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct Usage {
     /// Fuel burnt.
     pub fuel: Fuel,
+    /// Tokens read and written by a model.
+    pub tokens: Tokens,
     /// The most linear memory held.
     pub memory: ByteSize,
     /// Bytes read from inputs.
@@ -37,6 +68,7 @@ impl Usage {
     pub fn add(&mut self, other: &Self) {
         *self = Self {
             fuel: Fuel(self.fuel.0.saturating_add(other.fuel.0)),
+            tokens: self.tokens.plus(other.tokens),
             memory: self.memory.max(other.memory),
             read: ByteSize(self.read.0.saturating_add(other.read.0)),
             output: ByteSize(self.output.0.saturating_add(other.output.0)),
@@ -229,6 +261,26 @@ pub enum Failure {
     /// Someone asked for the attempt to end.
     #[error("cancelled")]
     Cancelled,
+    /// The model's file is not one that the engine can run.
+    #[error("the model cannot be used: {reason}")]
+    Model {
+        /// What is wrong, with the name of the tensor or the key.
+        reason: String,
+    },
+    /// The inputs are not requests at all.
+    #[error("the requests cannot be read: {reason}")]
+    Requests {
+        /// What is wrong.
+        reason: String,
+    },
+    /// More tokens were read or written than allowed.
+    #[error("the task's {what} have more than {limit} tokens together")]
+    Tokens {
+        /// `prompts` or `answers`.
+        what: String,
+        /// The limit.
+        limit: u64,
+    },
 }
 
 impl Failure {
@@ -250,7 +302,10 @@ impl Failure {
             | Self::Files { .. }
             | Self::Log { .. }
             | Self::BadOutput { .. }
-            | Self::Exit { .. } => Weight::Evidence,
+            | Self::Exit { .. }
+            | Self::Model { .. }
+            | Self::Requests { .. }
+            | Self::Tokens { .. } => Weight::Evidence,
             Self::CompileTime { .. }
             | Self::CompileMemory { .. }
             | Self::Compile { .. }
@@ -316,7 +371,7 @@ impl Failure {
                 "raise `fuel` under `[limits]` (`exec`: `--fuel`), or give each task less to do"
             }
             Self::Memory { .. } => {
-                "raise `memory` under `[limits]` (`exec`: `--memory`) (at most 4 GiB), or give each task less to do"
+                "raise `memory` under `[limits]` (`exec`: `--memory`) (at most 4 GiB for WebAssembly), or give each task less to do"
             }
             Self::Table { .. } => "raise `table_elements` under `[limits]` (`exec`: `--table-elements`)",
             Self::Stack { .. } => {
@@ -354,6 +409,15 @@ impl Failure {
                 "see to this machine's disk, memory and limits (`ulimit -a`), then run it again"
             }
             Self::Cancelled => "run it again when you want the result",
+            Self::Model { .. } => {
+                "get the file again from where it comes; docs/inference.md lists the formats and architectures that run"
+            }
+            Self::Requests { .. } => {
+                "write a JSON object on each line, in UTF-8, as OpenAI's Batch format has them (docs/inference.md)"
+            }
+            Self::Tokens { .. } => {
+                "raise `input_tokens` or `output_tokens` under `[limits]`, lower `max_tokens` in the requests, or give each task fewer lines"
+            }
         }
     }
 

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Amount, ByteSize, Fuel, Limits, ProgramKind, TaskSpec, Usage};
+use crate::{Amount, ByteSize, Fuel, Limits, ProgramKind, TaskSpec, Tokens, Usage};
 
 /// An amount of work, in the unit of a kind of program.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -14,14 +14,31 @@ use crate::{Amount, ByteSize, Fuel, Limits, ProgramKind, TaskSpec, Usage};
 pub enum Metered {
     /// Fuel burnt by a wasm program.
     Fuel(Fuel),
+    /// Tokens read and written by a model.
+    Tokens(Tokens),
 }
 
-/// What work costs, in the same units as [`Metered`].
+/// What work costs, in the units of [`Metered`]. An engine works in one of them; a job may have stages of several kinds.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum WorkRate {
+pub struct WorkRate {
     /// For 10^9 units of fuel.
-    Fuel(Amount),
+    pub fuel: Amount,
+    /// For tokens.
+    pub tokens: TokenRate,
+}
+
+/// What a model's work costs, for 10^6 tokens each.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct TokenRate {
+    /// For tokens of prompts.
+    pub input: Amount,
+    /// For those of them that an earlier prompt of the task begins with as well.
+    pub cached: Amount,
+    /// For tokens of answers.
+    pub output: Amount,
+    /// For holding a GiB, as the task's limits declare it, over 10^6 tokens that are not cached ones. What a token takes to
+    /// compute grows with its model, and a task's memory has to hold that.
+    pub memory: Amount,
 }
 
 /// What a provider asks for the work of one of its engines, before fees.
@@ -55,100 +72,183 @@ pub struct Billable {
 }
 
 const GIGA: u64 = 1_000_000_000;
+const MEGA: u64 = 1_000_000;
 const MIB_IN_GIB: u64 = 1024;
 const GIB: u64 = 1 << 30;
+
+/// Of a TIDE, in wei.
+const MILLIONTH: u128 = 1_000_000_000_000;
 
 impl Metered {
     /// The work of an attempt at a program of this kind.
     pub fn of(kind: ProgramKind, usage: &Usage) -> Self {
         match kind {
             ProgramKind::Wasm => Self::Fuel(usage.fuel),
+            ProgramKind::Infer => Self::Tokens(usage.tokens),
+        }
+    }
+
+    /// The most work that a task of a kind may do by its limits.
+    pub fn most(kind: ProgramKind, limits: &Limits) -> Self {
+        match kind {
+            ProgramKind::Wasm => Self::Fuel(limits.fuel),
+            ProgramKind::Infer => {
+                Self::Tokens(Tokens { input: limits.input_tokens, cached: 0, output: limits.output_tokens })
+            }
+        }
+    }
+
+    /// The units in which placement measures a token, so that the same numbers are telling of both: a core burns so much
+    /// fuel in about the time that a small model takes for a token.
+    pub const UNITS_OF_TOKEN: u64 = 10_000_000;
+
+    /// The work that so many units of placement stand for.
+    pub fn of_units(kind: ProgramKind, units: u64) -> Self {
+        match kind {
+            ProgramKind::Wasm => Self::Fuel(Fuel(units)),
+            ProgramKind::Infer => {
+                Self::Tokens(Tokens { output: units / Self::UNITS_OF_TOKEN, ..Tokens::default() })
+            }
+        }
+    }
+
+    /// In the units of placement: fuel, or for each token that a model computes [`Self::UNITS_OF_TOKEN`].
+    pub fn units(self) -> u64 {
+        match self {
+            Self::Fuel(Fuel(units)) => units,
+            Self::Tokens(tokens) => tokens.computed().saturating_mul(Self::UNITS_OF_TOKEN),
         }
     }
 }
 
 impl WorkRate {
-    /// The amount, whatever the unit.
-    pub fn amount(self) -> Amount {
-        match self {
-            Self::Fuel(amount) => amount,
-        }
+    /// Nothing.
+    pub const FREE: Self = Self { fuel: Amount::ZERO, tokens: TokenRate::FREE };
+
+    /// This for fuel, and for tokens what is usual.
+    pub fn fuel(fuel: Amount) -> Self {
+        Self { fuel, tokens: TokenRate::default() }
     }
 
-    /// The most work of this unit that a task may do by its limits.
-    fn most(self, limits: &Limits) -> Metered {
-        match self {
-            Self::Fuel(_) => Metered::Fuel(limits.fuel),
-        }
+    /// Each rate with that of the other card.
+    fn with(self, other: Self, pick: impl Fn(Amount, Amount) -> Amount) -> Self {
+        let (one, two) = (self.tokens, other.tokens);
+        let tokens = TokenRate {
+            input: pick(one.input, two.input),
+            cached: pick(one.cached, two.cached),
+            output: pick(one.output, two.output),
+            memory: pick(one.memory, two.memory),
+        };
+        Self { fuel: pick(self.fuel, other.fuel), tokens }
     }
+
+    /// The amounts, with what each is for.
+    pub fn named(self) -> [(&'static str, Amount); 5] {
+        let TokenRate { input, cached, output, memory } = self.tokens;
+        [
+            ("for a billion units of fuel", self.fuel),
+            ("for a million tokens of prompts", input),
+            ("for a million cached tokens of prompts", cached),
+            ("for a million tokens of answers", output),
+            ("for a GiB held over a million tokens", memory),
+        ]
+    }
+}
+
+impl TokenRate {
+    /// Nothing.
+    pub const FREE: Self =
+        Self { input: Amount::ZERO, cached: Amount::ZERO, output: Amount::ZERO, memory: Amount::ZERO };
 }
 
 impl RateCard {
     /// Nothing.
-    pub const FREE: Self =
-        Self { work: WorkRate::Fuel(Amount::ZERO), memory: Amount::ZERO, transfer: Amount::ZERO };
+    pub const FREE: Self = Self { work: WorkRate::FREE, memory: Amount::ZERO, transfer: Amount::ZERO };
 
     /// No single rate is above this, so that no bill overflows.
     pub const MOST: Amount = Amount::tide(1_000);
+
+    /// The amounts, with what each is for.
+    pub fn named(&self) -> [(&'static str, Amount); 7] {
+        let [fuel, input, cached, output, held] = self.work.named();
+        let memory = ("for a GiB held over a billion units of fuel", self.memory);
+        [fuel, memory, input, cached, output, held, ("for a GiB moved", self.transfer)]
+    }
 
     /// Checks the bounds.
     ///
     /// # Errors
     /// [`RateError`] names the first rate that is too high.
     pub fn check(&self) -> Result<(), RateError> {
-        let rates = [self.work.amount(), self.memory, self.transfer];
-        rates.into_iter().find(|rate| *rate > Self::MOST).map_or(Ok(()), |found| Err(RateError { found }))
+        let above = self.named().into_iter().find(|(_, rate)| *rate > Self::MOST);
+        above.map_or(Ok(()), |(_, found)| Err(RateError { found }))
     }
 
-    /// The price of a task: `work × work rate ÷ 10^9 + work × MiB × memory rate ÷ (10^9 × 1024) + bytes × transfer rate
-    /// ÷ 2^30`, each part rounded up. A part of a MiB counts as one.
+    /// The price of a task, each part rounded up. Of WebAssembly: `fuel × fuel rate ÷ 10^9 + fuel × MiB × memory rate ÷
+    /// (10^9 × 1024) + bytes × transfer rate ÷ 2^30`. Of a model: `each count of tokens × its rate ÷ 10^6 + tokens that
+    /// are not cached × MiB × memory rate of tokens ÷ (10^6 × 1024) + bytes × transfer rate ÷ 2^30`. A part of a MiB
+    /// counts as one.
     pub fn price(&self, work: &Billable) -> Amount {
         let part = |rate: Amount, count: u64, unit: u64| {
-            rate.mul_div_ceil(count, unit).expect("rates are below 2^70, counts below 2^64")
+            rate.mul_div_ceil(count, unit).expect("rates are below 2^70 times 2^20, counts below 2^64")
         };
         let most = |rate: Amount| rate.min(Self::MOST);
-        let (WorkRate::Fuel(rate), Metered::Fuel(Fuel(units))) = (self.work, work.work);
         let mib = work.memory.0.div_ceil(1 << 20).min(MIB_IN_GIB * MIB_IN_GIB);
-        let held = most(self.memory).checked_mul(mib).expect("below 2^70 times 2^20");
-        let parts = [
-            part(most(rate), units, GIGA),
-            part(held, units, GIGA * MIB_IN_GIB),
-            part(most(self.transfer), work.moved.0, GIB),
-        ];
-        parts
-            .into_iter()
-            .fold(Amount::ZERO, |sum, part| sum.checked_add(part).expect("three parts below 2^116 each"))
+        let held = |rate: Amount| most(rate).checked_mul(mib).expect("below 2^70 times 2^20");
+        let WorkRate { fuel, tokens } = self.work;
+        let parts = match work.work {
+            Metered::Fuel(Fuel(units)) => {
+                vec![part(most(fuel), units, GIGA), part(held(self.memory), units, GIGA * MIB_IN_GIB)]
+            }
+            Metered::Tokens(used) => vec![
+                part(most(tokens.input), used.input.saturating_sub(used.cached), MEGA),
+                part(most(tokens.cached), used.cached, MEGA),
+                part(most(tokens.output), used.output, MEGA),
+                part(held(tokens.memory), used.computed(), MEGA * MIB_IN_GIB),
+            ],
+        };
+        let moved = part(most(self.transfer), work.moved.0, GIB);
+        parts.into_iter().fold(moved, Amount::saturating_add)
     }
 
-    /// The most that a task may cost: with all the work and the longest output that its limits allow.
-    pub fn most(&self, limits: &Limits, input_bytes: u64) -> Amount {
+    /// The most that a task of a kind may cost: with all the work and the longest output that its limits allow.
+    pub fn most(&self, kind: ProgramKind, limits: &Limits, input_bytes: u64) -> Amount {
         let output = limits.output.0.saturating_add(ARCHIVE_BYTES);
-        self.price(&Billable::new(limits, input_bytes, self.work.most(limits), output))
+        // A prompt's cached tokens must not cost more than its others.
+        let tokens = self.work.tokens;
+        let input = tokens.input.max(tokens.cached);
+        let card = Self { work: WorkRate { tokens: TokenRate { input, ..tokens }, ..self.work }, ..*self };
+        card.price(&Billable::new(limits, input_bytes, Metered::most(kind, limits), output))
     }
 
     /// Whether no rate is above that of the other card.
     pub fn is_within(&self, ceiling: &Self) -> bool {
-        let (WorkRate::Fuel(asked), WorkRate::Fuel(paid)) = (self.work, ceiling.work);
-        asked <= paid && self.memory <= ceiling.memory && self.transfer <= ceiling.transfer
+        self.named().into_iter().zip(ceiling.named()).all(|((_, asked), (_, paid))| asked <= paid)
     }
 
     /// The lower of each rate.
+    #[must_use]
     pub fn lowest(self, other: Self) -> Self {
-        let (WorkRate::Fuel(one), WorkRate::Fuel(two)) = (self.work, other.work);
-        Self {
-            work: WorkRate::Fuel(one.min(two)),
-            memory: self.memory.min(other.memory),
-            transfer: self.transfer.min(other.transfer),
-        }
+        self.with(other, Amount::min)
     }
 
     /// The higher of each rate.
+    #[must_use]
     pub fn highest(self, other: Self) -> Self {
-        let (WorkRate::Fuel(one), WorkRate::Fuel(two)) = (self.work, other.work);
+        self.with(other, Amount::max)
+    }
+
+    /// Each rate as this function changes it.
+    #[must_use]
+    pub fn map(self, change: impl Fn(Amount) -> Amount) -> Self {
+        self.with(self, |rate, _| change(rate))
+    }
+
+    fn with(self, other: Self, pick: impl Fn(Amount, Amount) -> Amount) -> Self {
         Self {
-            work: WorkRate::Fuel(one.max(two)),
-            memory: self.memory.max(other.memory),
-            transfer: self.transfer.max(other.transfer),
+            memory: pick(self.memory, other.memory),
+            transfer: pick(self.transfer, other.transfer),
+            work: self.work.with(other.work, pick),
         }
     }
 }
@@ -157,11 +257,24 @@ impl Default for RateCard {
     /// What providers ask that were not told otherwise. About 3 TIDE for an hour of a core that burns 8 billion units
     /// of fuel a second.
     fn default() -> Self {
-        const MILLIONTH: u128 = 1_000_000_000_000;
         Self {
-            work: WorkRate::Fuel(Amount::from_wei(100 * MILLIONTH)),
+            work: WorkRate::fuel(Amount::from_wei(100 * MILLIONTH)),
             memory: Amount::from_wei(10 * MILLIONTH),
             transfer: Amount::from_wei(10_000 * MILLIONTH),
+        }
+    }
+}
+
+impl Default for TokenRate {
+    /// What providers ask that were not told otherwise. A core of which an hour costs 3 TIDE writes about 400,000 tokens in
+    /// it with a model of 135 million weights (SmolLM2) and reads four times as many, and the memory of its tasks is about
+    /// half a GiB, so that the two rates below come to about as much as fuel would.
+    fn default() -> Self {
+        Self {
+            input: Amount::from_wei(500_000 * MILLIONTH),
+            cached: Amount::from_wei(50_000 * MILLIONTH),
+            output: Amount::from_wei(4_000_000 * MILLIONTH),
+            memory: Amount::from_wei(2_000_000 * MILLIONTH),
         }
     }
 }
@@ -194,7 +307,7 @@ mod tests {
     use super::*;
 
     fn card(fuel: Amount, memory: Amount, transfer: Amount) -> RateCard {
-        RateCard { work: WorkRate::Fuel(fuel), memory, transfer }
+        RateCard { work: WorkRate::fuel(fuel), memory, transfer }
     }
 
     fn billable(fuel: u64, memory: ByteSize, moved: ByteSize) -> Billable {
@@ -214,9 +327,34 @@ mod tests {
     }
 
     #[test]
+    fn tokens_are_billed_by_what_they_are_and_by_the_memory_of_their_model() {
+        let tokens = TokenRate {
+            input: Amount::tide(2),
+            cached: Amount::tide(1),
+            output: Amount::tide(8),
+            memory: Amount::tide(4),
+        };
+        let rates = RateCard { work: WorkRate { tokens, ..WorkRate::FREE }, ..RateCard::FREE };
+        let used = Tokens { input: 3_000_000, cached: 2_000_000, output: 500_000 };
+        let work = Billable { work: Metered::Tokens(used), memory: ByteSize::mib(512), moved: ByteSize(7) };
+        // 2 for a million that is read, 2 × 1 for what is cached, 8 ÷ 2 for the answers, 1.5 × 4 ÷ 2 for the memory.
+        assert_eq!(rates.price(&work), Amount::tide(2 + 2 + 4 + 3));
+        let limits = Limits { input_tokens: 3_000_000, output_tokens: 500_000, ..Limits::default() };
+        assert!(rates.most(ProgramKind::Infer, &limits, 7) > rates.price(&work));
+        assert_eq!(Metered::Tokens(used).units(), 1_500_000 * Metered::UNITS_OF_TOKEN);
+        let dear = WorkRate { tokens: TokenRate { cached: Amount::tide(5), ..tokens }, ..WorkRate::FREE };
+        let dear = RateCard { work: dear, ..rates };
+        assert!(
+            dear.most(ProgramKind::Infer, &limits, 7) > dear.price(&work),
+            "whatever a prompt's tokens count as"
+        );
+        assert!(!dear.is_within(&rates) && rates.is_within(&dear));
+    }
+
+    #[test]
     fn rates_have_a_ceiling() {
         let found = Amount::from_wei(RateCard::MOST.wei() + 1);
-        let rates = RateCard { work: WorkRate::Fuel(found), ..RateCard::default() };
+        let rates = RateCard { work: WorkRate::fuel(found), ..RateCard::default() };
         assert_eq!(rates.check(), Err(RateError { found }));
         assert_eq!(RateCard::default().check(), Ok(()));
         assert!(RateCard::FREE.is_within(&RateCard::default()));

@@ -146,7 +146,7 @@ impl Leaf {
             Outcome::Failed(failure) => (1, failure_hash(failure), weight_code(failure.weight())),
         };
         let Terms { escrow, coordinator, provider, job, task, lease, work } = *terms;
-        let Usage { fuel, memory, read, output, log, host_calls } = claim.usage;
+        let Usage { fuel, tokens, memory, read, output, log, host_calls } = claim.usage;
         let class = claim.hardware_class.as_ref();
         Ok(Self(eip712::TaskResult {
             escrow: escrow.into(),
@@ -168,6 +168,9 @@ impl Leaf {
             output: claim.output.map_or(B256::ZERO, |output| output.id.as_bytes().into()),
             outputLength: claim.output.map_or(0, |output| output.len),
             fuel: fuel.0,
+            inputTokens: tokens.input,
+            cachedTokens: tokens.cached,
+            outputTokens: tokens.output,
             memoryBytes: memory.0,
             readBytes: read.0,
             outputBytes: output.0,
@@ -200,6 +203,8 @@ impl Leaf {
 fn kind_code(kind: ProgramKind) -> u8 {
     match kind {
         ProgramKind::Wasm => 0,
+        // 1 is for compute shaders.
+        ProgramKind::Infer => 2,
     }
 }
 
@@ -245,6 +250,9 @@ mod eip712 {
             bytes32 output;
             uint64 outputLength;
             uint64 fuel;
+            uint64 inputTokens;
+            uint64 cachedTokens;
+            uint64 outputTokens;
             uint64 memoryBytes;
             uint64 readBytes;
             uint64 outputBytes;

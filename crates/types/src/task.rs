@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BlobId, GuestPath, Limits, SpecHash};
+use crate::{BlobId, GuestPath, Limits, MAX_MODEL_BYTES, MAX_PROGRAM_BYTES, SpecHash};
 
 /// The classes of hardware within which native floats of wasm programs compare: the pinned feature sets of instruction
 /// sets.
@@ -16,6 +16,8 @@ const WASM_CLASSES: [&str; 2] = ["x86-64-v3", "aarch64"];
 pub enum ProgramKind {
     /// A WebAssembly command for WASI preview 1.
     Wasm,
+    /// A language model, which answers the requests that are its inputs.
+    Infer,
 }
 
 /// How floating point is compiled, and so with whom results may be compared.
@@ -73,6 +75,8 @@ impl ProgramKind {
     pub const fn version(self) -> u32 {
         match self {
             Self::Wasm => 1,
+            // The version of the engine in crate `infer`; a test of `modelhost` compares the two.
+            Self::Infer => 1,
         }
     }
 
@@ -80,6 +84,33 @@ impl ProgramKind {
     pub const fn hardware_classes(self) -> &'static [&'static str] {
         match self {
             Self::Wasm => &WASM_CLASSES,
+            // Its bits are the same on all hardware.
+            Self::Infer => &[],
+        }
+    }
+
+    /// The longest program of this kind.
+    pub const fn most_program_bytes(self) -> u64 {
+        match self {
+            Self::Wasm => MAX_PROGRAM_BYTES,
+            Self::Infer => MAX_MODEL_BYTES,
+        }
+    }
+
+    /// Whether tasks that run the same program at the same time share its memory. Then what a machine has need not hold
+    /// the limits of all of them together, but that of each.
+    pub const fn shares_memory(self) -> bool {
+        match self {
+            Self::Wasm => false,
+            Self::Infer => true,
+        }
+    }
+
+    /// How floats are compiled where a job does not say. Models have one class, since their bits are the same everywhere.
+    pub const fn default_floats(self) -> FloatClass {
+        match self {
+            Self::Wasm => FloatClass::Native,
+            Self::Infer => FloatClass::Canonical,
         }
     }
 }
@@ -120,6 +151,7 @@ impl fmt::Display for ProgramKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Wasm => "wasm",
+            Self::Infer => "infer",
         })
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use maud::{Markup, html};
 use tidemill_net::wire::{JobPhase, JobReport, ProviderReport, RecordReport, ReputationReport};
-use tidemill_types::{Address, Amount, Engine, one_line};
+use tidemill_types::{Address, Amount, Engine, Metered, ProgramKind, one_line};
 
 use crate::{
     live::Part,
@@ -143,7 +143,8 @@ impl View {
         let ready: u64 = self.running().map(|job| job.tasks.saturating_sub(job.done + job.leased)).sum();
         let accepted: u64 = self.providers.iter().map(|provider| provider.accepted).sum();
         let lost: u64 = self.providers.iter().map(|provider| provider.lost_attempts).sum();
-        let rate: u64 = self.connected().flat_map(rates).sum();
+        let of_wasm = |(engine, rate): (&Engine, u64)| (engine.kind == ProgramKind::Wasm).then_some(rate);
+        let rate: u64 = self.connected().flat_map(rates).filter_map(of_wasm).sum();
         html! {
             div { dt { "Slots working" } dd { (count(working)) " " small { "of " (count(slots)) } }
                 dd.more { (share(working, slots)) } }
@@ -237,7 +238,7 @@ impl View {
     fn engines(&self) -> Markup {
         let mut engines: BTreeMap<String, Vec<(&ProviderReport, &Engine, u64)>> = BTreeMap::new();
         for provider in self.connected() {
-            for (engine, rate) in provider.offer.engines.iter().zip(rates(provider)) {
+            for (engine, rate) in rates(provider) {
                 engines.entry(engine_name(engine)).or_default().push((provider, engine, rate));
             }
         }
@@ -261,6 +262,8 @@ impl View {
                     } }
                     tbody role="rowgroup" {
                         @for (name, of) in &engines {
+                            // All of a name are of one kind.
+                            @let (work, priced) = units(of[0].1.kind);
                             tr role="row" {
                                 th scope="row" role="rowheader" { (name) }
                                 td.n role="cell" data-k="Machines" { span { (count(of.len() as u64)) } }
@@ -271,16 +274,16 @@ impl View {
                                     span { (tidemill_types::ByteSize(of.iter().map(|(_, engine, _)| engine.memory.0).sum())) }
                                 }
                                 td.n role="cell" data-k="Measured" {
-                                    span { (large(median(of.iter().map(|(_, _, rate)| *rate)).unwrap_or(0))) " fuel/s" }
+                                    span { (large(median(of.iter().map(|(_, engine, rate)| in_units(engine.kind, *rate))).unwrap_or(0))) " " (work) "/s" }
                                 }
                                 @if !self.is_free {
                                     td.n role="cell" data-k="Price" {
                                         span {
-                                            @match median(of.iter().map(|(_, engine, _)| engine.rates.work.amount())) {
+                                            @match median(of.iter().map(|(_, engine, _)| price(engine))) {
                                                 Some(price) => (tide(price)),
                                                 None => "none",
                                             }
-                                            " " span.faint { "per 10⁹ fuel" }
+                                            " " span.faint { "per " (priced) }
                                         }
                                     }
                                 }
@@ -465,17 +468,43 @@ fn engine_name(engine: &Engine) -> String {
 }
 
 /// How fast each engine is with all of its slots: as observed, else as it was measured.
-fn rates(provider: &ProviderReport) -> impl Iterator<Item = u64> {
-    provider.offer.engines.iter().zip(&provider.observed_fuel_per_s).map(
-        |(engine, observed)| match observed {
+fn rates(provider: &ProviderReport) -> impl Iterator<Item = (&Engine, u64)> {
+    provider.offer.engines.iter().zip(&provider.observed_fuel_per_s).map(|(engine, observed)| {
+        let rate = match observed {
             0 => engine.capacity.all_fuel_per_s,
             one => one.saturating_mul(engine.slots.into()),
-        },
-    )
+        };
+        (engine, rate)
+    })
+}
+
+/// What the work of a kind of engines is measured in, and how much of it is priced.
+fn units(kind: ProgramKind) -> (&'static str, &'static str) {
+    match kind {
+        ProgramKind::Wasm => ("fuel", "10⁹ fuel"),
+        ProgramKind::Infer => ("tokens", "10⁶ tokens of answers"),
+    }
+}
+
+/// So many units of placement, in those of a kind.
+fn in_units(kind: ProgramKind, rate: u64) -> u64 {
+    match kind {
+        ProgramKind::Wasm => rate,
+        ProgramKind::Infer => rate / Metered::UNITS_OF_TOKEN,
+    }
+}
+
+/// What an engine asks for its work.
+fn price(engine: &Engine) -> Amount {
+    match engine.kind {
+        ProgramKind::Wasm => engine.rates.work.fuel,
+        ProgramKind::Infer => engine.rates.work.tokens.output,
+    }
 }
 
 fn prices(provider: &ProviderReport) -> impl Iterator<Item = Amount> {
-    provider.offer.engines.iter().map(|engine| engine.rates.work.amount())
+    let of_wasm = |engine: &&Engine| engine.kind == ProgramKind::Wasm;
+    provider.offer.engines.iter().filter(of_wasm).map(price)
 }
 
 fn median<T: Ord + Copy>(all: impl Iterator<Item = T>) -> Option<T> {

@@ -43,6 +43,9 @@ const BESIDE: &[&str] = &[
     "tidemill-coordinator",
 ];
 
+/// What runs an engine in the workers of `exec`.
+const HOSTS: &[&str] = &[TYPES, "tidemill-exec", "tidemill-infer"];
+
 /// What puts the parts together.
 const THIRD: &[&str] = &[
     TYPES,
@@ -79,6 +82,7 @@ const RULES: &[Rule] = &[
     Rule { package: "tidemill-exec", may_use: FIRST },
     Rule { package: "tidemill-gpu", may_use: SECOND },
     Rule { package: "tidemill-infer", may_use: SECOND },
+    Rule { package: "tidemill-modelhost", may_use: HOSTS },
     Rule { package: "tidemill-net", may_use: SECOND },
     Rule { package: "tidemill-ledger", may_use: SECOND },
     Rule { package: "tidemill-devnet", may_use: SECOND },

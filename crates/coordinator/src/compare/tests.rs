@@ -132,7 +132,7 @@ impl Executor for Says {
         let bytes: Vec<_> = task.contents.iter().map(|content| content.segments.clone()).collect();
         assert_eq!(bytes[0], [Segment::Bytes(b"one".to_vec())]);
         assert!(matches!(&bytes[1][..], [Segment::File { len: 3, .. }]));
-        assert_eq!(task.spec.limits.check(), []);
+        assert_eq!(task.spec.limits.check(task.spec.kind), []);
         tidemill_exec::Report {
             outcome: self.0.clone(),
             usage: tidemill_types::Usage::default(),

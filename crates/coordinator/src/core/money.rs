@@ -19,8 +19,8 @@ use tidemill_net::wire::{
 use tidemill_sched::{LeaseEnd, Micros};
 use tidemill_store::{AttemptRecord, Change, EscrowStage, JobPayRecord, PayeeRecord};
 use tidemill_types::{
-    Address, Amount, Billable, EscrowId, Failure, JobId, LeaseId, Limits, Metered, Millis, NodeId, RateCard,
-    Stage, TaskId, Usage, Voucher,
+    Address, Amount, Billable, EscrowId, Failure, JobId, LeaseId, Limits, Metered, Millis, NodeId,
+    ProgramKind, RateCard, Stage, TaskId, Usage, Voucher,
 };
 
 use tidemill_verify::SlashOdds;
@@ -182,7 +182,8 @@ impl Core {
         let Some(job) = self.jobs.get_mut(&task.job) else { return Ok(None) };
         let Some(pay) = &mut job.money else { return Ok(None) };
         let limits = job.spec.limits(stage).copied().unwrap_or_default();
-        let reserve = rates.most(&limits, input_bytes);
+        let kind = kind_of(&job.spec, stage);
+        let reserve = rates.most(kind, &limits, input_bytes);
         let escrow = money.escrows.get_mut(&pay.record.escrow).ok_or(NoMoney)?;
         if reserve > pay.left() || !leases_out(escrow, &limits, now) || !escrow.reserve(reserve) {
             return Err(NoMoney);
@@ -451,7 +452,7 @@ impl Core {
         }
         let waiting = if job.frontier.ready_count() == 0 { job.least_input_of_waiting() } else { None };
         let most = match waiting {
-            Some(input_bytes) => pay.record.ceiling.most(limits, input_bytes),
+            Some(input_bytes) => pay.record.ceiling.most(kind_of(&job.spec, stage), limits, input_bytes),
             None => pay.least(&job.spec, stage, limits),
         };
         if pay.left() < most {
@@ -480,6 +481,11 @@ impl Core {
         }
         Some(Ok(escrow.report()))
     }
+}
+
+/// The kind of a stage's programs.
+fn kind_of(spec: &JobSpec, stage: Stage) -> ProgramKind {
+    spec.needs(stage).map_or(ProgramKind::Wasm, |needs| needs.kind)
 }
 
 /// Makes the vouchers that an escrow owes, for those sessions that get them.

@@ -10,7 +10,8 @@ use tidemill_sched::{LeaseEnd, Micros};
 use tidemill_store::{BatchId, BatchRecord, Change, FailureProof, LogRecord, ResultRecord, UnixMillis};
 use tidemill_types::{
     Archive, BatchTerms, BlobId, ByteSize, ClaimedOutput, Failure, KeyBinding, Leaf, LeaseId, Limits,
-    MAX_INDEX_BYTES, NodeId, Outcome, Signature65, SpecHash, Terms, Usage, Weight, merkle, verify_batch,
+    MAX_INDEX_BYTES, Metered, NodeId, Outcome, Signature65, SpecHash, Terms, Usage, Weight, merkle,
+    verify_batch,
 };
 
 use super::{Core, verdicts::Came};
@@ -305,7 +306,10 @@ impl Core {
         let price = self.price(&held, &accepted.usage, accepted.output.len);
         self.sched.ended(
             lease,
-            LeaseEnd::Done { wall: Micros(accepted.wall_us), fuel: accepted.usage.fuel },
+            LeaseEnd::Done {
+                wall: Micros(accepted.wall_us),
+                work: Metered::of(held.work.kind, &accepted.usage),
+            },
             now.mono,
         );
         let result = ResultRecord {
@@ -372,6 +376,9 @@ impl Core {
 fn check_usage(usage: &Usage, limits: &Limits) -> Result<(), String> {
     let over = [
         ("fuel", usage.fuel > limits.fuel),
+        ("tokens of prompts", usage.tokens.input > limits.input_tokens),
+        ("cached tokens", usage.tokens.cached > usage.tokens.input),
+        ("tokens of answers", usage.tokens.output > limits.output_tokens),
         ("memory", usage.memory > limits.memory),
         ("output", usage.output > limits.output),
         ("log", usage.log > limits.log),

@@ -197,6 +197,7 @@ mod tests {
             memory: ByteSize::mib(1),
             capacity: Capacity::default(),
             rates: RateCard::FREE,
+            models: Vec::new(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use tidemill_types::{FloatClass, Limits, ProgramKind};
+use tidemill_types::{FloatClass, Limits, MAX_MODEL_NAME_BYTES, ProgramKind};
 
 use super::{
     inputs, limits,
@@ -10,7 +10,7 @@ use super::{
     value::{host_path, list, number, one_of, plain_text, text},
 };
 use crate::{
-    MAX_FAN_IN, Program, Reduce, Resources, SharedInput,
+    MAX_FAN_IN, Program, ProgramSource, Reduce, Resources, SharedInput,
     bounds::{
         MAX_ARG0_BYTES, MAX_ARGS, MAX_ENV, MAX_PLACEHOLDERS, MAX_TEXT_BYTES, PROGRAM_NAME, is_arg0,
         is_variable_name,
@@ -20,6 +20,12 @@ use crate::{
 };
 
 const KEYS: &[&str] = &["path", "kind", "arg0", "args", "floats", "env"];
+
+/// The keys of a program that is a model.
+const MODEL_KEYS: &[&str] = &["kind", "model", "name", "created"];
+
+/// The variable by which a task knows `created`.
+pub(crate) const CREATED: &str = "CREATED";
 
 /// The keys of `[reduce]`.
 pub(super) const REDUCE_KEYS: &[&str] =
@@ -40,6 +46,13 @@ pub(super) struct ForReduce<'a> {
 pub(super) fn read(root: &Section, scope: Option<&Scope>, report: &mut Report) -> Option<Program> {
     const EXPECTED: &str = "expected a section [program] with the `path` of a WebAssembly program";
     root.need("program", EXPECTED, report)?;
+    // Which keys there are depends on the kind, which is read first.
+    let is_model =
+        root.get("program").and_then(|value| value.get_ref().as_table()?.get("kind")?.get_ref().as_str())
+            == Some("infer");
+    if is_model {
+        return model(&root.section("program", MODEL_KEYS, report)?, report);
+    }
     let section = root.section("program", KEYS, report)?;
     let path = section.need("path", "expected the path of a WebAssembly program", report);
     let path = path.and_then(|value| host_path("path", value, report));
@@ -51,13 +64,75 @@ pub(super) fn read(root: &Section, scope: Option<&Scope>, report: &mut Report) -
     let (args, env) = (args?, env.unwrap_or(Some(Vec::new()))?);
     bound_placeholders(&section, &args, &env, report)?;
     Some(Program {
-        path: PathBuf::from(path?),
-        kind: kind.map_or(Some(None), |kind| kind.map(Some))?,
+        source: ProgramSource::File(PathBuf::from(path?)),
+        kind: kind.unwrap_or(Some(ProgramKind::Wasm))?,
         arg0: arg0.unwrap_or_else(|| Some(PROGRAM_NAME.to_owned()))?,
         args,
         floats: floats.unwrap_or(Some(FloatClass::default()))?,
         env,
     })
+}
+
+/// A `[program]` of the kind `infer`.
+fn model(section: &Section, report: &mut Report) -> Option<Program> {
+    const EXPECTED: &str = "expected a GGUF file like \"model.gguf\", a hash of 64 hexadecimal digits, or the name of a model \
+                            that the network serves";
+    const NAME: &str = "expected the name that the requests have as their `model`, of at most 100 bytes";
+    let source = section.need("model", EXPECTED, report);
+    let source = source.and_then(|value| model_source(value, EXPECTED, report));
+    let name = section.get("name").map(|value| {
+        let name = plain_text("name", value, NAME, MAX_MODEL_NAME_BYTES, report)?;
+        if !is_arg0(name) {
+            report.wrong(value.span(), "`name` is empty", NAME);
+            return None;
+        }
+        Some(name.to_owned())
+    });
+    let created = number(section, "created", 0, MAX_CREATED, report);
+    let source = source?;
+    let name = name.unwrap_or_else(|| Some(name_of(&source)))?;
+    let number = |created: u64| Template::parse(&created.to_string(), &Scope::one()).ok();
+    let created = created.and_then(|created| Some((CREATED.to_owned(), number(created)?)));
+    Some(Program {
+        source,
+        kind: ProgramKind::Infer,
+        arg0: name,
+        args: Vec::new(),
+        floats: ProgramKind::Infer.default_floats(),
+        env: created.into_iter().collect(),
+    })
+}
+
+/// The year 9999, in seconds since 1970.
+const MAX_CREATED: u64 = 253_370_764_800;
+
+fn model_source(value: &Value, expected: &str, report: &mut Report) -> Option<ProgramSource> {
+    let text = plain_text("model", value, expected, MAX_TEXT_BYTES, report)?;
+    let hash = text.strip_prefix("blake3:").unwrap_or(text);
+    if let Ok(id) = hash.parse() {
+        return Some(ProgramSource::Blob(id));
+    }
+    let is_file = text.contains(['/', '\\']) || text.ends_with(".gguf");
+    if text.is_empty() || text.starts_with("blake3:") || (!is_file && text.len() > MAX_MODEL_NAME_BYTES) {
+        report.wrong(value.span(), format!("{} is no model", quoted(text)), expected);
+        return None;
+    }
+    Some(if is_file {
+        ProgramSource::File(PathBuf::from(text))
+    } else {
+        ProgramSource::Named(text.to_owned())
+    })
+}
+
+/// What requests call a model that has no other name: its own, without what files are called besides.
+fn name_of(source: &ProgramSource) -> String {
+    let name = match source {
+        ProgramSource::File(path) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        other => other.to_string(),
+    };
+    let mut name: String = name.chars().filter(|c| !c.is_control()).collect();
+    name.truncate(name.floor_char_boundary(MAX_MODEL_NAME_BYTES));
+    if name.is_empty() { "model".to_owned() } else { name }
 }
 
 /// `[reduce]`.
@@ -74,10 +149,21 @@ pub(super) fn reduce(
     let own_env = section.get("env").map(|value| env(value, Some(scope), report));
     let fan_in = number(section, "fan_in", 2, MAX_FAN_IN, report);
     let inputs = inputs::of_reduce(section, shared.inputs, report);
-    let limits = limits::read(section, shared.limits, report);
+    // A reduce is a program of WebAssembly, whatever the map is.
+    let base = match shared.program.map(|program| program.kind) {
+        Some(ProgramKind::Infer) => Limits::default(),
+        _ => shared.limits,
+    };
+    let limits = limits::read(section, ProgramKind::Wasm, base, report);
+
+    if path.is_none() && shared.program.is_some_and(|program| program.kind == ProgramKind::Infer) {
+        let expected = "expected the path of a WebAssembly program that takes the answers";
+        section.need("path", expected, report)?;
+    }
 
     let env = match own_env {
         Some(env) => env,
+        None if shared.program.is_some_and(|program| program.kind == ProgramKind::Infer) => Some(Vec::new()),
         None => inherited_env(section, shared.program, scope, report),
     };
     let (args, env) = (args?, env?);
@@ -90,17 +176,26 @@ pub(super) fn reduce(
     };
     Some(Reduce {
         program: Program {
-            path: path.unwrap_or_else(|| Some(shared.program?.path.clone()))?,
-            kind: None,
+            source: match path {
+                Some(path) => ProgramSource::File(path?),
+                None => shared.program?.source.clone(),
+            },
+            kind: ProgramKind::Wasm,
             arg0,
             args,
-            floats: floats.unwrap_or_else(|| Some(shared.program?.floats))?,
+            floats: floats.unwrap_or_else(|| match shared.program?.kind {
+                ProgramKind::Wasm => Some(shared.program?.floats),
+                ProgramKind::Infer => Some(FloatClass::default()),
+            })?,
             env,
         },
         fan_in,
         inputs: inputs?,
         limits,
-        memory: shared.resources.memory.max(limits.memory),
+        memory: match shared.program?.kind {
+            ProgramKind::Wasm => shared.resources.memory.max(limits.memory),
+            ProgramKind::Infer => limits.memory,
+        },
     })
 }
 
@@ -134,13 +229,13 @@ fn inherited_env(
 }
 
 fn kind(value: &Value, report: &mut Report) -> Option<ProgramKind> {
-    let name = text("kind", value, "allowed: \"wasm\"", report)?;
+    let name = text("kind", value, "allowed: \"wasm\", \"infer\"", report)?;
     let found = match name {
         "wasm" => return Some(ProgramKind::Wasm),
-        "wgsl" | "infer" | "native" => format!("programs of the kind {} are not supported yet", quoted(name)),
+        "wgsl" | "native" => format!("programs of the kind {} are not supported yet", quoted(name)),
         _ => format!("`kind` is {}", quoted(name)),
     };
-    report.wrong(value.span(), found, "allowed: \"wasm\"");
+    report.wrong(value.span(), found, "allowed: \"wasm\", \"infer\"");
     None
 }
 

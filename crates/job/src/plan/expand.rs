@@ -8,7 +8,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use tidemill_types::{Content, GuestPath};
+use tidemill_types::{Content, GuestPath, ProgramKind};
 
 pub use self::error::{ExpandError, ExpandErrors};
 use super::{
@@ -17,8 +17,8 @@ use super::{
     unpack::{self, Unpacked},
 };
 use crate::{
-    CompareBy, JobFile, MAX_FAN_IN, MAX_TASKS, Program, Reduce, ReduceTree, SharedInput, SplitError,
-    SplitRules, SplitTasks, Tasks, split,
+    CompareBy, JobFile, MAX_FAN_IN, MAX_TASKS, Program, ProgramSource, Reduce, ReduceTree, SharedInput,
+    SplitError, SplitRules, SplitTasks, Tasks, split,
     tasks::{
         Command, MapTasks, ReduceTasks,
         source::{CutFile, InputFile, Source, part_name},
@@ -38,7 +38,11 @@ pub fn expand(file: &JobFile, dir: &Path) -> Result<Plan, ExpandErrors> {
     let dir =
         std::path::absolute(dir).map_err(|source| ExpandError::Directory { dir: dir.to_owned(), source })?;
     let mut found = Found { dir: &dir, errors: ExpandErrors::default(), told: BTreeSet::new() };
-    let map = found.command(&file.program, &file.inputs, ["program.path", "inputs"]);
+    let program_key = match file.program.kind {
+        ProgramKind::Wasm => "program.path",
+        ProgramKind::Infer => "program.model",
+    };
+    let map = found.command(&file.program, &file.inputs, [program_key, "inputs"]);
     let source = found.source(file);
     let reduce = file
         .reduce
@@ -95,7 +99,7 @@ impl Found<'_> {
         shared: &[SharedInput],
         [program_key, inputs_key]: [&'static str; 2],
     ) -> Option<(ProgramFile, Command<Content>)> {
-        let file = self.program(program_key, &program.path);
+        let file = self.source_of(program_key, &program.source);
         let mut inputs = Vec::with_capacity(shared.len());
         for input in shared {
             let path = self.dir.join(&input.file);
@@ -105,6 +109,16 @@ impl Found<'_> {
         let Program { arg0, args, env, .. } = program.clone();
         let is_whole = inputs.len() == shared.len();
         is_whole.then_some((file?, Command { arg0, args, env, inputs }))
+    }
+
+    fn source_of(&mut self, key: &'static str, source: &ProgramSource) -> Option<ProgramFile> {
+        match source {
+            ProgramSource::File(path) => self.program(key, path),
+            ProgramSource::Blob(_) | ProgramSource::Named(_) => {
+                self.errors.push(ExpandError::NoModel { model: source.to_string() });
+                None
+            }
+        }
     }
 
     fn program(&mut self, key: &'static str, path: &Path) -> Option<ProgramFile> {

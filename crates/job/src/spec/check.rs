@@ -92,10 +92,10 @@ fn terms(terms: &Terms) -> Result<(), JobSpecError> {
 }
 
 fn stage_program(stage: Stage, program: &StageProgram) -> Result<(), JobSpecError> {
-    match program.limits.check().into_iter().next() {
-        Some(source) => Err(JobSpecError::Limit { stage, source }),
-        None => Ok(()),
+    if let Some(source) = program.limits.check(program.kind).into_iter().next() {
+        return Err(JobSpecError::Limit { stage, source });
     }
+    bound("the bytes of a program", program.program.len, 0, program.kind.most_program_bytes())
 }
 
 /// Checks what there is one task for each of; gives how many.

@@ -97,12 +97,10 @@ impl<E> Sealer<'_, E> {
     fn program(
         &mut self,
         file: &ProgramFile,
-        kind: Option<ProgramKind>,
+        kind: ProgramKind,
         floats: FloatClass,
         limits: Limits,
     ) -> Result<StageProgram, SealError<E>> {
-        // Where the file does not say, there is one kind.
-        let kind = kind.unwrap_or(ProgramKind::Wasm);
         let program = self.known(&Content::file(&file.path, file.len))?;
         Ok(StageProgram { kind, program, floats, limits })
     }

@@ -93,7 +93,7 @@ fn fuzz_job_spec(data: &[u8]) {
         let variables = spec.env.iter().flat_map(|(name, value)| [name, value]);
         let text: usize = spec.args[1..].iter().chain(variables).map(String::len).sum();
         assert!(text as u64 <= JobSpec::MAX_TASK_TEXT_BYTES);
-        assert!(spec.limits.check().is_empty());
+        assert!(spec.limits.check(spec.kind).is_empty());
         assert!(spec.inputs.is_sorted_by(|a, b| a.path < b.path));
         assert_eq!(GuestPath::first_clash(spec.inputs.iter().map(|input| &input.path)), None);
     };

@@ -169,7 +169,7 @@ fn the_program() {
     assert_eq!(
         said_after("kind = \"wgsl\"\nfloats = \"fast\"\nenv = { A = 1, \"B=\" = \"{value}\" }"),
         [
-            r#"4:8: programs of the kind "wgsl" are not supported yet; allowed: "wasm""#,
+            r#"4:8: programs of the kind "wgsl" are not supported yet; allowed: "wasm", "infer""#,
             r#"5:10: `floats` is "fast"; allowed: "native", "canonical""#,
             "6:13: `A` is a whole number; expected a string",
             "6:16: `B=` cannot be a variable's name; expected a name without `=` and NUL",
@@ -179,7 +179,7 @@ fn the_program() {
     assert_eq!(
         said_after("kind = \"elf\"\nargs = \"x\""),
         [
-            r#"4:8: `kind` is "elf"; allowed: "wasm""#,
+            r#"4:8: `kind` is "elf"; allowed: "wasm", "infer""#,
             r#"5:8: `args` is a string; expected a list of strings, like ["--size", "10"]"#
         ]
     );

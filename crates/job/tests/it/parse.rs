@@ -1,5 +1,7 @@
 //! Right job files, and what is read from them.
 
+use std::path::Path;
+
 use tidemill_job::{CompareBy, JobFile, Reliance, SplitBy, Tasks};
 use tidemill_types::{
     Address, Amount, Assurance, ByteSize, FloatClass, Fuel, Limits, Millis, Numbers, Tolerance,
@@ -83,7 +85,7 @@ fn all_of_the_top() {
     let file = JobFile::parse(text).expect("the file is right");
     assert_eq!((file.deadline, file.retries, file.seed), (Some(Millis(600_000)), 0, u64::MAX));
     assert_eq!(file.program.floats, FloatClass::Canonical);
-    assert!(file.program.path.is_absolute());
+    assert!(file.program.source.file().is_some_and(Path::is_absolute));
 }
 
 #[test]
@@ -104,7 +106,10 @@ fn a_reduce_takes_what_it_does_not_say_from_the_map() {
     let map = "floats = \"canonical\"\nenv = { B = \"1\", A = \"{index}\" }\n[inputs]\ns = \"scene\"\n";
     let file = with(&format!("{map}[reduce]"));
     let reduce = file.reduce.expect("there is a reduce");
-    assert_eq!((&reduce.program.path, reduce.program.floats), (&file.program.path, FloatClass::Canonical));
+    assert_eq!(
+        (&reduce.program.source, reduce.program.floats),
+        (&file.program.source, FloatClass::Canonical)
+    );
     assert_eq!((&reduce.program.env, &reduce.inputs), (&file.program.env, &file.inputs));
     assert_eq!(reduce.program.env[0].0, "A");
 
@@ -112,7 +117,7 @@ fn a_reduce_takes_what_it_does_not_say_from_the_map() {
     let reduce = with(&format!("{map}{own}")).reduce.expect("there is a reduce");
     assert_eq!((reduce.program.floats, reduce.fan_in), (FloatClass::Native, Some(16)));
     assert!(reduce.program.env.is_empty() && reduce.inputs.is_empty());
-    assert!(reduce.program.path.ends_with("b.wasm"));
+    assert!(reduce.program.source.file().is_some_and(|path| path.ends_with("b.wasm")));
 }
 
 #[test]

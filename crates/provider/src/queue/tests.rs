@@ -29,7 +29,10 @@ fn queue(starts: usize, mib: u64) -> Queue {
 }
 
 fn queue_of(engines: &[(usize, u64)]) -> Queue {
-    Queue::new(2, engines.iter().map(|(starts, mib)| Room { starts: *starts, memory: mib << 20 }))
+    Queue::new(
+        2,
+        engines.iter().map(|(starts, mib)| Room { starts: *starts, memory: mib << 20, is_shared: false }),
+    )
 }
 
 fn start(queue: &mut Queue) -> Option<u64> {

@@ -335,6 +335,7 @@ pub fn engine(executor: Arc<dyn Executor>, slots: u32) -> EngineConfig {
         memory: ByteSize::mib(64),
         capacity: Some(Capacity::default()),
         rates: RateCard::default(),
+        models: Vec::new(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Machines with several engines.
 
-use tidemill_types::{ByteSize, Fuel};
+use tidemill_types::{BlobRef, ByteSize, Fuel, ServedModel};
 
 use super::*;
 use crate::{IdleReason, Unfit};
@@ -64,7 +64,11 @@ fn every_engine_has_rates_of_its_own() {
     bench.join(1, with(&[engine(1), engine(1)]), 9);
     let lease = bench.lease_as(task(1, 1), Stage::Map, at(1, 0), None);
     bench.now = bench.now.plus(ms(400));
-    bench.scheduler.ended(lease, LeaseEnd::Done { wall: ms(400), fuel: Fuel(100_000_000) }, bench.now);
+    bench.scheduler.ended(
+        lease,
+        LeaseEnd::Done { wall: ms(400), work: Metered::Fuel(Fuel(100_000_000)) },
+        bench.now,
+    );
     let rates = [0, 1].map(|engine| bench.scheduler.observed_rate(at(1, engine)));
     assert_eq!(rates, [Some(250_000_000), None]);
     bench.scheduler.set_ready(map(1), 1);
@@ -136,4 +140,31 @@ fn a_provider_without_an_engine_of_the_kind_is_told_so() {
     let words = bench.scheduler.explain(map(1), None, bench.now);
     assert_eq!(words[0].to_string(), "node 00000000: does not run wasm programs");
     assert!(bench.place().0.is_empty());
+}
+
+#[test]
+fn a_model_that_a_provider_holds_need_not_be_fetched() {
+    let mut bench = Bench::new();
+    let model = Class {
+        needs: Needs { kind: ProgramKind::Infer, floats: FloatClass::Canonical, memory: ByteSize::mib(900) },
+        shared: vec![(blob(7), 500 << 20)],
+        ..class(0)
+    };
+    let infer = |models: Vec<ServedModel>| Engine {
+        kind: ProgramKind::Infer,
+        floats: vec![FloatClass::Canonical],
+        hardware_class: None,
+        exec_version: ProgramKind::Infer.version(),
+        memory: ByteSize::mib(1_000),
+        models,
+        ..engine(4)
+    };
+    let held = ServedModel { name: "smol".to_owned(), blob: BlobRef { id: blob(7), len: 500 << 20 } };
+    bench.join(1, with(&[infer(Vec::new())]), 100);
+    bench.join(2, with(&[engine(4), infer(vec![held])]), 100);
+    bench.job(1, Job { map: model, ..job() }, 2);
+    let (placements, leases) = bench.place();
+    assert_eq!(placements.iter().map(|placement| placement.at).collect::<Vec<_>>(), [at(2, 1)]);
+    // The memory of one is the model's, which both share.
+    assert_eq!(leases.len(), 2);
 }

@@ -49,7 +49,7 @@ fn an_empty_task_that_was_held_up_says_nothing_of_its_machine() {
     bench.job(1, job(), 1);
     let leases = bench.place().1;
     bench.now = bench.now.plus(ms(50));
-    let end = LeaseEnd::Done { wall: ms(50), fuel: Fuel(1) };
+    let end = LeaseEnd::Done { wall: ms(50), work: Metered::Fuel(Fuel(1)) };
     bench.scheduler.ended(leases[0], end, bench.now);
     assert_eq!(bench.scheduler.observed_rate(only(node(1))), None);
 }
@@ -259,7 +259,11 @@ fn observed_rates_replace_claimed_ones() {
     let (placements, leases) = bench.place();
     assert_eq!(placements[0].at.node, node(1), "believed at first");
     bench.now = bench.now.plus(ms(400));
-    bench.scheduler.ended(leases[0], LeaseEnd::Done { wall: ms(400), fuel: Fuel(100_000_000) }, bench.now);
+    bench.scheduler.ended(
+        leases[0],
+        LeaseEnd::Done { wall: ms(400), work: Metered::Fuel(Fuel(100_000_000)) },
+        bench.now,
+    );
     bench.scheduler.set_ready(map(1), 1);
     assert_eq!(bench.place().0[0].at.node, node(2));
 }
@@ -338,7 +342,11 @@ fn a_provider_that_comes_back_keeps_what_was_learnt() {
     bench.join(1, offer(1), 9);
     let lease = bench.lease(task(1, 1), 1);
     bench.now = bench.now.plus(ms(100));
-    bench.scheduler.ended(lease, LeaseEnd::Done { wall: ms(100), fuel: Fuel(10_000_000) }, bench.now);
+    bench.scheduler.ended(
+        lease,
+        LeaseEnd::Done { wall: ms(100), work: Metered::Fuel(Fuel(10_000_000)) },
+        bench.now,
+    );
     bench.scheduler.lost(node(1), bench.now);
     bench.scheduler.set_ready(map(1), 5);
     assert!(bench.place().0.is_empty());
@@ -417,7 +425,7 @@ fn a_provider_that_understates_how_long_it_took_is_not_believed() {
         bench.now = bench.now.plus(ms(10_000));
         bench.scheduler.ended(
             lease,
-            LeaseEnd::Done { wall: Micros(1), fuel: Fuel(1_000_000_000) },
+            LeaseEnd::Done { wall: Micros(1), work: Metered::Fuel(Fuel(1_000_000_000)) },
             bench.now,
         );
     }

@@ -278,7 +278,7 @@ impl World {
             let end = if self.trouble && self.dice.one_in(fails) {
                 [LeaseEnd::Failed, LeaseEnd::Expired, LeaseEnd::Returned][self.dice.roll(3) as usize]
             } else {
-                LeaseEnd::Done { wall, fuel: Fuel(wall.0 / slowness * 1_000) }
+                LeaseEnd::Done { wall, work: Metered::Fuel(Fuel(wall.0 / slowness * 1_000)) }
             };
             self.end(id, end);
         }

@@ -187,7 +187,10 @@ impl<'a> World<'a> {
             }
             self.dice.shuffle(&mut ended);
             for ended in ended {
-                let end = LeaseEnd::Done { wall: WALL, fuel: tidemill_types::Fuel(FUEL) };
+                let end = LeaseEnd::Done {
+                    wall: WALL,
+                    work: tidemill_types::Metered::Fuel(tidemill_types::Fuel(FUEL)),
+                };
                 self.scheduler.ended(ended.lease, end, self.now);
                 self.result(&ended);
             }

@@ -47,6 +47,7 @@ pub(super) fn offer(slots: u32) -> Offer {
         memory: ByteSize::mib(1_024 * u64::from(slots)),
         capacity: Capacity { single_fuel_per_s: FUEL_PER_S, all_fuel_per_s: 0 },
         rates: RateCard::default(),
+        models: Vec::new(),
     };
     Offer {
         name: String::new(),

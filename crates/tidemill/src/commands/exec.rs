@@ -230,8 +230,9 @@ fn limits(args: &Args) -> anyhow::Result<Limits> {
         files: args.files.unwrap_or(default.files),
         log: args.log.unwrap_or(default.log),
         wall_time: args.wall_time.unwrap_or(default.wall_time),
+        ..default
     };
-    let mistakes: Vec<String> = limits.check().iter().map(ToString::to_string).collect();
+    let mistakes: Vec<String> = limits.check(ProgramKind::Wasm).iter().map(ToString::to_string).collect();
     if mistakes.is_empty() { Ok(limits) } else { Err(Exit::new(Code::Usage, mistakes.join("; ")).into()) }
 }
 

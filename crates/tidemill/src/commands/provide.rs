@@ -21,7 +21,9 @@ use tidemill_net::endpoint::node_id;
 use tidemill_provider::{
     Ending, EngineConfig, Notice, Provider, ProviderConfig, ProviderError, measure, memory_available, pay,
 };
-use tidemill_types::{Amount, ByteSize, Capacity, Failure, Millis, RateCard, WorkRate, one_line};
+use tidemill_types::{
+    Amount, ByteSize, Capacity, Failure, Metered as Work, Millis, RateCard, TokenRate, WorkRate, one_line,
+};
 use tokio::{
     sync::{
         broadcast::{self, error::RecvError},
@@ -35,12 +37,12 @@ use super::cores;
 use crate::{
     announce::Announcer,
     exit::{Code, Exit, WithCode},
-    home::{data_directory, identity, worker_pool},
+    home::{data_directory, identity, model_host, worker_pool},
     hosting::cannot_listen,
     interrupt::{Signals, tell_syncs},
     ledger::{Ledger, LedgerArgs, kept, unreachable},
     listen::Listen,
-    logging, money as paying, network,
+    logging, models, money as paying, network,
     node_state::StateDirectory,
     runtime,
 };
@@ -86,6 +88,8 @@ pub struct Args {
     #[command(flatten)]
     ledger: LedgerArgs,
     #[command(flatten)]
+    models: Models,
+    #[command(flatten)]
     asks: Asks,
     /// Print one JSON object a line for each event: confinement, offer, joined, working, task, paid, idle, lost, draining, ...
     #[arg(long)]
@@ -101,12 +105,45 @@ pub struct Args {
     assume_fuel_rate: Option<u64>,
 }
 
+/// How a machine is lent to language models.
+#[derive(clap::Args)]
+struct Models {
+    /// Answer requests with language models too: those of jobs, which are fetched and kept as programs are (docs/inference.md)
+    #[arg(long)]
+    infer: bool,
+    /// A model to hold from the start, whose file stays where it is: a GGUF file, or a name of this home; may be given
+    /// several times
+    #[arg(long, value_name = "FILE|NAME", requires = "infer")]
+    model: Vec<String>,
+    /// Memory for models and their texts, all tasks together, which other programs do not get [default: half of `--memory`]
+    #[arg(long, value_name = "SIZE", requires = "infer")]
+    model_memory: Option<ByteSize>,
+    /// Threads that models compute with [default: as many as `--cpus`]
+    #[arg(long, value_name = "N", requires = "infer", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    model_threads: Option<u32>,
+    /// Tasks whose requests are answered together [default: 16]
+    #[arg(long, value_name = "N", requires = "infer", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    model_tasks: Option<u32>,
+}
+
 /// On what terms a machine is lent.
 #[derive(clap::Args)]
 struct Asks {
     /// What a billion units of fuel cost
-    #[arg(long, value_name = "AMOUNT", default_value_t = RateCard::default().work.amount())]
+    #[arg(long, value_name = "AMOUNT", default_value_t = RateCard::default().work.fuel)]
     price_fuel: Amount,
+    /// What a million tokens of prompts cost
+    #[arg(long, value_name = "AMOUNT", default_value_t = TokenRate::default().input)]
+    price_input_tokens: Amount,
+    /// What a million tokens of prompts cost that an earlier prompt of the same task begins with as well
+    #[arg(long, value_name = "AMOUNT", default_value_t = TokenRate::default().cached)]
+    price_cached_tokens: Amount,
+    /// What a million tokens of answers cost
+    #[arg(long, value_name = "AMOUNT", default_value_t = TokenRate::default().output)]
+    price_output_tokens: Amount,
+    /// What holding a GiB of memory, as a task's limits declare it, over a million tokens costs
+    #[arg(long, value_name = "AMOUNT", default_value_t = TokenRate::default().memory)]
+    price_token_memory: Amount,
     /// What holding a GiB of memory over a billion units of fuel costs
     #[arg(long, value_name = "AMOUNT", default_value_t = RateCard::default().memory)]
     price_memory: Amount,
@@ -130,6 +167,7 @@ const HELP: &str = "Examples:
   tidemill provide --join lab.ticket --join public.ticket    for two coordinators at a time
   tidemill provide --join ticket --free          in a network without money
   tidemill provide --join ticket --cpus 4 --memory 8GiB --disk 20GiB --name workshop
+  tidemill provide --join ticket --infer --model ~/models/smollm2.gguf --model-memory 4GiB    language models too
 
 What it logs to standard error is set by TIDEMILL_LOG (warn, info, tidemill_provider=debug, ...).
 The signal USR1 makes it tell how often it has waited for the disk.
@@ -140,6 +178,16 @@ Exit codes:
        that of a provider that works
   4    this machine could not do its part (disk, memory, port, permissions)
   130  ended at once by a second Ctrl-C; its tasks are given to others";
+
+/// Tasks whose requests are answered together, where nobody says.
+const MODEL_TASKS: u32 = 16;
+
+/// What placement takes a model to do in a second until it has seen better: one task of a small model on a core of an old
+/// processor, and many together.
+const ASSUMED_TOKENS_PER_S: [u64; 2] = [20, 60];
+
+/// Memory that programs of WebAssembly have where models have all the rest: that of a task that says nothing of memory.
+const LEAST_MEMORY: ByteSize = ByteSize::mib(512);
 
 /// The most room that is taken for blobs without being asked for.
 const MOST_DISK: ByteSize = ByteSize(50 << 30);
@@ -167,10 +215,48 @@ enum Want {
     Orphaned,
 }
 
+impl Models {
+    /// The engine for models, if there is to be one, and the memory of so much that is left for other programs.
+    fn lend(
+        &self,
+        cpus: u32,
+        memory: ByteSize,
+        spool: &Path,
+    ) -> anyhow::Result<(Option<EngineConfig>, ByteSize)> {
+        if !self.infer {
+            return Ok((None, memory));
+        }
+        let own = self.model_memory.unwrap_or(ByteSize(memory.0 / 2));
+        let threads = self.model_threads.unwrap_or(cpus) as usize;
+        let host = model_host(threads, own, spool).code(Code::Host)?;
+        // What keeps it from starting is said now, and not with the first task.
+        host.confinement().context("cannot start a worker for models").code(Code::Host)?;
+        let [single, all] = ASSUMED_TOKENS_PER_S.map(|tokens| tokens.saturating_mul(Work::UNITS_OF_TOKEN));
+        let engine = EngineConfig {
+            executor: Arc::new(host),
+            slots: self.model_tasks.unwrap_or(MODEL_TASKS),
+            memory: own,
+            capacity: Some(Capacity { single_fuel_per_s: single, all_fuel_per_s: all }),
+            rates: RateCard::FREE,
+            models: self.model.iter().map(|model| models::held(model)).collect::<anyhow::Result<_>>()?,
+        };
+        // Where models may have all, the others get what is left of it: a provider has an engine for them all the same.
+        Ok((Some(engine), ByteSize(memory.0.saturating_sub(own.0).max(LEAST_MEMORY.0))))
+    }
+}
+
 impl Asks {
     fn rates(&self) -> RateCard {
         RateCard {
-            work: WorkRate::Fuel(self.price_fuel),
+            work: WorkRate {
+                fuel: self.price_fuel,
+                tokens: TokenRate {
+                    input: self.price_input_tokens,
+                    cached: self.price_cached_tokens,
+                    output: self.price_output_tokens,
+                    memory: self.price_token_memory,
+                },
+            },
             memory: self.price_memory,
             transfer: self.price_transfer,
         }
@@ -240,6 +326,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         None => state.share_of_disk(PART_OF_DISK)?.min(MOST_DISK),
     };
     let spool = fresh_spool(state.path()).code(Code::Host)?;
+    let (models, memory) = args.models.lend(slots, memory, &spool)?;
     let pool = worker_pool(usize::try_from(slots).unwrap_or(usize::MAX), &spool).code(Code::Host)?;
     let confinement = pool.confinement().context("cannot start a worker").code(Code::Host)?;
     let executor = Arc::new(Metered { executor: pool, fuel: AtomicU64::new(0) });
@@ -268,8 +355,16 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             let capacity = capacity(args, &state, &executor, slots).await?;
             let (pay, ledger) = args.pay(&config, &state, &mut telling).await?.unzip();
             let capacity = Some(capacity);
-            let engine = EngineConfig { executor: executor.clone(), slots, memory, capacity, rates };
-            let config = ProviderConfig { engines: vec![engine], pay, ..config };
+            let mut engines = vec![EngineConfig {
+                executor: executor.clone(),
+                slots,
+                memory,
+                capacity,
+                rates,
+                models: Vec::new(),
+            }];
+            engines.extend(models.map(|models| EngineConfig { rates, ..models }));
+            let config = ProviderConfig { engines, pay, ..config };
             let started = Provider::start(config).await.map_err(explain)?;
             anyhow::Ok((started, ledger))
         };

@@ -12,7 +12,7 @@ use std::{
 use anyhow::Context;
 use tidemill_api as api;
 use tidemill_job::{JobFile, Plan};
-use tidemill_types::{ByteSize, EscrowId, Reliance, Usage, lines};
+use tidemill_types::{ByteSize, EscrowId, Reliance, Tokens, Usage, lines};
 
 use crate::{
     embedded::usual_providers,
@@ -213,12 +213,23 @@ fn tasks_in_words(map: u64, reduces: u64) -> String {
 
 fn print_usage(usage: &Usage, busy: Duration) {
     println!(
-        "  used {} fuel in {:.1} s of running; read {}; at most {} of memory a task",
-        usage.fuel,
+        "  used {} in {:.1} s of running; read {}; at most {} of memory a task",
+        work_in_words(usage),
         busy.as_secs_f64(),
         usage.read,
         usage.memory
     );
+}
+
+/// Fuel, tokens, or both where a reduce takes a model's answers.
+fn work_in_words(usage: &Usage) -> String {
+    let Tokens { input, cached, output } = usage.tokens;
+    if usage.tokens == Tokens::default() {
+        return format!("{} fuel", usage.fuel);
+    }
+    let cached = if cached == 0 { String::new() } else { format!(" ({cached} cached)") };
+    let tokens = format!("{input} tokens of prompts{cached} and {output} of answers");
+    if usage.fuel.0 == 0 { tokens } else { format!("{tokens}, and {} fuel", usage.fuel) }
 }
 
 fn print_written(output: &api::Output) {

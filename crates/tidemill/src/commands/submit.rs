@@ -98,7 +98,7 @@ async fn pay(
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let (file, plan) = jobfile::read(&args.job)?;
-    jobfile::check_programs(&plan)?;
+    jobfile::check_programs(&file, &plan)?;
     let ticket = network::required(args.join.join.as_deref())?;
     let (file, plan) = (Arc::new(file), Arc::new(plan));
     let (job, escrow) = runtime::block_on(async {

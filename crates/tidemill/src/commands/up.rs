@@ -13,7 +13,7 @@ use crate::{
     home::data_directory,
     hosting::{self, Words},
     interrupt::Signals,
-    logging,
+    logging, models,
     money::PayArgs,
     runtime,
     serving::{HttpArgs, Serving, WithHttp, page_in_words},
@@ -78,6 +78,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let shape = Shape {
             providers: args.providers.unwrap_or_else(|| usual_providers(args.strangers)),
             task_memory: Limits::default().memory,
+            models: Some(models::of_this_home()?),
             strangers: args.strangers,
         };
         let money = (!args.free).then_some(&args.pay);

@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 use tidemill_job::{JobSpec, Node};
 use tidemill_net::wire::{Money, NetworkTerms};
-use tidemill_types::{Amount, Billable, EscrowId, Fuel, Metered, RateCard, Stage, WorkRate};
+use tidemill_types::{Amount, Billable, EscrowId, Metered, RateCard, Stage, TokenRate, WorkRate};
 
 use crate::reliance;
 
@@ -64,14 +64,16 @@ impl Quote {
         for (at, stage) in [Stage::Map, Stage::Reduce].into_iter().enumerate() {
             let Some(limits) = spec.limits(stage) else { continue };
             let Work { tasks, input_bytes, largest_input } = work(spec, stage);
-            each = each.max(ceiling.most(limits, largest_input));
+            let Some(kind) = spec.needs(stage).map(|needs| needs.kind) else { continue };
+            each = each.max(ceiling.most(kind, limits, largest_input));
             let results = tasks.saturating_mul(most_results.into());
-            most = most.saturating_add(times(ceiling.most(limits, input_bytes), results));
+            most = most.saturating_add(times(ceiling.most(kind, limits, input_bytes), results));
             let fuel = fuels.get(at).copied().flatten();
             let usual = fuel.map(|fuel| {
                 let inputs = if stage == Stage::Map { input_bytes } else { spec.common_input_bytes(stage) };
                 let results = tasks.saturating_mul(least_results.into());
-                times(ceiling.price(&Billable::new(limits, inputs, Metered::Fuel(Fuel(fuel)), 0)), results)
+                let work = Metered::of_units(kind, fuel);
+                times(ceiling.price(&Billable::new(limits, inputs, work, 0)), results)
             });
             likely = likely.zip(usual).map(|(sum, usual)| sum.saturating_add(usual));
         }
@@ -141,11 +143,12 @@ fn told<S: Serializer>(rates: &RateCard, serializer: S) -> Result<S::Ok, S::Erro
     #[derive(Serialize)]
     struct Told {
         fuel: Amount,
+        tokens: TokenRate,
         memory: Amount,
         transfer: Amount,
     }
-    let RateCard { work: WorkRate::Fuel(fuel), memory, transfer } = *rates;
-    Told { fuel, memory, transfer }.serialize(serializer)
+    let RateCard { work: WorkRate { fuel, tokens }, memory, transfer } = *rates;
+    Told { fuel, tokens, memory, transfer }.serialize(serializer)
 }
 
 /// What is locked for a job: the most that it may cost, as people read it, so that what they read is what is locked.
@@ -166,13 +169,7 @@ fn ceiling(terms: &NetworkTerms) -> RateCard {
     let (Some(lowest), Some(highest)) = (lowest, highest) else { return usual };
     let believed = usual.highest(lowest);
     let most = |rate: Amount| times(rate, FAR);
-    let WorkRate::Fuel(work) = believed.work;
-    let most = RateCard {
-        work: WorkRate::Fuel(most(work)),
-        memory: most(believed.memory),
-        transfer: most(believed.transfer),
-    };
-    highest.lowest(most)
+    highest.lowest(believed.map(most))
 }
 
 /// What a stage has to do.
@@ -258,9 +255,9 @@ mod tests {
     #[test]
     fn scripts_read_the_rates_by_their_names() {
         let text = told(&RateCard::default(), serde_json::value::Serializer).expect("it is plain data");
-        let fuel = serde_json::to_value(RateCard::default().work.amount()).expect("it is plain data");
+        let fuel = serde_json::to_value(RateCard::default().work.fuel).expect("it is plain data");
         assert_eq!(text["fuel"], fuel);
-        assert_eq!(text.as_object().map(serde_json::Map::len), Some(3));
+        assert_eq!(text.as_object().map(serde_json::Map::len), Some(4));
     }
 
     #[test]

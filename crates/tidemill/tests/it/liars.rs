@@ -2,7 +2,7 @@
 //! else is.
 
 mod kept;
-mod liar;
+pub mod liar;
 
 use serde_json::Value;
 

@@ -14,6 +14,7 @@ mod heavy;
 mod hostile;
 mod ledger;
 mod liars;
+mod models;
 mod network;
 mod node;
 mod nodes;

@@ -1,7 +1,7 @@
 use std::{hint::black_box, time::Instant};
 
 use super::*;
-use crate::{ByteSize, Fuel, GuestPath, InputSpec, Limits, Millis};
+use crate::{ByteSize, Fuel, GuestPath, InputSpec, Limits, Millis, Tokens};
 
 fn spec() -> TaskSpec {
     TaskSpec {
@@ -17,6 +17,8 @@ fn spec() -> TaskSpec {
         }],
         limits: Limits {
             fuel: Fuel(1),
+            input_tokens: 9,
+            output_tokens: 10,
             memory: ByteSize(2),
             table_elements: 3,
             stack: ByteSize(4),
@@ -46,6 +48,7 @@ fn done() -> Claim {
         outcome: Outcome::Done,
         usage: Usage {
             fuel: Fuel(10),
+            tokens: Tokens { input: 17, cached: 18, output: 19 },
             memory: ByteSize(11),
             read: ByteSize(12),
             output: ByteSize(13),
@@ -105,8 +108,11 @@ fn every_term_changes_the_leaf() {
 #[test]
 fn everything_claimed_of_a_task_that_is_done_changes_the_leaf() {
     let base = hash(&terms(), &done());
-    let changes: [fn(&mut Claim); 10] = [
+    let changes: [fn(&mut Claim); 13] = [
         |c| c.usage.fuel.0 += 1,
+        |c| c.usage.tokens.input += 1,
+        |c| c.usage.tokens.cached += 1,
+        |c| c.usage.tokens.output += 1,
         |c| c.usage.memory.0 += 1,
         |c| c.usage.read.0 += 1,
         |c| c.usage.output.0 += 1,
@@ -200,7 +206,8 @@ fn the_leaf_is_what_a_contract_would_compute() {
     let data_type = "TaskResult(bytes32 escrow,bytes32 coordinator,bytes32 provider,bytes16 job,uint64 task,\
                      uint64 lease,bytes32 spec,bytes32 program,bytes32 input,bytes32 limits,uint8 kind,\
                      uint8 floats,uint32 execVersion,uint8 outcome,bytes32 failure,uint8 weight,bytes32 output,\
-                     uint64 outputLength,uint64 fuel,uint64 memoryBytes,uint64 readBytes,uint64 outputBytes,\
+                     uint64 outputLength,uint64 fuel,uint64 inputTokens,uint64 cachedTokens,uint64 outputTokens,\
+                     uint64 memoryBytes,uint64 readBytes,uint64 outputBytes,\
                      uint64 logBytes,uint64 hostCalls,bytes32 hardwareClass)";
     let words = [
         keccak256(data_type).0,
@@ -223,6 +230,9 @@ fn the_leaf_is_what_a_contract_would_compute() {
         *BlobId::of(b"output").as_bytes(),
         word(16),
         word(10),
+        word(17),
+        word(18),
+        word(19),
         word(11),
         word(12),
         word(13),
@@ -245,7 +255,7 @@ fn leaves_hash_as_they_did_when_the_format_was_fixed() {
     let terms = Terms { work: WorkTerms { exec_version: 1, ..fixed }, ..terms() };
     assert_eq!(
         hex(hash(&terms, &done())),
-        "0x8cd534423b256838139b945e0c22aed7b9822bac2ff8a5c5379e15872964cea9"
+        "0x745c6377b9fe6d3c388a9d3cd95f83d916b004e630a2273958800492fbeb4f5c"
     );
     let failure = Failure::Exit { code: 3, stderr: "no".into() };
     assert_eq!(

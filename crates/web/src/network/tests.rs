@@ -19,6 +19,7 @@ fn provider(number: u8, connected: bool, leased: u64) -> ProviderReport {
                 memory: ByteSize::mib(512),
                 capacity: Capacity { single_fuel_per_s: 1, all_fuel_per_s: 4_000_000_000 },
                 rates: RateCard::default(),
+                models: Vec::new(),
             }],
         },
         connected,

@@ -364,7 +364,7 @@ impl JobMoney {
             Stage::Map => self.least_map_input,
             Stage::Reduce => spec.common_input_bytes(stage),
         };
-        self.record.ceiling.most(limits, input_bytes)
+        self.record.ceiling.most(super::kind_of(spec, stage), limits, input_bytes)
     }
 
     /// What it may still hold back of its own ceiling.

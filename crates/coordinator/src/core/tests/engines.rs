@@ -113,7 +113,7 @@ fn a_lease_pays_what_its_engine_asks() {
     world.fund_and_submit(job_id(1), &map_job(30));
     let mut peer = Peer::new(1);
     let mut engines = two(&peer);
-    let cheap = RateCard { work: WorkRate::Fuel(Amount::from_wei(7)), ..RateCard::default() };
+    let cheap = RateCard { work: WorkRate::fuel(Amount::from_wei(7)), ..RateCard::default() };
     engines[1].rates = cheap;
     join(&mut peer, &mut world, engines, Vec::new());
     let leases = leases_to(&world.settle(), peer.session);

@@ -155,6 +155,7 @@ impl Peer {
             memory: ByteSize::mib(16_384),
             capacity: Capacity { single_fuel_per_s: 1 << 30, all_fuel_per_s: 1 << 30 },
             rates: self.rates,
+            models: Vec::new(),
         }
     }
 

@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tidemill_net::wire::{Decision, JobPay, ToProvider};
 use tidemill_store::{Change, JobEnd};
 use tidemill_types::{
-    Address, Amount, Basis, Comparison, EscrowId, Failure, JobId, LeaseId, Limits, RateCard, Signature65,
-    TaskId, Weight,
+    Address, Amount, Basis, Comparison, EscrowId, Failure, JobId, LeaseId, Limits, ProgramKind, RateCard,
+    Signature65, TaskId, Weight,
 };
 
 use self::{
@@ -94,7 +94,7 @@ impl Simulation {
             let mut ledger = Ledger::default();
             for job in &jobs {
                 // Some have enough for all of it, some for a task or two.
-                let each = RateCard::default().most(&Limits::default(), 0).wei();
+                let each = RateCard::default().most(ProgramKind::Wasm, &Limits::default(), 0).wei();
                 let tasks = if rng.one_in(2) { 2 } else { 200 };
                 ledger.open(job.escrow, Amount::from_wei(each * tasks), 1_000_000);
             }
@@ -231,7 +231,11 @@ impl Simulation {
         for job in &self.jobs {
             let escrow = job.escrow;
             if (calm && self.rng.one_in(20)) || self.rng.one_in(400) {
-                ledger.deposit(escrow, RateCard::default().most(&Limits::default(), 0), now_s);
+                ledger.deposit(
+                    escrow,
+                    RateCard::default().most(ProgramKind::Wasm, &Limits::default(), 0),
+                    now_s,
+                );
             } else if !calm && self.rng.one_in(4_000) && job.from_ms == 0 {
                 ledger.end(escrow, now_s);
                 self.ended.insert(escrow);

@@ -99,7 +99,7 @@ impl Core {
         // As much as the lease will be for, or so.
         let limits = of.spec.limits(Stage::Map).copied().unwrap_or_default();
         let price = match of.money {
-            Some(_) => engine.rates.most(&limits, of.spec.input_bytes() / of.spec.map_count()),
+            Some(_) => engine.rates.most(engine.kind, &limits, of.spec.input_bytes() / of.spec.map_count()),
             None => Amount::ZERO,
         };
         let stake = self.stake(job, of, provider.operator, price);

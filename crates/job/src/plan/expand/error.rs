@@ -39,6 +39,14 @@ pub enum ExpandError {
         #[source]
         source: io::Error,
     },
+    /// Nobody here knows a model of this name or hash.
+    #[error(
+        "`program.model`: no model of this machine has the name or hash {model}; give the path of its file, or add it with `tidemill models add`"
+    )]
+    NoModel {
+        /// The name or the hash.
+        model: String,
+    },
     /// What the job names is a directory or something stranger.
     #[error("`{key}`: {} is not a file", path.display())]
     NotFile {

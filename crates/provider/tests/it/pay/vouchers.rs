@@ -131,7 +131,7 @@ async fn leases_that_would_not_be_paid_come_back() {
     assert!(words.contains("and the task may take 600 s"), "{words}");
     let mut cheap = scene.lease(4, escrow);
     if let Some(pay) = &mut cheap.pay {
-        pay.rates.work = WorkRate::Fuel(Amount::from_wei(1));
+        pay.rates.work = WorkRate::fuel(Amount::from_wei(1));
     }
     scene.joined.lease(vec![cheap]).await;
     let said = scene.joined.next().await;

@@ -9,8 +9,8 @@ use std::{
 use serde::Serialize;
 use tidemill_sched::{Class, ClassId, Job, LeaseEnd, Micros, NewLease, Placement, Policy, Scheduler, Work};
 use tidemill_types::{
-    Address, ByteSize, Capacity, Engine, EngineId, FloatClass, Fuel, JobId, LeaseId, Millis, Needs, NodeId,
-    Offer, ProgramKind, RateCard, Stage, TaskId, TaskNumber,
+    Address, ByteSize, Capacity, Engine, EngineId, FloatClass, Fuel, JobId, LeaseId, Metered, Millis, Needs,
+    NodeId, Offer, ProgramKind, RateCard, Stage, TaskId, TaskNumber,
 };
 
 use super::percentile;
@@ -222,7 +222,7 @@ impl World {
         let Some((at, started)) = self.leases.remove(&lease) else { return };
         let wall = self.now.since(started);
         let fuel = Fuel(wall.0.saturating_mul(RATE / 1_000_000));
-        self.scheduler.ended(lease, LeaseEnd::Done { wall, fuel }, self.now);
+        self.scheduler.ended(lease, LeaseEnd::Done { wall, work: Metered::Fuel(fuel) }, self.now);
         if let Some(mill) = self.mills.get_mut(&at) {
             mill.free += 1;
         }
@@ -287,6 +287,7 @@ fn offer(slots: u32) -> Offer {
         memory: ByteSize(u64::from(slots) << 30),
         capacity: Capacity { single_fuel_per_s: RATE, all_fuel_per_s: u64::from(slots) * RATE },
         rates: RateCard::FREE,
+        models: Vec::new(),
     };
     Offer {
         name: "mill".to_owned(),

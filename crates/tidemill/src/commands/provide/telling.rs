@@ -9,7 +9,7 @@ use std::{
 use tidemill_api::{self as api, ProvideEvent, ProvideNotice, TaskEnd};
 use tidemill_exec::{Confinement, Lack};
 use tidemill_provider::{Event, Notice, Provider};
-use tidemill_types::{Address, Failure, Fuel, Millis, NodeId, Outcome, one_line};
+use tidemill_types::{Address, ByteSize, Failure, Fuel, Millis, NodeId, Outcome, one_line};
 
 use super::money;
 use crate::{announce::Announcer, money::no_coins};
@@ -89,8 +89,10 @@ impl Telling {
     pub fn offer(&mut self, provider: &Provider, address: Address, directory: &Path) {
         self.state = "joining".to_owned();
         let offer = provider.offer();
-        let capacity = offer.engines.first().map(|engine| engine.capacity).unwrap_or_default();
-        let (slots, memory) = (offer.slots(), offer.memory());
+        let first = offer.engines.first();
+        let capacity = first.map(|engine| engine.capacity).unwrap_or_default();
+        let slots = first.map_or(0, |engine| engine.slots);
+        let memory = first.map_or(ByteSize(0), |engine| engine.memory);
         let event = ProvideEvent::Offer {
             node: provider.id().to_string(),
             address: address.to_string(),

@@ -3,21 +3,21 @@
 use std::time::{Duration, Instant};
 
 use tidemill_api as api;
-use tidemill_exec::{Cancel, Executor, Task};
+use tidemill_exec::{Cancel, Task};
 use tidemill_job::{JobFile, Node, Plan};
 use tidemill_provider::memory_available;
-use tidemill_types::Failure;
+use tidemill_types::{ByteSize, Failure, ProgramKind};
 use tidemill_web::told::seconds;
 
 use super::{Args, print_usage, print_written, task_failure, tasks_in_words};
 use crate::{
     commands::{check_floats, cores, read_program},
     exit::{Code, Exit, WithCode},
-    here::{self, Config, End, Finished, Job, TaskFailure, Totals},
-    home::worker_pool,
+    here::{self, Config, End, Executors, Finished, Job, TaskFailure, Totals},
+    home::{model_host, worker_pool},
     interrupt::on_interrupt,
-    jobfile::{check_programs, task_memory},
-    json,
+    jobfile::{check_programs, program_memory},
+    json, models,
     outdir::OutDir,
     output::{MapTask, Piece, Placing, Shape},
     progress::Progress,
@@ -26,12 +26,15 @@ use crate::{
 
 /// Runs a job on this machine's cores.
 pub fn run(args: &Args, file: JobFile, plan: Plan, begun: Instant) -> anyhow::Result<()> {
-    let map_program = read_program(plan.map_program())?;
+    let map_program = match file.program.kind {
+        ProgramKind::Wasm => read_program(plan.map_program())?,
+        ProgramKind::Infer => models::read(plan.map_program())?,
+    };
     let reduce_program = plan.reduce().map(|reduce| read_program(reduce.program())).transpose()?;
     let job = Job { file, plan, map_program, reduce_program };
     let slots = slots(&job, args.parallel);
     if args.dry_run {
-        check_programs(&job.plan)?;
+        check_programs(&job.file, &job.plan)?;
         super::describe(&job.file, &job.plan, Some(slots), args.json);
         return Ok(());
     }
@@ -41,12 +44,15 @@ pub fn run(args: &Args, file: JobFile, plan: Plan, begun: Instant) -> anyhow::Re
     let deadline = job.file.deadline.map(|deadline| begun + deadline.duration());
     let config = Config { slots, work: out.work().to_owned(), logs, deadline };
     let (end, totals) = {
-        let pool = worker_pool(slots, &config.work.join(here::SPOOL)).code(Code::Host)?;
-        match prepare(&job, &pool, &interrupted)? {
+        let spool = config.work.join(here::SPOOL);
+        let pool = worker_pool(slots, &spool).code(Code::Host)?;
+        let models = model_host(cores(), model_memory(&job), &spool).code(Code::Host)?;
+        let executors = Executors { pool, models };
+        match prepare(&job, &executors, &interrupted)? {
             Some(end) => (end, Totals::default()),
             None => {
                 let progress = Progress::start(job.file.name.as_str(), job.plan.task_count());
-                let result = here::run(&job, &config, &pool, &interrupted, &progress);
+                let result = here::run(&job, &config, &executors, &interrupted, &progress);
                 progress.finish();
                 result.code(Code::Host)?
             }
@@ -59,7 +65,8 @@ pub fn run(args: &Args, file: JobFile, plan: Plan, begun: Instant) -> anyhow::Re
 fn slots(job: &Job, asked: Option<u16>) -> usize {
     let wanted = asked.map_or_else(cores, usize::from);
     let allowed = job.file.resources.parallel.map_or(usize::MAX, |most| most as usize);
-    let each = task_memory(&job.file, &job.plan);
+    // Those of a model share what they take most of, and wait for the rest.
+    let each = program_memory(&job.file, &job.plan);
     let fitting = memory_available()
         .map_or(usize::MAX, |free| usize::try_from(free.0 / each.0.max(1)).unwrap_or(usize::MAX));
     if asked.is_none() && fitting < wanted.min(allowed) {
@@ -73,17 +80,24 @@ fn slots(job: &Job, asked: Option<u16>) -> usize {
     wanted.min(allowed)
 }
 
+/// The memory for a job's model and the texts of its tasks: what is there, but as much as a task may take in any case.
+fn model_memory(job: &Job) -> ByteSize {
+    let available = memory_available().map_or(ByteSize(0), |free| ByteSize(free.0 / 4 * 3));
+    available.max(job.file.limits.memory)
+}
+
 /// Compiles the programs before the first task, so that what is wrong with one is said once. Gives the
 /// end of the run if there is something wrong.
-fn prepare(job: &Job, pool: &dyn Executor, interrupted: &Cancel) -> anyhow::Result<Option<End>> {
+fn prepare(job: &Job, executors: &Executors, interrupted: &Cancel) -> anyhow::Result<Option<End>> {
     let floats = job.file.program.floats;
     let reduce_floats = job.file.reduce.as_ref().map_or(floats, |reduce| reduce.program.floats);
     let map = (&job.map_program, job.plan.map_program(), floats);
     let reduce = job.reduce_program.as_ref().zip(job.plan.reduce());
     let reduce = reduce.map(|(program, reduce)| (program, reduce.program(), reduce_floats));
     for (program, path, floats) in [Some(map), reduce].into_iter().flatten() {
-        check_floats(pool, floats)?;
-        match pool.prepare(&Task::of(program.clone(), floats), interrupted) {
+        let executor = executors.of(program.kind);
+        check_floats(executor, floats)?;
+        match executor.prepare(&Task::of(program.clone(), floats), interrupted) {
             Ok(_) => {}
             Err(Failure::Cancelled) => return Ok(Some(End::Interrupted)),
             Err(failure) => {

@@ -26,9 +26,10 @@ use crate::{
     exit::{Code, Exit, WithCode, code_of},
     follow::{OnInterrupt, cancel, follow, unless_stopped},
     interrupt::Signals,
-    jobfile::{check_programs, task_memory},
+    jobfile::{check_programs, program_memory},
     json,
     ledger::Ledger,
+    models,
     money::{Payer, forget_escrow, has_escrow, is_closed, print_payment, settlement},
     network::{self, private_directory},
     outdir::{OutDir, remove_tree},
@@ -101,7 +102,7 @@ pub fn run(args: &Args, file: JobFile, plan: Plan, begun: Instant) -> anyhow::Re
             .into());
     }
     let ticket = if args.wants_own_network()? { None } else { network::ticket(args.join.join.as_deref())? };
-    check_programs(&plan)?;
+    check_programs(&file, &plan)?;
     if args.dry_run {
         super::describe(&file, &plan, None, args.json);
         return Ok(());
@@ -150,8 +151,9 @@ impl Run<'_> {
             None => {
                 let network = work.join(NETWORK);
                 let providers = self.args.own_providers();
-                let memory = task_memory(&self.file, &self.plan);
-                let shape = Shape { providers, task_memory: memory, strangers: self.args.strangers };
+                let memory = program_memory(&self.file, &self.plan);
+                let models = models::of_job(&self.file, &self.plan);
+                let shape = Shape { providers, task_memory: memory, models, strangers: self.args.strangers };
                 let starting = Embedded::start_for(&network, shape, self.args.money(), self.args.json);
                 let embedded = unless_stopped(&mut signals, starting).await?;
                 let (ticket, payer) = (embedded.ticket.clone(), embedded.payer());

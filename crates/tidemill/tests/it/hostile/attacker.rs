@@ -74,6 +74,7 @@ impl Attacker {
             memory: ByteSize::mib(16_384),
             capacity: Capacity { single_fuel_per_s: 1 << 40, all_fuel_per_s: 1 << 40 },
             rates: RateCard::FREE,
+            models: Vec::new(),
         };
         Offer {
             name: "attacker".to_owned(),

@@ -53,7 +53,7 @@ pub struct Liar {
 
 struct Lying {
     manner: Manner,
-    honest: WasmExecutor,
+    honest: Arc<dyn Executor>,
     results: AtomicU64,
     lies: Arc<AtomicU64>,
 }
@@ -61,18 +61,23 @@ struct Lying {
 impl Liar {
     /// Joins the network whose ticket is in the file `ticket`.
     pub fn join(place: &Place, number: u8, manner: Manner) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.expect("a runtime");
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let ticket = fs::read_to_string(place.path("ticket")).expect("a ticket");
-        let name = format!("liar-{number}");
-        let lies = Arc::new(AtomicU64::new(0));
         let honest = WasmExecutor::new(Backend::Sandbox, Layout::Task);
         // So that it is as quick as the others, and gets its part of the tasks.
         let program = Program::wasm(puppet().to_vec());
         honest
             .prepare(&Task::of(program, FloatClass::Native), &Cancel::default())
             .expect("the program can be run");
+        Self::join_with(place, number, manner, Arc::new(honest))
+    }
+
+    /// The same, of one that runs programs by this executor.
+    pub fn join_with(place: &Place, number: u8, manner: Manner, honest: Arc<dyn Executor>) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let ticket = fs::read_to_string(place.path("ticket")).expect("a ticket");
+        let name = format!("liar-{number}");
+        let lies = Arc::new(AtomicU64::new(0));
         let executor = Lying { manner, honest, results: AtomicU64::new(0), lies: lies.clone() };
         let config = ProviderConfig {
             name: name.clone(),
@@ -86,6 +91,7 @@ impl Liar {
                 memory: ByteSize::mib(8_192),
                 capacity: Some(Capacity { single_fuel_per_s: 1_000_000_000, all_fuel_per_s: 1_000_000_000 }),
                 rates: RateCard::FREE,
+                models: Vec::new(),
             }],
             disk: ByteSize::mib(512),
             directory: directory.path().to_owned(),

@@ -92,7 +92,7 @@ pub fn job(number: u8, assurances: &[&str], colludes: bool, rng: &mut Rng) -> Su
     let spec = job_spec(&format!("retries = 100\ntasks.range = {{ from = 0, to = {tasks} }}"), &program);
     let is_loose = assurances.len() > 1 && (colludes || assurance < 2);
     let escrow = EscrowId([if rng.one_in(3) { 1 } else { number }; 32]);
-    let max_price = rng.one_in(3).then(|| RateCard::default().most(&Limits::default(), 0));
+    let max_price = rng.one_in(3).then(|| RateCard::default().most(ProgramKind::Wasm, &Limits::default(), 0));
     // Enough for every task, one after the other: what a task really costs is a millionth of what it may.
     let max_price = max_price.and_then(|price| price.checked_mul(2));
     Submitted {

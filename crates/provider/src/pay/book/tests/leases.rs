@@ -33,7 +33,7 @@ fn a_lease_without_pay_is_refused_where_work_is_paid_and_taken_where_it_is_free(
 #[test]
 fn other_rates_than_ours_are_not_believed() {
     let mut world = World::new();
-    for rates in [RateCard::FREE, RateCard { work: WorkRate::Fuel(tide(1)), ..RateCard::default() }] {
+    for rates in [RateCard::FREE, RateCard { work: WorkRate::fuel(tide(1)), ..RateCard::default() }] {
         let pay = LeasePay { rates, ..pay(1) };
         let admission = world.book.admit(key_of(1), (Some(&pay), &RateCard::default()), Millis(1), world.now);
         assert_eq!(admission, Admission::OtherRates);
