@@ -119,6 +119,12 @@ impl Driver {
             ToHost::Run(request) => self.tasks.push(Task::new(*request)),
             ToHost::Model { program, offset, len } => {
                 let file = file.ok_or(io::ErrorKind::InvalidData)?;
+                // One that comes for a second task finds the first one's here, perhaps at work.
+                let is_here =
+                    self.models.get(&program).is_some_and(|place| !matches!(place.state, State::Asked(_)));
+                if is_here {
+                    return Ok(());
+                }
                 match Read::new(Handed { file, offset, len }) {
                     Ok(read) => self.set(program, State::Read(Box::new(read))),
                     Err(failure) => self.fail_all(program, &failure)?,
@@ -249,11 +255,14 @@ impl Driver {
         Ok(())
     }
 
-    /// The model of a task that has waited too long for memory that others hold.
+    /// The model of a task that has waited too long for memory that the requests of others hold. Where its own model is at
+    /// work, it waits for that.
     fn starving(&self) -> Option<BlobId> {
+        let is_running = |task: &Task| task.begun.as_ref().is_some_and(|begun| begun.lines.is_running());
         let starves = |task: &&Task| {
-            let is_idle = task.begun.as_ref().is_some_and(|begun| !begun.lines.is_running());
-            is_idle && task.waits_since.elapsed() > PATIENCE
+            task.begun.as_ref().is_some_and(|begun| begun.room > 0)
+                && task.waits_since.elapsed() > PATIENCE
+                && !self.tasks.iter().any(|other| other.program == task.program && is_running(other))
         };
         self.tasks.iter().find(starves).map(|task| task.program)
     }
