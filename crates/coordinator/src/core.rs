@@ -139,6 +139,8 @@ struct Held {
     has_known: bool,
     /// What is known, where its provider is tried.
     known: Option<Box<verdicts::Known>>,
+    /// Whether its provider was told what the output is said to be made of.
+    has_draft: bool,
 }
 
 /// A provider that is connected, or was and has leases or a history.

@@ -18,6 +18,9 @@ pub struct Control {
     pub cancel: Cancel,
     /// Takes provisional pieces of its output.
     pub chunks: Chunks,
+    /// What somebody says the output is made of, where the attempt is to check that: an executor may use it to be done
+    /// sooner, and gives the same result whatever it says. It comes from a stranger.
+    pub draft: Option<Arc<[u8]>>,
 }
 
 /// Whether an attempt is followed. It may begin and end while the attempt runs; each time has a number of its own. Clones
@@ -50,7 +53,7 @@ pub struct Piece<'a> {
 impl Control {
     /// Nobody follows the attempt, and this may end it.
     pub fn of(cancel: &Cancel) -> Self {
-        Self { cancel: cancel.clone(), chunks: Chunks::default() }
+        Self { cancel: cancel.clone(), ..Self::default() }
     }
 }
 

@@ -104,10 +104,7 @@ impl Encoder {
         config: &str,
         pooling: Option<&str>,
     ) -> Result<Self, FileError> {
-        const PREFIX: &str = "bert.";
-        let has_prefix = weights.names().any(|name| name.starts_with("bert.embeddings."));
-        let prefix = if has_prefix { PREFIX } else { "" };
-        let tensors = Tensors::new(weights, Naming::Encoder { prefix });
+        let tensors = Tensors::new(weights, Naming::of_encoder(weights));
         let config = EncoderConfig::from_json(config, pooling, tensors.rows("token_embd.weight")?)?;
         Self::take(config, tensors)
     }
@@ -194,7 +191,11 @@ impl EncoderConfig {
         config.check().map_err(|problem| FileError::key(ARCHITECTURE, problem))
     }
 
-    fn from_json(config: &str, pooling: Option<&str>, vocabulary: usize) -> Result<Self, FileError> {
+    pub(crate) fn from_json(
+        config: &str,
+        pooling: Option<&str>,
+        vocabulary: usize,
+    ) -> Result<Self, FileError> {
         let value = parse(CONFIG, config)?;
         let keys = Object::new(CONFIG, &value)?;
         let kind = keys.text("model_type")?.unwrap_or("");

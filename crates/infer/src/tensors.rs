@@ -6,6 +6,7 @@ use crate::file::{FileError, TensorInfo};
 use crate::format::Format;
 use crate::gguf::Gguf;
 use crate::packing::{Matrix, read_float};
+use crate::safetensors::Safetensors;
 use crate::source::Source;
 
 /// A file with tensors.
@@ -86,6 +87,13 @@ const IDLE_OF_DECODERS: [&str; 1] = [".self_attn.rotary_emb.inv_freq"];
 const IDLE_OF_ENCODERS: [&str; 2] = ["embeddings.position_ids", "pooler.dense."];
 
 impl Naming {
+    /// Encoders are published alone, or as a part of a larger model.
+    pub fn of_encoder(weights: &Safetensors<'_>) -> Self {
+        const PREFIX: &str = "bert.";
+        let has_prefix = weights.names().any(|name| name.starts_with("bert.embeddings."));
+        Self::Encoder { prefix: if has_prefix { PREFIX } else { "" } }
+    }
+
     /// The file's name of a tensor. A name that the table does not have stays as it is, and is then in no file.
     pub fn in_file(self, name: &str) -> String {
         let (table, layers, prefix): (&[(&str, &str)], _, _) = match self {

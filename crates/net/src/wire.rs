@@ -23,9 +23,9 @@ pub use self::{
     money::{EscrowReport, EscrowStage, JobCost, PayeeReport, SettlementReport},
     page::{MAX_ANSWER_BYTES, Page},
     provider::{
-        Decision, FromProvider, HeldLease, Lease, LeasePay, LogBody, MAX_ALONG_BYTES, MAX_CREDITS,
-        MAX_INLINE_LOG_BYTES, MAX_INLINE_OUTPUT_BYTES, MAX_LEASE_INLINE_BYTES, MAX_VOUCHERS, OutputBody,
-        ReleaseAsked, ResultBatch, ReturnReason, Source, TaskResult, ToProvider, Unpaid,
+        Decision, DraftOf, FromProvider, HeldLease, Lease, LeasePay, LogBody, MAX_ALONG_BYTES, MAX_CREDITS,
+        MAX_DRAFT_BYTES, MAX_INLINE_LOG_BYTES, MAX_INLINE_OUTPUT_BYTES, MAX_LEASE_INLINE_BYTES, MAX_VOUCHERS,
+        OutputBody, ReleaseAsked, ResultBatch, ReturnReason, Source, TaskResult, ToProvider, Unpaid,
     },
     refusal::Refusal,
     reliability::{

@@ -31,6 +31,8 @@ pub(crate) struct Attempt {
     pub(crate) program: BlobRef,
     /// Where the bytes of each of `spec.inputs` are, in the same order.
     pub(crate) sources: Vec<Source>,
+    /// What somebody says its output is made of, if it is a check.
+    pub(crate) draft: Option<Arc<[u8]>>,
     /// The blobs that it needs, each once. Empty ones are needed by nobody.
     pub(crate) blobs: Vec<Need>,
     /// About how much memory the attempt itself takes while it waits.
@@ -91,7 +93,7 @@ impl Attempt {
         if let Some(wrong) = lease.spec.limits.check(lease.spec.kind).into_iter().next() {
             return Err(LeaseError::Limits(wrong));
         }
-        let Lease { id, engine, seal, job, task, spec, program_len, mut sources, within: _, pay } = lease;
+        let Lease { id, engine, seal, job, task, spec, program_len, mut sources, pay, draft, .. } = lease;
         check_program(spec.kind, spec.program, program_len)?;
         for (input, source) in spec.inputs.iter().zip(&sources) {
             let path = || input.path.to_string();
@@ -114,7 +116,7 @@ impl Attempt {
         if inline > MAX_LEASE_INLINE_BYTES {
             return Err(LeaseError::LongInputs(inline));
         }
-        let bytes = inline + text_bytes(&spec);
+        let bytes = inline + text_bytes(&spec) + draft.as_ref().map_or(0, Vec::len);
         let program = BlobRef { id: spec.program, len: program_len };
         let spec = Arc::new(spec);
         let blobs = blobs(program, &spec, &mut sources)?;
@@ -129,6 +131,7 @@ impl Attempt {
             spec,
             program,
             sources,
+            draft: draft.map(Arc::from),
             blobs,
             bytes,
             cancel,
@@ -255,6 +258,8 @@ pub(crate) mod tests {
             sources: inputs.iter().map(|(_, source)| source.clone()).collect(),
             within: Millis(60_000),
             pay: None,
+            draft: None,
+            draft_of: None,
         }
     }
 

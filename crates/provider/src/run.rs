@@ -245,7 +245,8 @@ impl Runner {
             Ok(task) => {
                 attempt.began.get_or_init(Instant::now);
                 let chunks = self.pieces[attempt.key.coordinator.place()].of(&attempt.follow);
-                let control = Control { cancel: attempt.cancel.clone(), chunks };
+                let (cancel, draft) = (attempt.cancel.clone(), attempt.draft.clone());
+                let control = Control { cancel, chunks, draft };
                 self.result(attempt, self.executor.run(&task, &control))
             }
             Err(error) => Ran::NoInputs(error),

@@ -121,6 +121,15 @@ impl Metered {
     }
 }
 
+impl Metered {
+    /// Whether a draft saves some of it.
+    pub fn has_drafts(self) -> bool {
+        match self {
+            Self::Fuel(_) => false,
+        }
+    }
+}
+
 impl WorkRate {
     /// Nothing.
     pub const FREE: Self = Self { fuel: Amount::ZERO, tokens: TokenRate::FREE };
@@ -230,6 +239,13 @@ impl RateCard {
     #[must_use]
     pub fn lowest(self, other: Self) -> Self {
         self.with(other, Amount::min)
+    }
+
+    /// What is asked for running a task again with a draft of its output, at most: reading a token and drawing it again takes
+    /// a part of the time of writing it.
+    #[must_use]
+    pub fn for_check(self) -> Self {
+        self
     }
 
     /// The higher of each rate.

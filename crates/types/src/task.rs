@@ -10,6 +10,10 @@ use crate::{BlobId, GuestPath, Limits, MAX_MODEL_BYTES, MAX_PROGRAM_BYTES, SpecH
 /// sets.
 const WASM_CLASSES: [&str; 2] = ["x86-64-v3", "aarch64"];
 
+/// The file of an output that has, for whoever computes the output again, what it is made of. The rest of such an output
+/// does not follow from it without computing.
+pub const DRAFT_FILE: &str = "tokens.jsonl";
+
 /// What sort of program a task runs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -77,6 +81,14 @@ impl ProgramKind {
             Self::Wasm => 1,
             // The version of the engine in crate `infer`; a test of `modelhost` compares the two.
             Self::Infer => 1,
+        }
+    }
+
+    /// Whether tokens that an output of this kind is made of say how to compute it again in a part of the time: then such an
+    /// output has the file [`DRAFT_FILE`].
+    pub const fn has_drafts(self) -> bool {
+        match self {
+            Self::Wasm => false,
         }
     }
 

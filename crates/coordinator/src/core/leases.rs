@@ -4,6 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use tidemill_job::Node;
 use tidemill_net::wire::{Decision, Lease, LeasePay, MAX_ALONG_BYTES, MAX_CREDITS, Source, ToProvider};
+use tidemill_net::wire::{
+    DraftOf, Lease, LeasePay, MAX_ALONG_BYTES, MAX_CREDITS, MAX_DRAFT_BYTES, Source, ToProvider,
+};
 use tidemill_sched::{LeaseEnd, Micros, NewLease, Placement, Work};
 use tidemill_store::{Change, LeaseRecord, UnixMillis};
 use tidemill_types::{
@@ -112,6 +115,8 @@ impl Core {
         let Some(rates) = offered.map(|engine| engine.rates) else {
             return self.wait_for_someone(task, now);
         };
+        let draft_of = if known.is_none() { self.draft_of(task) } else { None };
+        let rates = if draft_of.is_some() { rates.for_check() } else { rates };
         let bill = match self.reserve(task, stage, rates, input_bytes(&bound.spec), now) {
             Ok(bill) => bill,
             Err(NoMoney) => {
@@ -135,7 +140,8 @@ impl Core {
         let within = Millis(bound.spec.limits.wall_time.0 + 2 * queue_ms + SLACK_MS);
         let until = after(now, within.0);
         let is_known = known.is_some();
-        let work_row = postcard::to_stdvec(&(engine, work, bill, &known))
+        let has_draft = draft_of.is_some();
+        let work_row = postcard::to_stdvec(&(engine, work, bill, &known, has_draft))
             .expect("plain data always has a postcard encoding");
         let held = Held {
             task,
@@ -151,6 +157,9 @@ impl Core {
             has_known,
             known,
         };
+        let fetching = None;
+        let held =
+            Held { task, node, engine, operator, work, until, fetching, bill, has_known, known, has_draft };
         let record = LeaseRecord {
             id,
             task,
@@ -202,6 +211,8 @@ impl Core {
             sources,
             within,
             pay: bill.map(|bill| LeasePay { escrow: bill.escrow, rates: bill.rates }),
+            draft: None,
+            draft_of,
         };
         outgoing.entry(node).or_default().push(lease);
     }
@@ -397,5 +408,6 @@ fn approximate_bytes(lease: &Lease) -> usize {
         }
     }
     // What may be put in when it is sent.
-    FIXED + text + env + inputs + inline + along.min(MAX_ALONG_BYTES)
+    let draft = lease.draft_of.map_or(0, |draft| usize::try_from(draft.output.len).unwrap_or(usize::MAX));
+    FIXED + text + env + inputs + inline + along.min(MAX_ALONG_BYTES) + draft.min(MAX_DRAFT_BYTES)
 }

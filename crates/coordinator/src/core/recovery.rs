@@ -164,10 +164,9 @@ impl Core {
         let mut held = Vec::new();
         for lease in leases.iter().filter(|lease| lease.task.job == id) {
             let Some(node) = job.spec.node(lease.task.task) else { continue };
-            let row = postcard::from_bytes::<(EngineIndex, WorkTerms, Option<Bill>, Option<Box<Known>>)>(
-                &lease.work,
-            );
-            let Ok((engine, work, bill, known)) = row else {
+            type Row = (EngineIndex, WorkTerms, Option<Bill>, Option<Box<Known>>, bool);
+            let row = postcard::from_bytes::<Row>(&lease.work);
+            let Ok((engine, work, bill, known, has_draft)) = row else {
                 tracing::error!(lease = %lease.id, "a lease cannot be read back: its task is given to someone else");
                 self.change(Change::LeaseEnded { task: lease.task, lease: lease.id });
                 continue;
@@ -178,7 +177,7 @@ impl Core {
                 job.frontier.restore_running(node);
                 job.open.entry(lease.task.task).or_default().leases.push(lease.id);
             }
-            held.push((lease, node.stage(), engine, work, bill, known));
+            held.push((lease, node.stage(), engine, work, bill, (known, has_draft)));
         }
         for (task, _) in &opinions {
             job.open.entry(*task).or_default();
@@ -200,11 +199,12 @@ impl Core {
             self.hold_for_failure(TaskId { job: id, task: *task }, price);
         }
         for (task, opinion) in opinions {
-            let bill = postcard::from_bytes::<Option<Bill>>(&opinion.bill).ok().flatten();
+            let (bill, has_draft) =
+                postcard::from_bytes::<(Option<Bill>, bool)>(&opinion.bill).unwrap_or_default();
             self.hold_again(id, bill.as_ref());
-            self.restore_opinion(TaskId { job: id, task }, opinion, bill, now);
+            self.restore_opinion(TaskId { job: id, task }, opinion, (bill, has_draft), now);
         }
-        for (lease, stage, engine, work, bill, known) in held {
+        for (lease, stage, engine, work, bill, (known, has_draft)) in held {
             let limits = spec.limits(stage).copied().unwrap_or_default();
             let until =
                 after(now, limits.wall_time.0.saturating_add(self.config.lease.0).saturating_add(SLACK_MS));
@@ -224,6 +224,7 @@ impl Core {
                 bill,
                 has_known: false,
                 known,
+                has_draft,
             };
             let at = of_lease.at();
             self.stakes.leased(&of_lease);

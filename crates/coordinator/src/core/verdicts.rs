@@ -7,6 +7,7 @@ mod asking;
 mod comparing;
 mod deciding;
 mod doubts;
+mod drafts;
 mod fate;
 mod holding;
 mod judging;
@@ -87,6 +88,8 @@ pub(super) struct Given {
     odds: f64,
     /// Whether a check was drawn for it.
     chosen: bool,
+    /// Whether it was given by one who was told what the output is said to be made of, and so knew that it was checking.
+    has_draft: bool,
     /// Of which record it is.
     key: ReputationKey,
     /// How it is billed; what is held back is its price.
@@ -115,7 +118,8 @@ impl Given {
             error_ppb: billionths(self.odds),
             paid: self.paid,
             known,
-            bill: postcard::to_stdvec(&self.bill).expect("plain data always has a postcard encoding"),
+            bill: postcard::to_stdvec(&(self.bill, self.has_draft))
+                .expect("plain data always has a postcard encoding"),
         }
     }
 }
@@ -274,12 +278,13 @@ impl Core {
         let id = held.task;
         self.measure_reach(id.job);
         let price = result.price;
-        let (known, has_known) = (held.known, held.has_known);
+        let (known, has_known, has_draft) = (held.known, held.has_known, held.has_draft);
         let bill = held.bill.map(|bill| {
             self.free_bill(id.job, &Bill { reserve: bill.reserve.saturating_sub(price), ..bill });
             Bill { reserve: price, ..bill }
         });
         let Some(mut given) = self.given(id, result, (bill, has_known), now) else { return };
+        given.has_draft = has_draft;
         let Some(job) = self.jobs.get_mut(&id.job) else { return };
         job.news = true;
         job.reliability.results += 1;
@@ -370,6 +375,7 @@ impl Core {
             witness,
             odds,
             chosen,
+            has_draft: false,
             key,
             bill,
             paid: None,
@@ -385,11 +391,12 @@ impl Core {
         &mut self,
         id: TaskId,
         opinion: OpinionRecord,
-        bill: Option<Bill>,
+        (bill, has_draft): (Option<Bill>, bool),
         now: Now,
     ) {
         let Some(mut given) = self.given(id, opinion.result, (bill, false), now) else { return };
         (given.paid, given.chosen, given.answer) = (opinion.paid, true, opinion.answer);
+        given.has_draft = has_draft;
         given.is_kept = true;
         let is_distrusted =
             self.jobs.get(&id.job).is_some_and(|job| job.distrusted.contains(&given.result.operator));

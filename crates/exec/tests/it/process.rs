@@ -56,7 +56,7 @@ fn what_a_program_writes_is_seen_while_it_runs() {
         cancel.cancel();
     });
     follow.begin(NonZeroU64::MIN);
-    let report = attempt.run_under(&Control { cancel: attempt.cancel.clone(), chunks });
+    let report = attempt.run_under(&Control { cancel: attempt.cancel.clone(), chunks, draft: None });
     assert_eq!(report.outcome, Outcome::Failed(Failure::Cancelled));
     assert_eq!(*seen.lock().expect("nobody panicked"), [(0, b"line\n".to_vec())]);
 }
@@ -67,7 +67,7 @@ fn a_result_does_not_depend_on_being_followed() {
     let follow = Follow::default();
     follow.begin(NonZeroU64::MIN);
     let chunks = Chunks::to(&follow, |_: Piece<'_>| {});
-    let followed = attempt.run_under(&Control { cancel: attempt.cancel.clone(), chunks });
+    let followed = attempt.run_under(&Control { cancel: attempt.cancel.clone(), chunks, draft: None });
     let alone = attempt.run();
     assert_eq!(followed.outcome, alone.outcome);
     assert_eq!(followed.usage, alone.usage);

@@ -6,6 +6,10 @@ use std::collections::HashMap;
 use fancy_regex::Regex;
 use unicode_normalization::UnicodeNormalization;
 
+use super::{SPACE, Scheme, TOKENS, Tokenizer, kind};
+use crate::file::FileError;
+use crate::gguf::{Value, Writer};
+
 /// A vocabulary's way of telling a word's beginning from what continues it.
 #[derive(Clone, Debug)]
 pub struct Words {
@@ -164,6 +168,47 @@ impl Words {
             }
         }
         word.clear();
+    }
+}
+
+impl Tokenizer {
+    /// Puts a vocabulary of words into a GGUF file, in which what begins a word has a mark, and what continues one has none.
+    ///
+    /// # Errors
+    ///
+    /// It is no such vocabulary, or one that treats texts in a way of its own.
+    pub(crate) fn put_words(&self, writer: &mut Writer) -> Result<(), FileError> {
+        let problem =
+            |problem: &str| FileError::json("tokenizer.json", format!("GGUF has no word for {problem}"));
+        let Scheme::Words { words, .. } = &self.scheme else {
+            return Err(problem("a vocabulary that is not of words and their pieces, beside an encoder"));
+        };
+        if words.cleaning != Cleaning::UNCASED || words.most_letters != 100 || !words.begins.is_empty() {
+            return Err(problem("the way in which it cleans and cuts texts"));
+        }
+        let mut tokens = vec![None; self.bytes.len()];
+        for (text, &id) in &self.ids {
+            tokens[id as usize] = Some(text);
+        }
+        let text = |(text, &is_control): (Option<&String>, &bool)| {
+            let text = text?;
+            Some(match text.strip_prefix(&words.continues) {
+                _ if is_control => text.clone(),
+                Some(rest) => rest.to_owned(),
+                None => format!("{SPACE}{text}"),
+            })
+        };
+        let texts: Option<Vec<String>> = tokens.into_iter().zip(&self.is_control).map(text).collect();
+        let texts = texts.ok_or_else(|| problem("two tokens with one text"))?;
+        let kinds =
+            self.is_control.iter().map(|&is_control| if is_control { kind::CONTROL } else { 1 }).collect();
+        writer.key("tokenizer.ggml.model", Value::Text("bert".into()));
+        writer.key(TOKENS, Value::Texts(texts));
+        writer.key("tokenizer.ggml.token_type", Value::Integers(kinds));
+        for (key, id) in [("unknown", words.unknown), ("cls", words.begin), ("seperator", words.end)] {
+            writer.key(format!("tokenizer.ggml.{key}_token_id"), Value::Integer(i64::from(id)));
+        }
+        Ok(())
     }
 }
 

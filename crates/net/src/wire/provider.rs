@@ -4,8 +4,8 @@ use std::{net::IpAddr, num::NonZeroU64};
 
 use serde::{Deserialize, Serialize};
 use tidemill_types::{
-    Amount, BlobSource, Claim, EngineIndex, EscrowId, JobId, LeaseId, Millis, Offer, Outcome, RateCard,
-    Release, Signature65, Signed, TaskId, TaskNumber, TaskSpec, Voucher,
+    Amount, BlobRef, BlobSource, Claim, EngineIndex, EscrowId, JobId, LeaseId, Millis, Offer, Outcome,
+    RateCard, Release, Signature65, Signed, TaskId, TaskNumber, TaskSpec, Voucher,
 };
 
 use super::{
@@ -30,6 +30,9 @@ pub const MAX_LEASE_INLINE_BYTES: usize = 256 << 10;
 /// most so many bytes together: to ask for so little takes longer than to send it. A hundred such leases take a link of
 /// 10 Mbit/s little more than a second, well within what heartbeats may wait for.
 pub const MAX_ALONG_BYTES: usize = 16 << 10;
+
+/// The longest draft of a lease. The tokens of 20,000 words of answers fit.
+pub const MAX_DRAFT_BYTES: usize = 128 << 10;
 
 /// The longest failure, encoded: what the sandbox says of one is bounded well below.
 const MAX_FAILURE_BYTES: usize = 32 << 10;
@@ -115,6 +118,22 @@ pub struct Lease {
     pub within: Millis,
     /// What it pays; nothing in a network that is free.
     pub pay: Option<LeasePay>,
+    /// What somebody says the output is made of, where the lease is to check that. It may save time, and never changes the
+    /// result: most of what the output holds is not in it.
+    pub draft: Option<Vec<u8>>,
+    /// Where the coordinator takes the draft from when it sends the lease. It does not leave the coordinator: who knows the
+    /// output need not compute it.
+    #[serde(skip)]
+    pub draft_of: Option<DraftOf>,
+}
+
+/// A draft that is not read yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DraftOf {
+    /// The output that is to be checked.
+    pub output: BlobRef,
+    /// Where to change it, so that who does not look is found out; mostly nowhere.
+    pub change: Option<u64>,
 }
 
 /// What a lease pays when its result is accepted.
@@ -122,7 +141,7 @@ pub struct Lease {
 pub struct LeasePay {
     /// Out of which escrow.
     pub escrow: EscrowId,
-    /// By which rates: the engine's own.
+    /// By which rates: the engine's own, or of a lease with a draft [`RateCard::for_check`] of them.
     pub rates: RateCard,
 }
 
@@ -355,7 +374,8 @@ impl Bounded for ToProvider {
                 at_most("the number of leases", leases.len(), MAX_CREDITS as usize)?;
                 leases.iter().try_for_each(|lease| {
                     at_most("the number of sources", lease.sources.len(), lease.spec.inputs.len())?;
-                    at_most("the number of inputs", lease.spec.inputs.len(), lease.sources.len())
+                    at_most("the number of inputs", lease.spec.inputs.len(), lease.sources.len())?;
+                    at_most("a draft", lease.draft.as_ref().map_or(0, Vec::len), MAX_DRAFT_BYTES)
                 })
             }
             Self::Cancel(leases) => at_most("the number of leases", leases.len(), MAX_CREDITS as usize),
@@ -381,6 +401,34 @@ mod tests {
 
     use super::*;
 
+    /// A lease of a task without inputs.
+    fn lease() -> Lease {
+        let spec = TaskSpec {
+            kind: ProgramKind::Wasm,
+            program: BlobId::of(b"program"),
+            floats: FloatClass::Native,
+            args: vec!["program".to_owned()],
+            env: Vec::new(),
+            inputs: Vec::new(),
+            limits: Limits::default(),
+            seed: 0,
+        };
+        Lease {
+            id: LeaseId(1),
+            engine: EngineIndex(1),
+            seal: [1; 16],
+            job: JobId([2; 16]),
+            task: TaskNumber(3),
+            spec,
+            program_len: 7,
+            sources: Vec::new(),
+            within: Millis(1),
+            pay: None,
+            draft: Some(b"[[1]]".to_vec()),
+            draft_of: None,
+        }
+    }
+
     #[test]
     fn sources_travel_as_they_are_and_there_are_as_many_as_inputs() {
         let blob = BlobRef { id: BlobId::of(b"a file"), len: 6 };
@@ -389,32 +437,15 @@ mod tests {
             content: BlobId::of(name.as_bytes()),
             len: 3,
         };
-        let spec = TaskSpec {
-            kind: ProgramKind::Wasm,
-            program: BlobId::of(b"program"),
-            floats: FloatClass::Native,
-            args: vec!["program".to_owned()],
-            env: Vec::new(),
-            inputs: vec![input("a"), input("b"), input("c")],
-            limits: Limits::default(),
-            seed: 0,
-        };
-        let mut lease = Lease {
-            id: LeaseId(1),
-            engine: EngineIndex(1),
-            seal: [1; 16],
-            job: JobId([2; 16]),
-            task: TaskNumber(3),
-            spec,
-            program_len: 7,
-            sources: vec![
-                Source::Inline(vec![0; MAX_ALONG_BYTES]),
-                Source::Blob(BlobSource::at(blob, 3)),
-                Source::Blob(BlobSource { blob, head: ByteRange { offset: 4, len: 1 }, offset: 1 }),
-            ],
-            within: Millis(1),
-            pay: None,
-        };
+        let plain = lease();
+        let spec = TaskSpec { inputs: vec![input("a"), input("b"), input("c")], ..plain.spec.clone() };
+        let sources = vec![
+            Source::Inline(vec![0; MAX_ALONG_BYTES]),
+            Source::Blob(BlobSource::at(blob, 3)),
+            Source::Blob(BlobSource { blob, head: ByteRange { offset: 4, len: 1 }, offset: 1 }),
+        ];
+        let draft = Some(vec![1; MAX_DRAFT_BYTES]);
+        let mut lease = Lease { spec, sources, draft, ..plain };
         let message = ToProvider::Leases(vec![lease.clone()]);
         message.check().expect("it is within bounds");
         let bytes = postcard::to_stdvec(&message).expect("plain data has an encoding");
@@ -422,7 +453,20 @@ mod tests {
         lease.sources.pop();
         ToProvider::Leases(vec![lease.clone()]).check().expect_err("an input is nowhere");
         lease.sources.extend([Source::Inline(vec![]), Source::Inline(vec![])]);
-        ToProvider::Leases(vec![lease]).check().expect_err("there is one source more");
+        ToProvider::Leases(vec![lease.clone()]).check().expect_err("there is one source more");
+        lease.sources.pop();
+        ToProvider::Leases(vec![lease.clone()]).check().expect("it is within bounds again");
+        lease.draft = Some(vec![1; MAX_DRAFT_BYTES + 1]);
+        ToProvider::Leases(vec![lease]).check().expect_err("the draft is too long");
+    }
+
+    #[test]
+    fn which_output_a_draft_is_of_stays_here() {
+        let output = BlobRef { id: BlobId::of(b"an output"), len: 9 };
+        let with = Lease { draft_of: Some(DraftOf { output, change: Some(7) }), ..lease() };
+        let bytes = postcard::to_stdvec(&with).expect("plain data has an encoding");
+        assert_eq!(bytes, postcard::to_stdvec(&lease()).expect("plain data has an encoding"));
+        assert_eq!(postcard::from_bytes::<Lease>(&bytes), Ok(lease()));
     }
 
     #[test]

@@ -61,6 +61,8 @@ impl Owner {
             let (index, kind) = (lease.engine, lease.spec.kind);
             return self.distrust(id, &LeaseError::OtherEngine { index, kind });
         };
+        // A check costs less where its draft does.
+        let rates = if lease.draft.is_some() { rates.for_check() } else { rates };
         let is_unverified = match self.admit(id, &lease, &rates) {
             Admission::Take => false,
             // The word of the ledger is like one more blob that is missing.

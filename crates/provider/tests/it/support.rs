@@ -303,6 +303,8 @@ pub fn lease(id: u64, program: BlobRef, inputs: &[(&[u8], Source)]) -> Lease {
         sources: inputs.iter().map(|(_, source)| source.clone()).collect(),
         within: Millis(600_000),
         pay: None,
+        draft: None,
+        draft_of: None,
     }
 }
 

@@ -228,7 +228,8 @@ impl Core {
         if open.opinions.len() > 1 {
             for at in &ruling.right {
                 let given = &open.opinions[*at];
-                if given.witness != Witness::Trusted {
+                // Who knew that it was checking may be right then alone.
+                if given.witness != Witness::Trusted && !given.has_draft {
                     let paid = given.paid.unwrap_or(given.result.price);
                     self.reputations.note(&given.key, Evidence::Agreed, paid, now);
                 }

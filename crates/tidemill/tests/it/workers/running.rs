@@ -70,7 +70,7 @@ fn a_task_is_followed_while_it_runs() {
     let chunks = Chunks::to(&follow, move |piece: Piece<'_>| {
         let _ = sender.send((piece.follow.get(), piece.offset, piece.bytes.to_vec()));
     });
-    let control = Control { cancel: cancel.clone(), chunks };
+    let control = Control { cancel: cancel.clone(), chunks, draft: None };
     thread::scope(|scope| {
         let run = scope.spawn(|| pool.pool.run(&task, &control));
         for number in [1, 2] {
