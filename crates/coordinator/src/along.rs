@@ -3,11 +3,12 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use serde::Deserialize;
 use tidemill_net::{
     blobs::BlobError,
     wire::{DraftOf, Lease, MAX_ALONG_BYTES, MAX_DRAFT_BYTES, MAX_LEASE_INLINE_BYTES, Source},
 };
-use tidemill_types::{Archive, BlobId, BlobRef, ByteRange, DRAFT_FILE, TaskId, causes};
+use tidemill_types::{Archive, BlobId, BlobRef, ByteRange, CLAIMS_FILE, TaskId, causes};
 
 use crate::shared::Shared;
 
@@ -58,16 +59,36 @@ fn read_draft(shared: &Shared, task: TaskId, of: DraftOf) -> Vec<u8> {
     draft
 }
 
-/// What an output says that it is made of: whole lines, as many as go into a lease.
+/// What of a claim goes into a draft. The chain does not: only those have it who have computed the answer.
+#[derive(Deserialize)]
+struct Claimed {
+    tokens: Vec<u32>,
+}
+
+#[derive(Default, Deserialize)]
+struct ClaimedLine {
+    claims: Vec<Claimed>,
+}
+
+/// The tokens that an output says its answers have, a line for each of its lines, as many as go into a lease. What cannot
+/// be read is a line without tokens.
 fn draft(archive: &[u8]) -> Option<Vec<u8>> {
     let index = Archive::parse(archive).ok()?;
-    let (entry, offset) = index.files().find(|(entry, _)| entry.path.as_str() == DRAFT_FILE)?;
+    let (entry, offset) = index.files().find(|(entry, _)| entry.path.as_str() == CLAIMS_FILE)?;
     let offset = usize::try_from(offset).ok()?;
-    let bytes = archive.get(offset..offset + usize::try_from(entry.len).ok()?)?;
-    let most = bytes.len().min(MAX_DRAFT_BYTES);
-    let end =
-        if most == bytes.len() { most } else { bytes[..most].iter().rposition(|&byte| byte == b'\n')? };
-    Some(bytes[..end].to_vec())
+    let claims = archive.get(offset..offset + usize::try_from(entry.len).ok()?)?;
+    let mut draft = Vec::new();
+    for line in claims.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+        let line: ClaimedLine = serde_json::from_slice(line).unwrap_or_default();
+        let tokens: Vec<Vec<u32>> = line.claims.into_iter().map(|claim| claim.tokens).collect();
+        let mut line = serde_json::to_vec(&tokens).expect("numbers are always JSON");
+        line.push(b'\n');
+        if draft.len() + line.len() > MAX_DRAFT_BYTES {
+            break;
+        }
+        draft.extend(line);
+    }
+    Some(draft)
 }
 
 /// Changes the last digit of one of a draft's numbers: the one that a roll falls on.
@@ -219,16 +240,22 @@ mod tests {
     }
 
     #[test]
-    fn a_draft_is_one_file_of_an_output() {
-        let tokens = b"[[12,3],[40]]\n[]\n[[7]]\n";
-        let archive =
-            output(&[("chain.jsonl", b"[[\"ab\"]]"), ("output.jsonl", b"{}"), (DRAFT_FILE, tokens)]);
-        assert_eq!(draft(&archive).as_deref(), Some(&tokens[..]));
-        assert_eq!(draft(&output(&[("output.jsonl", b"{}")])), None);
+    fn a_draft_is_the_tokens_of_an_output_and_no_more() {
+        let claims = br#"{"custom_id":"a","claims":[{"tokens":[12,3],"finish":"stop","chain":["ab12"]},{"tokens":[40],"chain":[]}]}
+{"custom_id":"b","claims":[]}
+no JSON
+{"custom_id":"d","claims":[{"tokens":[7],"finish":"length","chain":["cd34"]}]}
+"#;
+        let archive = output(&[("answers.jsonl", b"{}"), (CLAIMS_FILE, claims)]);
+        let tokens = draft(&archive).expect("there are claims");
+        assert_eq!(String::from_utf8_lossy(&tokens), "[[12,3],[40]]\n[]\n[]\n[[7]]\n");
+        assert_eq!(draft(&output(&[("answers.jsonl", b"{}")])), None);
         assert_eq!(draft(b"no archive"), None);
-        let long = b"[[12345]]\n".repeat(MAX_DRAFT_BYTES / 10 + 1);
-        let cut = draft(&output(&[(DRAFT_FILE, &long)])).expect("it begins with whole lines");
-        assert!(cut.len() <= MAX_DRAFT_BYTES && cut.len() > MAX_DRAFT_BYTES - 10 && cut.ends_with(b"]]"));
+        let long = br#"{"claims":[{"tokens":[12345]}]}
+"#
+        .repeat(MAX_DRAFT_BYTES / 10 + 1);
+        let cut = draft(&output(&[(CLAIMS_FILE, &long)])).expect("it begins with whole lines");
+        assert!(cut.len() <= MAX_DRAFT_BYTES && cut.len() > MAX_DRAFT_BYTES - 10 && cut.ends_with(b"]]\n"));
     }
 
     #[test]

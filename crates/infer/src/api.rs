@@ -20,7 +20,7 @@ mod tests;
 mod tools;
 
 pub use answer::{Answers, Choice};
-pub use drafts::{Drafts, chain_lines};
+pub use drafts::Drafts;
 pub use embedding::Embedding;
 pub use error::ApiError;
 pub use lines::{Answered, answer_lines, answer_lines_again};

@@ -55,6 +55,6 @@ pub use signing::{
     BatchTerms, KeyBinding, LeafError, ResultKey, ResultKeyError, Signature65, SignatureError, SignedLeaf,
     binding_message, verify_batch, verify_result_side,
 };
-pub use task::{DRAFT_FILE, FloatClass, InputSpec, ProgramKind, Seed, TaskSpec};
+pub use task::{CLAIMS_FILE, FloatClass, InputSpec, ProgramKind, Seed, TaskSpec};
 pub use text::{causes, columns, fitting, is_steering, lines, one_line};
 pub use units::{ByteSize, Fuel, Millis, UnitError};

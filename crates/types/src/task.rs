@@ -10,9 +10,9 @@ use crate::{BlobId, GuestPath, Limits, MAX_MODEL_BYTES, MAX_PROGRAM_BYTES, SpecH
 /// sets.
 const WASM_CLASSES: [&str; 2] = ["x86-64-v3", "aarch64"];
 
-/// The file of an output that has, for whoever computes the output again, what it is made of. The rest of such an output
-/// does not follow from it without computing.
-pub const DRAFT_FILE: &str = "tokens.jsonl";
+/// The file of a model's output that has what a checker wants of each answer: a line of JSON for each line of the input, with
+/// the tokens of each answer and a chain over what was computed on the way to them.
+pub const CLAIMS_FILE: &str = "claims.jsonl";
 
 /// What sort of program a task runs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -85,7 +85,7 @@ impl ProgramKind {
     }
 
     /// Whether tokens that an output of this kind is made of say how to compute it again in a part of the time: then such an
-    /// output has the file [`DRAFT_FILE`].
+    /// output has the file [`CLAIMS_FILE`].
     pub const fn has_drafts(self) -> bool {
         match self {
             Self::Wasm => false,

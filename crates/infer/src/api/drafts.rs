@@ -1,8 +1,8 @@
 //! The tokens of answers, for whoever computes the same answers again.
 //!
 //! A text does not say which tokens it was made of, and whoever wants to compute an answer again in a part of the time has
-//! to know them (see [`Batch::join_with_draft`](crate::Batch::join_with_draft)). So the tokens of each line are written
-//! beside the answers, and so are the chains of hidden states, which only those have who have computed them.
+//! to know them (see [`Batch::join_with_draft`](crate::Batch::join_with_draft)). The chains of hidden states are no part of
+//! a draft: only those have them who have computed the answers.
 
 use super::lines::Answered;
 
@@ -34,22 +34,4 @@ impl Drafts {
     pub fn choice(&self, line: usize, choice: usize) -> &[u32] {
         self.lines.get(line).and_then(|line| line.get(choice)).map_or(&[], Vec::as_slice)
     }
-}
-
-/// The chains of answers as lines of JSON, each with an array of links in hexadecimal for each choice. A link is a hash of
-/// the hidden states of 32 tokens and of the link before it.
-pub fn chain_lines(answered: &[Answered]) -> String {
-    let mut text = String::new();
-    for answered in answered {
-        let chains: Vec<Vec<String>> = answered
-            .claims
-            .iter()
-            .map(|claim| {
-                claim.chain.iter().map(|link| blake3::Hash::from_bytes(*link).to_hex().to_string()).collect()
-            })
-            .collect();
-        text.push_str(&serde_json::json!(chains).to_string());
-        text.push('\n');
-    }
-    text
 }
