@@ -17,8 +17,8 @@ use tidemill_exec::{
     UnlistedCalls, WorkerCommand,
 };
 use tidemill_types::{
-    ArchiveBuilder, BlobId, ByteSize, Content, Failure, GuestPath, Limits, Outcome, ProgramKind, Segment,
-    TaskSpec, Tokens, Usage, Weight,
+    ArchiveBuilder, BlobId, ByteSize, CLAIMS_FILE, Content, Failure, GuestPath, Limits, Outcome, ProgramKind,
+    Segment, TaskSpec, Tokens, Usage, Weight,
 };
 
 use crate::{
@@ -29,10 +29,6 @@ use crate::{
 
 /// The file of an output with an answer for each line of the input, in OpenAI's Batch format.
 pub const ANSWERS: &str = "answers.jsonl";
-
-/// The file of an output with what a checker wants of each answer: its tokens, why it ended, and the chain over its
-/// hidden states.
-pub const CLAIMS: &str = "claims.jsonl";
 
 /// The variable of a task that says when its answers count as made, in seconds since 1970.
 const CREATED: &str = "CREATED";
@@ -114,6 +110,11 @@ impl ModelHost {
             seed: spec.seed,
             limits: spec.limits,
             input,
+            draft: control
+                .draft
+                .as_deref()
+                .map(|draft| String::from_utf8_lossy(draft).into_owned())
+                .unwrap_or_default(),
         }));
         let attempt = Attempt { host: self, live: &live, number, task, control };
         // One that cannot be told anything is dying, and says so.
@@ -133,7 +134,7 @@ impl ModelHost {
             return Err(Failure::Output { limit: spec.limits.output });
         }
         let mut builder = ArchiveBuilder::default();
-        for (name, text) in [(ANSWERS, answers), (CLAIMS, claims)] {
+        for (name, text) in [(ANSWERS, answers), (CLAIMS_FILE, claims)] {
             let path = GuestPath::new(name).map_err(|error| host(error.to_string()))?;
             builder.add(path, text.len() as u64);
         }

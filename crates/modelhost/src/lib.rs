@@ -14,7 +14,7 @@ mod program;
 mod protocol;
 mod worker;
 
-pub use executor::{ANSWERS, CLAIMS, ModelHost, ModelHostConfig};
+pub use executor::{ANSWERS, ModelHost, ModelHostConfig};
 pub use worker::host;
 
 #[cfg(test)]

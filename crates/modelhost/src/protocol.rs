@@ -42,6 +42,8 @@ pub(crate) struct Request {
     pub(crate) limits: Limits,
     /// The requests, a line each.
     pub(crate) input: String,
+    /// The tokens that somebody says the answers have, as [`tidemill_infer::api::Drafts`] reads them; may be empty.
+    pub(crate) draft: String,
 }
 
 /// What the worker says.

@@ -11,6 +11,7 @@ use crate::{
     embedded::ModelShape,
     exit::{Code, Exit, WithCode},
     here::hash_content,
+    home::cache_directory,
     serving,
 };
 
@@ -25,8 +26,7 @@ pub fn find(file: &mut JobFile, directory: &Path) -> anyhow::Result<()> {
     }
     match &file.program.source {
         ProgramSource::Named(name) => {
-            let model = serving::models()?.get(name).map_err(|error| unknown(&error))?;
-            file.program.source = ProgramSource::File(model.path);
+            file.program.source = ProgramSource::File(named(name)?);
         }
         ProgramSource::Blob(id) => {
             for (_, model) in serving::models()?.list().code(Code::Host)? {
@@ -76,8 +76,7 @@ pub fn of_job(file: &JobFile, plan: &Plan) -> Option<ModelShape> {
 /// With [`Code::Usage`] where there is none.
 pub fn held(model: &str) -> anyhow::Result<(String, PathBuf)> {
     if !(model.contains('/') || model.ends_with(".gguf")) {
-        let known = serving::models()?.get(model).map_err(|error| unknown(&error))?;
-        return Ok((model.to_owned(), known.path));
+        return Ok((model.to_owned(), named(model)?));
     }
     let path = std::path::absolute(model).code(Code::Usage)?;
     if !path.is_file() {
@@ -87,6 +86,22 @@ pub fn held(model: &str) -> anyhow::Result<(String, PathBuf)> {
     let mut name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     name.truncate(name.floor_char_boundary(MAX_MODEL_NAME_BYTES));
     Ok((name, path))
+}
+
+/// The file of a model by its name: one of this home's, or one that `cargo xtask models` has fetched.
+fn named(name: &str) -> anyhow::Result<PathBuf> {
+    let known = match serving::models()?.get(name) {
+        Ok(model) => return Ok(model.path),
+        Err(error) => unknown(&error),
+    };
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    if !name.is_empty() && name.chars().all(is_plain) {
+        let fetched = cache_directory().code(Code::Host)?.join("models").join(name).join("model.gguf");
+        if fetched.is_file() {
+            return Ok(fetched);
+        }
+    }
+    Err(known.into())
 }
 
 fn unknown(error: &ModelError) -> Exit {

@@ -119,13 +119,12 @@ impl Metered {
             Self::Tokens(tokens) => tokens.computed().saturating_mul(Self::UNITS_OF_TOKEN),
         }
     }
-}
 
-impl Metered {
     /// Whether a draft saves some of it.
     pub fn has_drafts(self) -> bool {
         match self {
             Self::Fuel(_) => false,
+            Self::Tokens(tokens) => tokens.output > 0,
         }
     }
 }
@@ -245,7 +244,9 @@ impl RateCard {
     /// a part of the time of writing it.
     #[must_use]
     pub fn for_check(self) -> Self {
-        self
+        let TokenRate { output, .. } = self.work.tokens;
+        let output = output.mul_div_ceil(1, 2).unwrap_or(output);
+        Self { work: WorkRate { tokens: TokenRate { output, ..self.work.tokens }, ..self.work }, ..self }
     }
 
     /// The higher of each rate.
@@ -365,6 +366,18 @@ mod tests {
             "whatever a prompt's tokens count as"
         );
         assert!(!dear.is_within(&rates) && rates.is_within(&dear));
+    }
+
+    #[test]
+    fn a_check_costs_half_of_what_writing_does() {
+        let check = RateCard::default().for_check();
+        assert_eq!(check.work.tokens.output, Amount::tide(2));
+        let usual = RateCard::default();
+        let tokens = TokenRate { output: usual.work.tokens.output, ..check.work.tokens };
+        assert_eq!(RateCard { work: WorkRate { tokens, ..check.work }, ..check }, usual);
+        assert!(check.is_within(&usual));
+        let used = |output| Metered::Tokens(Tokens { input: 1, cached: 0, output });
+        assert!(used(1).has_drafts() && !used(0).has_drafts() && !Metered::Fuel(Fuel(1)).has_drafts());
     }
 
     #[test]

@@ -89,6 +89,7 @@ impl ProgramKind {
     pub const fn has_drafts(self) -> bool {
         match self {
             Self::Wasm => false,
+            Self::Infer => true,
         }
     }
 

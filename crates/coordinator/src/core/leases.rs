@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use tidemill_job::Node;
 use tidemill_net::wire::{Decision, Lease, LeasePay, MAX_ALONG_BYTES, MAX_CREDITS, Source, ToProvider};
 use tidemill_net::wire::{
-    DraftOf, Lease, LeasePay, MAX_ALONG_BYTES, MAX_CREDITS, MAX_DRAFT_BYTES, Source, ToProvider,
+    Lease, LeasePay, MAX_ALONG_BYTES, MAX_CREDITS, MAX_DRAFT_BYTES, Source, ToProvider,
 };
 use tidemill_sched::{LeaseEnd, Micros, NewLease, Placement, Work};
 use tidemill_store::{Change, LeaseRecord, UnixMillis};

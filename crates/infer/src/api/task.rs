@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use serde_json::{Value, json};
 
 use super::answer::Choice;
+use super::drafts::Drafts;
 use super::error::ApiError;
 use super::lines::{Line, Open, Running};
 use super::{Asked, Served, Setting};
@@ -100,13 +101,15 @@ pub struct Task {
     running: HashMap<RequestId, (Running, usize)>,
     pages: usize,
     tokens: Tokens,
+    drafts: Drafts,
     /// Hashes of what the prompts so far begin with, page by page.
     begun: HashSet<[u8; 32]>,
 }
 
 impl Task {
-    /// The task of answering these lines.
-    pub fn new(input: &str, setting: Setting, room: Room) -> Self {
+    /// The task of answering these lines. Somebody may have said which tokens the answers have: then it takes a part of the
+    /// time where that is right, and has the same answers in any case.
+    pub fn new(input: &str, setting: Setting, room: Room, drafts: Drafts) -> Self {
         let lines: Vec<Line> = input.lines().filter(|line| !line.trim().is_empty()).map(Line::read).collect();
         let count = lines.len();
         Self {
@@ -121,6 +124,7 @@ impl Task {
             running: HashMap::new(),
             pages: 0,
             tokens: Tokens::default(),
+            drafts,
             begun: HashSet::new(),
         }
     }
@@ -172,7 +176,7 @@ impl Task {
                 if batch.len() >= MOST_RUNNING {
                     return Ok(Filled::Batch);
                 }
-                match batch.join(request.clone()) {
+                match batch.join_with_draft(request.clone(), self.drafts.choice(line, choice)) {
                     Ok(id) => {
                         let running = Running { line, choice, text: String::new(), tokens: Vec::new() };
                         self.pages += pages;

@@ -3,7 +3,7 @@
 use std::{num::NonZeroU64, time::Instant};
 
 use serde_json::json;
-use tidemill_infer::api::{self, Excess, Room, Setting, Written};
+use tidemill_infer::api::{self, Drafts, Excess, Room, Setting, Written};
 use tidemill_types::{BlobId, ByteSize, Failure, Limits, Tokens};
 
 use crate::protocol::{PIECE_BYTES, Request};
@@ -17,8 +17,9 @@ pub(super) struct Task {
     /// Since when it waits, for its model or for memory.
     pub(super) waits_since: Instant,
     setting: Setting,
-    /// The requests, until it begins.
+    /// The requests and their draft, until it begins.
     input: String,
+    draft: String,
     pub(super) begun: Option<Begun>,
     followed: Option<Followed>,
     /// What its followers see: a line of JSON for each addition to an answer.
@@ -40,7 +41,7 @@ struct Followed {
 
 impl Task {
     pub(super) fn new(request: Request) -> Self {
-        let Request { task, program, names, created_s, seed, limits, input } = request;
+        let Request { task, program, names, created_s, seed, limits, input, draft } = request;
         Self {
             number: task,
             program,
@@ -49,6 +50,7 @@ impl Task {
             waits_since: Instant::now(),
             setting: Setting { created_s, seed },
             input,
+            draft,
             begun: None,
             followed: None,
             written: Vec::new(),
@@ -78,9 +80,14 @@ impl Task {
             Some(bytes) => usize::try_from(room / bytes).unwrap_or(usize::MAX),
             None => 0,
         };
-        let input = std::mem::take(&mut self.input);
+        let (input, draft) = (std::mem::take(&mut self.input), std::mem::take(&mut self.draft));
         let (input_tokens, output_tokens) = (self.limits.input_tokens, self.limits.output_tokens);
-        let lines = api::Task::new(&input, self.setting, Room { pages, input_tokens, output_tokens });
+        let lines = api::Task::new(
+            &input,
+            self.setting,
+            Room { pages, input_tokens, output_tokens },
+            Drafts::read(&draft),
+        );
         self.begun = Some(Begun { lines, room: if pages == 0 { 0 } else { room } });
         self.waits_since = Instant::now();
         Ok(())

@@ -14,10 +14,10 @@ use tidemill_exec::{
     Cancel, Chunks, Control, Executor, Follow, OutputBody, Piece, Program, Report, Task, UnlistedCalls,
     WorkerCommand,
 };
-use tidemill_modelhost::{ANSWERS, CLAIMS, ModelHost, ModelHostConfig};
+use tidemill_modelhost::{ANSWERS, ModelHost, ModelHostConfig};
 use tidemill_types::{
-    Archive, BlobId, ByteSize, Content, Failure, FloatClass, GuestPath, InputSpec, Limits, Outcome,
-    ProgramKind, TaskSpec, Usage,
+    Archive, BlobId, ByteSize, CLAIMS_FILE, Content, Failure, FloatClass, GuestPath, InputSpec, Limits,
+    Outcome, ProgramKind, TaskSpec, Usage,
 };
 
 use super::{answers, lines, model, text_of};
@@ -124,12 +124,29 @@ fn tasks_that_run_together_have_the_answers_that_each_has_alone() {
     for (task, report) in tasks.iter().zip(&reports) {
         let alone = run(&host(ByteSize::mib(64)), task);
         assert_eq!(file(report, ANSWERS), file(&alone, ANSWERS));
-        assert_eq!(file(report, CLAIMS), file(&alone, CLAIMS));
+        assert_eq!(file(report, CLAIMS_FILE), file(&alone, CLAIMS_FILE));
         assert_eq!(report.usage, alone.usage, "what is billed depends on nobody beside it");
         let all = answers(&file(report, ANSWERS));
         assert!(all.iter().all(|answer| !text_of(answer).is_empty()));
-        assert_eq!(answers(&file(report, CLAIMS)).len(), all.len());
+        assert_eq!(answers(&file(report, CLAIMS_FILE)).len(), all.len());
         assert!(report.usage.tokens.cached > 0 && report.usage.tokens.cached < report.usage.tokens.input);
+    }
+}
+
+#[test]
+fn a_draft_changes_no_answer_whatever_it_says() {
+    let host = host(ByteSize::mib(64));
+    let task = task(model(20), &lines(3, "tiny", 40), |_| {});
+    let right = run(&host, &task);
+    let claims = answers(&file(&right, CLAIMS_FILE));
+    let tokens = claims.iter().map(|line| format!("[{}]\n", line["claims"][0]["tokens"]));
+    let tokens: String = tokens.collect();
+    let wrong = tokens.replace('3', "4");
+    for draft in [tokens.as_str(), &wrong, "[[1,2,3]]", "no draft", "[[4000000000]]\n[[]]"] {
+        let control = Control { draft: Some(Arc::from(draft.as_bytes())), ..Control::default() };
+        let again = host.host.run(&task, &control);
+        assert_eq!(file(&again, CLAIMS_FILE), file(&right, CLAIMS_FILE), "{draft}");
+        assert_eq!((file(&again, ANSWERS), again.usage), (file(&right, ANSWERS), right.usage), "{draft}");
     }
 }
 
@@ -159,7 +176,7 @@ fn what_is_written_is_seen_as_lines_while_it_runs_and_a_cancelled_task_leaves_th
         let _ = sender.send((piece.offset, piece.bytes.to_vec()));
     });
     follow.begin(NonZeroU64::MIN);
-    let control = Control { cancel: cancel.clone(), chunks };
+    let control = Control { cancel: cancel.clone(), chunks, draft: None };
     thread::scope(|scope| {
         let followed = scope.spawn(|| host.host.run(&endless, &control));
         let other = scope.spawn(|| run(&host, &task(model(20), &lines(4, "tiny", 64), |_| {})));
@@ -192,7 +209,7 @@ fn a_worker_that_is_killed_is_replaced() {
             let _ = sender.send(());
         });
         follow.begin(NonZeroU64::MIN);
-        let control = Control { cancel, chunks };
+        let control = Control { cancel, chunks, draft: None };
         let endless = &endless;
         let running = scope.spawn(|| {
             let control = control;
