@@ -3,9 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use tidemill_job::Node;
-use tidemill_net::wire::{Decision, Lease, LeasePay, MAX_ALONG_BYTES, MAX_CREDITS, Source, ToProvider};
 use tidemill_net::wire::{
-    Lease, LeasePay, MAX_ALONG_BYTES, MAX_CREDITS, MAX_DRAFT_BYTES, Source, ToProvider,
+    Decision, Lease, LeasePay, MAX_ALONG_BYTES, MAX_CREDITS, MAX_DRAFT_BYTES, Source, ToProvider,
 };
 use tidemill_sched::{LeaseEnd, Micros, NewLease, Placement, Work};
 use tidemill_store::{Change, LeaseRecord, UnixMillis};
@@ -156,10 +155,8 @@ impl Core {
             bill,
             has_known,
             known,
+            has_draft,
         };
-        let fetching = None;
-        let held =
-            Held { task, node, engine, operator, work, until, fetching, bill, has_known, known, has_draft };
         let record = LeaseRecord {
             id,
             task,
