@@ -70,7 +70,10 @@ impl Team {
         };
         // A system that gives fewer threads gets a smaller team.
         let threads = (0..others).map_while(|number| thread(number).ok()).collect();
-        Self { shared, threads }
+        let mut team = Self { shared, threads };
+        // All have begun by now: a process may give up what threads need of the system only to begin.
+        team.run(&|_| {});
+        team
     }
 
     /// Threads, the caller's among them.

@@ -32,11 +32,15 @@ fn start(threads: u32) -> io::Result<tidemill_exec::Serve> {
     })?;
     let engine = Engine::new(isa, usize::try_from(threads.max(1)).unwrap_or(1));
     let (to_hear, links) = channel::<(HostLink, Sender<Heard>)>();
+    let (begun, begins) = channel();
     std::thread::Builder::new().name("parent".to_owned()).spawn(move || {
+        let _ = begun.send(());
         if let Ok((link, heard)) = links.recv() {
             hear(link, &heard);
         }
     })?;
+    // What the system does for a thread that begins, a confined worker may not ask for.
+    begins.recv().map_err(io::Error::other)?;
     Ok(Box::new(move |link| {
         let writer = link.writer()?;
         let (heard, messages) = channel();
