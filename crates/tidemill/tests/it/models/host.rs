@@ -169,7 +169,7 @@ fn models_take_turns_where_there_is_memory_for_one() {
 #[test]
 fn what_is_written_is_seen_as_lines_while_it_runs_and_a_cancelled_task_leaves_the_others() {
     let host = host(ByteSize::mib(256));
-    let endless = task(model(20), &lines(1, "tiny", 480), |_| {});
+    let endless = task(model(20), &lines(200, "tiny", 400), |_| {});
     let (follow, cancel) = (Follow::default(), Cancel::default());
     let (sender, pieces) = channel();
     let chunks = Chunks::to(&follow, move |piece: Piece<'_>| {
@@ -188,7 +188,7 @@ fn what_is_written_is_seen_as_lines_while_it_runs_and_a_cancelled_task_leaves_th
         }
         let whole = seen.iter().rposition(|byte| *byte == b'\n').expect("a line") + 1;
         for said in answers(&seen[..whole]) {
-            assert_eq!((&said["line"], &said["index"]), (&0.into(), &0.into()), "{said}");
+            assert!(said["line"].as_u64() < Some(200) && said["index"] == 0, "{said}");
             assert!(said["delta"].is_string(), "{said}");
         }
         cancel.cancel();
@@ -201,7 +201,7 @@ fn what_is_written_is_seen_as_lines_while_it_runs_and_a_cancelled_task_leaves_th
 #[test]
 fn a_worker_that_is_killed_is_replaced() {
     let host = host(ByteSize::mib(256));
-    let endless = task(model(20), &lines(8, "tiny", 480), |_| {});
+    let endless = task(model(20), &lines(200, "tiny", 400), |_| {});
     let report = thread::scope(|scope| {
         let (follow, cancel) = (Follow::default(), Cancel::default());
         let (sender, pieces) = channel();
