@@ -76,7 +76,7 @@ pub(super) fn read(root: &Section, scope: Option<&Scope>, report: &mut Report) -
 /// A `[program]` of the kind `infer`.
 fn model(section: &Section, report: &mut Report) -> Option<Program> {
     const EXPECTED: &str = "expected a GGUF file like \"model.gguf\", a hash of 64 hexadecimal digits, or the name of a model \
-                            that the network serves";
+                            of this machine";
     const NAME: &str = "expected the name that the requests have as their `model`, of at most 100 bytes";
     let source = section.need("model", EXPECTED, report);
     let source = source.and_then(|value| model_source(value, EXPECTED, report));

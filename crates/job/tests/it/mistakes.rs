@@ -459,3 +459,22 @@ fn deep_nesting_needs_no_deep_stack() {
         assert!(JobFile::parse(&text).is_err());
     }
 }
+
+#[test]
+fn a_model_has_keys_of_its_own() {
+    let infer = |more: &str| briefly(&format!("name = \"a\"\n[program]\nkind = \"infer\"\n{more}"));
+    let model = "expected a GGUF file like \"model.gguf\", a hash of 64 hexadecimal digits, or the name of a model of this \
+                 machine";
+    assert_eq!(infer(""), [format!("2:1: `model` is missing; {model}")]);
+    assert_eq!(infer("model = \"blake3:12\""), [format!("4:9: \"blake3:12\" is no model; {model}")]);
+    assert_eq!(infer("model = \"\""), [format!("4:9: \"\" is no model; {model}")]);
+    let keys = infer("model = \"a\"\nargs = []\n[limits]\nfuel = 1\noutput_tokens = -1");
+    assert_eq!(keys.len(), 3, "{keys:?}");
+    assert!(keys[0].starts_with("5:1: ") && keys[0].contains("`args`"), "{keys:?}");
+    assert!(keys[1].starts_with("7:1: ") && keys[1].contains("`fuel`"), "{keys:?}");
+    assert!(keys[2].starts_with("8:17: "), "{keys:?}");
+    // A program has none of them.
+    assert!(said_after("model = \"a.gguf\"")[0].contains("`model`"));
+    let reduce = infer("model = \"a\"\n[reduce]\nfan_in = 2");
+    assert!(reduce[0].contains("`path` is missing"), "{reduce:?}");
+}

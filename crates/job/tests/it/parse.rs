@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use tidemill_job::{CompareBy, JobFile, Reliance, SplitBy, Tasks};
+use tidemill_job::{CompareBy, JobFile, ProgramSource, Reliance, SplitBy, Tasks, Template};
 use tidemill_types::{
-    Address, Amount, Assurance, ByteSize, FloatClass, Fuel, Limits, Millis, Numbers, Tolerance,
+    Address, Amount, Assurance, BlobId, ByteSize, FloatClass, Fuel, Limits, Millis, Numbers, ProgramKind,
+    Tolerance,
 };
 
 #[test]
@@ -155,4 +156,58 @@ fn inputs_are_sorted_by_guest_path() {
 #[test]
 fn other_line_ends_and_a_byte_order_mark_are_fine() {
     assert!(JobFile::parse("\u{feff}name = \"a\"\r\n[program]\r\npath = \"a.wasm\"\r\n").is_ok());
+}
+
+/// A job file of a model, with more in its `[program]` and after it.
+fn of_model(model: &str, more: &str) -> JobFile {
+    let text = format!("name = \"a\"\n[program]\nkind = \"infer\"\nmodel = \"{model}\"\n{more}");
+    JobFile::parse(&text).unwrap_or_else(|mistakes| panic!("{mistakes}"))
+}
+
+#[test]
+fn a_model_is_a_file_a_hash_or_a_name() {
+    let source = |model: &str| of_model(model, "").program.source;
+    for path in ["models/a.gguf", "a.gguf", "./a", "/models/a"] {
+        assert_eq!(source(path), ProgramSource::File(path.into()), "{path}");
+    }
+    let hash = BlobId::of(b"a model");
+    assert_eq!(source(&hash.to_string()), ProgramSource::Blob(hash));
+    assert_eq!(source(&format!("blake3:{hash}")), ProgramSource::Blob(hash));
+    assert_eq!(source("smollm2"), ProgramSource::Named("smollm2".to_owned()));
+}
+
+#[test]
+fn a_model_has_the_name_that_requests_call_it_by() {
+    assert_eq!(of_model("models/small.q4.gguf", "").program.arg0, "small.q4");
+    assert_eq!(of_model("smollm2", "").program.arg0, "smollm2");
+    let program = of_model("a.gguf", "name = \"b\"\ncreated = 1_700_000_000").program;
+    assert_eq!((program.kind, program.floats), (ProgramKind::Infer, FloatClass::Canonical));
+    assert_eq!((program.arg0.as_str(), program.args.len()), ("b", 0));
+    let text = |value: &Template| value.render(|_| unreachable!("it has no placeholders"));
+    let env: Vec<_> = program.env.iter().map(|(name, value)| (name.as_str(), text(value))).collect();
+    assert_eq!(env, [("CREATED", "1700000000".to_owned())]);
+}
+
+#[test]
+fn a_task_of_a_model_may_have_the_memory_that_it_takes_unless_the_file_says_how_much() {
+    let mut file = of_model("a.gguf", "[limits]\ninput_tokens = 5\noutput_tokens = 6");
+    assert_eq!((file.limits.input_tokens, file.limits.output_tokens), (5, 6));
+    file.fit_model((6 << 30) + 1);
+    assert_eq!(file.limits.memory, ByteSize::mib(6 * 1024 + 1 + 512));
+    assert_eq!(file.resources.memory, file.limits.memory);
+    let mut said = of_model("a.gguf", "[limits]\nmemory = \"8 GiB\"");
+    said.fit_model(100);
+    assert_eq!(said.limits.memory, ByteSize::mib(8192));
+    let mut other = with("");
+    other.fit_model(1 << 40);
+    assert_eq!(other.limits, Limits::default());
+}
+
+#[test]
+fn a_reduce_of_a_model_s_answers_is_an_ordinary_program() {
+    let file = of_model("a.gguf", "[limits]\nmemory = \"8 GiB\"\n[reduce]\npath = \"r.wasm\"");
+    let reduce = file.reduce.expect("there is a reduce");
+    assert_eq!((reduce.program.kind, reduce.program.floats), (ProgramKind::Wasm, FloatClass::Native));
+    assert_eq!(reduce.limits, Limits::default());
+    assert!(reduce.program.env.is_empty());
 }
