@@ -5,6 +5,7 @@
 //! learns stays true after a crash. It does no I/O, has no clock, and holds memory for tasks that are leased or
 //! failed, not for those that wait or are done.
 
+mod ends;
 mod following;
 mod jobs;
 mod kept;

@@ -1,5 +1,7 @@
 //! What the core is told, and what it wants done.
 
+mod question;
+
 use std::{net::IpAddr, sync::Arc};
 
 use tidemill_job::{BlobRef, BoundTask, JobSpec};
@@ -14,10 +16,11 @@ use tidemill_net::{
 use tidemill_sched::Micros;
 use tidemill_store::{DoneRecord, Holdings};
 use tidemill_types::{
-    Address, Amount, BlobId, ByteSize, EscrowId, JobId, KeyBinding, LeaseId, Millis, Needs, NodeId, Offer,
+    Address, Amount, BlobId, ByteSize, EscrowId, JobId, KeyBinding, LeaseId, Millis, NodeId, Offer,
     Principal, TaskId, TaskNumber, Voucher,
 };
 
+pub use self::question::Question;
 use crate::core::{Funding, SeenStakes, Settled};
 
 /// One connection of a peer, for as long as it lasts: a node that comes back has another one.
@@ -347,61 +350,6 @@ pub struct Assembled {
     pub inline: Vec<Option<Vec<u8>>>,
     /// How many bytes of the inputs a provider made, as outputs that it keeps: it need not fetch them.
     pub made_by: Vec<(NodeId, u64)>,
-}
-
-/// What only the core knows.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Question {
-    /// How a running job stands.
-    Job(JobId),
-    /// To be told whenever that changes.
-    Watch(JobId),
-    /// To be told what a task writes while it runs.
-    Follow(TaskId),
-    /// How jobs stand.
-    Jobs {
-        /// At most so many.
-        limit: u32,
-        /// Only those that come after this one in the list.
-        after: Option<JobPlace>,
-        /// Those of all requesters, and not the caller's alone.
-        all: bool,
-    },
-    /// To end a job.
-    Cancel(JobId),
-    /// To remove a job of the caller's own that has ended.
-    Remove {
-        /// The job, which the store has as the caller's.
-        job: JobId,
-        /// As [`Look::past`].
-        past: u64,
-    },
-    /// Who has these tasks of a job, and what came of earlier attempts.
-    Tasks {
-        /// The job.
-        job: JobId,
-        /// The first task.
-        from: TaskNumber,
-        /// At most so many.
-        limit: u32,
-    },
-    /// Why tasks are where they are.
-    Explain {
-        /// The job.
-        job: JobId,
-        /// The task, or the job as a whole.
-        task: Option<TaskNumber>,
-    },
-    /// Who lends what.
-    Providers,
-    /// What is known of somebody's results.
-    Reputation(Address),
-    /// What tasks of these sorts would cost.
-    Terms(Vec<(Needs, BlobId)>),
-    /// How an escrow of the caller's stands.
-    Escrow(EscrowId),
-    /// To settle an escrow of the caller's.
-    CloseEscrow(EscrowId),
 }
 
 /// What the core wants done, once what it changed before is durable.
