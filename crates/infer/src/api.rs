@@ -13,6 +13,7 @@ mod error;
 mod fields;
 mod lines;
 mod options;
+mod outline;
 mod stream;
 mod task;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use drafts::Drafts;
 pub use embedding::Embedding;
 pub use error::ApiError;
 pub use lines::{Answered, answer_lines, answer_lines_again};
+pub use outline::{Outline, OutlineForm};
 pub use stream::Chunks;
 pub use task::{Done, Excess, Filled, Room, Task, Tokens, Written};
 

@@ -27,11 +27,7 @@ pub fn read(
     let template = template.ok_or_else(|| {
         ApiError::wrong("model", "the model has no chat template: /v1/completions continues texts")
     })?;
-    let mut options = Options::read(served, fields, root)?;
-    options.request.likelihoods = likelihoods(fields)?;
-    let tools = tools::read(fields)?;
-    options.request.shape = shape(fields, tools.as_ref())?;
-    let messages = messages(fields)?;
+    let Said { options, tools, messages } = said(fields, served.tokenizer.len(), root.seed())?;
     let prompt = prompt(served, template, &messages, tools.as_ref(), root)?;
     let tokens = served.tokenizer.encode(&prompt);
     Ok(Answers {
@@ -42,6 +38,24 @@ pub fn read(
         streams: options.streams,
         prompt_tokens: tokens.len(),
     })
+}
+
+/// What a request says, as far as no model is needed to read it.
+#[derive(Debug)]
+pub struct Said {
+    pub options: Options,
+    pub tools: Option<Tools>,
+    /// In the form that templates expect.
+    pub messages: Vec<Value>,
+}
+
+/// Reads all fields. `vocabulary` and `seed` are as in [`Options::read`].
+pub fn said(fields: &Fields<'_>, vocabulary: usize, seed: u64) -> Result<Said, ApiError> {
+    let mut options = Options::read(fields, vocabulary, seed)?;
+    options.request.likelihoods = likelihoods(fields)?;
+    let tools = tools::read(fields)?;
+    options.request.shape = shape(fields, tools.as_ref())?;
+    Ok(Said { options, tools, messages: messages(fields)? })
 }
 
 fn likelihoods(fields: &Fields<'_>) -> Result<Option<usize>, ApiError> {

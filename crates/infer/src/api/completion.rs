@@ -12,7 +12,7 @@ use crate::sample::Likelihood;
 use crate::tokens::Tokenizer;
 
 /// Tokens of an answer where a request does not say: the route's own default.
-const MOST_TOKENS: usize = 16;
+pub const MOST_TOKENS: usize = 16;
 
 /// Other tokens whose likelihoods may be asked for.
 const MOST_ALTERNATIVES: i64 = 5;
@@ -23,26 +23,8 @@ pub fn read(
     fields: &Fields<'_>,
     root: &Root,
 ) -> Result<Answers, ApiError> {
-    let mut options = Options::read(served, fields, root)?;
-    if fields.text("suffix")?.is_some_and(|suffix| !suffix.is_empty()) {
-        return Err(fields.wrong("suffix", "is not supported: models here continue texts"));
-    }
-    if fields
-        .integer("best_of", 1..=MOST_CHOICES as i64)?
-        .is_some_and(|best| best as usize != options.choices)
-    {
-        return Err(fields.wrong("best_of", "must be n"));
-    }
-    let likelihoods = fields.integer("logprobs", 0..=MOST_ALTERNATIVES)?;
-    options.request.likelihoods = likelihoods.map(|count| count as usize);
-    let echoes = fields.bool("echo")?.unwrap_or(false);
-    if echoes && likelihoods.is_some() {
-        return Err(fields.wrong("echo", "and logprobs exclude each other"));
-    }
-    let prompts = texts(served, fields, "prompt")?;
-    if prompts.len() * options.choices > MOST_CHOICES {
-        return Err(fields.wrong("prompt", format_args!("and n make more than {MOST_CHOICES} answers")));
-    }
+    let encode = |text: &str| served.tokenizer.encode(text);
+    let Said { options, echoes, prompts } = said(fields, served.tokenizer.len(), root.seed(), encode)?;
     let (mut requests, mut texts) = (Vec::new(), Vec::new());
     for prompt in &prompts {
         // A default is cut to what there is room for; what was asked for never is.
@@ -71,26 +53,71 @@ pub fn read(
     })
 }
 
+/// What a request says.
+#[derive(Debug)]
+pub struct Said {
+    pub options: Options,
+    /// Answers begin with their prompts.
+    pub echoes: bool,
+    /// The tokens of each prompt.
+    pub prompts: Vec<Vec<u32>>,
+}
+
+/// Reads all fields. `vocabulary` and `seed` are as in [`Options::read`]; `encode` makes tokens of a text.
+pub fn said(
+    fields: &Fields<'_>,
+    vocabulary: usize,
+    seed: u64,
+    encode: impl Fn(&str) -> Vec<u32>,
+) -> Result<Said, ApiError> {
+    let mut options = Options::read(fields, vocabulary, seed)?;
+    if fields.text("suffix")?.is_some_and(|suffix| !suffix.is_empty()) {
+        return Err(fields.wrong("suffix", "is not supported: models here continue texts"));
+    }
+    if fields
+        .integer("best_of", 1..=MOST_CHOICES as i64)?
+        .is_some_and(|best| best as usize != options.choices)
+    {
+        return Err(fields.wrong("best_of", "must be n"));
+    }
+    let likelihoods = fields.integer("logprobs", 0..=MOST_ALTERNATIVES)?;
+    options.request.likelihoods = likelihoods.map(|count| count as usize);
+    let echoes = fields.bool("echo")?.unwrap_or(false);
+    if echoes && likelihoods.is_some() {
+        return Err(fields.wrong("echo", "and logprobs exclude each other"));
+    }
+    let prompts = texts(fields, vocabulary, encode, "prompt")?;
+    if prompts.len() * options.choices > MOST_CHOICES {
+        return Err(fields.wrong("prompt", format_args!("and n make more than {MOST_CHOICES} answers")));
+    }
+    Ok(Said { options, echoes, prompts })
+}
+
 /// The tokens of a text, of several, or of what is given as tokens: as a prompt or an input may be.
-pub fn texts(served: &Served<'_>, fields: &Fields<'_>, key: &str) -> Result<Vec<Vec<u32>>, ApiError> {
+pub fn texts(
+    fields: &Fields<'_>,
+    vocabulary: usize,
+    encode: impl Fn(&str) -> Vec<u32>,
+    key: &str,
+) -> Result<Vec<Vec<u32>>, ApiError> {
     let wrong = || fields.wrong(key, "must be a text, tokens, or an array of either");
     let token = |value: &Value| {
         let token = value.as_u64().and_then(|token| u32::try_from(token).ok());
-        token.filter(|&token| (token as usize) < served.tokenizer.len())
+        token.filter(|&token| (token as usize) < vocabulary)
     };
     let tokens = |all: &[Value]| -> Result<Vec<u32>, ApiError> {
         let unknown = || fields.wrong(key, "has a token that the model does not have");
         all.iter().map(|value| token(value).ok_or_else(unknown)).collect()
     };
     match fields.get(key).ok_or_else(|| ApiError::missing(key))? {
-        Value::String(text) => Ok(vec![served.tokenizer.encode(text)]),
+        Value::String(text) => Ok(vec![encode(text)]),
         Value::Array(all) => match all.first() {
             None => Err(fields.wrong(key, "is empty")),
             Some(Value::Number(_)) => Ok(vec![tokens(all)?]),
             Some(_) => all
                 .iter()
                 .map(|one| match one {
-                    Value::String(text) => Ok(served.tokenizer.encode(text)),
+                    Value::String(text) => Ok(encode(text)),
                     Value::Array(all) => tokens(all),
                     _ => Err(wrong()),
                 })

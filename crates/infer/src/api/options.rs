@@ -4,7 +4,6 @@ use serde_json::Value;
 
 use super::error::ApiError;
 use super::fields::Fields;
-use super::{Root, Served};
 use crate::chain::Request;
 use crate::model::Model;
 use crate::sample::Sampling;
@@ -42,14 +41,15 @@ pub struct Streams {
 }
 
 impl Options {
-    pub fn read(served: &Served<'_>, fields: &Fields<'_>, root: &Root) -> Result<Self, ApiError> {
+    /// Reads them. `vocabulary`: how many tokens the model knows; `seed`: that of requests that have none.
+    pub fn read(fields: &Fields<'_>, vocabulary: usize, seed_of_request: u64) -> Result<Self, ApiError> {
         let streaming = fields.object("stream_options")?;
         let has_usage = streaming.map_or(Ok(None), |options| options.bool("include_usage"))?.unwrap_or(false);
         let streams = fields.bool("stream")?.unwrap_or(false).then_some(Streams { has_usage });
         let choices = fields.integer("n", 1..=MOST_CHOICES as i64)?.unwrap_or(1) as usize;
         let seed = fields.integer("seed", i64::MIN..=i64::MAX)?;
         // A negative seed is one as well: its bits are taken as they are.
-        let noise = seed.map_or_else(|| root.seed(), |seed| seed as u64);
+        let noise = seed.map_or(seed_of_request, |seed| seed as u64);
         let sampling = Sampling {
             temperature: fields.number("temperature", 0.0..=2.0)?.unwrap_or(1.0) as f32,
             top_k: fields.integer("top_k", -1..=1 << 22)?.unwrap_or(0).max(0) as usize,
@@ -58,7 +58,7 @@ impl Options {
             presence_penalty: fields.number("presence_penalty", -2.0..=2.0)?.unwrap_or(0.0) as f32,
             frequency_penalty: fields.number("frequency_penalty", -2.0..=2.0)?.unwrap_or(0.0) as f32,
             repetition_penalty: fields.number("repetition_penalty", 0.01..=100.0)?.unwrap_or(1.0) as f32,
-            logit_bias: biases(served, fields)?,
+            logit_bias: biases(fields, vocabulary)?,
             seed: noise,
         };
         let mut most_tokens = None;
@@ -124,7 +124,7 @@ fn stops(fields: &Fields<'_>) -> Result<Vec<String>, ApiError> {
     Ok(stops)
 }
 
-fn biases(served: &Served<'_>, fields: &Fields<'_>) -> Result<Vec<(u32, f32)>, ApiError> {
+fn biases(fields: &Fields<'_>, vocabulary: usize) -> Result<Vec<(u32, f32)>, ApiError> {
     const FIELD: &str = "logit_bias";
     let Some(value) = fields.get(FIELD) else { return Ok(Vec::new()) };
     let map = value.as_object().ok_or_else(|| fields.wrong(FIELD, "must be an object"))?;
@@ -133,7 +133,7 @@ fn biases(served: &Served<'_>, fields: &Fields<'_>) -> Result<Vec<(u32, f32)>, A
     }
     let mut biases = Vec::new();
     for (token, bias) in map {
-        let token = token.parse::<u32>().ok().filter(|&token| (token as usize) < served.tokenizer.len());
+        let token = token.parse::<u32>().ok().filter(|&token| (token as usize) < vocabulary);
         let token = token.ok_or_else(|| fields.wrong(FIELD, "has a key that is not a token's number"))?;
         let bias = bias.as_f64().filter(|bias| (-100.0..=100.0).contains(bias));
         let bias = bias.ok_or_else(|| fields.wrong(FIELD, "must have numbers from -100 to 100"))?;
