@@ -10,6 +10,7 @@ mod check;
 mod encoding;
 mod error;
 mod seal;
+mod single;
 
 use tidemill_types::{
     Address, Amount, BlobRef, Comparison, FloatClass, GuestPath, InputSpec, Limits, Millis, Needs,
@@ -19,6 +20,7 @@ use tidemill_types::{
 pub use blob::{BoundTask, PartBlob, PartFile};
 pub use error::{JobSpecError, SealError};
 pub use seal::{Wanted, seal};
+pub use single::SingleTask;
 
 use crate::{
     Frontier, JobName, Node, PlannedTask, ReduceTaskError, ReduceTree, Reliance, Resources, Stage,

@@ -107,6 +107,12 @@ impl Template {
         if mistakes.is_empty() { Ok(Self { parts }) } else { Err(mistakes) }
     }
 
+    /// A text without placeholders, whatever braces it has.
+    pub(crate) fn literal(text: &str) -> Self {
+        let parts = if text.is_empty() { Vec::new() } else { vec![Part::Text(text.to_owned())] };
+        Self { parts }
+    }
+
     /// The text with each placeholder replaced by what `value` gives for it.
     pub fn render<'v>(&self, value: impl Fn(Placeholder) -> Cow<'v, str>) -> String {
         let mut text = String::new();
