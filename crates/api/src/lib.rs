@@ -15,9 +15,11 @@ mod http;
 mod job;
 mod ledger;
 mod liquid;
+mod model;
 mod money;
 mod pass;
 mod provider;
+mod receipt;
 mod run;
 mod schema;
 mod task;
@@ -39,6 +41,7 @@ pub use job::{
 };
 pub use ledger::{Contract, DeployedLedger, LedgerStatus, RememberedLedger, TokenContract};
 pub use liquid::{Apy, Claimed, ExitRequest, Rate, Staked, Unstaked};
+pub use model::NamedModel;
 pub use money::{
     Collected, Earnings, EarningsOfEscrow, EarningsOfJob, EarningsOfProvider, Escrow, EscrowPhase, Escrows,
     Lost, OpenedEscrow, PaidJob, Payee, Payment, PaymentStage, RefusedVoucher, SettledEscrow, Settlement,
@@ -46,6 +49,7 @@ pub use money::{
 };
 pub use pass::{NewPass, Pass, PassRole};
 pub use provider::{Engine, Provider};
+pub use receipt::Receipt;
 pub use run::{
     DryRun, DryRunOutcome, Exec, FirstTask, Keys, Log, Network, Outcome, Policy, RememberedNetwork, Run,
     Submitted,

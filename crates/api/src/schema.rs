@@ -6,9 +6,9 @@ use serde_json::{Map, Value};
 use crate::{
     Account, ApiKey, Apy, Balance, CallToSend, CheckedEvidence, Claimed, Collected, CoordinatorKey,
     DeployedLedger, DryRun, Earnings, Escrows, Exec, Explanation, FollowLine, Job, Keys, LedgerLine,
-    LedgerStatus, Log, MadeApiKey, NewPass, OpenedEscrow, Pass, PendingTransactions, ProvideLine, Provider,
-    Rate, RememberedLedger, RememberedNetwork, Reputation, Run, ServeLine, SettledEscrow, Staked, Submitted,
-    Transaction, Transactions, Unstaked, UpLine, WrittenEvidence,
+    LedgerStatus, Log, MadeApiKey, NamedModel, NewPass, OpenedEscrow, Pass, PendingTransactions, ProvideLine,
+    Provider, Rate, Receipt, RememberedLedger, RememberedNetwork, Reputation, Run, ServeLine, SettledEscrow,
+    Staked, Submitted, Transaction, Transactions, Unstaked, UpLine, WrittenEvidence,
 };
 
 /// Gives the schema of a type, and keeps those of its parts in the generator.
@@ -18,6 +18,7 @@ type Of = fn(&mut SchemaGenerator) -> Schema;
 /// measured.
 const PRINTED: &[(&str, Of)] = &[
     ("apy", of::<Apy>),
+    ("api-key fund", of::<crate::OpenedEscrow>),
     ("api-key list", of::<Vec<ApiKey>>),
     ("api-key new", of::<MadeApiKey>),
     ("bond", of::<Transactions>),
@@ -53,9 +54,11 @@ const PRINTED: &[(&str, Of)] = &[
     ("pass list", of::<Vec<Pass>>),
     ("pass new", of::<NewPass>),
     ("pass revoke", of::<Pass>),
+    ("models list", of::<Vec<NamedModel>>),
     ("provide", of::<ProvideLine>),
     ("providers", of::<Vec<Provider>>),
     ("rate", of::<Rate>),
+    ("receipt", of::<Receipt>),
     ("redelegate", of::<Transactions>),
     ("remove", of::<Job>),
     ("reputation", of::<Reputation>),

@@ -139,6 +139,14 @@ pub enum Basis {
     Agreed,
 }
 
+impl From<&tidemill_types::Acceptance> for Verdict {
+    fn from(acceptance: &tidemill_types::Acceptance) -> Self {
+        let tidemill_types::Acceptance { basis, results, agreeing, error_ppb } = *acceptance;
+        let error_odds = error_ppb.map(|ppb| f64::from(ppb) / 1e9);
+        Self { basis: basis.into(), results, agreeing, error_odds }
+    }
+}
+
 impl From<tidemill_types::Basis> for Basis {
     fn from(basis: tidemill_types::Basis) -> Self {
         match basis {

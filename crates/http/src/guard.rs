@@ -219,8 +219,11 @@ fn who(app: &App, request: &Request) -> Result<Guest, HttpError> {
         (None, Some(visitor)) => Ok(Guest { visitor, key: None }),
         (Some(text), Some(visitor)) if !Keys::is_like_one(text) => Ok(Guest { visitor, key: None }),
         (None, None) => {
-            let message = "an API key is needed: `tidemill api-key new` makes one, and it goes into the header \
-                           \"Authorization: Bearer KEY\"";
+            let how = if app.sessions.is_free() { "" } else { " --budget \"5 TIDE\"" };
+            let message = format!(
+                "an API key is needed: `tidemill api-key new{how}` makes one, and it goes into the header \
+                 \"Authorization: Bearer KEY\""
+            );
             Err(HttpError::unauthorized(message))
         }
         (Some(text), _) => match app.keys.check(text, now_s) {

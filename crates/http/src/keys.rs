@@ -16,6 +16,7 @@ use std::{
 
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use serde::{Deserialize, Serialize};
+use tidemill_net::wire::JobPay;
 use tidemill_types::{NodeId, Principal};
 
 use crate::limits::Limit;
@@ -71,9 +72,9 @@ pub struct Key {
     /// How much it may ask for.
     #[serde(default)]
     pub limit: Limit,
-    /// What pays for what it asks, in the encoding of whoever gave it; nothing in a network that is free.
+    /// What jobs of it are submitted with, as JSON; nothing in a network that is free.
     #[serde(default)]
-    pub pay: Option<String>,
+    pay: Option<String>,
 }
 
 /// A key that is to be made.
@@ -142,6 +143,13 @@ struct Seen {
     key: Arc<Key>,
 }
 
+impl Key {
+    /// What pays for what it asks, where anything does.
+    pub fn paid_by(&self) -> Option<JobPay> {
+        serde_json::from_str(self.pay.as_ref()?).ok()
+    }
+}
+
 impl Keys {
     /// Those of this folder, which need not be there.
     pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
@@ -178,13 +186,23 @@ impl Keys {
         Ok((id, format!("{PREFIX}{id}-{secret}")))
     }
 
-    /// Says what pays for what a key asks from now on.
+    /// Says what pays for what a key asks from now on. The mandate in it must be for [`KeyId::node`].
     ///
     /// # Errors
     /// [`KeyError::Unknown`], [`KeyError::Disk`]
-    pub fn set_pay(&self, id: KeyId, pay: Option<String>) -> Result<(), KeyError> {
-        let key = self.read(id)?;
-        self.write(id, &Key { pay, ..Key::clone(&key) })
+    pub fn set_pay(&self, id: KeyId, pay: &JobPay) -> Result<(), KeyError> {
+        let key = self.get(id)?;
+        let pay = serde_json::to_string(pay);
+        let pay = pay.map_err(|source| KeyError::File { path: self.path(id), source })?;
+        self.write(id, &Key { pay: Some(pay), ..key })
+    }
+
+    /// A key by its name.
+    ///
+    /// # Errors
+    /// [`KeyError::Unknown`], [`KeyError::Disk`]
+    pub fn get(&self, id: KeyId) -> Result<Key, KeyError> {
+        self.read(id).map(|key| Key::clone(&key))
     }
 
     /// All keys, the oldest first. Files that hold none are left out.
@@ -376,6 +394,8 @@ impl FromStr for Scope {
 
 #[cfg(test)]
 mod tests {
+    use tidemill_types::{EscrowId, RateCard, Signature65};
+
     use super::*;
 
     fn new() -> NewKey {
@@ -397,9 +417,16 @@ mod tests {
         let (found, key) = server.check(&text, 1_999).expect("it is good");
         assert_eq!((found, &key.scopes[..]), (id, &[Scope::Models, Scope::Read][..]));
         assert!(matches!(server.check(&text, 2_000), Err(KeyError::Expired)));
-        commands.set_pay(id, Some("escrow".into())).expect("it can be written");
+        let pay = JobPay {
+            escrow: EscrowId([7; 32]),
+            mandate: Signature65([8; 65]),
+            ceiling: RateCard::default(),
+            max_price: None,
+            close: false,
+        };
+        commands.set_pay(id, &pay).expect("it can be written");
         let paid = server.check(&text, 1_000).expect("it is good").1;
-        assert_eq!(paid.pay.as_deref(), Some("escrow"), "a change counts at once");
+        assert_eq!(paid.paid_by(), Some(pay), "a change counts at once");
         commands.revoke(id).expect("it is there");
         assert!(matches!(server.check(&text, 1_000), Err(KeyError::Unknown)));
         assert!(matches!(commands.revoke(id), Err(KeyError::Unknown)));

@@ -13,6 +13,8 @@ mod keys;
 mod limits;
 mod metrics;
 mod models;
+mod openai;
+mod receipts;
 mod router;
 mod server;
 mod stall;

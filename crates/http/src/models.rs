@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    fs, io,
+    fmt, fs, io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -12,7 +12,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tidemill_coordinator::LocalSessions;
-use tidemill_types::BlobRef;
+use tidemill_types::{BlobRef, ProgramKind};
 
 /// Models that a folder may have.
 pub const MOST_MODELS: usize = 256;
@@ -27,15 +27,29 @@ pub enum ModelKind {
     Embedding,
 }
 
+impl fmt::Display for ModelKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "text",
+            Self::Embedding => "embedding",
+        })
+    }
+}
+
 /// A model, as its file has it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Model {
     /// The file that it is.
     pub path: PathBuf,
+    /// What sort of program runs it: a model is its own program.
+    pub program: ProgramKind,
     /// What it does.
     pub kind: ModelKind,
     /// The most tokens of a prompt and its answer.
     pub context: u64,
+    /// Bytes that it keeps of each token, while it answers; zero for what keeps none.
+    #[serde(default)]
+    pub token_bytes: u64,
     /// When it was added, in seconds since 1970.
     pub added_s: u64,
 }
@@ -246,7 +260,14 @@ mod tests {
     use super::*;
 
     fn model() -> Model {
-        Model { path: "/models/a.gguf".into(), kind: ModelKind::Text, context: 2048, added_s: 1_700_000_000 }
+        Model {
+            path: "/models/a.gguf".into(),
+            program: ProgramKind::Wasm,
+            kind: ModelKind::Text,
+            context: 2048,
+            token_bytes: 0,
+            added_s: 1_700_000_000,
+        }
     }
 
     #[test]

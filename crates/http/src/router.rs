@@ -25,6 +25,8 @@ use crate::{
     limits::Limits,
     metrics::Metrics,
     models::{Model, ModelError, Models, Readiness},
+    openai::{self, Sweep, sweep},
+    receipts,
 };
 
 /// What a server is started with.
@@ -59,6 +61,8 @@ pub struct Bounds {
     pub connections: usize,
     /// Requests at a time, of all keys.
     pub at_once: usize,
+    /// How long answers are kept for their receipts.
+    pub keep_answers: Duration,
 }
 
 impl Default for Bounds {
@@ -70,6 +74,7 @@ impl Default for Bounds {
             stall_time: Duration::from_secs(60),
             connections: 2048,
             at_once: 1024,
+            keep_answers: Duration::from_secs(3600),
         }
     }
 }
@@ -88,6 +93,7 @@ pub struct App {
     /// What requests may take.
     pub bounds: Bounds,
     pub(crate) limits: Limits,
+    pub(crate) sweep: Sweep,
     pub(crate) owner: Option<Visitor>,
     pub(crate) is_behind_proxy: bool,
     pub(crate) room: Arc<Semaphore>,
@@ -95,21 +101,24 @@ pub struct App {
 }
 
 impl App {
-    /// Of this configuration.
+    /// Of this configuration. Must be called within a tokio runtime: what is kept of answers goes in the background.
     pub fn new(config: Config) -> Arc<Self> {
         let Config { sessions, keys, models, owner, is_behind_proxy, bounds } = config;
-        Arc::new(Self {
+        let app = Arc::new(Self {
             sessions,
             keys: Keys::in_folder(keys),
             models: Models::in_folder(models),
             metrics: Arc::default(),
             bounds,
             limits: Limits::default(),
+            sweep: Sweep::new(),
             owner,
             is_behind_proxy,
             room: Arc::new(Semaphore::new(bounds.at_once)),
             begun: Instant::now(),
-        })
+        });
+        tokio::spawn(sweep(Arc::downgrade(&app)));
+        app
     }
 }
 
@@ -119,7 +128,9 @@ pub fn router(app: Arc<App>, more: Router<Arc<App>>) -> Router {
     let guarded = Router::new()
         .route("/v1/models", get(models))
         .route("/v1/models/{*name}", get(model))
+        .route("/v1/receipts/{id}", get(receipts::show))
         .route("/metrics", get(metrics))
+        .merge(openai::routes())
         .merge(more)
         .route_layer(middleware::from_fn_with_state(app.clone(), guard::inner));
     Router::new()

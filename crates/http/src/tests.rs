@@ -1,5 +1,7 @@
 //! The router over real connections, before a coordinator that runs, asked by a client that knows only HTTP.
 
+mod openai;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
@@ -11,7 +13,7 @@ use axum::{
 use serde_json::Value;
 use tidemill_coordinator::{Config as CoordinatorConfig, Coordinator, Keep, Pace, Trust, Visitor};
 use tidemill_net::{endpoint::Bind, ticket::Pass};
-use tidemill_types::{Address, ByteSize, NodeId, Principal};
+use tidemill_types::{Address, ByteSize, NodeId, Principal, ProgramKind};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -366,7 +368,14 @@ async fn models_are_listed_as_clients_expect() {
     let world = World::new().await;
     let file = world._folder.path().join("a.gguf");
     std::fs::write(&file, b"weights").expect("it can be written");
-    let model = Model { path: file, kind: ModelKind::Text, context: 2048, added_s: 1_700_000_000 };
+    let model = Model {
+        path: file,
+        program: ProgramKind::Wasm,
+        kind: ModelKind::Text,
+        context: 2048,
+        token_bytes: 0,
+        added_s: 1_700_000_000,
+    };
     for name in ["smol", "org/name"] {
         world.app.models.add(name, &model).expect("it can be written");
     }
