@@ -10,6 +10,8 @@ pub struct MadeApiKey {
     pub id: String,
     /// All of it, which nobody can show again.
     pub key: String,
+    /// The escrow that pays for what it asks; null where none was opened.
+    pub escrow: Option<String>,
 }
 
 /// A key of this home. `tidemill api-key list` prints it.
@@ -31,4 +33,6 @@ pub struct ApiKey {
     pub tokens_per_minute: u32,
     /// How many requests of it are answered at a time.
     pub requests_at_once: u32,
+    /// The escrow that pays for what it asks; null where it has no money.
+    pub escrow: Option<String>,
 }

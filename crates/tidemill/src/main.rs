@@ -12,6 +12,7 @@ macro_rules! eprintln {
 }
 
 mod announce;
+mod api_client;
 mod asking;
 mod child;
 mod commands;
@@ -75,6 +76,9 @@ enum Command {
     Provide(commands::provide::Args),
     Serve(commands::serve::Args),
     Up(commands::up::Args),
+    Chat(commands::chat::Args),
+    Models(commands::models::Args),
+    Receipt(commands::receipt::Args),
     ApiKey(commands::api_key::Args),
     Pass(commands::pass::Args),
     Escrow(commands::escrow::Args),
@@ -124,6 +128,9 @@ fn main() -> ExitCode {
         Command::Provide(args) => commands::provide::run(&args),
         Command::Serve(args) => commands::serve::run(&args),
         Command::Up(args) => commands::up::run(&args),
+        Command::Chat(args) => commands::chat::run(&args),
+        Command::Models(args) => commands::models::run(&args),
+        Command::Receipt(args) => commands::receipt::run(&args),
         Command::ApiKey(args) => commands::api_key::run(&args),
         Command::Pass(args) => commands::pass::run(&args),
         Command::Escrow(args) => commands::escrow::run(&args),

@@ -54,6 +54,9 @@ pub fn of_this_home() -> anyhow::Result<ModelShape> {
     let mut shape = ModelShape { task_memory: Limits::default().memory, held: Vec::new() };
     for (name, model) in serving::models()?.list().code(Code::Host)? {
         let Ok(metadata) = model.path.metadata() else { continue };
+        if model.program != ProgramKind::Infer {
+            continue;
+        }
         if shape.held.len() < MAX_MODELS {
             shape.task_memory = shape.task_memory.max(ByteSize(metadata.len().saturating_add(MODEL_ROOM.0)));
             shape.held.push((name, model.path));

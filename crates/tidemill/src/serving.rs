@@ -20,6 +20,7 @@ use tidemill_types::Principal;
 use tidemill_web::{Entry, pages};
 
 use crate::{
+    commands::models::ensure,
     exit::{Code, Exit, WithCode},
     home::{data_directory, identity},
     hosting::Hosted,
@@ -38,6 +39,10 @@ pub struct HttpArgs {
     /// A proxy that does TLS passes requests on to `--api`: it may listen off loopback, and every request needs an API key
     #[arg(long, requires = "api")]
     behind_proxy: bool,
+    /// Serve this model: one that `tidemill models add` has added, or `cargo xtask models` has fetched. May be given several
+    /// times
+    #[arg(long, value_name = "NAME")]
+    model: Vec<String>,
 }
 
 /// Where a person wants it.
@@ -72,6 +77,14 @@ pub struct Serving {
 }
 
 impl HttpArgs {
+    /// Sees to it that the models are known that a person wants served.
+    ///
+    /// # Errors
+    /// With [`Code::Usage`] where there is no such model.
+    pub fn know_models(&self) -> anyhow::Result<()> {
+        self.model.iter().try_for_each(|name| ensure(name))
+    }
+
     /// Serves HTTP beside a coordinator, if it is wanted. `is_usual`: on this machine alone, where nobody says anything else.
     ///
     /// # Errors

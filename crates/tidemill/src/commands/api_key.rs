@@ -1,10 +1,11 @@
 //! `tidemill api-key`: who may use the HTTP API of the networks of this home.
 
+mod fund;
 mod list;
 mod new;
 mod revoke;
 
-/// Make, list and revoke keys for the HTTP API that `serve --api` and `up` serve.
+/// Make, fund, list and revoke keys for the HTTP API that `serve --api` and `up` serve.
 ///
 /// A key counts at once, and no more at once when it is revoked, for every network that is served from this home.
 #[derive(clap::Args)]
@@ -19,6 +20,7 @@ pub struct Args {
 #[derive(clap::Subcommand)]
 enum What {
     New(new::Args),
+    Fund(fund::Args),
     List(list::Args),
     Revoke(revoke::Args),
 }
@@ -27,6 +29,7 @@ enum What {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     match &args.what {
         What::New(args) => new::run(args),
+        What::Fund(args) => fund::run(args),
         What::List(args) => list::run(args),
         What::Revoke(args) => revoke::run(args),
     }

@@ -228,6 +228,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         None => data_directory().code(Code::Host)?.join("coordinator"),
     };
     args.reach.check()?;
+    args.http.know_models()?;
     let state = StateDirectory::claim(&directory)?;
     let identity = identity()?;
     runtime::block_on(async {

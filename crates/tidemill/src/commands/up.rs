@@ -73,6 +73,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Some(directory) => directory.clone(),
         None => data_directory().code(Code::Host)?.join("up"),
     };
+    args.http.know_models()?;
     runtime::block_on(async {
         let mut signals = Signals::listen()?;
         let shape = Shape {

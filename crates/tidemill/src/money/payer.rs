@@ -23,7 +23,7 @@ use tidemill_types::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::{Quote, as_of_now, escrows, same_ledger, shown, unix_s};
+use super::{Quote, as_of_now, escrows, quote::usual_ceiling, same_ledger, shown, unix_s};
 use crate::{
     exit::{Code, Exit, WithCode},
     ledger::{Ledger, Purse, Sent, unreachable},
@@ -163,6 +163,23 @@ impl Payer {
         budget: Amount,
         open_for: Option<Millis>,
     ) -> anyhow::Result<(EscrowId, Sent)> {
+        let opened = self.open_noted(node, money, budget, open_for, |_| Ok(())).await?;
+        Ok((opened.0.escrow, opened.1))
+    }
+
+    /// The same. `note` is told what jobs are to be submitted with before the escrow is opened, so that a command that is
+    /// killed leaves no money behind that nobody knows of.
+    ///
+    /// # Errors
+    /// As those of [`Self::open`], and of `note`.
+    pub async fn open_noted(
+        &self,
+        node: NodeId,
+        money: &Money,
+        budget: Amount,
+        open_for: Option<Millis>,
+        note: impl FnOnce(&JobPay) -> anyhow::Result<()>,
+    ) -> anyhow::Result<(JobPay, Sent)> {
         same_ledger(money, &self.escrows)?;
         if budget.is_zero() {
             return Err(Exit::new(Code::Usage, "an escrow over nothing pays for nothing").into());
@@ -172,9 +189,11 @@ impl Payer {
             let message = format!("an escrow stays open for {SHORTEST} to {longest}, not for {open_for}");
             return Err(Exit::new(Code::Usage, message).into());
         }
-        let draft = self.draft_of(node, budget, RateCard::FREE, money, [0; 32], open_for).await?;
+        let draft = self.draft_of(node, budget, usual_ceiling(), money, [0; 32], open_for).await?;
+        let pay = JobPay { close: false, ..self.pay(&draft)? };
+        note(&pay)?;
         let sent = self.send(&draft).await?.context("it is open already").code(Code::Host)?;
-        Ok((draft.escrow, sent))
+        Ok((pay, sent))
     }
 
     /// What a job is submitted with that an escrow pays which is open already.

@@ -157,19 +157,28 @@ fn budget(most: Amount, max_price: Option<Amount>) -> Amount {
     max_price.map_or(most, |max_price| max_price.min(most))
 }
 
+/// What is usual, or the cheapest, times this is not far more.
+const FAR: u64 = 4;
+
 /// The highest rates that a job pays: those of the dearest provider, unless somebody asks far more than others do. One
 /// that asks for a fortune must not make everybody lock one.
 fn ceiling(terms: &NetworkTerms) -> RateCard {
-    /// What is usual, or the cheapest, times this is not far more.
-    const FAR: u64 = 4;
     let usual = RateCard::default();
     let lowest = terms.stages.iter().filter_map(|stage| stage.lowest).reduce(RateCard::highest);
     let highest = terms.stages.iter().filter_map(|stage| stage.highest).reduce(RateCard::highest);
     // Where nobody is there yet whose rates could be asked for, those that providers have by themselves.
     let (Some(lowest), Some(highest)) = (lowest, highest) else { return usual };
-    let believed = usual.highest(lowest);
+    highest.lowest(not_far_above(usual.highest(lowest)))
+}
+
+/// The highest rates of jobs that are not known yet.
+pub fn usual_ceiling() -> RateCard {
+    not_far_above(RateCard::default())
+}
+
+fn not_far_above(believed: RateCard) -> RateCard {
     let most = |rate: Amount| times(rate, FAR);
-    highest.lowest(believed.map(most))
+    believed.map(most)
 }
 
 /// What a stage has to do.

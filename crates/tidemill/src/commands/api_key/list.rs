@@ -1,7 +1,8 @@
 //! `tidemill api-key list`
 
 use tidemill_api as api;
-use tidemill_types::Millis;
+use tidemill_http::Key;
+use tidemill_types::{EscrowId, Millis};
 
 use super::{failed, now_s};
 use crate::{json, serving, table::Table};
@@ -27,6 +28,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             requests_per_minute: key.limit.requests,
             tokens_per_minute: key.limit.tokens,
             requests_at_once: key.limit.at_once,
+            escrow: escrow(key).map(|escrow| escrow.to_string()),
         });
         json::print(&described.collect::<Vec<_>>());
         return Ok(());
@@ -36,7 +38,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         return Ok(());
     }
     let now_s = now_s();
-    let mut table = Table::new(&["id ", "name ", "expires ", "good for "]);
+    let mut table = Table::new(&["id ", "name ", "expires ", "good for ", "paid by "]);
     for (id, key) in keys {
         let scopes: Vec<String> = key.scopes.iter().map(ToString::to_string).collect();
         let expires = match key.expires_s {
@@ -44,8 +46,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             Some(at) if at <= now_s => "expired".to_owned(),
             Some(at) => format!("in {}", Millis((at - now_s).saturating_mul(1000))),
         };
-        table.row(vec![id.to_string(), key.name, expires, scopes.join(", ")]);
+        let paid = escrow(&key).map_or_else(|| "-".to_owned(), |escrow| escrow.short());
+        table.row(vec![id.to_string(), key.name, expires, scopes.join(", "), paid]);
     }
     table.print("");
     Ok(())
+}
+
+/// The escrow that pays for what a key asks.
+fn escrow(key: &Key) -> Option<EscrowId> {
+    key.paid_by().map(|pay| pay.escrow)
 }

@@ -15,7 +15,12 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    serving::keys()?.revoke(args.id).map_err(failed)?;
+    let keys = serving::keys()?;
+    let pay = keys.get(args.id).ok().and_then(|key| key.paid_by());
+    keys.revoke(args.id).map_err(failed)?;
     println!("{} is good no more", args.id);
+    if let Some(pay) = pay {
+        println!("`tidemill escrow end {}` gives back what is left of its money", pay.escrow.short());
+    }
     Ok(())
 }
