@@ -3,6 +3,7 @@
 // The helpers are tests too, though the lint does not see that.
 #![allow(clippy::unwrap_used)]
 
+mod api;
 mod bench;
 mod coordinators;
 mod doctor;
@@ -18,6 +19,7 @@ mod models;
 mod network;
 mod node;
 mod nodes;
+mod parrot;
 mod pay;
 mod processes;
 mod puppet;

@@ -55,6 +55,9 @@ pub fn check(args: &[String], stdout: &str) {
 #[track_caller]
 fn is_printed_by(args: &[&str], value: &Value) {
     match args {
+        ["api-key", "fund", ..] => is_a::<api::OpenedEscrow>(value),
+        ["api-key", "list", ..] => is_a::<Vec<api::ApiKey>>(value),
+        ["api-key", "new", ..] => is_a::<api::MadeApiKey>(value),
         ["bond" | "delegate" | "unbond" | "undelegate" | "withdraw", ..] => is_a::<api::Transactions>(value),
         ["doctor", ..] => is_a::<api::Doctor>(value),
         ["earnings", ..] => is_a::<api::Earnings>(value),
@@ -73,7 +76,9 @@ fn is_printed_by(args: &[&str], value: &Value) {
         ["ledger", "status", ..] => is_a::<api::LedgerStatus>(value),
         ["ledger", "use", ..] => is_a::<api::RememberedLedger>(value),
         ["logs", ..] => is_a::<api::Log>(value),
+        ["models", "list", ..] => is_a::<Vec<api::NamedModel>>(value),
         ["providers", ..] => is_a::<Vec<api::Provider>>(value),
+        ["receipt", ..] => is_a::<api::Receipt>(value),
         ["reputation", ..] => is_a::<api::Reputation>(value),
         ["run", ..] if args.contains(&"--dry-run") => is_a::<api::DryRun>(value),
         ["run", ..] => is_a::<api::Run>(value),
