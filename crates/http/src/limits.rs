@@ -146,7 +146,6 @@ impl Limits {
     }
 
     /// Takes tokens that an answer had.
-    #[allow(dead_code, reason = "requests to models spend them")]
     pub fn spend_tokens(&self, who: &str, tokens: u64) {
         if let Some(account) = self.lock().get_mut(who) {
             let tokens = i64::try_from(tokens).unwrap_or(i64::MAX).saturating_mul(MILLION);

@@ -95,12 +95,10 @@ struct Held {
 #[derive(Clone, Debug)]
 pub enum Readiness {
     /// It can.
-    #[allow(dead_code, reason = "requests to the model read them")]
     Ready(Model, BlobRef),
     /// Its file is being read.
     Loading,
     /// Its file cannot be read, for this reason.
-    #[allow(dead_code, reason = "requests to the model say it")]
     Broken(String),
 }
 

@@ -235,7 +235,6 @@ pub fn keys() -> anyhow::Result<Keys> {
 ///
 /// # Errors
 /// When the environment names no place for them.
-#[allow(dead_code, reason = "the commands of models call it")]
 pub fn models() -> anyhow::Result<Models> {
     Ok(Models::in_folder(models_folder(&data_directory().code(Code::Host)?)))
 }
@@ -252,7 +251,6 @@ fn models_folder(home: &Path) -> PathBuf {
 ///
 /// # Errors
 /// With [`Code::Host`] when the environment names no home.
-#[allow(dead_code, reason = "the commands of models call it")]
 pub fn known_url() -> anyhow::Result<Option<String>> {
     let file = data_directory().code(Code::Host)?.join(NOTE);
     Ok(fs::read_to_string(file).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()))

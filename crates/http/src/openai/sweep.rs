@@ -122,10 +122,12 @@ async fn remove_leftovers(app: &App) {
         signer: Address::default(),
         is_operator: true,
     };
+    let mut after = None;
     loop {
-        let listed = sessions.open(visitor).ask(Request::Jobs { limit: MAX_PAGE, all: true }).await;
+        let listed = sessions.open(visitor).ask(Request::Jobs { limit: MAX_PAGE, after, all: true }).await;
         let Ok(Reply::Jobs(reports)) = listed else { return };
-        let mut removed = 0;
+        let Some(last) = reports.last() else { return };
+        after = Some(last.place());
         for report in reports.into_iter().filter(is_left) {
             let Some(node) = report.requester.node() else { continue };
             let owner = Visitor { principal: report.requester, node, is_operator: false, ..visitor };
@@ -133,11 +135,7 @@ async fn remove_leftovers(app: &App) {
             if report.phase == JobPhase::Running {
                 let _ = session.ask(Request::Cancel { job: report.job }).await;
             }
-            removed += u32::from(session.ask(Request::Remove { job: report.job }).await.is_ok());
-        }
-        // A page shows the newest: more may have been behind them.
-        if removed == 0 {
-            return;
+            let _ = session.ask(Request::Remove { job: report.job }).await;
         }
     }
 }

@@ -81,9 +81,12 @@ impl Client {
 
     /// Waits until the model is read and somebody can answer.
     pub fn until_ready(&self) {
-        wait_for("an answer", || {
-            (self.post("/chat/completions", &chat("Hello")).status == 200).then_some(())
-        });
+        self.until_answered("/chat/completions", &chat("Hello"));
+    }
+
+    /// Waits until this request is answered.
+    pub fn until_answered(&self, route: &str, body: &Value) {
+        wait_for("an answer", || (self.post(route, body).status == 200).then_some(()));
     }
 
     fn whole(&self, line: &str, body: &str) -> Answer {
