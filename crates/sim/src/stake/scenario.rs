@@ -233,8 +233,11 @@ fn failure(plan: &Plan) -> Measured {
     days(&mut world, SETTLED_DAYS);
     world.request(claims, WHOLE_PPM);
     days(&mut world, 36);
+    // Before the queue waits for all that the buffer has.
+    if let Err(refused) = world.leave_at_once(leaves, 90_000 * TIDE) {
+        world.broken.push(format!("a full buffer does not pay: {refused:?}"));
+    }
     world.request(queues, WHOLE_PPM);
-    let _ = world.leave_at_once(leaves, 90_000 * TIDE);
     days(&mut world, 5);
     let behind = world.vault.behind(0) as f64 / world.vault.assets as f64;
     world.slash(0, OWN_REACH_PPM, DELEGATED_REACH_PPM);
