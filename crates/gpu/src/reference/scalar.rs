@@ -99,7 +99,8 @@ pub(super) fn convert<R: Lanes1>(from: Kind, to: Kind, run: R) -> bool {
         (Kind::Bool, Kind::Float) => run.run(|a| if a == 0 { 0 } else { 1.0_f32.to_bits() }),
         (Kind::Uint, Kind::Float) => run.run(|a| (a as f32).to_bits()),
         (Kind::Sint, Kind::Float) => run.run(|a| (signed(a) as f32).to_bits()),
-        (Kind::Float, Kind::Uint) => run.run(|a| float(a) as u32),
+        // What lies outside becomes the largest float that is inside, as naga writes it for devices.
+        (Kind::Float, Kind::Uint) => run.run(|a| float(a).clamp(0.0, 4_294_967_040.0) as u32),
         // The greatest float below 2^31 is what devices clamp to.
         (Kind::Float, Kind::Sint) => {
             run.run(|a| (float(a).clamp(-2_147_483_648.0, 2_147_483_520.0) as i32).cast_unsigned())
