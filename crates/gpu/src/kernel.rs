@@ -4,6 +4,7 @@ use naga::{
     AddressSpace, Expression, Function, Handle, Module, ResourceBinding, ScalarKind, StorageAccess,
     TypeInner, valid::ModuleInfo,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{
     canonical::{self, Canonical},
@@ -19,7 +20,8 @@ use crate::{
 };
 
 /// How floats are computed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Floats {
     /// As the device does. Results are compared within a tolerance, among devices of one class.
     #[default]

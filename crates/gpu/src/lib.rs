@@ -13,7 +13,9 @@ mod meter;
 mod mistake;
 mod nesting;
 mod normal;
+mod plan;
 mod price;
+mod program;
 mod rebuild;
 mod reference;
 mod rules;
@@ -27,6 +29,11 @@ pub use device::{Adapter, Device, DeviceError, Memory, Pipeline, adapters};
 pub use kernel::{Access, Floats, Kernel, Slot, Traits};
 pub use layout::{MOST_CODE, MOST_COPY, MOST_LANES, MOST_NESTING, MOST_SHARED, MOST_VARIABLES};
 pub use mistake::{Mistake, Place, Refusal};
+pub use plan::{
+    Buffer, Count, MOST_DISPATCHES, MOST_GROUPS, MOST_NAMED, MOST_STORAGE, MOST_STORAGE_BUFFERS,
+    MOST_UNIFORM, MOST_UNIFORM_BUFFERS, Pass, Plan, Start, Step,
+};
+pub use program::{Allowance, End, Files, Outcome, Program, Task, encode};
 pub use reference::Reference;
 pub use run::{Buffers, MOST_LIMIT, Ran, Run};
 pub use source::{MOST_TEXT, Source};
