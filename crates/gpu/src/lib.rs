@@ -6,15 +6,18 @@
 //! decides the totals, so its version is part of them.
 
 mod canonical;
+mod capacity;
 mod device;
 mod kernel;
 mod layout;
+mod measure;
 mod meter;
 mod mistake;
 mod nesting;
 mod normal;
 mod plan;
 mod price;
+mod probe;
 mod program;
 mod rebuild;
 mod reference;
@@ -25,14 +28,17 @@ mod uniform;
 mod walk;
 mod wrap;
 
+pub use capacity::{Capacity, Challenge};
 pub use device::{Adapter, Device, DeviceError, Memory, Pipeline, adapters};
 pub use kernel::{Access, Floats, Kernel, Slot, Traits};
 pub use layout::{MOST_CODE, MOST_COPY, MOST_LANES, MOST_NESTING, MOST_SHARED, MOST_VARIABLES};
+pub use measure::{Figure, Form, measure};
 pub use mistake::{Mistake, Place, Refusal};
 pub use plan::{
     Buffer, Count, MOST_DISPATCHES, MOST_GROUPS, MOST_NAMED, MOST_STORAGE, MOST_STORAGE_BUFFERS,
     MOST_UNIFORM, MOST_UNIFORM_BUFFERS, Pass, Plan, Start, Step,
 };
+pub use probe::{Check, probe};
 pub use program::{Allowance, End, Files, Outcome, Program, Task, encode};
 pub use reference::Reference;
 pub use run::{Buffers, MOST_LIMIT, Ran, Run};

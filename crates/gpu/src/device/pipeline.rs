@@ -1,8 +1,8 @@
 //! A kernel compiled for a device.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::atomic::AtomicU64};
 
-use super::{Device, DeviceError};
+use super::{Device, DeviceError, slices::FIRST};
 use crate::{
     kernel::{Access, Kernel, Slot},
     wrap::GROUP,
@@ -16,6 +16,8 @@ pub struct Pipeline {
     pub(super) layouts: Vec<Option<wgpu::BindGroupLayout>>,
     pub(super) slots: Vec<Slot>,
     pub(super) metered: bool,
+    /// With how many workgroups its next dispatch begins.
+    pub(super) first: AtomicU64,
 }
 
 impl Device {
@@ -75,7 +77,7 @@ impl Device {
                 compilation_options: wgpu::PipelineCompilationOptions::default(),
                 cache: None,
             });
-            Pipeline { pipeline, layouts, slots: slots.to_vec(), metered }
+            Pipeline { pipeline, layouts, slots: slots.to_vec(), metered, first: AtomicU64::new(FIRST) }
         })
     }
 }

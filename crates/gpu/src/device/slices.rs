@@ -6,8 +6,8 @@ use std::time::Duration;
 /// machine feel a tenth of that.
 const WANTED: Duration = Duration::from_millis(60);
 
-/// With how many workgroups a dispatch begins, before it is known how long they take.
-const FIRST: u64 = 32;
+/// With how many workgroups the first dispatch of a kernel begins, before it is known how long they take.
+pub(super) const FIRST: u64 = 32;
 
 /// The slices of a dispatch.
 #[derive(Clone, Debug)]
@@ -27,8 +27,15 @@ pub(super) struct Slice {
 }
 
 impl Slices {
-    pub(super) fn new(groups: [u32; 3]) -> Self {
-        Self { groups, next: 0, most: FIRST }
+    /// Begins with so many workgroups.
+    pub(super) fn new(groups: [u32; 3], first: u64) -> Self {
+        Self { groups, next: 0, most: first.max(1) }
+    }
+
+    /// With how many workgroups the next dispatch of the kernel should begin. It may be heavier than this one, so it begins
+    /// with fewer than this one ended with.
+    pub(super) fn next_first(&self) -> u64 {
+        (self.most / 4).max(FIRST)
     }
 
     /// Learns from a slice how many workgroups the next may have.
@@ -80,7 +87,7 @@ mod tests {
             times in prop::collection::vec(1_u64..1_000_000, 600),
         ) {
             let mut seen = vec![false; count(groups) as usize];
-            let mut slices = Slices::new(groups);
+            let mut slices = Slices::new(groups, FIRST);
             for time in times {
                 let Some(slice) = slices.next() else { break };
                 prop_assert!(count(slice.groups) <= slices.most);
@@ -100,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_slice_is_as_long_as_is_wanted() {
-        let mut slices = Slices::new([65_535, 65_535, 1]);
+        let mut slices = Slices::new([65_535, 65_535, 1], FIRST);
         let mut largest = 0;
         for _ in 0..50 {
             let slice = slices.next().expect("there are many more");
@@ -109,6 +116,7 @@ mod tests {
             slices.took(slice, Duration::from_micros(10) * groups as u32);
         }
         assert_eq!(largest, 6_000);
+        assert_eq!(slices.next_first(), 1_500);
         let slice = slices.next().expect("there are many more");
         slices.took(slice, Duration::from_secs(3));
         let after = count(slices.next().expect("there are many more").groups);
