@@ -1,13 +1,13 @@
 //! One entry point, made ready to run anywhere: normalised, analysed, metered.
 
 use naga::{
-    AddressSpace, Expression, Function, Handle, Module, ResourceBinding, ScalarKind, StorageAccess,
-    TypeInner, valid::ModuleInfo,
+    AddressSpace, Function, Handle, Module, ResourceBinding, StorageAccess, TypeInner, valid::ModuleInfo,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
     canonical::{self, Canonical},
+    closeness::{self, Closeness},
     layout::{self, Words},
     meter,
     mistake::{Mistake, Refusal},
@@ -64,6 +64,8 @@ pub struct Slot {
 pub struct Traits {
     /// It computes with floats.
     pub floats: bool,
+    /// How far right results may be apart if they are native.
+    pub closeness: Closeness,
     /// How long its loops run depends on floats, so with native ones its fuel is equal within a class only.
     pub fuel_meets_floats: bool,
     /// Its outputs may depend on the order in which invocations meet at atomics: no second run need give the same.
@@ -112,7 +114,9 @@ impl Kernel {
             let info = source::validate(&module, source.text())?;
             let code = layout::check(&module, &Words::of(&module, &info))?;
             let (slots, lanes) = (slots(&module), module.entry_points[0].workgroup_size);
-            let traits = Traits { floats: uses_floats(&module, &info), ..Traits::default() };
+            let closeness = closeness::of(&module, &info);
+            let floats = closeness != Closeness::Equal;
+            let traits = Traits { floats, closeness, ..Traits::default() };
             Ok(Self { name: entry.into(), module, info, slots, lanes, traits, metered: None, code })
         })
     }
@@ -129,7 +133,7 @@ impl Kernel {
         let info = source::validate(&module, text)?;
         layout::check(&module, &Words::of(&module, &info))?;
         let slots = slots(&module);
-        let uses_floats = uses_floats(&module, &info);
+        let closeness = closeness::of(&module, &info);
         let (module, info) = match floats {
             Floats::Native => (module, info),
             Floats::Canonical => canonical::prepared(module, text)?,
@@ -153,7 +157,8 @@ impl Kernel {
         naga::compact::compact(&mut module, naga::compact::KeepUnused::No);
         let info = source::validate(&module, text)?;
         let traits = Traits {
-            floats: uses_floats,
+            floats: closeness != Closeness::Equal,
+            closeness,
             fuel_meets_floats: uniformity.fuel_meets_floats,
             output_meets_order: uniformity.output_meets_order,
             barriers: uniformity.barriers,
@@ -243,22 +248,6 @@ fn normalise(
     let entry = &module.entry_points[0].function;
     out.entry_points[0].function = rebuild(entry, info.get_entry_point(0), &shift, &mut rewrite);
     refused.map_or(Ok((out, prelude)), Err)
-}
-
-/// Whether anything is computed with floats: they are not only moved.
-fn uses_floats(module: &Module, info: &ModuleInfo) -> bool {
-    let functions = module.functions.iter().map(|(handle, function)| (function, &info[handle]));
-    functions.chain([(&module.entry_points[0].function, info.get_entry_point(0))]).any(|(function, info)| {
-        let is_float = |handle: Handle<Expression>| {
-            info[handle].ty.inner_with(&module.types).scalar_kind() == Some(ScalarKind::Float)
-        };
-        function.expressions.iter().any(|(handle, expression)| match expression {
-            Expression::Unary { .. } | Expression::Math { .. } => is_float(handle),
-            Expression::Binary { left, .. } => is_float(*left),
-            Expression::As { expr, convert: Some(_), .. } => is_float(handle) || is_float(*expr),
-            _ => false,
-        })
-    })
 }
 
 fn slots(module: &Module) -> Vec<Slot> {

@@ -7,6 +7,7 @@
 
 mod canonical;
 mod capacity;
+mod closeness;
 mod device;
 mod kernel;
 mod layout;
@@ -29,6 +30,7 @@ mod walk;
 mod wrap;
 
 pub use capacity::{Capacity, Challenge};
+pub use closeness::Closeness;
 pub use device::{Adapter, Device, DeviceError, Memory, Pipeline, adapters};
 pub use kernel::{Access, Floats, Kernel, Slot, Traits};
 pub use layout::{MOST_CODE, MOST_COPY, MOST_LANES, MOST_NESTING, MOST_SHARED, MOST_VARIABLES};

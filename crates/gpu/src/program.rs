@@ -100,6 +100,7 @@ impl Program {
     pub fn traits(&self) -> Traits {
         self.kernels.iter().map(Kernel::traits).fold(Traits::default(), |one, other| Traits {
             floats: one.floats || other.floats,
+            closeness: one.closeness.max(other.closeness),
             fuel_meets_floats: one.fuel_meets_floats || other.fuel_meets_floats,
             output_meets_order: one.output_meets_order || other.output_meets_order,
             barriers: one.barriers || other.barriers,
