@@ -41,6 +41,11 @@ pub fn on_gpu(device: &Device, kernel: &Kernel, run: Run, buffers: &[Vec<u32>]) 
     (ran, memory.iter().map(|memory| device.read(memory).expect("the device works")).collect())
 }
 
+/// Whether there is a GPU, or a stand-in; words on what to install where there is none.
+pub fn has_device() -> bool {
+    device().is_some()
+}
+
 /// The first GPU, or its stand-in; none, with words on what to install, where there is none.
 pub fn device() -> Option<Device> {
     // SAFETY: tests that use it are the only ones in their process that read the environment, and they set the same.
