@@ -18,7 +18,11 @@ use crate::model::Model;
 use crate::packing::ROWS;
 use crate::rope::Angles;
 use crate::team::Team;
+
 pub use encode::{EncodeError, Vectors};
+
+/// The version of the engine. Whatever changes a bit of an answer, or the form of what a task leaves behind, raises it.
+pub const VERSION: u32 = 1;
 
 /// Tokens that a sequence is to read in a step.
 #[derive(Debug)]

@@ -42,9 +42,6 @@ mod text;
 pub mod tiny;
 mod tokens;
 
-/// The version of the engine. Whatever changes a bit of an answer, or the form of what a task leaves behind, raises it.
-pub const VERSION: u32 = 1;
-
 pub use batch::{Batch, Bounds, Event, JoinError, RequestId, Usage};
 pub use chain::{Chain, CheckError, Claim, Finding, Finish, Request, check};
 pub use config::{Config, Pairs, Window};
@@ -52,7 +49,7 @@ pub use convert::encoder_to_gguf;
 pub use encoder::{Encoder, EncoderConfig, Pooling};
 pub use file::{FileError, TensorInfo};
 pub use format::Format;
-pub use forward::{EncodeError, Engine, Feed, ForwardError, NotFinite, Output, Vectors};
+pub use forward::{EncodeError, Engine, Feed, ForwardError, NotFinite, Output, VERSION, Vectors};
 pub use gguf::Gguf;
 pub use grammar::Shape;
 pub use kernels::{Activation, Gate, InstructionSet};

@@ -8,7 +8,7 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::{Receiver, Sender, channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     time::{Duration, Instant},
 };
@@ -26,6 +26,9 @@ const SILENCE: Duration = Duration::from_secs(12 * ALIVE_S);
 
 /// A worker in which a task that was cancelled goes on for so long hangs. One step of a large model may take seconds.
 const CANCELLING: Duration = Duration::from_secs(60);
+
+/// What was said of a task and not heard yet, at most: then the worker waits, as it does where a pipe is full.
+const MOST_UNHEARD: usize = 64;
 
 /// Writable memory that the worker takes besides models and texts: stacks, what a step needs, inputs and outputs.
 const OWN_BYTES: u64 = 2 << 30;
@@ -46,7 +49,7 @@ pub(crate) struct Live {
 #[derive(Debug)]
 struct Waiter {
     /// None once the task was cancelled.
-    to: Option<Sender<Said>>,
+    to: Option<SyncSender<Said>>,
     cancelled: Option<Instant>,
 }
 
@@ -118,7 +121,7 @@ impl Live {
 
     /// A number for a task, and what will be said of it.
     pub(crate) fn expect(&self) -> (u64, Receiver<Said>) {
-        let (to, said) = channel();
+        let (to, said) = sync_channel(MOST_UNHEARD);
         let task = self.next.fetch_add(1, Ordering::Relaxed);
         self.waiters().insert(task, Waiter { to: Some(to), cancelled: None });
         // Whoever died before this has told nobody of it.
@@ -165,10 +168,10 @@ impl Live {
         };
         self.is_dead.store(true, Ordering::Relaxed);
         drop(process);
-        for (_, waiter) in self.waiters().drain() {
-            if let Some(to) = waiter.to {
-                let _ = to.send(Said::Died(reason.clone()));
-            }
+        // Told without the lock, since whoever has much to hear takes it meanwhile.
+        let waiters: Vec<Waiter> = self.waiters().drain().map(|(_, waiter)| waiter).collect();
+        for to in waiters.into_iter().filter_map(|waiter| waiter.to) {
+            let _ = to.send(Said::Died(reason.clone()));
         }
     }
 
@@ -179,7 +182,7 @@ impl Live {
             FromHost::NeedsModel { task, program } => {
                 let mut waiters = self.waiters();
                 let is_waited_for = waiters.get_mut(&task).is_some_and(|waiter| {
-                    waiter.to.as_ref().is_some_and(|to| to.send(Said::NeedsModel).is_ok())
+                    waiter.to.as_ref().is_some_and(|to| to.try_send(Said::NeedsModel).is_ok())
                 });
                 drop(waiters);
                 if !is_waited_for {

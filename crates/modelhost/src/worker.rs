@@ -8,7 +8,7 @@ mod task;
 use std::{
     fs::File,
     io,
-    sync::mpsc::{Sender, channel},
+    sync::mpsc::{SyncSender, sync_channel},
 };
 
 use tidemill_exec::{Host, HostLink};
@@ -23,6 +23,9 @@ pub fn host() -> Host {
     Host { kind: ProgramKind::Infer, start }
 }
 
+/// What the parent said and the computing thread has not read yet, at most.
+const MOST_UNREAD: usize = 1024;
+
 /// Starts all threads, which a confined worker cannot.
 fn start(threads: u32) -> io::Result<tidemill_exec::Serve> {
     let right = |isa: &InstructionSet| tiny::has_right_bits(*isa);
@@ -31,8 +34,8 @@ fn start(threads: u32) -> io::Result<tidemill_exec::Serve> {
         io::Error::other("this processor computes wrongly: no instruction set has the right bits")
     })?;
     let engine = Engine::new(isa, usize::try_from(threads.max(1)).unwrap_or(1));
-    let (to_hear, links) = channel::<(HostLink, Sender<Heard>)>();
-    let (begun, begins) = channel();
+    let (to_hear, links) = sync_channel::<(HostLink, SyncSender<Heard>)>(1);
+    let (begun, begins) = sync_channel(1);
     std::thread::Builder::new().name("parent".to_owned()).spawn(move || {
         let _ = begun.send(());
         if let Ok((link, heard)) = links.recv() {
@@ -43,7 +46,7 @@ fn start(threads: u32) -> io::Result<tidemill_exec::Serve> {
     begins.recv().map_err(io::Error::other)?;
     Ok(Box::new(move |link| {
         let writer = link.writer()?;
-        let (heard, messages) = channel();
+        let (heard, messages) = sync_channel(MOST_UNREAD);
         to_hear.send((link, heard)).map_err(io::Error::other)?;
         Driver::new(writer, engine).run(&messages)
     }))
@@ -53,7 +56,7 @@ fn start(threads: u32) -> io::Result<tidemill_exec::Serve> {
 type Heard = io::Result<(ToHost, Option<File>)>;
 
 /// Passes on what the parent says until it is gone.
-fn hear(mut link: HostLink, heard: &Sender<Heard>) {
+fn hear(mut link: HostLink, heard: &SyncSender<Heard>) {
     loop {
         let message = link.receive::<ToHost>().and_then(|message| {
             let file = matches!(message, ToHost::Model { .. }).then(|| link.file()).transpose()?;

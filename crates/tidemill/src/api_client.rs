@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use reqwest::{Client, Response, Url, redirect};
+use serde::Serialize;
 use serde_json::Value;
 use tidemill_types::lines;
 
@@ -100,9 +101,10 @@ impl ApiClient {
     ///
     /// # Errors
     /// With what the API says is wrong.
-    pub async fn post(&self, route: &str, body: &Value) -> anyhow::Result<Response> {
+    pub async fn post(&self, route: &str, body: &impl Serialize) -> anyhow::Result<Response> {
         let request = self.client.post(format!("{}{route}", self.base));
-        self.send(request.header("content-type", "application/json").body(body.to_string())).await
+        let text = serde_json::to_string(body)?;
+        self.send(request.header("content-type", "application/json").body(text)).await
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Response> {

@@ -1,5 +1,7 @@
 //! One network over many epochs: a job an epoch, placed by the scheduler and judged by a rule.
 
+mod measured;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidemill_sched::{Class, ClassId, Job, LeaseEnd, Micros, NewLease, Policy, Scheduler, Single, Work};
@@ -15,7 +17,7 @@ use super::{
     peers::{CREDITS, Peer, join_all, named, offer},
     rule::{Rule, Ruling, Standing, Voice},
 };
-use crate::{dice::Dice, stats};
+use crate::dice::Dice;
 
 /// What a task takes.
 const WALL: Micros = Micros(1_000_000);
@@ -567,36 +569,6 @@ impl<'a> World<'a> {
             (0..self.peers.len()).filter(|peer| self.peers[*peer].is_dishonest).collect();
         for peer in friends {
             (0..self.plan.tasks_each).for_each(|_| self.judge_peer(peer, Evidence::Agreed));
-        }
-    }
-
-    fn measured(mut self) -> Measured {
-        let counts = &mut self.counts;
-        let share = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
-        // What a wrong result brings its maker: its pay for nothing, and what somebody outside gives for it.
-        let gained = counts.wrong as f64 * f64::from(1 + self.plan.outside_gain);
-        let lost = counts.caught as f64 * self.plan.slash_odds * f64::from(self.plan.stake);
-        Measured {
-            adversary: self.adversary,
-            rule: self.rule,
-            results: counts.leases,
-            accepted: counts.accepted,
-            undecided: counts.undecided,
-            accepted_since_first_lie: counts.accepted_since,
-            wrong: counts.wrong,
-            wrong_share: share(counts.wrong, counts.accepted_since),
-            wrong_upper_95: if counts.has_lied {
-                stats::upper_limit(counts.wrong, counts.accepted_since)
-            } else {
-                0.0
-            },
-            redundancy: share(counts.leases, counts.accepted),
-            redundancy_after_warm_up: share(counts.late_leases, counts.late_accepted),
-            caught: counts.caught,
-            honest_caught: counts.honest_caught,
-            detection_delay: stats::median(&mut counts.delays),
-            profit: gained - lost,
-            wrong_share_of_the_target: share(counts.target_wrong, counts.target_accepted),
         }
     }
 }

@@ -6,7 +6,8 @@ use std::{
 };
 
 use anyhow::Context;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use tidemill_types::{Amount, is_steering, lines};
 use tokio::sync::mpsc;
 
@@ -154,38 +155,58 @@ struct Talk<'a> {
     client: ApiClient,
     model: String,
     args: &'a Args,
-    messages: Vec<Value>,
+    messages: Vec<Message>,
+}
+
+/// What was said, and by whom.
+#[derive(Clone, Serialize)]
+struct Message {
+    role: &'static str,
+    content: String,
+}
+
+/// A request for an answer, as OpenAI's API has it.
+#[derive(Serialize)]
+struct Asked<'a> {
+    model: &'a str,
+    messages: &'a [Message],
+    stream: bool,
+    stream_options: StreamOptions,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_completion_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<i64>,
+}
+
+#[derive(Serialize)]
+struct StreamOptions {
+    include_usage: bool,
 }
 
 impl Talk<'_> {
     fn begin(&mut self) {
         let system = self.args.system.iter();
-        self.messages = system.map(|text| json!({"role": "system", "content": text})).collect();
+        self.messages = system.map(|text| Message { role: "system", content: text.clone() }).collect();
     }
 
     /// Says something, and prints the answer as it comes. False when the person stopped it.
     async fn say(&mut self, text: &str, signals: &mut Signals) -> anyhow::Result<bool> {
-        let Args { max_tokens, temperature, seed, .. } = self.args;
         let mut messages = self.messages.clone();
-        messages.push(json!({"role": "user", "content": text}));
-        let mut body = json!({
-            "model": self.model,
-            "messages": messages,
-            "stream": true,
-            "stream_options": {"include_usage": true},
-        });
-        for (field, value) in [
-            ("max_completion_tokens", max_tokens.map(Value::from)),
-            ("temperature", temperature.map(Value::from)),
-            ("seed", seed.map(Value::from)),
-        ] {
-            if let Some(value) = value {
-                body[field] = value;
-            }
-        }
+        messages.push(Message { role: "user", content: text.to_owned() });
         let begun = Instant::now();
         let mut answer = Answer::default();
         let answering = async {
+            let body = Asked {
+                model: &self.model,
+                messages: &messages,
+                stream: true,
+                stream_options: StreamOptions { include_usage: true },
+                max_completion_tokens: self.args.max_tokens,
+                temperature: self.args.temperature,
+                seed: self.args.seed,
+            };
             let mut response = self.client.post("/chat/completions", &body).await?;
             answer.receipt = response
                 .headers()
@@ -219,7 +240,7 @@ impl Talk<'_> {
         if !self.args.quiet {
             eprintln!("{}", self.summary(&answer, begun.elapsed()).await);
         }
-        messages.push(json!({"role": "assistant", "content": answer.text}));
+        messages.push(Message { role: "assistant", content: answer.text });
         self.messages = messages;
         Ok(true)
     }
