@@ -2,51 +2,79 @@
 
 use std::collections::BTreeMap;
 
-use tidemill_net::wire::{Decision, FromProvider, Lease};
-use tidemill_store::{AttemptRecord, Change, ReputationKey};
+use tidemill_net::wire::{Decision, FromProvider, Lease, TaskResult};
+use tidemill_store::AttemptRecord;
 use tidemill_types::{
     Amount, Billable, Fuel, LeaseId, Metered, Millis, NodeId, ProgramKind, RateCard, Stage, TaskId,
     TaskNumber, Usage,
 };
-use tidemill_verify::{Evidence, Record};
 
 use super::{
     super::{
         peer::{FUEL, failed},
-        world::{leases_to, map_job},
+        world::map_job,
     },
-    Peer, World, among_strangers, archive, job_id, tasks,
+    Peer, World, among_strangers, archive, credible, job_id, tasks,
 };
 use crate::{
     core::attempt,
     event::{Effect, Question},
 };
 
-/// A coordinator that pays, a job of one task among strangers, and so many of them.
-fn scene(peers: u8, before: &[Change]) -> (World, Vec<Peer>) {
-    let mut world = World::with(among_strangers(true, &[]), before);
-    world.fund_and_submit(job_id(1), &tasks(1, "assurance = 1000"));
-    let peers = (1..=peers).map(|number| Peer::joined(number, &mut world)).collect();
+/// A coordinator that pays, a job of so many tasks among strangers, and so many of them, each of which takes one task at a
+/// time.
+fn scene(count: u64, policy: &str, peers: u8) -> (World, Vec<Peer>) {
+    let mut world = World::with(among_strangers(true, &[]), &[]);
+    world.fund_and_submit(job_id(1), &tasks(count, policy));
+    let peers = (1..=peers).map(|number| single(number, &mut world)).collect();
     (world, peers)
 }
 
-/// What each peer is given, once it is given something.
-fn leased(world: &mut World, peers: &[Peer]) -> BTreeMap<usize, Lease> {
-    let mut leased = BTreeMap::new();
-    for _ in 0..200 {
-        let effects = world.settle();
-        for (at, peer) in peers.iter().enumerate() {
-            if let Some(lease) = leases_to(&effects, peer.session).pop() {
-                leased.insert(at, lease);
+fn single(number: u8, world: &mut World) -> Peer {
+    let mut peer = Peer::new(number);
+    (peer.slots, peer.credits) = (1, 1);
+    peer.join(world, vec![]);
+    peer
+}
+
+/// Carries out what the core wants done.
+fn obey(world: &mut World, peers: &mut [Peer]) {
+    for effect in world.settle() {
+        let mut all: Vec<&mut Peer> = peers.iter_mut().collect();
+        world.obey(effect, &mut all);
+    }
+}
+
+/// The lease of each peer, once each has one. None has waited for so long that the job has ended.
+fn leased(world: &mut World, peers: &mut [Peer]) -> Vec<Lease> {
+    obey(world, peers);
+    let leases: Vec<Lease> = peers.iter().flat_map(|peer| peer.leases.clone()).collect();
+    assert_eq!(leases.len(), peers.len());
+    leases
+}
+
+/// Has each peer give a result for what it is given, one after the other where only the first makes a second one wanted.
+fn given(
+    world: &mut World,
+    peers: &mut [Peer],
+    result: impl Fn(&mut Peer, &Lease) -> TaskResult,
+) -> Vec<Lease> {
+    let mut given = Vec::new();
+    for _ in 0..20 {
+        obey(world, peers);
+        for peer in peers.iter_mut() {
+            for lease in std::mem::take(&mut peer.leases) {
+                let result = result(peer, &lease);
+                let message = peer.batch(vec![result]);
+                peer.say(world, message);
+                given.push(lease);
             }
         }
-        if leased.len() == peers.len() {
-            break;
-        }
         world.wait(50);
-        peers.iter().for_each(|peer| peer.say(world, FromProvider::Heartbeat { running: 0, waiting: 0 }));
     }
-    leased
+    assert_eq!(given.len(), peers.len(), "each has given one");
+    assert!(world.core.jobs.contains_key(&job_id(1)), "they decide nothing");
+    given
 }
 
 /// Cancels the job, and gives what was decided about which lease.
@@ -80,15 +108,8 @@ fn earned(world: &World) -> Amount {
 /// cancelled.
 #[test]
 fn failures_are_paid_at_any_end_and_told_no_sooner() {
-    let (mut world, mut peers) = scene(2, &[]);
-    let leases = leased(&mut world, &peers);
-    for (at, lease) in &leases {
-        let result = peers[*at].failure_after(lease, failed(7), FUEL);
-        let message = peers[*at].batch(vec![result]);
-        peers[*at].say(&mut world, message);
-    }
-    world.settle();
-    assert!(world.core.jobs.contains_key(&job_id(1)), "two strangers are not believed");
+    let (mut world, mut peers) = scene(1, "assurance = 1000", 2);
+    given(&mut world, &mut peers, |peer, lease| peer.failure_after(lease, failed(7), FUEL));
     let id = TaskId { job: job_id(1), task: TaskNumber(0) };
     let attempts: Vec<AttemptRecord> = world.store.attempts(id).expect("the store can be read");
     assert_eq!(attempts.len(), 2);
@@ -108,51 +129,25 @@ fn failures_are_paid_at_any_end_and_told_no_sooner() {
 /// Three that say the same wrong thing outnumber one that was right for long, and cost nothing to make.
 #[test]
 fn without_a_verdict_it_is_credibility_that_is_paid_and_not_heads() {
-    let veteran = Peer::new(1);
-    let key = ReputationKey { operator: veteran.operator(), kind: ProgramKind::Wasm, hardware_class: None };
-    let mut record = Record::default();
-    for _ in 0..2_000 {
-        record.note(Evidence::Agreed, 0, 1_000);
-        record.note_paid(Amount::tide(1), 0, 1_000);
-    }
-    let record = postcard::to_stdvec(&record).expect("it has an encoding");
-    let (mut world, mut peers) = scene(4, &[Change::Reputation { key, record }]);
-    // The veteran last: it would be believed alone.
-    let mut given = BTreeMap::new();
-    for _ in 0..400 {
-        let effects = world.settle();
-        for (at, peer) in peers.iter_mut().enumerate() {
-            for lease in leases_to(&effects, peer.session) {
-                let result = match at {
-                    0 => peer.done(&lease),
-                    _ => peer.done_with(&lease, archive(b"xx")),
-                };
-                given.insert(at, lease);
-                let message = peer.batch(vec![result]);
-                peer.say(&mut world, message);
-            }
-        }
-        if given.len() == peers.len() || !world.core.jobs.contains_key(&job_id(1)) {
-            break;
-        }
-        world.wait(50);
-        peers
-            .iter()
-            .for_each(|peer| peer.say(&mut world, FromProvider::Heartbeat { running: 0, waiting: 0 }));
-    }
-    world.settle();
-    assert!(world.core.jobs.contains_key(&job_id(1)) && given.contains_key(&0) && given.len() > 2);
+    let mut world = World::with(among_strangers(true, &[]), &credible(1));
+    // Sure enough for nobody here.
+    world.fund_and_submit(job_id(1), &tasks(1, "assurance = 1_000_000_000"));
+    // They come first: the one that was right for long might be believed alone.
+    let mut strangers: Vec<Peer> = (2..=4).map(|number| single(number, &mut world)).collect();
+    let wrong = given(&mut world, &mut strangers, |peer, lease| peer.done_with(lease, archive(b"xx")));
+    let mut veteran = [single(1, &mut world)];
+    let right = given(&mut world, &mut veteran, Peer::done);
     let decided = cancelled(&mut world);
-    assert!(paid(&decided, &given[&0]).is_some_and(|amount| !amount.is_zero()), "{decided:?}");
-    assert!(given.iter().filter(|(at, _)| **at > 0).all(|(_, lease)| paid(&decided, lease).is_none()));
+    assert!(paid(&decided, &right[0]).is_some_and(|amount| !amount.is_zero()), "{decided:?}");
+    assert!(wrong.iter().all(|lease| paid(&decided, lease).is_none()), "{decided:?}");
 }
 
 /// A requester that cancelled just before a result was in had all of its work for nothing.
 #[test]
 fn what_has_run_is_paid_when_a_job_is_cancelled() {
-    let (mut world, peers) = scene(2, &[]);
-    let leases = leased(&mut world, &peers);
-    let (runs, waits) = (&leases[&0], &leases[&1]);
+    let (mut world, mut peers) = scene(2, "assurance = 1000", 2);
+    let leases = leased(&mut world, &mut peers);
+    let (runs, waits) = (&leases[0], &leases[1]);
     world.wait(8_000);
     peers[0].say(&mut world, FromProvider::Running(vec![(runs.id, Millis(8_000))]));
     // Another's lease is not its own to speak of.
@@ -169,8 +164,8 @@ fn what_has_run_is_paid_when_a_job_is_cancelled() {
 #[test]
 fn nobody_is_paid_for_more_time_than_there_was_nor_for_a_rate_that_it_claims() {
     let ran = |ms: u64, told: u64| {
-        let (mut world, peers) = scene(1, &[]);
-        let lease = leased(&mut world, &peers).remove(&0).expect("it is given");
+        let (mut world, mut peers) = scene(1, "assurance = 1000", 1);
+        let lease = leased(&mut world, &mut peers).remove(0);
         world.wait(ms);
         peers[0].say(&mut world, FromProvider::Running(vec![(lease.id, Millis(told))]));
         paid(&cancelled(&mut world), &lease).expect("it has run")
@@ -188,9 +183,8 @@ fn nobody_is_paid_for_more_time_than_there_was_nor_for_a_rate_that_it_claims() {
 
 #[test]
 fn a_lease_that_has_not_ended_is_its_provider_s_alone() {
-    let (mut world, peers) = scene(2, &[]);
-    let leases = leased(&mut world, &peers);
-    let id = leases[&0].id;
+    let (mut world, mut peers) = scene(2, "assurance = 1000", 2);
+    let id = leased(&mut world, &mut peers)[0].id;
     let job = job_id(1);
     let has = |world: &World, node: NodeId| world.store.has_lease(job, node).expect("the store can be read");
     assert!(has(&world, peers[0].node) && has(&world, peers[1].node) && !has(&world, NodeId([77; 32])));
