@@ -1,6 +1,9 @@
 //! Asking an HTTP API as a client does: of this home's own network, or of another's with a key.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use reqwest::{Client, Response, Url, redirect};
@@ -17,6 +20,9 @@ use crate::{
 /// The environment variables that name an API and a key where no option does.
 const ADDRESS_VARIABLE: &str = "TIDEMILL_API";
 const KEY_VARIABLE: &str = "TIDEMILL_API_KEY";
+
+/// For how long what passes is waited for.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long an API may take to be reached, and to begin an answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -93,21 +99,37 @@ impl ApiClient {
     /// With what the API says is wrong.
     pub async fn get(&self, route: &str) -> anyhow::Result<Value> {
         let request = self.client.get(format!("{}{route}", self.base));
-        let bytes = read(self.send(request).await?).await?;
+        let answer = self.send(request).await?.map_err(|refused| refused.exit)?;
+        let bytes = read(answer).await?;
         serde_json::from_slice(&bytes).context("the API's answer is not JSON").code(Code::Host)
     }
 
-    /// An answer that comes in pieces.
+    /// An answer that comes in pieces. What passes is waited for: a model that is being read, providers that are busy.
     ///
     /// # Errors
     /// With what the API says is wrong.
     pub async fn post(&self, route: &str, body: &impl Serialize) -> anyhow::Result<Response> {
-        let request = self.client.post(format!("{}{route}", self.base));
         let text = serde_json::to_string(body)?;
-        self.send(request.header("content-type", "application/json").body(text)).await
+        let until = Instant::now() + PATIENCE;
+        let mut is_first = true;
+        loop {
+            let request = self.client.post(format!("{}{route}", self.base));
+            let request = request.header("content-type", "application/json").body(text.clone());
+            let Refused { exit, passes_in } = match self.send(request).await? {
+                Ok(response) => return Ok(response),
+                Err(refused) => refused,
+            };
+            let Some(time) = passes_in.filter(|time| Instant::now() + *time < until) else {
+                return Err(exit.into());
+            };
+            if std::mem::take(&mut is_first) {
+                eprintln!("waiting: {exit}");
+            }
+            tokio::time::sleep(time).await;
+        }
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Response> {
+    async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Result<Response, Refused>> {
         let request = match &self.key {
             Some(key) => request.bearer_auth(key),
             None => request,
@@ -122,8 +144,11 @@ impl ApiClient {
         })?;
         let status = response.status();
         if status.is_success() {
-            return Ok(response);
+            return Ok(Ok(response));
         }
+        let after = response.headers().get("retry-after").and_then(|after| after.to_str().ok());
+        let after = after.and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
+        let passes_in = after.filter(|_| status.as_u16() == 503);
         let body = read(response).await.unwrap_or_default();
         let said: Value = serde_json::from_slice(&body).unwrap_or_default();
         let message = match said["error"]["message"].as_str() {
@@ -139,8 +164,15 @@ impl ApiClient {
             400..500 => Exit::new(Code::Usage, message),
             _ => Exit::new(Code::Host, message),
         };
-        Err(exit.into())
+        Ok(Err(Refused { exit, passes_in }))
     }
+}
+
+/// Why the API does not do what it was asked for.
+struct Refused {
+    exit: Exit,
+    /// When to ask again, where that helps.
+    passes_in: Option<Duration>,
 }
 
 /// All of an answer.
