@@ -117,6 +117,10 @@ impl App {
             room: Arc::new(Semaphore::new(bounds.at_once)),
             begun: Instant::now(),
         });
+        // The first request to a model need not wait until its file is read.
+        for (name, model) in app.models.list().unwrap_or_default() {
+            app.models.ready(&app.sessions, &name, model);
+        }
         tokio::spawn(sweep(Arc::downgrade(&app)));
         app
     }
