@@ -465,7 +465,7 @@ fn a_model_has_keys_of_its_own() {
     let infer = |more: &str| briefly(&format!("name = \"a\"\n[program]\nkind = \"infer\"\n{more}"));
     let model = "expected a GGUF file like \"model.gguf\", a hash of 64 hexadecimal digits, or the name of a model of this \
                  machine";
-    assert_eq!(infer(""), [format!("2:1: `model` is missing; {model}")]);
+    assert_eq!(infer(""), [format!("2:1: `model` is missing in [program]; {model}")]);
     assert_eq!(infer("model = \"blake3:12\""), [format!("4:9: \"blake3:12\" is no model; {model}")]);
     assert_eq!(infer("model = \"\""), [format!("4:9: \"\" is no model; {model}")]);
     let keys = infer("model = \"a\"\nargs = []\n[limits]\nfuel = 1\noutput_tokens = -1");

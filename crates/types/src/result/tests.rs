@@ -260,7 +260,7 @@ fn leaves_hash_as_they_did_when_the_format_was_fixed() {
     let failure = Failure::Exit { code: 3, stderr: "no".into() };
     assert_eq!(
         hex(hash(&terms, &failed(failure))),
-        "0x58398712cab110edf1aa9a7659a66e10a19ee5ba15d980306c688ee6c5468d56"
+        "0x025d6926845f121ac09d37dff84ca21f8fea0fe7988b4da2fa6737e0bc027efe"
     );
     assert_eq!(
         hex(WorkTerms::of(&spec()).input),
@@ -268,7 +268,7 @@ fn leaves_hash_as_they_did_when_the_format_was_fixed() {
     );
     assert_eq!(
         hex(WorkTerms::of(&spec()).limits),
-        "0x7e8cb8ff2a9dbe22181adce07d51a84e268abdebbfa0e67d8a58a346ca683a37"
+        "0x0af510d0e1ca98c7691e28362bb0f5c671ced4e5f5364afa777fd8fe23b97450"
     );
 }
 

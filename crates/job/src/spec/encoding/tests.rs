@@ -296,7 +296,7 @@ fn what_a_job_says_is_checked() {
         ),
         (
             |j| j.map.program.len = 1 << 45,
-            "the bytes of a blob: 35184372088832, and from 0 to 17592186044416 is allowed",
+            "the bytes of a program: 35184372088832, and from 0 to 134217728 is allowed",
         ),
     ];
     for (change, expected) in changes {
