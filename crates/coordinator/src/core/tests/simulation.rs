@@ -168,7 +168,12 @@ impl Simulation {
         if let Some(ledger) = &self.ledger {
             assert_eq!(left.escrows, [], "an escrow is open for ever");
             let used = self.jobs.iter().filter(|job| !self.never_comes(job)).map(|job| job.escrow).collect();
-            ledger.check(&self.earned(), &used);
+            let is_early = |job: &&Submitted| {
+                !self.never_comes(job)
+                    && self.world.record(job.id).ended.is_some_and(|ended| ended.end != JobEnd::Done)
+            };
+            let early = self.jobs.iter().filter(is_early).map(|job| job.escrow).collect();
+            ledger.check(&self.earned(), &used, &early);
         }
     }
 
@@ -190,7 +195,7 @@ impl Simulation {
         for job in self.jobs.iter().filter(|job| !self.never_comes(job)) {
             let store = &self.world.store;
             let end = self.world.record(job.id).ended.expect("every job has ended").end;
-            for (operator, price) in self.results.owed(job.id, &end) {
+            for (operator, price) in self.results.owed(job.id) {
                 add(job.escrow, operator, price);
             }
             if let JobEnd::Failed { task, failure, .. } = end {
@@ -494,7 +499,10 @@ impl Simulation {
                     self.note(match decision {
                         Decision::Paid(_) => {
                             assert!(
-                                is_accepted || self.failed.contains(&lease) || self.said.contains(&lease),
+                                is_accepted
+                                    || self.failed.contains(&lease)
+                                    || self.said.contains(&lease)
+                                    || (self.world.was_given(lease) && !self.world.is_live(lease)),
                                 "{lease} is paid for nothing"
                             );
                             "paid result"

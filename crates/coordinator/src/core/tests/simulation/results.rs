@@ -27,8 +27,6 @@ struct OfTask {
 enum Undone {
     /// Its job has ended.
     Ended,
-    /// Its job has ended with it, since it fails.
-    Failed,
     /// It is as if nobody had begun it.
     Reset,
 }
@@ -67,7 +65,7 @@ impl Results {
             Change::Reopened { task, error_ppb } => {
                 let is_exact = self.exact.contains(&task.job);
                 let of_task = self.tasks.entry(*task).or_default();
-                let paid = of_task.paid(is_exact, Undone::Ended);
+                let paid = of_task.paid(is_exact, Undone::Ended, &self.marked);
                 let paid: BTreeMap<LeaseId, Amount> =
                     paid.into_iter().map(|(result, amount)| (result.lease, amount)).collect();
                 let DoneRecord { result, .. } = of_task.done.take().expect("it was done");
@@ -87,7 +85,7 @@ impl Results {
             Change::Undone { task, .. } => {
                 let undone = self.tasks.remove(task).unwrap_or_default();
                 // Whoever worked on it has done nothing wrong.
-                let paid = undone.paid(self.exact.contains(&task.job), Undone::Reset);
+                let paid = undone.paid(self.exact.contains(&task.job), Undone::Reset, &self.marked);
                 self.of_undone
                     .extend(paid.iter().map(|(result, amount)| (task.job, result.operator, *amount)));
             }
@@ -96,7 +94,7 @@ impl Results {
     }
 
     /// Who is to have been paid how much for results of a job that has ended.
-    pub fn owed(&self, job: JobId, end: &JobEnd) -> BTreeMap<Address, Amount> {
+    pub fn owed(&self, job: JobId) -> BTreeMap<Address, Amount> {
         let mut owed: BTreeMap<Address, Amount> = BTreeMap::new();
         let mut add = |operator, price| {
             let sum = owed.entry(operator).or_default();
@@ -106,11 +104,7 @@ impl Results {
             add(*operator, *price);
         }
         for (task, of_task) in self.tasks.iter().filter(|(task, _)| task.job == job) {
-            let undone = match end {
-                JobEnd::Failed { task: of, .. } if *of == task.task => Undone::Failed,
-                _ => Undone::Ended,
-            };
-            let paid = of_task.paid(self.exact.contains(&job), undone);
+            let paid = of_task.paid(self.exact.contains(&job), Undone::Ended, &self.marked);
             for (result, amount) in &paid {
                 add(result.operator, *amount);
             }
@@ -126,11 +120,16 @@ impl Results {
 }
 
 impl OfTask {
-    /// The results that are paid, and how much: those that agree with the accepted one, without one those that most gave,
-    /// unless the task is known to fail; what was paid before it was doubted; and those that were right about what was known.
+    /// The results that are paid, and how much: those that agree with the accepted one, without one those of the answers
+    /// that were likeliest; what was paid before it was doubted; and those that were right about what was known.
     ///
     /// All rates here are the same, so whoever claims more work asks a higher price.
-    fn paid(&self, is_exact: bool, undone: Undone) -> Vec<(&ResultRecord, Amount)> {
+    fn paid(
+        &self,
+        is_exact: bool,
+        undone: Undone,
+        marked: &BTreeMap<LeaseId, Amount>,
+    ) -> Vec<(&ResultRecord, Amount)> {
         let says =
             |result: &ResultRecord, output| -> Says { (output, is_exact.then_some(result.usage.fuel)) };
         let said = |opinion: &OpinionRecord| says(&opinion.result, opinion.counts_as());
@@ -156,12 +155,15 @@ impl OfTask {
             }
             return paid;
         }
-        let votes = |says: Says| open.iter().filter(|other| said(other) == says).count();
-        let most = open.iter().map(|opinion| votes(said(opinion))).max();
+        // Which answer was the likeliest is known by reputations alone: that all who gave it are paid alike is known here.
+        let believed: BTreeSet<Says> = open
+            .iter()
+            .filter(|opinion| marked.contains_key(&opinion.result.lease))
+            .map(|opinion| said(opinion))
+            .collect();
         let is_believed = |opinion: &OpinionRecord| match undone {
             Undone::Reset => true,
-            Undone::Ended => Some(votes(said(opinion))) == most,
-            Undone::Failed => false,
+            Undone::Ended => believed.contains(&said(opinion)),
         };
         for opinion in &open {
             let alike = open.iter().filter(|other| match undone {
