@@ -84,7 +84,12 @@ pub const MODELS: &[Model] = &[
                 blake3: "82483bb4f0bdb81779f295ecc5a93285d2156834e994a2169f9800e4c8f250c1",
             },
         ],
-        made: Some(ModelFile { name: "model.gguf", in_package: "", bytes: 0, blake3: "M" }),
+        made: Some(ModelFile {
+            name: "model.gguf",
+            in_package: "",
+            bytes: 91_019_712,
+            blake3: "534912ed2af19efc141c918f8d15fa653893902c9c5e33b1d7c228868c5b52e2",
+        }),
     },
 ];
 

@@ -193,6 +193,7 @@ fn an_escrow_without_money_is_not_asked_for_more() {
 
 /// What is lost when an escrow ends like this.
 fn lost(world: &mut World, sight: Sight) -> Option<Loss> {
+    let undecided = world.book.accounts[&escrow(1)].undecided.amount;
     world.see(1, Some(sight));
     world.store();
     let known = &world.history().escrows[&escrow(1)];
@@ -203,6 +204,8 @@ fn lost(world: &mut World, sight: Sight) -> Option<Loss> {
     world.book.reconsider(world.now);
     let kept = loss.filter(|loss| loss.reason != LossReason::WindowOver);
     let kept = kept.map_or(Amount::ZERO, |loss| loss.amount);
+    // Results that were handed in, and that nobody decides any more, are kept as well.
+    let kept = kept.saturating_add(undecided);
     assert_eq!(world.book.exposure(FIRST), kept, "what the coordinator kept does not come back");
     assert!(world.book.accounts.is_empty());
     world.sanity_check();

@@ -67,7 +67,8 @@ fn one_coordinator_does_not_decide_for_the_other() {
     world.report(1, 1, tide(4));
     world.report_of_second(1, 2, tide(3));
     world.book.decided(SECOND, &[(LeaseId(1), Decision::Unpaid(tidemill_net::wire::Unpaid::Late))], &[]);
-    assert_eq!((world.book.exposure(FIRST), world.book.exposure(SECOND)), (tide(4), Amount::ZERO));
+    // What it refuses stays a part of its exposure, and of nobody else's.
+    assert_eq!((world.book.exposure(FIRST), world.book.exposure(SECOND)), (tide(4), tide(3)));
     assert_eq!((world.book.undecided(FIRST), world.book.undecided(SECOND)), (1, 0));
     assert_eq!(world.book.held(FIRST).map(|(lease, _)| lease).collect::<Vec<_>>(), [LeaseId(1)]);
     let voucher = world.voucher(1, 1, tide(4));

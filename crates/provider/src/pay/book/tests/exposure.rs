@@ -207,6 +207,9 @@ fn who_refuses_every_result_is_not_worked_for_any_more() {
             world.book.decided(FIRST, &[(LeaseId(lease), refusal)], &[]);
         }
         assert!(exposed(&world));
+        assert_eq!(world.book.gives_back(FIRST, world.now.at), None, "it may pay yet");
+        world.pass(EXPOSED_PATIENCE);
+        assert!(matches!(world.book.gives_back(FIRST, world.now.at), Some(NotPaid::Exposed { .. })));
         assert!(matches!(world.admit(11, 1), Admission::Refuse(NotPaid::Exposed { .. })));
         world.sanity_check();
     }
