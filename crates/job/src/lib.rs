@@ -28,7 +28,7 @@ pub use file::{
 };
 pub use frontier::Frontier;
 pub use mistake::{Mistake, Mistakes};
-pub use plan::{ExpandError, ExpandErrors, Plan, ReducePlan, UnpackError, expand};
+pub use plan::{ExpandError, ExpandErrors, Plan, ReducePlan, UnpackError, expand, expand_within};
 pub use spec::{BoundTask, JobSpec, JobSpecError, PartBlob, PartFile, SealError, SingleTask, Wanted, seal};
 pub use split::{Compression, Form, Pieces, SplitBy, SplitError, SplitRules, WideText, split};
 pub use tasks::{PartOutput, PlannedTask, ReduceTaskError};

@@ -14,7 +14,7 @@ use std::{
 
 use tidemill_types::{ByteSize, Content, GuestPath, Limits, Segment};
 
-pub use expand::{ExpandError, ExpandErrors, expand};
+pub use expand::{ExpandError, ExpandErrors, expand, expand_within};
 pub use unpack::UnpackError;
 use unpack::UnpackedFile;
 

@@ -35,9 +35,32 @@ const SPLIT: &str = "tasks.split.input";
 /// [`ExpandErrors`] names the keys and the files that keep the job from running: all files that are not what they should
 /// be, or else the first that cannot be cut.
 pub fn expand(file: &JobFile, dir: &Path) -> Result<Plan, ExpandErrors> {
-    let dir =
-        std::path::absolute(dir).map_err(|source| ExpandError::Directory { dir: dir.to_owned(), source })?;
-    let mut found = Found { dir: &dir, errors: ExpandErrors::default(), told: BTreeSet::new() };
+    expand_as(file, dir, false, u64::MAX)
+}
+
+/// The same for the job file of a stranger: files outside of `dir` are not looked at, wherever paths, patterns and links
+/// lead, and what is compressed unpacks to at most `most_unpacked` bytes altogether.
+///
+/// # Errors
+/// [`ExpandErrors`] as those of [`expand`], and [`ExpandError::Outside`].
+pub fn expand_within(file: &JobFile, dir: &Path, most_unpacked: u64) -> Result<Plan, ExpandErrors> {
+    expand_as(file, dir, true, most_unpacked)
+}
+
+fn expand_as(
+    file: &JobFile,
+    dir: &Path,
+    is_confined: bool,
+    most_unpacked: u64,
+) -> Result<Plan, ExpandErrors> {
+    let missing = |source| ExpandError::Directory { dir: dir.to_owned(), source };
+    let dir = std::path::absolute(dir).map_err(missing)?;
+    let within = match is_confined {
+        true => Some(fs::canonicalize(&dir).map_err(missing)?),
+        false => None,
+    };
+    let (errors, told) = (ExpandErrors::default(), BTreeSet::new());
+    let mut found = Found { dir: &dir, within, errors, told };
     let program_key = match file.program.kind {
         ProgramKind::Wasm => "program.path",
         ProgramKind::Infer => "program.model",
@@ -58,7 +81,7 @@ pub fn expand(file: &JobFile, dir: &Path) -> Result<Plan, ExpandErrors> {
     let source = match source {
         Sought::Ready(source) => source,
         // It takes its time, so all else must be right.
-        Sought::ToCut(files, rules) => Source::Pieces(cut(files, rules)?),
+        Sought::ToCut(files, rules) => Source::Pieces(cut(files, rules, most_unpacked)?),
     };
     let reduce = match (&file.reduce, reduce) {
         (Some(reduce), Some(command)) => Some(reduce_plan(reduce, command, source.count())?),
@@ -86,6 +109,8 @@ struct Uncut {
 /// A search for all that a job file names: what is not as it should be is noted, and the search goes on.
 struct Found<'a> {
     dir: &'a Path,
+    /// Where all files must be, without links on the way; anywhere otherwise.
+    within: Option<PathBuf>,
     errors: ExpandErrors,
     /// The files that were noted: one that is named twice is wrong once.
     told: BTreeSet<PathBuf>,
@@ -186,6 +211,11 @@ impl Found<'_> {
         let mut is_whole = true;
         for pattern in patterns {
             let path = dir.join(pattern);
+            if self.within.is_some() && !stays_inside(Path::new(pattern)) {
+                self.errors.push(ExpandError::Outside { key, path: pattern.into() });
+                is_whole = false;
+                continue;
+            }
             // A file may have a name like a pattern, and then the pattern is the file's path.
             if !matching::is_pattern(pattern) || path.is_file() {
                 all.insert(path);
@@ -239,6 +269,18 @@ impl Found<'_> {
 
     /// The length of a file.
     fn len(&mut self, key: &'static str, path: &Path) -> Option<u64> {
+        if let Some(within) = &self.within {
+            let seen = path.strip_prefix(self.dir).ok().filter(|seen| stays_inside(seen));
+            // A file that is not there is told of as such, and leads nowhere.
+            let is_inside = fs::canonicalize(path).map_or(true, |real| real.starts_with(within));
+            let Some(_) = seen.filter(|_| is_inside) else {
+                let path = path.strip_prefix(self.dir).unwrap_or(path).to_owned();
+                if self.told.insert(path.clone()) {
+                    self.errors.push(ExpandError::Outside { key, path });
+                }
+                return None;
+            };
+        }
         let error = match fs::metadata(path) {
             Ok(metadata) if metadata.is_file() => return Some(metadata.len()),
             Ok(_) => ExpandError::NotFile { key, path: path.to_owned() },
@@ -249,6 +291,11 @@ impl Found<'_> {
         }
         None
     }
+}
+
+/// Whether a path names something below where it begins.
+fn stays_inside(path: &Path) -> bool {
+    path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
 fn reduce_plan(
@@ -269,8 +316,12 @@ fn reduce_plan(
     })
 }
 
-/// Cuts files, one after another.
-fn cut(uncut: Vec<Uncut>, rules: &SplitRules) -> Result<Vec<CutFile<HostPieces>>, ExpandError> {
+/// Cuts files, one after another. What is compressed may unpack to `most_unpacked` bytes altogether.
+fn cut(
+    uncut: Vec<Uncut>,
+    rules: &SplitRules,
+    mut most_unpacked: u64,
+) -> Result<Vec<CutFile<HostPieces>>, ExpandError> {
     let mut files: Vec<CutFile<HostPieces>> = Vec::new();
     let mut room = None;
     let mut first = 0;
@@ -280,7 +331,7 @@ fn cut(uncut: Vec<Uncut>, rules: &SplitRules) -> Result<Vec<CutFile<HostPieces>>
             Err(source) => return Err(ExpandError::Unreadable { key: SPLIT, path, source }),
         };
         let mut unpacked = None;
-        match unpack::unpacked(&mut input, &mut room) {
+        match unpack::unpacked(&mut input, &mut room, most_unpacked) {
             Ok(None) => {}
             Ok(Some(Unpacked { file, place })) => (input, unpacked) = (file, Some(place)),
             Err(source) => return Err(ExpandError::Unpack { path, source }),
@@ -289,6 +340,9 @@ fn cut(uncut: Vec<Uncut>, rules: &SplitRules) -> Result<Vec<CutFile<HostPieces>>
             Ok(metadata) => metadata.len(),
             Err(source) => return Err(ExpandError::Unreadable { key: SPLIT, path, source }),
         };
+        if unpacked.is_some() {
+            most_unpacked = most_unpacked.saturating_sub(len);
+        }
         let pieces = match split::split(input, rules, MAX_TASKS - first) {
             Ok(pieces) => pieces,
             Err(SplitError::TooManyPieces { .. }) => {

@@ -53,6 +53,12 @@ pub enum UnpackError {
         /// What it may unpack to.
         most: ByteSize,
     },
+    /// It would take more room than there is for it.
+    #[error("it unpacks to more than {most}, and that is all the room there is; unpack it first")]
+    Room {
+        /// What it may unpack to.
+        most: ByteSize,
+    },
     /// The disk does not take what it holds.
     #[error("it cannot be unpacked into {}", std::env::temp_dir().display())]
     Write(#[source] io::Error),
@@ -81,10 +87,11 @@ impl UnpackedFile {
 }
 
 /// Unpacks a file that is compressed with gzip or zstd, by its content; nothing where it is not. `room` is where to, for
-/// all files of a plan, and is made for the first.
+/// all files of a plan, and is made for the first. `most` is what the file may unpack to, however long it is.
 pub(super) fn unpacked(
     file: &mut File,
     room: &mut Option<Arc<Scratch>>,
+    most: u64,
 ) -> Result<Option<Unpacked>, UnpackError> {
     let compressed = file.seek(SeekFrom::End(0)).map_err(UnpackError::Read)?;
     file.rewind().map_err(UnpackError::Read)?;
@@ -98,8 +105,9 @@ pub(super) fn unpacked(
         None => room.insert(Arc::new(Scratch::temporary().map_err(UnpackError::Write)?)).clone(),
     };
     let place = tempfile::NamedTempFile::new_in(room.path()).map_err(UnpackError::Write)?;
-    let most = compressed.saturating_mul(MAX_RATIO).saturating_add(FREE_BYTES);
-    let mut output = Output { file: place.as_file(), compression, len: 0, most };
+    let by_ratio = compressed.saturating_mul(MAX_RATIO).saturating_add(FREE_BYTES);
+    let mut output =
+        Output { file: place.as_file(), compression, len: 0, most: by_ratio.min(most), by_ratio };
     match compression {
         Compression::Gzip => output.take(MultiGzDecoder::new(input))?,
         _ => frames(input, &mut output)?,
@@ -114,6 +122,8 @@ struct Output<'a> {
     compression: Compression,
     len: u64,
     most: u64,
+    /// What it may be by its own length.
+    by_ratio: u64,
 }
 
 impl Output<'_> {
@@ -129,7 +139,11 @@ impl Output<'_> {
             };
             self.len += read as u64;
             if self.len > self.most {
-                return Err(UnpackError::Ratio { most: ByteSize(self.most) });
+                let most = ByteSize(self.most);
+                return Err(match self.most < self.by_ratio {
+                    true => UnpackError::Room { most },
+                    false => UnpackError::Ratio { most },
+                });
             }
             self.file.write_all(&chunk[..read]).map_err(UnpackError::Write)?;
         }
@@ -194,7 +208,7 @@ mod tests {
     }
 
     fn unpack(bytes: &[u8]) -> Result<Option<String>, UnpackError> {
-        let unpacked = unpacked(&mut file(bytes), &mut None)?;
+        let unpacked = unpacked(&mut file(bytes), &mut None, u64::MAX)?;
         Ok(unpacked.map(|unpacked| std::fs::read_to_string(unpacked.place.path()).expect("text")))
     }
 
@@ -237,15 +251,19 @@ mod tests {
 
     #[test]
     fn what_unpacks_to_far_more_is_refused() {
-        let mut output = Output { file: &file(b""), compression: Compression::Gzip, len: 0, most: 9 };
+        let file = file(b"");
+        let compression = Compression::Gzip;
+        let mut output = Output { file: &file, compression, len: 0, most: 9, by_ratio: 9 };
         assert!(matches!(output.take(&[0; 10][..]), Err(UnpackError::Ratio { most: ByteSize(9) })));
+        let mut output = Output { file: &file, compression, len: 0, most: 9, by_ratio: 10 };
+        assert!(matches!(output.take(&[0; 10][..]), Err(UnpackError::Room { most: ByteSize(9) })));
     }
 
     #[test]
     fn what_was_unpacked_goes_with_its_last_user() {
         let mut room = None;
         let mut unpack = |text: &str| {
-            let unpacked = unpacked(&mut file(&gzip(text)), &mut room).expect("it is whole");
+            let unpacked = unpacked(&mut file(&gzip(text)), &mut room, u64::MAX).expect("it is whole");
             unpacked.expect("it is compressed").place
         };
         let (first, second) = (unpack("a"), unpack("b"));

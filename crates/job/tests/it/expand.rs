@@ -8,7 +8,9 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tidemill_job::{ExpandErrors, JobFile, PartOutput, Plan, PlannedTask, ReduceTaskError, expand};
+use tidemill_job::{
+    ExpandErrors, JobFile, PartOutput, Plan, PlannedTask, ReduceTaskError, expand, expand_within,
+};
 use tidemill_types::{Content, GuestPath, Segment};
 
 /// A directory with a program and these files.
@@ -460,4 +462,54 @@ fn a_relative_directory_gives_absolute_paths() {
     let file = JobFile::parse(text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let plan = expand(&file, Path::new(".")).expect("tests run where the manifest is");
     assert!(plan.map_program().is_absolute());
+}
+
+/// What a stranger's job file comes to, whose files are in a directory.
+fn confined(dir: &TempDir, text: &str, most_unpacked: u64) -> Result<Plan, ExpandErrors> {
+    let file = JobFile::parse(text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    expand_within(&file, dir.path(), most_unpacked)
+}
+
+#[test]
+fn a_stranger_is_told_nothing_of_files_elsewhere() {
+    let outside = directory(&[("secret", "secret")]);
+    let dir = directory(&[("d/x", "ACGT")]);
+    symlink(outside.path().join("secret"), dir.path().join("link")).expect("a link can be made");
+    symlink(outside.path(), dir.path().join("way")).expect("a link can be made");
+    let secret = outside.path().join("secret");
+    let (secret, folder) = (secret.display(), outside.path().display());
+    let program = "name = \"a\"\nprogram.path = \"a.wasm\"\n";
+    for text in [
+        format!("name = \"a\"\nprogram.path = \"{secret}\""),
+        "name = \"a\"\nprogram.path = \"d/../../x\"".to_owned(),
+        "name = \"a\"\nprogram.path = \"link\"".to_owned(),
+        format!("{program}[inputs]\nx = \"{secret}\""),
+        format!("{program}[inputs]\nx = \"way/secret\""),
+        format!("{program}[tasks]\nfiles = [\"{folder}/*\"]"),
+        format!("{program}[tasks]\nfiles = [\"../*/secret\"]"),
+        format!("{program}[tasks]\nfiles = [\"d/*/../../..\"]"),
+        format!("{program}[tasks]\nfiles = [\"way/*\"]"),
+        format!("{program}[tasks.split]\ninput = \"{secret}\"\nby = \"lines\"\nsize = \"1 MiB\""),
+        format!("{program}[reduce]\npath = \"{secret}\""),
+        format!("{program}[policy]\ncompare = {{ program = \"{secret}\" }}"),
+    ] {
+        let errors = confined(&dir, &text, u64::MAX).expect_err(&text).to_string();
+        assert!(errors.contains("leads out of the job's directory"), "{text}: {errors}");
+    }
+    let inside = format!("{program}[tasks]\nfiles = [\"./d/*\"]");
+    assert_eq!(confined(&dir, &inside, u64::MAX).expect("it is inside").map_count(), 1);
+}
+
+#[test]
+fn compressed_files_of_strangers_unpack_to_what_there_is_room_for() {
+    let dir = directory(&[]);
+    for name in ["x.gz", "y.gz"] {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&b"a line\n".repeat(100)).expect("memory takes it");
+        fs::write(dir.path().join(name), gzip.finish().expect("memory takes it")).expect("a file");
+    }
+    let text = "name = \"a\"\nprogram.path = \"a.wasm\"\n[tasks.split]\ninput = \"*.gz\"\nby = \"lines\"\nsize = \"1 MiB\"";
+    assert_eq!(confined(&dir, text, 1400).expect("there is room for both").map_count(), 2);
+    let error = confined(&dir, text, 1399).expect_err("there is room for one").to_string();
+    assert!(error.contains("y.gz") && error.contains("all the room there is"), "{error}");
 }

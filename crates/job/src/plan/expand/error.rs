@@ -47,6 +47,17 @@ pub enum ExpandError {
         /// The name or the hash.
         model: String,
     },
+    /// What the job names is elsewhere than beside the job file, where it has to be.
+    #[error(
+        "`{key}`: {} leads out of the job's directory; bring the file, and name it by its path beside the job file",
+        path.display()
+    )]
+    Outside {
+        /// The key of the job file.
+        key: &'static str,
+        /// The path or pattern.
+        path: PathBuf,
+    },
     /// What the job names is a directory or something stranger.
     #[error("`{key}`: {} is not a file", path.display())]
     NotFile {
