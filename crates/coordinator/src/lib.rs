@@ -36,6 +36,6 @@ mod teller;
 pub use self::core::{Keep, Trust};
 pub use config::{Config, Pace};
 pub use failpoint::FAILPOINTS;
-pub use local::{LocalError, LocalSession, LocalSessions, Visitor};
+pub use local::{Bringer, LocalError, LocalSession, LocalSessions, Visitor};
 pub use server::{Coordinator, StartError};
 pub use teller::MoneyConfig;

@@ -5,10 +5,10 @@ use std::{collections::VecDeque, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use tidemill_net::{
-    blobs::{BlobError, FileMode, Pin},
+    blobs::{BlobError, Blobs, FileMode, Lent, Pin},
     wire::{Answer, Bounded, Call, OutOfBounds, Refusal, Reply, Request},
 };
-use tidemill_types::{Address, BlobRef, NodeId, Principal, Receipt, TaskId};
+use tidemill_types::{Address, BlobId, BlobRef, Content, NodeId, Principal, Receipt, TaskId};
 use tokio::runtime::Handle;
 
 use crate::{
@@ -55,6 +55,14 @@ pub struct LocalSession {
     early: VecDeque<Answer>,
     /// Blobs that it has brought are pinned under this until it ends.
     pin: Option<Pin>,
+}
+
+/// Brings blobs in the name of a session that must outlive it, from threads that may wait for the disk.
+#[derive(Clone, Debug)]
+pub struct Bringer {
+    blobs: Blobs,
+    runtime: Handle,
+    pin: Pin,
 }
 
 /// Why a call has no answer.
@@ -152,6 +160,23 @@ impl LocalSessions {
         self.shared.blobs.import_file(path, FileMode::Reference, &pin).await
     }
 
+    /// The same of a file that is copied, so that it may go.
+    ///
+    /// # Errors
+    /// When it cannot be read or kept.
+    pub async fn keep_copy(&self, name: &str, path: &Path) -> Result<BlobRef, BlobError> {
+        let pin = Pin::new(format!("kept.{name}"))?;
+        self.shared.blobs.import_file(path, FileMode::Copy, &pin).await
+    }
+
+    /// Where a blob is that is kept here.
+    ///
+    /// # Errors
+    /// [`BlobError::NotHere`], [`BlobError::Damaged`], [`BlobError::Disk`]
+    pub async fn lend(&self, blob: BlobId) -> Result<Lent, BlobError> {
+        self.shared.blobs.lend(blob).await
+    }
+
     /// Lets the blobs go that were kept under a name.
     ///
     /// # Errors
@@ -173,11 +198,25 @@ impl LocalSession {
     /// # Errors
     /// [`LocalError::Blob`] where there is no room.
     pub async fn bring(&mut self, bytes: impl Into<Bytes>) -> Result<BlobRef, LocalError> {
-        let pin = match &self.pin {
+        let pin = self.pin()?;
+        Ok(self.shared.blobs.import_bytes(bytes, &pin).await?)
+    }
+
+    /// What brings blobs as [`Self::bring`] does, on other threads.
+    ///
+    /// # Errors
+    /// [`LocalError::Blob`]
+    pub fn bringer(&mut self) -> Result<Bringer, LocalError> {
+        let pin = self.pin()?;
+        Ok(Bringer { blobs: self.shared.blobs.clone(), runtime: self.runtime.clone(), pin })
+    }
+
+    /// What holds the blobs that it has brought.
+    fn pin(&mut self) -> Result<Pin, LocalError> {
+        Ok(match &self.pin {
             Some(pin) => pin.clone(),
             None => self.pin.insert(Pin::new(format!("local.{}", self.id.0))?).clone(),
-        };
-        Ok(self.shared.blobs.import_bytes(bytes, &pin).await?)
+        })
     }
 
     /// The bytes of a blob that an answer named.
@@ -281,6 +320,24 @@ impl LocalSession {
             }
         }
         Ok(())
+    }
+}
+
+impl Bringer {
+    /// Has content here as a blob, as [`LocalSession::bring`] has bytes. Not for threads of a runtime.
+    ///
+    /// # Errors
+    /// [`BlobError`]; that of a file is [`BlobError::Source`] or [`BlobError::Changed`].
+    pub fn bring(&self, content: &Content) -> Result<BlobRef, BlobError> {
+        self.runtime.block_on(self.blobs.import_content(content, &self.pin))
+    }
+
+    /// Has the session hold a blob that is here.
+    ///
+    /// # Errors
+    /// [`BlobError::NotHere`], [`BlobError::Disk`]
+    pub fn hold(&self, blob: BlobId) -> Result<(), BlobError> {
+        self.runtime.block_on(self.blobs.pin(&self.pin, blob))
     }
 }
 

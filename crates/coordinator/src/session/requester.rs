@@ -279,7 +279,13 @@ async fn fetch_job(
             }
             // Only until it has been read: it is no input of the job.
             let pin = Pin::new(format!("job.{job}.{}", caller.session.0)).map_err(busy)?;
-            let read = match shared.borrow(caller.node, blob, &pin, |_| {}).await {
+            // A session of this process has brought it.
+            let is_here = shared.blobs.has(blob.id) == Some(blob.len);
+            let borrowed = match is_here {
+                true => Ok(()),
+                false => shared.borrow(caller.node, blob, &pin, |_| {}).await,
+            };
+            let read = match borrowed {
                 Ok(()) => shared.blobs.read(blob.id, JobSpec::MAX_BYTES as u64).await.map_err(busy),
                 Err(error) => Err(unavailable(error)),
             };
