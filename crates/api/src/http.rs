@@ -1,5 +1,7 @@
 //! What HTTP answers beside what commands print: lists with cursors, and how long something is.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -64,4 +66,42 @@ pub struct Problem {
     pub status: u16,
     /// What is wrong, in a sentence.
     pub detail: String,
+    /// What is wrong with a job file, by line; left out where it is not about one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mistakes: Vec<JobFileMistake>,
+}
+
+/// Something that is wrong with a job file.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct JobFileMistake {
+    /// The line, counted from 1.
+    pub line: u64,
+    /// The column, counted from 1, in characters.
+    pub column: u64,
+    /// What was found there.
+    pub found: String,
+    /// What is allowed there; empty where `found` says it all.
+    pub allowed: String,
+}
+
+/// A job whose files were brought before.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JobByHashes {
+    /// The text of the job file.
+    pub job: String,
+    /// The hash of each file that it names, by the file's path beside the job file.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
+}
+
+/// Bytes that are kept under their hash.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct KeptBlob {
+    /// Their BLAKE3 hash.
+    pub hash: String,
+    /// How many they are.
+    pub bytes: u64,
+    /// For how many seconds they are kept after their last use; those that a job needs stay with it.
+    pub kept_s: u64,
 }

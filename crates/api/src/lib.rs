@@ -18,6 +18,7 @@ mod liquid;
 mod model;
 mod money;
 mod pass;
+mod prospects;
 mod provider;
 mod receipt;
 mod run;
@@ -34,7 +35,10 @@ pub use event::{
     ProvideLine, ProvideNotice, ServeEvent, ServeLine, TaskEnd, UpEvent, UpLine, WhyLeftOut,
 };
 pub use evidence::{CheckedEvidence, EvidenceFile, EvidenceSide, Finding, WrittenEvidence};
-pub use http::{JobPage, OutputEntry, OutputListing, Problem, ProviderList, TaskPage};
+pub use http::{
+    JobByHashes, JobFileMistake, JobPage, KeptBlob, OutputEntry, OutputListing, Problem, ProviderList,
+    TaskPage,
+};
 pub use job::{
     Asked, AskedWord, Contribution, Failure, Job, JobPhase, Output, OutputFile, Reliability, TaskFailure,
     Undecided, Unjudged, Usage,
@@ -48,6 +52,7 @@ pub use money::{
     Transaction, Transactions, Unpaid, UnpaidResults,
 };
 pub use pass::{NewPass, Pass, PassRole};
+pub use prospects::{Candidate, Prospects, Quote, Takes};
 pub use provider::{Engine, Provider};
 pub use receipt::Receipt;
 pub use run::{

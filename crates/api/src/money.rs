@@ -192,7 +192,7 @@ pub struct PaidJob {
 }
 
 /// What the providers of a home have earned. `tidemill earnings` prints it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Earnings {
     /// The providers that have worked for pay.
     pub providers: Vec<EarningsOfProvider>,

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use tidemill_types::Amount;
 
 use crate::{
-    Asked, Contribution, Failure, JobPhase, Output, Payment, Reliability, TaskFailure, Usage, wei::Wei,
+    Asked, Contribution, Failure, JobPhase, Output, Payment, Prospects, Reliability, TaskFailure, Usage,
+    wei::Wei,
 };
 
 /// What a run came to. `tidemill run` prints it, however the run ended.
@@ -120,6 +121,9 @@ pub struct DryRun {
     /// How many tasks would run at a time; left out in a network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parallel: Option<u64>,
+    /// What would come of it in the network that was asked; left out where none was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<Prospects>,
 }
 
 /// What tells a dry run from one that ran.

@@ -16,6 +16,9 @@ use crate::{
 /// The file with the key that signs results, in a directory of keys.
 pub const RESULT_KEY: &str = "result.key";
 
+/// The file of the key that names a node on a network.
+pub const NODE_KEY: &str = "node.key";
+
 /// The first argument of a worker process.
 pub const WORKER_ARGUMENT: &str = "worker";
 
@@ -62,7 +65,7 @@ pub struct Identity {
 /// When they cannot be read or made, or others may read them.
 pub fn identity() -> anyhow::Result<Identity> {
     let directory = keys_directory()?;
-    let node = key(&directory.join("node.key"), KeyKind::Node)?;
+    let node = key(&directory.join(NODE_KEY), KeyKind::Node)?;
     let result =
         ResultKey::from_bytes(&key(&directory.join(RESULT_KEY), KeyKind::Result)?).code(Code::Host)?;
     Ok(Identity { node, result })

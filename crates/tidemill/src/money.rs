@@ -2,7 +2,6 @@
 
 mod earners;
 mod payer;
-mod quote;
 mod settlement;
 mod spent;
 
@@ -10,11 +9,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tidemill_ledger::{EscrowView, Escrows, keystore::Account};
 use tidemill_net::wire::Money;
+pub use tidemill_web::quote::{Quote, shown, tide};
 
 pub use self::{
     earners::{COORDINATOR_COINS, coordinator, fund, no_coins, poll, provider_sender, register},
     payer::{Payer, forget_escrow, has_escrow},
-    quote::{Quote, shown, tide},
     settlement::{is_closed, print_payment, settlement},
     spent::{PaidJob, jobs_by_escrow, note_job},
 };

@@ -5,6 +5,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     str::FromStr,
+    sync::Arc,
 };
 
 use anyhow::Context;
@@ -17,10 +18,10 @@ use tidemill_coordinator::{Coordinator, Visitor};
 use tidemill_http::{App, Bounds, Config, Guest, Keys, Models, Scope, ServeError, Server, router};
 use tidemill_net::endpoint::node_id;
 use tidemill_types::Principal;
-use tidemill_web::{Entry, pages};
+use tidemill_web::{Desk, Entry, Purse, pages};
 
 use crate::{
-    commands::models::ensure,
+    commands::{earnings::earned, models::ensure},
     exit::{Code, Exit, WithCode},
     home::{data_directory, identity},
     hosting::Hosted,
@@ -110,7 +111,8 @@ impl HttpArgs {
         };
         let bounds = Bounds::default();
         let path = entry.path();
-        let pages = pages(sessions.clone(), entry);
+        let desk = Desk::new(sessions.clone(), home.join("uploads"));
+        let pages = pages(desk.clone(), entry, Arc::new(|| earned().map_err(|error| format!("{error:#}"))));
         let config = Config {
             sessions,
             keys: keys_folder(&home),
@@ -119,8 +121,8 @@ impl HttpArgs {
             is_behind_proxy: self.behind_proxy,
             bounds,
         };
-        let v1 = tidemill_web::v1(config.sessions.clone()).layer(middleware::from_fn(visit));
-        let routes = router(App::new(config), v1).merge(pages);
+        let v1 = tidemill_web::v1(desk).layer(middleware::from_fn(visit));
+        let routes = router(App::new(config), v1).merge(pages).layer(middleware::from_fn(tidemill_web::lost));
         let start = |address| Server::start(address, self.behind_proxy, bounds, routes.clone());
         let server = match wanted {
             Some(address) => start(address).await,
@@ -167,8 +169,11 @@ async fn visit(mut request: Request, next: Next) -> Response {
     if let Err(error) = guest.may(scope) {
         return error.into_response();
     }
-    let visitor = guest.visitor;
+    let (visitor, pay) = (guest.visitor, guest.key.as_ref().and_then(|(_, key)| key.paid_by()));
     request.extensions_mut().insert(visitor);
+    if let Some(pay) = pay {
+        request.extensions_mut().insert(Purse(pay));
+    }
     next.run(request).await
 }
 

@@ -9,6 +9,7 @@ use axum::{
 const ASSETS: &[(&str, &str, &str)] = &[
     ("style.css", "text/css; charset=utf-8", include_str!("../assets/style.css")),
     ("live.js", "text/javascript; charset=utf-8", include_str!("../assets/live.js")),
+    ("submit.js", "text/javascript; charset=utf-8", include_str!("../assets/submit.js")),
     ("mark.svg", "image/svg+xml", include_str!("../assets/mark.svg")),
 ];
 

@@ -2,19 +2,26 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    sync::{Arc, Mutex, PoisonError},
+    convert::Infallible,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
 use axum::{extract::FromRequestParts, http::StatusCode, http::request::Parts};
 use tidemill_coordinator::{LocalError, LocalSession, LocalSessions, Visitor};
 use tidemill_net::wire::{
-    JobPhase, JobReport, MAX_PAGE, ProviderReport, Reply, ReputationReport, Request, TaskReport,
+    JobPay, JobPhase, JobReport, MAX_PAGE, ProviderReport, Reply, ReputationReport, Request, TaskReport,
 };
 use tidemill_types::{Address, JobId, TaskNumber};
 use tokio::sync::Semaphore;
 
-use crate::{grid::Grid, problem::Problem};
+use crate::{
+    depot::{Depot, SWEEP},
+    grid::Grid,
+    problem::Problem,
+    staging::Room,
+};
 
 /// Jobs whose cells are kept.
 const MOST_GRIDS: usize = 64;
@@ -30,12 +37,27 @@ const MOST_STREAMS: usize = 1024;
 /// Operators whose records one page asks for.
 const MOST_RECORDS: usize = 200;
 
-/// What all requests share.
+/// Jobs that are put together at a time: their inputs are read and cut.
+const MOST_SEALING: usize = 2;
+
+/// The part of the disk that visitors' files may take, before they are inputs of jobs.
+const PART: u64 = 4;
+
+/// What all requests to the pages and routes of a coordinator share.
 pub struct Desk {
-    sessions: LocalSessions,
+    /// Sessions of the coordinator.
+    pub(crate) sessions: LocalSessions,
+    /// Where files are while a request needs them.
+    pub(crate) folder: PathBuf,
+    /// How much of them there may be.
+    pub(crate) room: Arc<Room>,
+    /// Blobs that were brought for jobs to come.
+    pub(crate) depot: Depot,
+    /// Places for jobs that are put together.
+    pub(crate) sealing: Arc<Semaphore>,
     grids: Mutex<HashMap<JobId, Arc<Kept>>>,
     /// Places for streams of events.
-    pub streams: Arc<Semaphore>,
+    pub(crate) streams: Arc<Semaphore>,
 }
 
 /// The cells of a job, counted by one request at a time.
@@ -43,6 +65,21 @@ type Kept = tokio::sync::Mutex<Option<(Instant, Arc<Grid>)>>;
 
 /// Who asks, as whoever serves these routes has found out.
 pub struct Asking(pub Visitor);
+
+/// What pays for the jobs of whoever asks: to be put among the extensions of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Purse(pub JobPay);
+
+/// What pays for the jobs of whoever asks, if anything does.
+pub struct Paying(pub Option<JobPay>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Paying {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(parts.extensions.get::<Purse>().map(|Purse(pay)| *pay)))
+    }
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for Asking {
     type Rejection = Problem;
@@ -56,27 +93,44 @@ impl<S: Send + Sync> FromRequestParts<S> for Asking {
 }
 
 impl Desk {
-    pub fn new(sessions: LocalSessions) -> Self {
-        Self { sessions, grids: Mutex::default(), streams: Arc::new(Semaphore::new(MOST_STREAMS)) }
+    /// Of the coordinator with these sessions. What visitors bring is put into `folder`, which need not be there, until it is
+    /// an input of a job. Must be called within a tokio runtime.
+    pub fn new(sessions: LocalSessions, folder: PathBuf) -> Arc<Self> {
+        let (_, budget) = sessions.disk();
+        let desk = Arc::new(Self {
+            room: Room::new(budget / PART),
+            sessions,
+            folder,
+            depot: Depot::default(),
+            sealing: Arc::new(Semaphore::new(MOST_SEALING)),
+            grids: Mutex::default(),
+            streams: Arc::new(Semaphore::new(MOST_STREAMS)),
+        });
+        tokio::spawn(sweep(Arc::downgrade(&desk)));
+        desk
     }
 
     /// A session in a visitor's name.
-    pub fn open(&self, visitor: Visitor) -> LocalSession {
+    pub(crate) fn open(&self, visitor: Visitor) -> LocalSession {
         self.sessions.open(visitor)
     }
 
     /// Whether nobody pays here.
-    pub fn is_free(&self) -> bool {
+    pub(crate) fn is_free(&self) -> bool {
         self.sessions.is_free()
     }
 
     /// Waits until the coordinator stops.
-    pub async fn over(&self) {
+    pub(crate) async fn over(&self) {
         self.sessions.over().await;
     }
 
     /// The cells of a job that the visitor may see, not older than they need be.
-    pub async fn grid(&self, session: &mut LocalSession, job: &JobReport) -> Result<Arc<Grid>, Problem> {
+    pub(crate) async fn grid(
+        &self,
+        session: &mut LocalSession,
+        job: &JobReport,
+    ) -> Result<Arc<Grid>, Problem> {
         if job.phase == JobPhase::Done {
             return Ok(Arc::new(Grid::done(job.tasks)));
         }
@@ -108,6 +162,21 @@ impl Desk {
             grids.clear();
         }
         grids.entry(job).or_default().clone()
+    }
+}
+
+/// Lets go what visitors brought and did not use, as long as the desk is there.
+async fn sweep(desk: Weak<Desk>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let Some(desk) = desk.upgrade() else { return };
+        desk.depot.sweep(&desk.sessions, Instant::now()).await;
+    }
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk").field("folder", &self.folder).finish_non_exhaustive()
     }
 }
 

@@ -175,11 +175,12 @@ pub async fn download(
     let found = archive.files().find(|(entry, _)| entry.path.as_str() == path);
     let content = found.and_then(|(entry, offset)| slice(&bytes, offset, entry.len)).ok_or_else(missing)?;
     let asked = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
-    let mut response = match asked.map(|asked| range(asked, content.len())) {
+    let mut response = match asked.map(|asked| range(asked, content.len() as u64)) {
         None | Some(Asked::All) => content.to_vec().into_response(),
         Some(Asked::Part(part)) => {
             let told = format!("bytes {}-{}/{}", part.start, part.end - 1, content.len());
-            let mut response = (StatusCode::PARTIAL_CONTENT, content[part].to_vec()).into_response();
+            let part = slice(content, part.start, part.end - part.start).unwrap_or_default().to_vec();
+            let mut response = (StatusCode::PARTIAL_CONTENT, part).into_response();
             set(&mut response, header::CONTENT_RANGE, &told);
             response
         }
@@ -225,21 +226,21 @@ fn slice(bytes: &[u8], offset: u64, len: u64) -> Option<&[u8]> {
 
 /// What a header `Range` asks for.
 #[derive(PartialEq, Eq, Debug)]
-enum Asked {
+pub enum Asked {
     /// The whole, also where it is not understood or there are several ranges.
     All,
     /// These bytes.
-    Part(Range<usize>),
+    Part(Range<u64>),
     /// Bytes that are not there.
     Outside,
 }
 
 /// One range of bytes, as RFC 9110 has it.
-fn range(asked: &str, len: usize) -> Asked {
+pub fn range(asked: &str, len: u64) -> Asked {
     let Some((from, to)) = asked.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
         return Asked::All;
     };
-    let number = |text: &str| text.trim().parse::<usize>().ok();
+    let number = |text: &str| text.trim().parse::<u64>().ok();
     let part = match (from.trim().is_empty(), number(from), to.trim().is_empty(), number(to)) {
         // The last bytes.
         (true, _, false, Some(last)) => len.saturating_sub(last)..len,

@@ -11,6 +11,10 @@ type Of = fn(&mut SchemaGenerator) -> Schema;
 enum Answers {
     /// A type in JSON.
     Json(Of),
+    /// A type in JSON, of something that was made.
+    Made(Of),
+    /// A type in JSON of something that was made, or another of what would be.
+    MadeOr(Of, Of),
     /// Nothing.
     Nothing,
     /// Server-sent events: `job` with a type in JSON, and `over`.
@@ -21,17 +25,28 @@ enum Answers {
     Ranges,
 }
 
+/// What a route takes.
+enum Takes {
+    /// Nothing.
+    Nothing,
+    /// A job with its files as a form, or a type in JSON.
+    Job(Of),
+    /// Bytes.
+    Bytes,
+}
+
 /// A route.
 struct Route {
     method: &'static str,
     path: &'static str,
     summary: &'static str,
     query: &'static [(&'static str, &'static str, &'static str)],
+    takes: Takes,
     answers: Answers,
 }
 
 const fn get(path: &'static str, summary: &'static str, answers: Answers) -> Route {
-    Route { method: "get", path, summary, query: &[], answers }
+    Route { method: "get", path, summary, query: &[], takes: Takes::Nothing, answers }
 }
 
 const ROUTES: &[Route] = &[
@@ -47,6 +62,31 @@ const ROUTES: &[Route] = &[
             Answers::Json(of::<api::JobPage>),
         )
     },
+    Route {
+        method: "post",
+        takes: Takes::Job(of::<api::JobByHashes>),
+        query: &[("dry_run", "boolean", "whether to say what would come of it, and submit nothing")],
+        ..get(
+            "/v1/jobs",
+            "Submit a job; with the header `Idempotency-Key` it is done once, however often it is asked for",
+            Answers::MadeOr(of::<api::Submitted>, of::<api::DryRun>),
+        )
+    },
+    Route {
+        method: "post",
+        takes: Takes::Bytes,
+        ..get("/v1/blobs", "Bring bytes for jobs to come", Answers::Made(of::<api::KeptBlob>))
+    },
+    Route {
+        method: "put",
+        takes: Takes::Bytes,
+        ..get(
+            "/v1/blobs/{hash}",
+            "Bring bytes that have this hash, or none",
+            Answers::Made(of::<api::KeptBlob>),
+        )
+    },
+    get("/v1/blobs/{hash}", "Bytes that the key has brought, as long as they are kept", Answers::Ranges),
     get("/v1/jobs/{job}", "A job", Answers::Json(of::<api::Job>)),
     Route {
         method: "delete",
@@ -120,6 +160,7 @@ const PATH: &[(&str, &str)] = &[
     ("job", "the id of a job"),
     ("task", "the number of a task"),
     ("path", "where a file is in the output; its slashes stay as they are"),
+    ("hash", "the BLAKE3 hash of a blob, in 64 hexadecimal digits"),
     ("operator", "an operator's account"),
     ("escrow", "the name of an escrow"),
 ];
@@ -167,15 +208,33 @@ fn operation(route: &Route, generator: &mut SchemaGenerator, problem: &Value) ->
     let path = path.map(|(name, what)| {
         json!({"name": name, "in": "path", "required": true, "description": what, "schema": {"type": "string"}})
     });
+    let once = matches!(route.takes, Takes::Job(_)).then(|| {
+        json!({
+            "name": "Idempotency-Key", "in": "header", "required": false,
+            "description": "1 to 255 characters: the same job, however often it is asked for",
+            "schema": {"type": "string", "maxLength": 255},
+        })
+    });
     let query = route.query.iter().map(|(name, kind, what)| {
         json!({"name": name, "in": "query", "required": false, "description": what, "schema": {"type": kind}})
     });
-    let parameters: Vec<Value> = path.chain(query).collect();
+    let parameters: Vec<Value> = path.chain(query).chain(once).collect();
     let bytes = json!({"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}});
     let mut responses = match &route.answers {
         Answers::Json(of) => {
             let schema = of(generator).to_value();
             json!({"200": {"description": route.summary, "content": {"application/json": {"schema": schema}}}})
+        }
+        Answers::Made(of) => {
+            let schema = of(generator).to_value();
+            json!({"201": {"description": route.summary, "content": {"application/json": {"schema": schema}}}})
+        }
+        Answers::MadeOr(of, or) => {
+            let (made, would) = (of(generator).to_value(), or(generator).to_value());
+            json!({
+                "200": {"description": "What would come of it", "content": {"application/json": {"schema": would}}},
+                "201": {"description": "It is submitted", "content": {"application/json": {"schema": made}}},
+            })
         }
         Answers::Nothing => json!({"204": {"description": "It is done."}}),
         Answers::Events => {
@@ -194,12 +253,43 @@ fn operation(route: &Route, generator: &mut SchemaGenerator, problem: &Value) ->
         responses.insert("4XX".to_owned(), wrong.clone());
         responses.insert("5XX".to_owned(), wrong);
     }
-    json!({
+    let mut operation = json!({
         "operationId": name(route),
         "summary": route.summary,
         "parameters": parameters,
         "responses": responses,
-    })
+    });
+    if let (Some(body), Some(operation)) = (body(route, generator), operation.as_object_mut()) {
+        operation.insert("requestBody".to_owned(), body);
+    }
+    operation
+}
+
+/// What a route takes, as the document has it.
+fn body(route: &Route, generator: &mut SchemaGenerator) -> Option<Value> {
+    let binary = json!({"type": "string", "format": "binary"});
+    let content = match &route.takes {
+        Takes::Nothing => return None,
+        Takes::Bytes => json!({"application/octet-stream": {"schema": binary}}),
+        Takes::Job(of) => {
+            let form = json!({
+                "type": "object",
+                "description": "The job file, and each file that it names under its path. A part `files` has its path as its \
+                                file name; each line of a part `blobs` is the hash of a blob that was brought before, a \
+                                space and a path.",
+                "properties": {
+                    "job.toml": {"type": "string"},
+                    "files": {"type": "array", "items": binary},
+                    "blobs": {"type": "string"},
+                },
+                "required": ["job.toml"],
+                "additionalProperties": binary,
+            });
+            let schema = of(generator).to_value();
+            json!({"multipart/form-data": {"schema": form}, "application/json": {"schema": schema}})
+        }
+    };
+    Some(json!({"required": true, "content": content}))
 }
 
 /// `get_jobs_tasks` of `GET /v1/jobs/{job}/tasks`.
@@ -229,6 +319,7 @@ pub mod tests {
     pub fn examples() -> Vec<(String, String)> {
         let filled = |route: &Route| {
             let path = route.path.replace("{job}", &"7".repeat(32)).replace("{task}", "0");
+            let path = path.replace("{hash}", &"a".repeat(64));
             let path =
                 path.replace("{path}", "a/b.txt").replace("{operator}", &format!("0x{}", "1".repeat(40)));
             path.replace("{escrow}", &format!("0x{}", "1".repeat(64)))

@@ -15,12 +15,24 @@ pub struct Problem {
     status: StatusCode,
     /// What is wrong, in a sentence.
     detail: String,
+    /// What is wrong with a job file, where it is about one.
+    mistakes: Vec<api::JobFileMistake>,
 }
 
 impl Problem {
     /// A problem with its sentence.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into() }
+        Self { status, detail: detail.into(), mistakes: Vec::new() }
+    }
+
+    /// The same, with the lines of the job file that it is about.
+    pub fn with_mistakes(self, mistakes: Vec<api::JobFileMistake>) -> Self {
+        Self { mistakes, ..self }
+    }
+
+    /// What is wrong with a job file.
+    pub fn mistakes(&self) -> &[api::JobFileMistake] {
+        &self.mistakes
     }
 
     /// The status.
@@ -42,6 +54,7 @@ impl From<LocalError> for Problem {
             LocalError::Over => StatusCode::SERVICE_UNAVAILABLE,
             LocalError::Blob(BlobError::NotHere(_)) => StatusCode::NOT_FOUND,
             LocalError::Blob(BlobError::TooLong { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+            LocalError::Blob(BlobError::OverBudget(_)) => StatusCode::INSUFFICIENT_STORAGE,
             LocalError::Blob(_) | LocalError::OffProtocol => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, tidemill_types::causes(&error))
@@ -63,12 +76,13 @@ fn of_refusal(refusal: &Refusal) -> StatusCode {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Self { status, detail } = self;
+        let Self { status, detail, mistakes } = self;
         let problem = api::Problem {
             kind: "about:blank".to_owned(),
             title: status.canonical_reason().unwrap_or("Error").to_owned(),
             status: status.as_u16(),
             detail,
+            mistakes,
         };
         let mut response = (status, Json(problem)).into_response();
         let headers = response.headers_mut();

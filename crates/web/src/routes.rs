@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{Path, Query, State},
     http::{HeaderMap, StatusCode, header},
     middleware,
@@ -12,13 +12,14 @@ use axum::{
 };
 use maud::Markup;
 use serde::Deserialize;
-use tidemill_coordinator::{LocalError, LocalSessions, Visitor};
+use tidemill_coordinator::{LocalError, Visitor};
 use tidemill_net::wire::{Reply, Request};
 use tidemill_types::{JobId, TaskId, TaskNumber};
 
 use crate::{
     asset,
     desk::{self, Asking, Desk},
+    earnings::{self, Earner, EarnerOf},
     entry::{Entry, enter},
     files,
     guard::guard,
@@ -26,11 +27,12 @@ use crate::{
     jobs, live, network,
     problem::Problem,
     shell::{Page, Place, failure},
+    submit,
 };
 
 /// The pages of a coordinator, for whoever may enter.
-pub fn pages(sessions: LocalSessions, entry: Entry) -> Router {
-    let desk = Arc::new(Desk::new(sessions));
+/// `earner` looks up what the providers of this home have earned.
+pub fn pages(desk: Arc<Desk>, entry: Entry, earner: Earner) -> Router {
     let inner = Router::new()
         .route("/", get(async || Redirect::to("/network")))
         .route("/network", get(network_page))
@@ -40,6 +42,9 @@ pub fn pages(sessions: LocalSessions, entry: Entry) -> Router {
         .route("/jobs/{job}/tasks", get(tasks_page))
         .route("/jobs/{job}/explain", get(explain_page))
         .route("/jobs/{job}/files/{task}/{*path}", get(file))
+        .route("/earnings", get(earnings::show).layer(Extension(EarnerOf(earner))))
+        .route("/submit", get(submit::show).post(submit::take))
+        .route("/submit/check", post(submit::check))
         .route("/live/network", get(network_events))
         .route("/live/jobs", get(jobs_events))
         .route("/live/jobs/{job}", get(job_events))
@@ -56,7 +61,7 @@ pub fn pages(sessions: LocalSessions, entry: Entry) -> Router {
 pub fn sorry(visitor: Option<Visitor>, problem: &Problem) -> Response {
     let way_out = match problem.status() {
         StatusCode::NOT_FOUND => {
-            "It may have been removed, or belong to somebody else. The list has those that are here."
+            "It may have been removed, belong to somebody else, or never have been. The pages above have what is here."
         }
         StatusCode::UNAUTHORIZED => {
             "Open the address that `tidemill serve` or `tidemill up` printed, with its token."
@@ -68,13 +73,13 @@ pub fn sorry(visitor: Option<Visitor>, problem: &Problem) -> Response {
         _ => "`tidemill doctor` looks for what may be wrong with this machine.",
     };
     let title = problem.status().canonical_reason().unwrap_or("Error");
-    let page = Page { title, place: Place::Network, live: None };
+    let page = Page { title, place: Place::Nowhere, live: None };
     let document = page.document(visitor, &failure(title, problem.detail(), way_out));
     (problem.status(), Html(document.into_string())).into_response()
 }
 
 /// A page, or what is wrong, as one.
-fn shown(visitor: Visitor, page: &Page<'_>, content: Result<Markup, Problem>) -> Response {
+pub fn shown(visitor: Visitor, page: &Page<'_>, content: Result<Markup, Problem>) -> Response {
     match content {
         Ok(content) => {
             let headers = [(header::CACHE_CONTROL, "no-store")];

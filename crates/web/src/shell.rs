@@ -16,10 +16,18 @@ const MARK: &str = include_str!("../assets/wheel.svg");
 pub enum Place {
     Network,
     Jobs,
+    Submit,
+    Earnings,
+    /// None of them.
+    Nowhere,
 }
 
-const PLACES: [(Place, &str, &str); 2] =
-    [(Place::Network, "Network", "/network"), (Place::Jobs, "Jobs", "/jobs")];
+const PLACES: [(Place, &str, &str); 4] = [
+    (Place::Network, "Network", "/network"),
+    (Place::Jobs, "Jobs", "/jobs"),
+    (Place::Submit, "Submit", "/submit"),
+    (Place::Earnings, "Earnings", "/earnings"),
+];
 
 /// A page.
 pub struct Page<'a> {
@@ -46,6 +54,7 @@ impl Page<'_> {
                     link rel="icon" href="/assets/mark.svg" type="image/svg+xml";
                     link rel="stylesheet" href="/assets/style.css";
                     script src="/assets/live.js" defer {}
+                    @if self.place == Place::Submit { script src="/assets/submit.js" defer {} }
                 }
                 body data-live=[self.live.as_deref()] {
                     a.skip href="#main" { "Skip to content" }

@@ -1,5 +1,9 @@
 //! The pages and answers of a coordinator that runs, asked as a browser and as a program ask.
 
+mod bring;
+
+use std::sync::Arc;
+
 use axum::{
     Router,
     body::Body,
@@ -12,7 +16,7 @@ use tidemill_net::{endpoint::Bind, ticket::Pass};
 use tidemill_types::{Address, ByteSize, NodeId, Principal};
 use tower::ServiceExt;
 
-use crate::{Entry, openapi, pages, v1};
+use crate::{Desk, Earned, Entry, openapi, pages, v1};
 
 const OWNER: Visitor = Visitor {
     principal: Principal::Node(NodeId([9; 32])),
@@ -26,7 +30,7 @@ const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 /// A coordinator, and its routes.
 struct World {
     coordinator: Coordinator,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl World {
@@ -48,19 +52,25 @@ impl World {
             executor: None,
         };
         let coordinator = Coordinator::start(config).await.expect("it starts");
-        Self { coordinator, _folder: folder }
+        Self { coordinator, folder }
+    }
+
+    /// The desk of its routes: another each time.
+    fn desk(&self) -> Arc<Desk> {
+        Desk::new(self.coordinator.local(), self.folder.path().join("uploads"))
     }
 
     fn open(&self) -> Router {
-        pages(self.coordinator.local(), Entry::ThisMachine(OWNER))
+        pages(self.desk(), Entry::ThisMachine(OWNER), Arc::new(|| Ok(Earned::default())))
     }
 
     fn closed(&self) -> Router {
-        pages(self.coordinator.local(), Entry::Token { visitor: OWNER, token: TOKEN.to_owned() })
+        let entry = Entry::Token { visitor: OWNER, token: TOKEN.to_owned() };
+        pages(self.desk(), entry, Arc::new(|| Ok(Earned::default())))
     }
 
     fn api(&self) -> Router {
-        v1(self.coordinator.local())
+        v1(self.desk())
     }
 }
 
@@ -89,7 +99,15 @@ async fn page(router: &Router, path: &str) -> String {
 async fn every_page_reads_without_scripts_and_loads_nothing_from_elsewhere() {
     let world = World::new().await;
     let router = world.open();
-    for path in ["/network", "/jobs", "/jobs?state=done&page=7", "/network?q=mill&state=idle&page=2"] {
+    for path in [
+        "/network",
+        "/jobs",
+        "/jobs?state=done&page=7",
+        "/network?q=mill&state=idle&page=2",
+        "/submit",
+        "/submit?from=render",
+        "/earnings",
+    ] {
         let response = send(&router, request("GET", path)).await;
         assert_eq!(response.status(), StatusCode::OK, "{path}");
         let policy = response.headers()["content-security-policy"].to_str().expect("text").to_owned();
@@ -108,7 +126,7 @@ async fn every_page_reads_without_scripts_and_loads_nothing_from_elsewhere() {
         (home.status(), &home.headers()["location"]),
         (StatusCode::SEE_OTHER, &"/network".parse().expect("a path"))
     );
-    for asset in ["style.css", "live.js", "mark.svg"] {
+    for asset in ["style.css", "live.js", "submit.js", "mark.svg"] {
         assert!(!page(&router, &format!("/assets/{asset}")).await.is_empty());
     }
     assert_eq!(send(&router, request("GET", "/assets/../lib.rs")).await.status(), StatusCode::NOT_FOUND);
@@ -181,12 +199,19 @@ async fn every_route_of_the_document_is_there_and_needs_somebody_who_asks() {
         let response = send(&router, asked).await;
         let is_list =
             ["/v1/jobs", "/v1/providers"].contains(&path.as_str()) || path.starts_with("/v1/reputation");
-        let expected = if is_list { StatusCode::OK } else { StatusCode::NOT_FOUND };
-        assert_eq!(response.status(), expected, "{method} {path}");
-        if !is_list {
+        let expected = match (method.as_str(), path.as_str()) {
+            // Nothing was brought.
+            ("POST", "/v1/jobs") => 415,
+            ("POST", "/v1/blobs") => 201,
+            ("PUT", _) => 422,
+            _ if is_list => 200,
+            _ => 404,
+        };
+        assert_eq!(response.status().as_u16(), expected, "{method} {path}");
+        if expected >= 400 {
             assert_eq!(response.headers()["content-type"], "application/problem+json", "{method} {path}");
             let problem: Value = serde_json::from_str(&text(response).await).expect("JSON");
-            assert_eq!(problem["status"], 404, "{problem}");
+            assert_eq!(problem["status"], expected, "{problem}");
         }
     }
     world.coordinator.stop().await;

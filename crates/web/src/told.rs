@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tidemill_api as api;
+use tidemill_job::{JobFile, Plan};
 use tidemill_net::wire::{
     Attempt, Contribution, EscrowReport, EscrowStage, Explanation, JobPhase, JobReport, PayeeReport,
     ProviderReport, RecordReport, Reliability, ReputationReport, ResultReport, SettlementReport, StakeReport,
@@ -317,6 +318,33 @@ pub fn payment(report: &EscrowReport) -> api::Payment {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold("0x".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+/// What would run. `parallel`: how many tasks at a time, without a network; `network`: what would come of it in one.
+pub fn dry_run(
+    file: &JobFile,
+    plan: &Plan,
+    parallel: Option<u64>,
+    network: Option<api::Prospects>,
+) -> api::DryRun {
+    let first = plan.map_task(0);
+    api::DryRun {
+        job: file.name.to_string(),
+        outcome: api::DryRunOutcome::DryRun,
+        tasks: plan.task_count(),
+        map_tasks: plan.map_count(),
+        input_bytes: plan.total_input_bytes(),
+        policy: api::Policy {
+            asked: file.reliance.into(),
+            compared: file.compare.to_string(),
+            max_price_wei: file.max_price,
+            outside_gain_wei: file.outside_gain,
+            trusted: file.trusted.iter().map(ToString::to_string).collect(),
+        },
+        first_task: api::FirstTask { label: first.label, args: first.args },
+        parallel,
+        network,
+    }
 }
 
 /// Seconds to the millisecond, as JSON and people have them.

@@ -1,4 +1,7 @@
-//! The same as JSON, and what a program may do: `/v1/jobs`, `/v1/providers`, `/v1/reputation`, `/v1/escrows`.
+//! The same as JSON, and what a program may do: `/v1/jobs`, `/v1/blobs`, `/v1/providers`, `/v1/reputation`,
+//! `/v1/escrows`.
+
+mod bring;
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +14,7 @@ use axum::{
 };
 use serde::Deserialize;
 use tidemill_api as api;
-use tidemill_coordinator::{LocalError, LocalSessions};
+use tidemill_coordinator::LocalError;
 use tidemill_net::wire::{JobPhase, MAX_PAGE, Reply, Request};
 use tidemill_types::{Address, EscrowId, TaskId, TaskNumber};
 
@@ -27,9 +30,11 @@ use crate::{
 const USUAL: u32 = 50;
 
 /// The routes. Each request must have a [`tidemill_coordinator::Visitor`] among its extensions.
-pub fn routes<S: Clone + Send + Sync + 'static>(sessions: LocalSessions) -> Router<S> {
+pub fn routes<S: Clone + Send + Sync + 'static>(desk: Arc<Desk>) -> Router<S> {
     Router::new()
-        .route("/v1/jobs", get(jobs))
+        .route("/v1/jobs", get(jobs).post(bring::submit))
+        .route("/v1/blobs", post(bring::post_blob))
+        .route("/v1/blobs/{hash}", get(bring::get_blob).put(bring::put_blob))
         .route("/v1/jobs/{job}", get(job).delete(remove))
         .route("/v1/jobs/{job}/cancel", post(cancel))
         .route("/v1/jobs/{job}/tasks", get(tasks))
@@ -42,7 +47,7 @@ pub fn routes<S: Clone + Send + Sync + 'static>(sessions: LocalSessions) -> Rout
         .route("/v1/reputation/{operator}", get(reputation))
         .route("/v1/escrows/{escrow}", get(escrow))
         .route("/v1/escrows/{escrow}/end", post(end_escrow))
-        .with_state(Arc::new(Desk::new(sessions)))
+        .with_state(desk)
 }
 
 type Shared = State<Arc<Desk>>;

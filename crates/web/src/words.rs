@@ -111,6 +111,12 @@ pub fn now_ms() -> u64 {
 
 /// `30 November 2026, 16:05`, in UTC.
 pub fn date(unix_ms: u64) -> String {
+    let minutes = unix_ms / 60_000;
+    format!("{}, {:02}:{:02}", day(unix_ms), minutes / 60 % 24, minutes % 60)
+}
+
+/// `30 November 2026`, in UTC.
+pub fn day(unix_ms: u64) -> String {
     const MONTHS: [&str; 12] = [
         "January",
         "February",
@@ -125,10 +131,9 @@ pub fn date(unix_ms: u64) -> String {
         "November",
         "December",
     ];
-    let minutes = unix_ms / 60_000;
-    let (year, month, day) = civil(minutes / 1440);
+    let (year, month, day) = civil(unix_ms / 86_400_000);
     let month = MONTHS.get(month).copied().unwrap_or_default();
-    format!("{day} {month} {year}, {:02}:{:02}", minutes / 60 % 24, minutes % 60)
+    format!("{day} {month} {year}")
 }
 
 /// Year, month from 0 and day of so many days since 1970: Howard Hinnant's `civil_from_days`.

@@ -34,6 +34,8 @@ const BESIDE: &[&str] = &[
     TYPES,
     SCRATCH,
     DISK,
+    "tidemill-sched",
+    "tidemill-verify",
     "tidemill-job",
     "tidemill-exec",
     "tidemill-infer",

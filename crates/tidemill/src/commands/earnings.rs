@@ -7,14 +7,15 @@ use std::{
 };
 
 use tidemill_api as api;
-use tidemill_net::wire::Unpaid;
+use tidemill_net::{endpoint::node_id, key::KeyKind, wire::Unpaid};
 use tidemill_provider::pay::{EscrowHistory, History, JobHistory, Loss};
 use tidemill_types::{Address, Amount, EscrowId, JobId, one_line};
+use tidemill_web::Earned;
 
 use crate::{
     embedded::PLACES,
     exit::{self, Code, Exit, WithCode},
-    home::{RESULT_KEY, data_directory},
+    home::{NODE_KEY, RESULT_KEY, data_directory, key},
     json,
     money::{shown, tide},
     table::Table,
@@ -97,18 +98,41 @@ pub fn unpaid(reason: Unpaid) -> api::Unpaid {
     }
 }
 
-/// Runs the command.
-pub fn run(args: &Args) -> anyhow::Result<()> {
+/// What providers have written down, of those that have worked for pay.
+fn histories(directories: Vec<PathBuf>) -> anyhow::Result<Vec<(PathBuf, History)>> {
     let mut all = Vec::new();
-    for directory in directories(args.directory.as_deref())? {
+    for directory in directories {
         let history = History::read(&directory).code(Code::Host)?;
         if !history.escrows.is_empty() {
             all.push((directory, history));
         }
     }
+    Ok(all)
+}
+
+fn summary(all: &[(PathBuf, History)]) -> api::Earnings {
+    let providers = all.iter().map(|(directory, history)| provider_summary(directory, history));
+    api::Earnings { providers: providers.collect() }
+}
+
+/// What all providers of this home have earned, and which nodes they are.
+///
+/// # Errors
+/// With [`Code::Host`] where something of it cannot be read.
+pub fn earned() -> anyhow::Result<Earned> {
+    let directories = directories(None)?;
+    // One that has never run has no key yet, and none is made for it.
+    let keys = directories.iter().map(|directory| directory.join(NODE_KEY)).filter(|path| path.is_file());
+    let nodes = keys.map(|path| Ok(node_id(&key(&path, KeyKind::Node)?)));
+    let nodes = nodes.collect::<anyhow::Result<_>>()?;
+    Ok(Earned { earnings: summary(&histories(directories)?), nodes })
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let all = histories(directories(args.directory.as_deref())?)?;
     if args.json {
-        let providers = all.iter().map(|(directory, history)| provider_summary(directory, history));
-        json::print(&api::Earnings { providers: providers.collect() });
+        json::print(&summary(&all));
         return Ok(());
     }
     if all.is_empty() {

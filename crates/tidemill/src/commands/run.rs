@@ -4,6 +4,7 @@ mod here;
 mod network;
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -13,12 +14,13 @@ use anyhow::Context;
 use tidemill_api as api;
 use tidemill_job::{JobFile, Plan};
 use tidemill_types::{ByteSize, EscrowId, Reliance, Tokens, Usage, lines};
+use tidemill_web::told;
 
 use crate::{
     embedded::usual_providers,
     exit::{self, Code, Exit, WithCode},
     jobfile, json,
-    money::PayArgs,
+    money::{PayArgs, shown},
     network::Join,
     outdir::OutDir,
     summary::{FileList, plural, task_failure},
@@ -60,7 +62,8 @@ pub struct Args {
     /// Write what tasks log to standard error into files in this directory
     #[arg(long, value_name = "DIR")]
     logs: Option<PathBuf>,
-    /// Check the job file and its inputs, say what would run, and stop
+    /// Check the job file and its inputs, say what would run, and stop; with `--join` also who would take it there, at what
+    /// price, and why not the others
     #[arg(long)]
     dry_run: bool,
     /// Start a network of this machine's own without money, whatever network is configured: nobody is paid
@@ -152,26 +155,11 @@ impl Args {
 }
 
 /// Says what would run.
-fn describe(file: &JobFile, plan: &Plan, slots: Option<usize>, json: bool) {
+fn describe(file: &JobFile, plan: &Plan, slots: Option<usize>, network: Option<api::Prospects>, json: bool) {
     let first = plan.map_task(0);
     let total = plan.task_count();
     if json {
-        json::print(&api::DryRun {
-            job: file.name.to_string(),
-            outcome: api::DryRunOutcome::DryRun,
-            tasks: total,
-            map_tasks: plan.map_count(),
-            input_bytes: plan.total_input_bytes(),
-            policy: api::Policy {
-                asked: file.reliance.into(),
-                compared: file.compare.to_string(),
-                max_price_wei: file.max_price,
-                outside_gain_wei: file.outside_gain,
-                trusted: file.trusted.iter().map(ToString::to_string).collect(),
-            },
-            first_task: api::FirstTask { label: first.label, args: first.args },
-            parallel: slots.map(|slots| slots as u64),
-        });
+        json::print(&told::dry_run(file, plan, slots.map(|slots| slots as u64), network));
         return;
     }
     let at_a_time = slots.map_or_else(String::new, |slots| format!(", {slots} at a time"));
@@ -201,6 +189,44 @@ fn describe(file: &JobFile, plan: &Plan, slots: Option<usize>, json: bool) {
     }
     if !file.outside_gain.is_zero() {
         println!("  worth of a wrong result to somebody outside: {}", file.outside_gain);
+    }
+    if let Some(network) = &network {
+        print_prospects(network);
+    }
+}
+
+/// Says what would come of a job in the network that was asked.
+fn print_prospects(network: &api::Prospects) {
+    println!("in the network of {} now:", network.coordinator);
+    let of = |takes| network.providers.iter().filter(move |one| one.takes == takes);
+    let take = |number: u64| if number == 1 { "takes" } else { "take" };
+    println!(
+        "  {} {} tasks now, {} more once a slot is free, {} none",
+        plural(network.now, "provider"),
+        take(network.now),
+        network.later,
+        network.never
+    );
+    let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
+    of(api::Takes::Never)
+        .filter_map(|one| one.why.as_deref())
+        .for_each(|why| *reasons.entry(why).or_default() += 1);
+    for (why, number) in reasons {
+        println!("    {} {}", plural(number, "provider"), lines(why));
+    }
+    if let Some(quote) = &network.quote {
+        let likely =
+            quote.likely_wei.map_or_else(String::new, |likely| format!(", likely {}", shown(likely)));
+        println!("  price: at most {}{likely}; one task at most {}", quote.locked_wei, shown(quote.each_wei));
+    } else {
+        println!("  price: free");
+    }
+    if let Some(likely) = network.likely_s {
+        println!("  time: likely {likely:.1} s on all that could run it");
+    }
+    network.notes.iter().for_each(|note| println!("  {}", lines(note)));
+    if let Some(why) = &network.undecidable {
+        println!("  {}: {}", lines(why), tidemill_web::reliance::WAYS);
     }
 }
 

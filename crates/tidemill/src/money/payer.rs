@@ -21,9 +21,10 @@ use tidemill_types::{
     Amount, BlobId, EscrowId, EscrowTerms, Mandate, Millis, Needs, NodeId, RateCard, ResultKey, Signable,
     Stage,
 };
+use tidemill_web::quote::usual_ceiling;
 use tokio::time::{Instant, sleep};
 
-use super::{Quote, as_of_now, escrows, quote::usual_ceiling, same_ledger, shown, unix_s};
+use super::{Quote, as_of_now, escrows, same_ledger, shown, unix_s};
 use crate::{
     exit::{Code, Exit, WithCode},
     ledger::{Ledger, Purse, Sent, unreachable},

@@ -6,10 +6,12 @@ use indicatif::ProgressBar;
 use tidemill_api::{Payment, PaymentStage, Settlement};
 use tidemill_net::wire::{EscrowReport, EscrowStage, Reply, Request};
 use tidemill_types::{Coin, EscrowId, one_line};
-use tidemill_web::told;
+use tidemill_web::{
+    quote::{shown, tide},
+    told,
+};
 use tokio::time::{Instant, sleep};
 
-use super::quote::{shown, tide};
 use crate::{
     progress::spinner,
     requester::{Requester, off_the_protocol},

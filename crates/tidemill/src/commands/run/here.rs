@@ -35,7 +35,7 @@ pub fn run(args: &Args, file: JobFile, plan: Plan, begun: Instant) -> anyhow::Re
     let slots = slots(&job, args.parallel);
     if args.dry_run {
         check_programs(&job.file, &job.plan)?;
-        super::describe(&job.file, &job.plan, Some(slots), args.json);
+        super::describe(&job.file, &job.plan, Some(slots), None, args.json);
         return Ok(());
     }
     let out = args.claim_out(&job.file)?;

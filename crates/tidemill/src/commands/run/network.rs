@@ -1,6 +1,7 @@
 //! A run in a network: one that is given or configured, or one of this machine's own for as long as it takes.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -13,10 +14,13 @@ use tidemill_job::{JobFile, Plan};
 use tidemill_ledger::keystore::Account;
 use tidemill_net::{
     ticket::Ticket,
-    wire::{JobPay, JobPhase, JobReport},
+    wire::{JobPay, JobPhase, JobReport, Reply, Request},
 };
 use tidemill_types::{JobId, Reliance};
-use tidemill_web::told::{self, seconds};
+use tidemill_web::{
+    prospects,
+    told::{self, seconds},
+};
 use tokio::{sync::watch, time::timeout};
 
 use super::{Args, print_usage, print_written, tasks_in_words};
@@ -104,8 +108,9 @@ pub fn run(args: &Args, file: JobFile, plan: Plan, begun: Instant) -> anyhow::Re
     let ticket = if args.wants_own_network()? { None } else { network::ticket(args.join.join.as_deref())? };
     check_programs(&file, &plan)?;
     if args.dry_run {
-        super::describe(&file, &plan, None, args.json);
-        return Ok(());
+        // Only one that is named is asked: a dry run needs no network.
+        let asked = ticket.filter(|_| args.join.join.is_some());
+        return dry_run(args, file, plan, asked);
     }
     let mut out = args.claim_out(&file)?;
     check_work(&out, ticket.is_some(), args.free)?;
@@ -121,6 +126,46 @@ pub fn run(args: &Args, file: JobFile, plan: Plan, begun: Instant) -> anyhow::Re
     }
     let run = Run { args, file: Arc::new(file), plan: Arc::new(plan), out, unfinished, logs, begun };
     runtime::block_on(run.run(ticket))
+}
+
+/// Says what would run, and what would come of it in the network that is asked.
+fn dry_run(args: &Args, file: JobFile, plan: Plan, ticket: Option<Ticket>) -> anyhow::Result<()> {
+    let (file, plan) = (Arc::new(file), Arc::new(plan));
+    let asked = match ticket {
+        None => None,
+        Some(ticket) => Some(runtime::block_on(async {
+            let mut signals = Signals::listen()?;
+            unless_stopped(&mut signals, prospects_in(ticket, &file, &plan)).await
+        })?),
+    };
+    super::describe(&file, &plan, None, asked, args.json);
+    Ok(())
+}
+
+/// What would come of a job in a network.
+async fn prospects_in(
+    ticket: Ticket,
+    file: &Arc<JobFile>,
+    plan: &Arc<Plan>,
+) -> anyhow::Result<api::Prospects> {
+    let mut requester = Requester::connect(ticket).await?;
+    let sealed = requester.seal(file, plan).await?;
+    let terms = requester.terms(&sealed.spec).await?;
+    let providers = requester.providers().await?;
+    let mut trusted = BTreeSet::new();
+    if file.reliance == Reliance::Trusted {
+        for operator in providers.iter().map(|report| report.operator).collect::<BTreeSet<_>>() {
+            let reply = requester.call(Request::Reputation { operator }).await?;
+            if matches!(reply, Reply::Reputation(report) if report.is_trusted) {
+                trusted.insert(operator);
+            }
+        }
+    }
+    let coordinator = requester.coordinator();
+    let network = prospects::Network { coordinator, terms: &terms, providers: &providers, trusted: &trusted };
+    let told = prospects::prospects(&sealed.spec, network, file.max_price).code(Code::Usage);
+    requester.close().await;
+    told
 }
 
 /// Refuses a run that would do away with a job that an earlier one left unfinished, and with the way to its money.
