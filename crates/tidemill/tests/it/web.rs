@@ -3,6 +3,7 @@
 mod browser;
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
 };
@@ -12,7 +13,7 @@ use serde_json::Value;
 use self::browser::Browser;
 use crate::{
     node::Node,
-    support::{LIMIT, Place, wait_for},
+    support::{LIMIT, Place, wait_for, workspace},
 };
 
 /// An answer over HTTP.
@@ -36,11 +37,17 @@ impl Answer {
 
 /// Opens a request to `http://ADDRESS/`, and reads the head of its answer.
 fn ask(page: &str, request: &str, more: &str) -> (String, BufReader<TcpStream>) {
+    ask_with(page, request, more, &[])
+}
+
+/// The same with a body, whose length `more` says.
+fn ask_with(page: &str, request: &str, more: &str, body: &[u8]) -> (String, BufReader<TcpStream>) {
     let address = page.strip_prefix("http://").expect("HTTP").split('/').next().expect("an address");
     let mut stream = TcpStream::connect(address).expect("it listens");
     stream.set_read_timeout(Some(LIMIT)).expect("a limit");
     write!(stream, "{request} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{more}\r\n")
         .expect("it is taken");
+    stream.write_all(body).expect("it is taken");
     let mut reader = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -50,7 +57,25 @@ fn ask(page: &str, request: &str, more: &str) -> (String, BufReader<TcpStream>) 
 }
 
 fn http(page: &str, request: &str, more: &str) -> Answer {
-    let (head, mut reader) = ask(page, request, more);
+    read(ask(page, request, more))
+}
+
+/// Sends a form of these parts: a part's name, and its content as that of a file of the same name.
+fn send_form(page: &str, request: &str, more: &str, parts: &[(&str, &[u8])]) -> Answer {
+    let mut body = Vec::new();
+    for (name, content) in parts {
+        let head = format!(
+            "--limit\r\ncontent-disposition: form-data; name=\"{name}\"; filename=\"{name}\"\r\n\r\n"
+        );
+        body.extend([head.as_bytes(), content, b"\r\n"].concat());
+    }
+    body.extend_from_slice(b"--limit--\r\n");
+    let kind = "content-type: multipart/form-data; boundary=limit";
+    let head = format!("{more}{kind}\r\ncontent-length: {}\r\n", body.len());
+    read(ask_with(page, request, &head, &body))
+}
+
+fn read((head, mut reader): (String, BufReader<TcpStream>)) -> Answer {
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
     let mut body = Vec::new();
     if head.to_lowercase().contains("transfer-encoding: chunked") {
@@ -162,6 +187,174 @@ fn a_job_is_cancelled_by_its_page_and_by_no_other_site() {
     let own = http(&page, &cancel, "content-length: 0\r\nsec-fetch-site: same-origin\r\n");
     assert_eq!(own.status, 303, "{own:?}");
     assert_eq!(http(&page, &format!("GET /v1/jobs/{job}"), "").json()["phase"], "cancelled");
+}
+
+/// The render job, with one path a pixel, and its files.
+fn render() -> (String, Vec<u8>, Vec<u8>) {
+    let folder = workspace().join("examples/render");
+    let read = |name: &str| fs::read(folder.join(name)).expect("it is committed");
+    let job = String::from_utf8(read("job.toml")).expect("text");
+    let lighter = job.replace(r#""{count}"]"#, r#""{count}", "--samples", "1"]"#);
+    assert_ne!(job, lighter);
+    (lighter, read("render.wasm"), read("scene.txt"))
+}
+
+#[test]
+fn a_job_is_submitted_over_http_and_fetched() {
+    let place = Place::at_home("home");
+    let (_coordinator, _provider, page) = network(&place);
+    let (job, program, scene) = render();
+    let parts = [("job.toml", job.as_bytes()), ("render.wasm", &program[..]), ("scene.txt", &scene[..])];
+
+    let dry = send_form(&page, "POST /v1/jobs?dry_run=true", "", &parts).json();
+    assert_eq!((&dry["network"]["now"], &dry["network"]["free"]), (&1.into(), &true.into()), "{dry}");
+    assert_eq!(dry["network"]["providers"][0]["name"], "one", "{dry}");
+    for (name, content) in &parts {
+        place.write(name, content);
+    }
+    let run = ["run", "job.toml", "--dry-run", "--join", "ticket"];
+    let printed = place.tidemill(&[&run[..], &["--json"]].concat()).code(0).json();
+    assert_eq!(dry, printed, "HTTP says what the command prints");
+    place.tidemill(&run).code(0).prints(&["1 provider takes tasks now", "price: free"]);
+
+    let once = "idempotency-key: the-same\r\n";
+    let submitted = send_form(&page, "POST /v1/jobs", once, &parts);
+    assert_eq!(submitted.status, 201, "{}", submitted.text());
+    let id = submitted.json()["job_id"].as_str().expect("an id").to_owned();
+    let again = send_form(&page, "POST /v1/jobs", once, &parts).json();
+    assert_eq!(again["job_id"], id.as_str());
+
+    let (_, events) = ask(&page, &format!("GET /v1/jobs/{id}/events"), "");
+    let over = events.lines().map_while(Result::ok).any(|line| line == "event: over");
+    assert!(over);
+    let files = http(&page, &format!("GET /v1/jobs/{id}/output"), "").json();
+    let entries = files["data"].as_array().expect("a list");
+    let picture = entries.iter().find(|file| file["path"] == "render.png").expect("a picture");
+    let picture = http(&page, &format!("GET {}", picture["url"].as_str().expect("a path")), "");
+    assert!(picture.body.starts_with(b"\x89PNG"), "{}", picture.head);
+    // The same job again, now that its programs ran: how long it takes is known.
+    let dry = send_form(&page, "POST /v1/jobs?dry_run=true", "", &parts).json();
+    assert!(dry["network"]["likely_s"].as_f64().is_some_and(|likely| likely > 0.0), "{dry}");
+}
+
+#[test]
+fn where_work_is_paid_for_a_job_over_http_needs_a_key_with_money() {
+    let place = Place::at_home("home");
+    let mut network = Node::start(&place, &["up", "--providers", "1", "--api", "127.0.0.1:0"]);
+    let listening = network.until("listening");
+    let page = listening["page"].as_str().expect("an address").to_owned();
+    let key = |more: &[&str]| {
+        let made = place.tidemill(&[&["api-key", "new", "--json"], more].concat()).code(0).json();
+        format!("authorization: Bearer {}\r\n", made["key"].as_str().expect("a key"))
+    };
+    let (job, program, scene) = render();
+    let parts = [("job.toml", job.as_bytes()), ("render.wasm", &program[..]), ("scene.txt", &scene[..])];
+    assert_eq!(send_form(&page, "POST /v1/jobs", "", &parts).status, 401);
+    let poor = key(&[]);
+    let refused = send_form(&page, "POST /v1/jobs", &poor, &parts);
+    assert_eq!(refused.status, 402, "{}", refused.text());
+    assert!(refused.text().contains("tidemill submit"), "{}", refused.text());
+    let dry = send_form(&page, "POST /v1/jobs?dry_run=true", &poor, &parts).json();
+    let quote = &dry["network"]["quote"];
+    assert!(quote["most_wei"].as_str().is_some_and(|wei| wei != "0"), "{dry}");
+
+    let rich = key(&["--budget", "50 TIDE", "--account", "treasury"]);
+    let submitted = send_form(&page, "POST /v1/jobs", &rich, &parts);
+    assert_eq!(submitted.status, 201, "{}", submitted.text());
+    let submitted = submitted.json();
+    assert!(submitted["escrow"].is_string(), "{submitted}");
+    let id = submitted["job_id"].as_str().expect("an id");
+    let (_, events) = ask(&page, &format!("GET /v1/jobs/{id}/events"), &rich);
+    let last = events.lines().map_while(Result::ok).take_while(|line| line != "event: over");
+    let last: Vec<String> = last.filter(|line| line.starts_with("data: {")).collect();
+    let ended: Value = serde_json::from_str(&last.last().expect("an event")["data: ".len()..]).expect("JSON");
+    assert_eq!(ended["phase"], "done", "{ended}");
+    assert_eq!(
+        http(&page, &format!("GET /v1/jobs/{id}"), &poor).status,
+        404,
+        "a key sees its own jobs alone"
+    );
+
+    let token = page.split("token=").nth(1).expect("a token");
+    let cookie = format!("cookie: tidemill_page={token}\r\n");
+    let shown = http(&page, "GET /submit", &cookie).text();
+    assert!(shown.contains("tidemill submit job.toml"), "{shown}");
+    // What the provider is paid is written down once it is told.
+    wait_for("earnings", || {
+        let earnings = http(&page, "GET /earnings", &cookie).text();
+        (earnings.contains("By job") && earnings.contains(">render<")).then_some(())
+    });
+    network.terminate();
+    network.until("stopped");
+}
+
+/// A person who only has a browser submits a job, and sees its picture.
+#[test]
+fn a_browser_submits_the_render_job_and_shows_the_picture() {
+    let Some(mut browser) = Browser::start() else {
+        println!(
+            "skipped: there is no chromium with chromedriver here (Debian: apt install chromium chromium-driver)"
+        );
+        return;
+    };
+    let place = Place::at_home("home");
+    let (_coordinator, _provider, page) = network(&place);
+    let (job, program, scene) = render();
+    let chosen = [place.write("render.wasm", program), place.write("scene.txt", scene)];
+    browser.open(&format!("{page}submit"));
+    let write = |browser: &Browser, text: &str| {
+        let text = serde_json::to_string(text).expect("text");
+        browser.run(&format!(
+            "const text = document.querySelector('#job-file'); text.value = {text}; \
+             text.dispatchEvent(new Event('input', {{ bubbles: true }}))"
+        ));
+    };
+    write(&browser, &job.replace("deadline = \"10m\"", "deadline = \"10 minutes\""));
+    wait_for("a mistake", || browser.text("#problems").contains("Line 3").then_some(()));
+    assert_eq!(browser.run("return document.querySelector('#lines .bad').textContent"), "3");
+    write(&browser, &job);
+    wait_for("no mistake", || browser.text("#checked").contains("names 2 files").then_some(()));
+    assert!(browser.text("#chosen").contains("not chosen yet"));
+    browser.choose("#choose", &chosen);
+    wait_for("the files", || {
+        let listed = browser.text("#chosen");
+        (listed.contains("render.wasm") && !listed.contains("not chosen yet")).then_some(())
+    });
+    browser.click("button[value=check]");
+    wait_for("what would come of it", || browser.text("#outcome").contains("take tasks now").then_some(()));
+    assert!(browser.text("#held").contains("scene.txt"), "what was brought is kept");
+    for width in [360, 1440] {
+        browser.resize(width);
+        let overflow = browser.run("return document.documentElement.scrollWidth - innerWidth");
+        assert!(
+            overflow.as_i64().is_some_and(|pixels| pixels <= 0),
+            "at {width} it is {overflow} px too wide"
+        );
+    }
+    browser.click("button[value=submit]");
+    wait_for("the job's page", || {
+        let path = browser.run("return location.pathname");
+        path.as_str().is_some_and(|path| path.starts_with("/jobs/")).then_some(())
+    });
+    wait_for("the picture", || {
+        let width = browser.run("return document.querySelector('#output img')?.naturalWidth ?? 0");
+        (width == 1280).then_some(())
+    });
+    assert!(browser.text("#ending").contains("Done: 61 tasks"));
+    for path in ["earnings", "nothing/here"] {
+        browser.resize(360);
+        browser.open(&format!("{page}{path}"));
+        let fits = browser.run("return document.documentElement.scrollWidth <= innerWidth");
+        assert_eq!(fits, true, "{path}");
+    }
+    assert!(browser.text("main").contains("there is no page /nothing/here"));
+    let errors = browser.errors();
+    // The last page is a 404, of which the console tells.
+    let others: Vec<_> = errors
+        .iter()
+        .filter(|error| !error["message"].as_str().unwrap_or_default().contains("404"))
+        .collect();
+    assert!(others.is_empty(), "{others:?}");
 }
 
 /// The page that a person has open changes by itself, without an error and without a request to elsewhere.

@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read},
+    path::PathBuf,
     process::{Child, ChildStdout, Command, Stdio},
 };
 
@@ -87,6 +88,26 @@ impl Browser {
     pub fn text(&self, selector: &str) -> String {
         let text = self.run(&format!("return document.querySelector('{selector}').innerText"));
         text.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The number of an element.
+    fn element(&self, selector: &str) -> String {
+        let found = self.command("element", &json!({"using": "css selector", "value": selector}));
+        let id = found.as_object().and_then(|found| found.values().next()).and_then(Value::as_str);
+        id.unwrap_or_else(|| panic!("no {selector}: {found}")).to_owned()
+    }
+
+    /// Clicks on an element.
+    pub fn click(&self, selector: &str) {
+        let id = self.element(selector);
+        self.command(&format!("element/{id}/click"), &json!({}));
+    }
+
+    /// Chooses files for a field that takes several.
+    pub fn choose(&self, selector: &str, files: &[PathBuf]) {
+        let id = self.element(selector);
+        let paths: Vec<_> = files.iter().map(|path| path.to_string_lossy()).collect();
+        self.command(&format!("element/{id}/value"), &json!({"text": paths.join("\n")}));
     }
 
     /// Has the page be so wide, also where that is less than windows may be.
