@@ -225,6 +225,9 @@ pub struct Passes {
 #[derive(Debug, Default)]
 struct State {
     named: Vec<NamedPass>,
+    /// The file as `named` has it.
+    read: Option<Stamp>,
+    /// The file as it was when sessions were last held against it.
     seen: Option<Stamp>,
     sessions: HashMap<SessionId, Shown>,
 }
@@ -260,7 +263,7 @@ impl Passes {
     /// [`PassesError`]
     pub fn open(directory: &Path, own: &Pass) -> Result<Self, PassesError> {
         let seen = stamp(&file(directory));
-        let state = State { named: read(directory)?, seen, ..State::default() };
+        let state = State { named: read(directory)?, read: seen, seen, ..State::default() };
         let own = *blake3::hash(own.as_bytes()).as_bytes();
         Ok(Self { directory: directory.to_owned(), own, state: Mutex::new(state) })
     }
@@ -275,12 +278,25 @@ impl Passes {
         role: &Role,
         (node, session): (NodeId, SessionId),
     ) -> Result<LetIn<'_>, String> {
+        self.read_anew();
         let shown = Shown { node, digest: blake3::hash(pass), comes_for: Purpose::of(role) };
         let mut state = self.lock();
         self.may_stay(&state, &shown)?;
         state.sessions.insert(session, shown);
         drop(state);
         Ok(LetIn { passes: self, session })
+    }
+
+    /// Reads the file again if it has changed: who was just given a ticket is let in at once. A file that cannot be read is
+    /// left to [`Self::look`], which says so.
+    fn read_anew(&self) {
+        let is = stamp(&file(&self.directory));
+        if self.lock().read != is
+            && let Ok(named) = read(&self.directory)
+        {
+            let mut state = self.lock();
+            (state.named, state.read) = (named, is);
+        }
     }
 
     /// Whether somebody who showed this may come, or stay.
@@ -317,7 +333,7 @@ impl Passes {
         }
         let named = read(&self.directory)?;
         let mut state = self.lock();
-        (state.named, state.seen) = (named, seen);
+        (state.named, state.read, state.seen) = (named, seen, seen);
         let over = state.sessions.iter().filter_map(|(session, shown)| {
             let reason = self.may_stay(&state, shown).err()?;
             Some((*session, shown.node, shown.comes_for == Purpose::Lend, reason))

@@ -9,7 +9,7 @@ use super::process::Process;
 use crate::support::{Place, wait_for};
 
 /// How a coordinator is started: in `coordinator`, with leases of little more than a second.
-pub const SERVE: [&str; 13] = [
+pub const SERVE: [&str; 15] = [
     "serve",
     "--free",
     "--trust",
@@ -17,6 +17,9 @@ pub const SERVE: [&str; 13] = [
     "--loopback",
     "--directory",
     "coordinator",
+    // Of the small disks of some tests the usual one would leave nothing.
+    "--disk-reserve",
+    "1MiB",
     "--ticket-file",
     "ticket",
     "--lease",

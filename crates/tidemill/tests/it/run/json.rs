@@ -22,12 +22,20 @@ fn has_what_is_always_there(value: &Value) {
     for key in ALWAYS {
         assert!(value.get(key).is_some(), "{key} is missing in {value}");
     }
+    let counted = [
+        "fuel",
+        "input_tokens",
+        "cached_tokens",
+        "output_tokens",
+        "memory_peak_bytes",
+        "input_read_bytes",
+        "output_bytes",
+        "log_bytes",
+        "host_calls",
+    ];
     assert_eq!(
         keys(&value["usage"]).len(),
-        ["fuel", "memory_peak_bytes", "input_read_bytes", "output_bytes", "log_bytes", "host_calls"]
-            .iter()
-            .filter(|key| value["usage"][key].is_u64())
-            .count(),
+        counted.iter().filter(|key| value["usage"][key].is_u64()).count(),
         "{value}"
     );
 }

@@ -103,7 +103,7 @@ impl Results {
         for (_, operator, price) in self.of_undone.iter().filter(|(of, ..)| *of == job) {
             add(*operator, *price);
         }
-        for (task, of_task) in self.tasks.iter().filter(|(task, _)| task.job == job) {
+        for (_, of_task) in self.tasks.iter().filter(|(task, _)| task.job == job) {
             let paid = of_task.paid(self.exact.contains(&job), Undone::Ended, &self.marked);
             for (result, amount) in &paid {
                 add(result.operator, *amount);
