@@ -123,7 +123,12 @@ impl Line {
             Some(problem) => Err(problem.clone()),
             None => {
                 let salt = self.custom_id.as_str().unwrap_or("");
-                served.read(&self.url, &self.body, salt, setting)
+                match served.read(&self.url, &self.body, salt, setting)? {
+                    Asked::Answers(asked) if asked.is_streamed() => {
+                        Err(ApiError::wrong("stream", "stream must be false: a line is answered at once"))
+                    }
+                    asked => Ok(asked),
+                }
             }
         }
     }

@@ -211,7 +211,9 @@ fn wrong_lines_get_errors_and_harm_no_other() {
     assert_eq!(code(3), "missing_required_parameter");
     let error = |number: usize| {
         let response = &bodies[number]["response"];
-        (response["status_code"].as_u64().unwrap(), response["body"]["error"]["param"].as_str().unwrap())
+        let param = &response["body"]["error"]["param"];
+        let param = param.as_str().unwrap_or_else(|| panic!("line {number}: {response}"));
+        (response["status_code"].as_u64().unwrap(), param)
     };
     assert_eq!(error(4), (404, "url"));
     assert_eq!(error(5), (400, "model"));

@@ -76,7 +76,8 @@ fn a_crash_forgets_no_comparison() {
     assert_eq!(scene.run(), JobEnd::Done);
     scene.world.check_outputs(job_id(1), &spec);
     let agreeing: Vec<u32> = (0..6).map(|task| scene.done(task).verdict.agreeing).collect();
-    assert_eq!(agreeing, [5; 6]);
+    // Five operators are the quorum. One whose word was lost with a process may have been asked twice.
+    assert!(agreeing.iter().all(|agreeing| (5..=6).contains(agreeing)), "{agreeing:?}");
 }
 
 #[test]
