@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::http;
+use super::{ask_with, http, read};
 
 /// A browser. Dropping it ends it.
 pub struct Browser {
@@ -62,9 +62,8 @@ impl Browser {
 
     fn post(&self, path: &str, body: &Value) -> Value {
         let text = body.to_string();
-        let more = format!("content-type: application/json\r\ncontent-length: {}\r\n\r\n{text}", text.len());
-        // The blank line before the body is in `more`, and the one that follows it is passed over.
-        let answer = http(&self.url, &format!("POST {path}"), &more);
+        let more = format!("content-type: application/json\r\ncontent-length: {}\r\n", text.len());
+        let answer = read(ask_with(&self.url, &format!("POST {path}"), &more, text.as_bytes()));
         let value = answer.json()["value"].clone();
         assert_eq!(answer.status, 200, "{path}: {value}");
         value
