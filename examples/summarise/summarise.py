@@ -25,7 +25,7 @@ def requests(folder):
 
 
 def answers(folder):
-    for path in sorted(Path(folder).rglob("output.jsonl")):
+    for path in sorted(Path(folder).rglob("answers.jsonl")):
         for line in path.read_text().splitlines():
             answer = json.loads(line)
             message = answer["response"]["body"]["choices"][0]["message"]["content"]
