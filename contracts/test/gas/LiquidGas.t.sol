@@ -27,7 +27,7 @@ contract LiquidGas is LiquidTest {
         skip(1 hours);
         deposit(leo, 10e18);
         uint256 gas = vm.snapshotGasLastCall("Liquid", "deposit");
-        assertLe(gas, 100_000, "docs/benchmarks.md");
+        assertLe(gas, 130_000, "docs/benchmarks.md");
         vm.prank(leo);
         liquid.mint(10e18, leo);
         vm.snapshotGasLastCall("Liquid", "mint");
@@ -53,8 +53,8 @@ contract LiquidGas is LiquidTest {
         skip(1 hours);
         request(leo, 10e18);
         uint256 gas = vm.snapshotGasLastCall("Liquid", "request");
-        assertLe(gas, 120_000, "docs/benchmarks.md");
-        assertLe(first, 140_000);
+        assertLe(gas, 130_000, "docs/benchmarks.md");
+        assertLe(first, 145_000);
         liquidCheck();
     }
 
@@ -76,7 +76,7 @@ contract LiquidGas is LiquidTest {
         vm.prank(lisa);
         queue.claim(ids, lisa);
         uint256 gas = vm.snapshotGasLastCall("Liquid", "claim_at_1000_batches");
-        assertLe(gas, 90_000, "docs/benchmarks.md");
+        assertLe(gas, 112_000, "docs/benchmarks.md");
         vm.prank(lisa);
         queue.redeem(1e18, lisa, lisa);
         vm.snapshotGasLastCall("Liquid", "claim_by_redeem_at_1000_batches");

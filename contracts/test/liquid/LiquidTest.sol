@@ -29,9 +29,13 @@ abstract contract LiquidTest is StakingTest {
         super.setUp();
         // A whole number of epochs, so that tests can count.
         vm.warp(1_800_000_000 / EPOCH * EPOCH + EPOCH);
+        // Where each call is a transaction of its own (`isolate`), it takes a nonce.
         uint256 nonce = vm.getNonce(address(this));
-        address liquidAt = vm.computeCreateAddress(address(this), nonce + 2);
-        address queueAt = vm.computeCreateAddress(address(this), nonce + 3);
+        tide.approve(address(this), 0);
+        uint256 ofCall = vm.getNonce(address(this)) - nonce;
+        nonce += 2 * ofCall;
+        address liquidAt = vm.computeCreateAddress(address(this), nonce + 1);
+        address queueAt = vm.computeCreateAddress(address(this), nonce + 2);
         tide.approve(liquidAt, SEED);
         share = new StTide(address(tide), liquidAt, queueAt);
         liquid = newLiquid(setupOf(share));

@@ -33,6 +33,7 @@ contract MovingHandler is Handler {
         if (shares == 0 || least == 0) return;
         _makeRoom(to, most);
         uint256 room = staking.delegationRoom(to);
+        uint256[] memory others = _valuesIn(pool);
         if (block.timestamp < staking.pausedUntil()) {
             vm.expectPartialRevert(IEntryPause.EntriesArePaused.selector);
         } else if (room < least) {
@@ -42,7 +43,6 @@ contract MovingHandler is Handler {
             return;
         }
         bool refused = block.timestamp < staking.pausedUntil() || room < least;
-        uint256[] memory others = _valuesIn(pool);
         vm.prank(holder);
         (ThawId id, uint256 amount,) = staking.redelegate(from, to, shares, 0);
         if (refused) return;
