@@ -118,4 +118,15 @@ contract Erc4626 is LiquidTest, ERC4626Test {
     function bondMore(address who) private {
         bond(who, Role.Provider, tide.balanceOf(who));
     }
+
+    // Theirs are called `testFail`, which forge runs no more.
+    function test_withdrawing_without_an_allowance_reverts(Init memory init, uint256 assets) public {
+        vm.expectRevert();
+        this.testFail_withdraw(init, assets);
+    }
+
+    function test_redeeming_without_an_allowance_reverts(Init memory init, uint256 shares) public {
+        vm.expectRevert();
+        this.testFail_redeem(init, shares);
+    }
 }

@@ -125,7 +125,6 @@ contract InstantExit is LiquidTest {
         staking.openCase(Role.Provider, dora, "case");
         vm.stopPrank();
         assertTrue(liquid.isCalm());
-        liquidCheck();
     }
 
     function test_exit_for_another_uses_up_its_allowance() public {

@@ -179,8 +179,8 @@ contract LiquidHandler is Test {
         IExitQueue.Request memory r = w.queue.requestOf(id);
         uint256[] memory ids = new uint256[](1);
         ids[0] = id;
-        if (!r.claimable) vm.expectPartialRevert(IExitQueue.NotClaimable.selector);
         uint256 before = w.tide.balanceOf(_holder(which));
+        if (!r.claimable) vm.expectPartialRevert(IExitQueue.NotClaimable.selector);
         vm.prank(r.owner == address(0) ? _holder(0) : r.owner);
         uint256 assets = w.queue.claim(ids, _holder(which));
         if (!r.claimable) return;

@@ -109,7 +109,6 @@ fn each_reason_is_named() {
         (provider(1, |report| report.offer.engines[0].floats.clear()), "does not run floats"),
         (provider(1, |report| report.offer.engines[0].exec_version = 0), "execution version 0"),
         (provider(1, |report| report.offer.engines[0].memory = ByteSize::mib(1)), "of memory"),
-        (provider(1, |report| report.offer.disk = ByteSize(0)), "of disk"),
         (provider(1, |report| report.offer.engines[0].slots = 0), "no slots"),
         (provider(1, |report| report.leased = 7), "2 of 2 slots taken"),
     ] {
