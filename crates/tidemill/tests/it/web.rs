@@ -75,6 +75,13 @@ fn send_form(page: &str, request: &str, more: &str, parts: &[(&str, &[u8])]) -> 
     read(ask_with(page, request, &head, &body))
 }
 
+/// How long a body is, by its head.
+fn length(head: &str) -> Option<usize> {
+    let lines = head.lines().filter_map(|line| line.split_once(':'));
+    let mut lengths = lines.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    lengths.next().and_then(|(_, length)| length.trim().parse().ok())
+}
+
 fn read((head, mut reader): (String, BufReader<TcpStream>)) -> Answer {
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
     let mut body = Vec::new();
@@ -90,6 +97,10 @@ fn read((head, mut reader): (String, BufReader<TcpStream>)) -> Answer {
                 break;
             }
         }
+    } else if let Some(length) = length(&head) {
+        // Some keep a connection that they were asked to close.
+        body.resize(length, 0);
+        reader.read_exact(&mut body).expect("a body");
     } else {
         reader.read_to_end(&mut body).expect("a body");
     }
